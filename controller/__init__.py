@@ -1,0 +1,1 @@
+"""Reads a curriculum and decides, loss by loss, how hard the training is."""

@@ -1,0 +1,1 @@
+"""The shipped curriculum files, each one idea; found by bare name."""

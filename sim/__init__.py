@@ -1,0 +1,1 @@
+"""Replays, simulates and measures losses under a curriculum, before a GPU is touched."""
