@@ -1,0 +1,69 @@
+# `make` lists what there is. Everything happens in .venv; `make setup` makes it, and every other target calls for it first.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.set-up
+EXTRAS := dev,train,plot,test
+TORCH  := 2.13.0
+
+# The first Python here that is new enough and can make a virtual environment. Another: make setup PYTHON=/path/to/python
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	  $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; \
+	done)
+
+# One thread a process: tests run side by side, and sums come out the same everywhere.
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint types tests coverage format demo bench constraints clean
+
+help:            ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-12s %s\n' "$$target" "$$what"; done
+
+setup: $(STAMP)  ## make .venv with everything that is needed; does nothing the second time
+
+$(STAMP): pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "Plateau Rule needs Python 3.11 or newer with its venv module, and found none. Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@[ -x $(BIN)/python ] || { echo "Making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing what constraints.txt pins"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling setuptools
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
+	@touch $@
+
+test: lint types tests  ## all checks: linter, import contracts, types, tests
+
+lint: setup      ## linter, formatting and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+types: setup     ## type checker
+	$(BIN)/mypy
+
+tests: setup     ## the tests alone, side by side
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+coverage: setup  ## the tests, and the lines and branches that they never reach
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html
+
+format: setup    ## put the code into the form that lint asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, a few minutes
+	$(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 12 --steps-per-epoch 100
+
+bench: setup     ## run the benchmarks
+	@for benchmark in benchmarks/[a-z]*.py; do echo "$$benchmark"; $(BIN)/python $$benchmark || exit; done
+
+constraints: ## pin anew: resolve in a fresh environment, write constraints.txt
+	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PYTHON) -m venv "$$fresh"; \
+	"$$fresh/bin/python" -m pip install --quiet 'torch==$(TORCH)' hatchling '.[$(EXTRAS)]'; \
+	{ sed '/^[^#]/,$$d' constraints.txt; "$$fresh/bin/python" -m pip freeze --all --exclude pip --exclude wheel --exclude plateau-rule | sed 's/+cpu$$//'; } > "$$fresh/pins"; \
+	cp "$$fresh/pins" constraints.txt; grep -c == constraints.txt
+
+clean:           ## remove what the tools made; the runs and .venv stay
+	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,118 @@
+"""The rooms stay apart, controller <- sim <- fftcore, and all of them reach whoever installs the project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.parser import BytesParser
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"hypothesis", "matplotlib", "scipy", "torch"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Name the top-level modules that a fresh interpreter holds after `statement`."""
+    code = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        ("import controller", HEAVY | {"numpy"}),
+        ("import sim", HEAVY),
+        ("import plateau", HEAVY | {"numpy"}),
+    ],
+)
+def test_light_start(statement: str, unwanted: set[str]) -> None:
+    """A fresh interpreter shows that importing a room loads nothing which that room must do without."""
+    assert loaded_by(statement) & unwanted == set()
+
+
+def test_light_start_can_fail() -> None:
+    """Canary: an interpreter that did import numpy is seen to hold it."""
+    assert "numpy" in loaded_by("import controller, numpy")
+
+
+def contracts(root: Path, config: Path) -> subprocess.CompletedProcess[str]:
+    """Check the import contracts of `config` on the packages below `root`."""
+    lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", lint, "--no-logo", "--no-cache", "--config", str(config)]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_import_contracts(pytestconfig: pytest.Config) -> None:
+    """No module imports a room that comes after its own, or a library that its room must do without."""
+    result = contracts(pytestconfig.rootpath, pytestconfig.rootpath / "pyproject.toml")
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "statement", "broken"),
+    [
+        ("controller/machine.py", "from sim import curves", "controller <- sim <- fftcore"),
+        ("controller/machine.py", "import time", "controller: no torch"),
+        ("controller/machine.py", "import numpy", "controller: no torch"),
+        ("sim/replay.py", "def show():\n    import torch", "sim: no torch"),
+        ("sim/replay.py", "import matplotlib.pyplot", "sim: no torch"),
+        ("fftcore/train.py", "import matplotlib", "fftcore: pictures"),
+    ],
+)
+def test_import_contracts_can_fail(
+    tmp_path: Path, pytestconfig: pytest.Config, module: str, statement: str, broken: str
+) -> None:
+    """Canary: each contract is broken by a planted import."""
+    for file in ("controller/__init__.py", "sim/__init__.py", "sim/curves.py", "fftcore/__init__.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / module).write_text(statement + "\n")
+    result = contracts(tmp_path, pytestconfig.rootpath / "pyproject.toml")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert any(broken in line and "BROKEN" in line for line in result.stdout.splitlines()), result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel that a user installs, built from this tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(build, cwd=pytestconfig.rootpath, check=True, capture_output=True)
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_wheel_holds_every_file(wheel: zipfile.ZipFile, pytestconfig: pytest.Config) -> None:
+    """The wheel holds every module, curriculum, type marker and text of the packages, and neither tests nor tools."""
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    root = pytestconfig.rootpath
+    expected = {"plateau.py"} | {
+        path.relative_to(root).as_posix()
+        for package in ("controller", "sim", "fftcore", "curricula")
+        for path in (root / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == expected
+    assert {f"{package}/py.typed" for package in ("controller", "sim", "fftcore")} <= names
+    assert "fftcore/text/shakespeare.txt.xz" in names
+
+
+def test_wheel_needs_no_torch(wheel: zipfile.ZipFile) -> None:
+    """Installing the project without extras asks for five small packages, and torch is not among them."""
+    metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    needs = BytesParser().parsebytes(wheel.read(metadata)).get_all("Requires-Dist", [])
+    plain = {need.partition(">")[0] for need in needs if "extra ==" not in need}
+    assert plain == {"cyclopts", "numpy", "pydantic", "rich", "toml-rs"}
+
+
+def test_constraints_pin_torch(pytestconfig: pytest.Config) -> None:
+    """What `make setup` installs is pinned one by one, and torch to the version that the project is tested with."""
+    lines = (pytestconfig.rootpath / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pins["torch"] == "2.13.0"
+    project = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text())["project"]
+    extras = (project["optional-dependencies"][extra] for extra in ("dev", "train", "plot", "test"))
+    named = {need.partition(">")[0] for needs in (project["dependencies"], *extras) for need in needs}
+    assert named <= pins.keys()
