@@ -1,1 +1,39 @@
-"""Reads a curriculum and decides, loss by loss, how hard the training is."""
+"""Curricula as small state machines, and the Controller that interprets one against a loss stream.
+
+controller = Controller(load("plateau"), limits={"cutoff": 1025}, epochs=50, steps_per_epoch=1000)
+plan = controller.plan              # knobs, lr, state for the next optimizer step
+decision = controller.observe(loss) # exactly once for each optimizer step
+"""
+
+from controller.binding import Action
+from controller.errors import (
+    BindingError,
+    BindingWarning,
+    CurriculumError,
+    NonFiniteLoss,
+    PlateauError,
+    RegressionError,
+    SnapshotError,
+    StepError,
+)
+from controller.language import Curriculum
+from controller.machine import Controller, Decision, Plan
+from controller.reading import load, loads
+
+__all__ = [
+    "Action",
+    "BindingError",
+    "BindingWarning",
+    "Controller",
+    "Curriculum",
+    "CurriculumError",
+    "Decision",
+    "NonFiniteLoss",
+    "Plan",
+    "PlateauError",
+    "RegressionError",
+    "SnapshotError",
+    "StepError",
+    "load",
+    "loads",
+]

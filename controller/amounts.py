@@ -1,0 +1,95 @@
+"""Amounts of time, as a curriculum spells them: "500 steps", "3 epochs", "2e9 tokens", "0.3 run", "rest"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+UNITS = ("steps", "epochs", "tokens", "run")
+PATTERN = r"^(rest|[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? (steps?|epochs?|tokens?|run))$"
+_SPELLED = re.compile(PATTERN)
+_LARGEST = Fraction(10) ** 15
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """So much of a unit; kept as an exact fraction, so that "0.1 run" is a tenth and no float."""
+
+    count: Fraction
+    unit: str  # one of UNITS, or "rest"
+
+    def __str__(self) -> str:
+        if self.unit == "rest":
+            return "rest"
+        number = str(self.count.numerator) if self.count.denominator == 1 else repr(float(self.count))
+        unit = self.unit[:-1] if self.count == 1 and self.unit != "run" else self.unit
+        return f"{number} {unit}"
+
+
+def parse_amount(text: str) -> Amount:
+    """Read an amount of time.
+
+    text: a number, one blank, a unit (`steps`, `epochs`, `tokens`, `run`; the singular is allowed), or `rest`.
+    Raises ValueError with a sentence that says what was expected.
+    """
+    if not _SPELLED.match(text):
+        raise ValueError(
+            'expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest"'
+        )
+    if text == "rest":
+        return Amount(Fraction(0), "rest")
+    number, unit = text.split(" ")
+    count = Fraction(number)
+    unit = unit if unit == "run" or unit.endswith("s") else unit + "s"
+    if unit in ("steps", "tokens") and count.denominator != 1:
+        raise ValueError(f"expected a whole number of {unit}")
+    if count > _LARGEST:
+        raise ValueError("expected at most 1e15")
+    if unit == "run" and count > 1:
+        raise ValueError("expected a share of the run between 0 and 1")
+    return Amount(count, unit)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLength:
+    """How long one run is, as far as it is known.
+
+    epochs: number of epochs, or None; steps_per_epoch: optimizer steps in an epoch, or None;
+    tokens_per_step: tokens that one optimizer step consumes, or None.
+    """
+
+    epochs: int | None = None
+    steps_per_epoch: int | None = None
+    tokens_per_step: int | None = None
+
+    @property
+    def total_steps(self) -> int | None:
+        """The run's length in optimizer steps, or None where it is unknown."""
+        if self.epochs is None or self.steps_per_epoch is None:
+            return None
+        return self.epochs * self.steps_per_epoch
+
+
+def steps_in(amount: Amount, run: RunLength, total_steps: int | None, since_step: int = 0) -> int:
+    """Turn an amount into optimizer steps, rounded up.
+
+    total_steps: the length of the run that shares of it are measured on; since_step: where `rest` begins.
+    Raises ValueError naming what the binding lacks.
+    """
+    if amount.unit == "steps":
+        return int(amount.count)
+    if amount.unit == "epochs":
+        if run.steps_per_epoch is None:
+            raise ValueError("an amount in epochs needs steps_per_epoch here")
+        return ceil(amount.count * run.steps_per_epoch)
+    if amount.unit == "tokens":
+        if run.tokens_per_step is None:
+            raise ValueError("an amount in tokens needs tokens_per_step")
+        return ceil(amount.count / run.tokens_per_step)
+    if total_steps is None:
+        raise ValueError(f'"{amount}" needs the length of the run: epochs and steps_per_epoch')
+    if amount.unit == "rest":
+        return max(0, total_steps - since_step)
+    return ceil(amount.count * total_steps)

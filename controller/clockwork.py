@@ -1,0 +1,72 @@
+"""The learning rate's clock: where the current phase began, how long it is, and what the rate is on a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from controller.amounts import Amount, steps_in
+from controller.binding import BoundState, Machine
+from controller.rates import multiplier
+
+
+@dataclass(frozen=True, slots=True)
+class RateClock:
+    """Where the rate stands; explicit, small, and saved as it is.
+
+    anchor: the step on which the current phase (or the warm-up before it) began; warm_steps: steps of warm-up before
+    phase 0; cycle: index into `cycles`; length_steps: the length in force; scale: product of the `lr_scale`s taken.
+    """
+
+    anchor: int
+    warm_steps: int
+    cycle: int
+    length_steps: int
+    scale: float
+
+
+def start(machine: Machine, state: BoundState, total_steps: int | None) -> RateClock:
+    """The rate's clock on step 0."""
+    return RateClock(0, machine.warmup_steps, 0, _length(machine, state, 0, 0, total_steps), 1.0)
+
+
+def _length(machine: Machine, state: BoundState, cycle: int, anchor: int, total_steps: int | None) -> int:
+    rate = state.rate
+    amount: Amount = rate.cycles[cycle] if rate.cycles else rate.length
+    if amount.unit == "rest" and total_steps is None:
+        return 1  # only a constant rate may be bound without the run's length, and it has no phase
+    return steps_in(amount, machine.run, total_steps, anchor)
+
+
+def restarted(clock: RateClock, machine: Machine, state: BoundState, step: int, total_steps: int | None) -> RateClock:
+    """The clock after `lr_restart`, of which `step` is the first step; in cycles, the current one starts over."""
+    warm = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
+    cycle = clock.cycle if state.rate.cycles else 0
+    return RateClock(step, warm, cycle, _length(machine, state, cycle, step, total_steps), clock.scale)
+
+
+def carried(clock: RateClock, machine: Machine, old: BoundState, new: BoundState, total_steps: int | None) -> RateClock:
+    """The clock after entering a state without a restart: the phase goes on, over the new state's length."""
+    if (old.rate.length, old.rate.cycles) == (new.rate.length, new.rate.cycles):
+        return clock
+    cycle = min(clock.cycle, max(0, len(new.rate.cycles) - 1))
+    return replace(clock, cycle=cycle, length_steps=_length(machine, new, cycle, clock.anchor, total_steps))
+
+
+def advanced(clock: RateClock, machine: Machine, state: BoundState, step: int, total_steps: int | None) -> RateClock:
+    """The clock on `step`, past every cycle that is over by then."""
+    cycles = state.rate.cycles
+    while clock.cycle + 1 < len(cycles) and step >= clock.anchor + clock.warm_steps + clock.length_steps:
+        anchor = clock.anchor + clock.warm_steps + clock.length_steps
+        length = _length(machine, state, clock.cycle + 1, anchor, total_steps)
+        clock = RateClock(anchor, 0, clock.cycle + 1, length, clock.scale)
+    return clock
+
+
+def rate(clock: RateClock, machine: Machine, state: BoundState, step: int) -> float:
+    """The learning rate on `step`: peak * scale * state.peak * multiplier, in this order."""
+    bound = state.rate
+    top = machine.peak * clock.scale * bound.peak
+    passed = step - clock.anchor
+    if passed < clock.warm_steps:
+        return top * ((passed + 1) / (clock.warm_steps + 1))
+    return top * multiplier(bound.shape, bound.floor, bound.decay, passed - clock.warm_steps, clock.length_steps)
