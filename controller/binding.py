@@ -250,8 +250,12 @@ def bind(
     )
 
 
-def _number_faults(run: RunLength, peak: float | None) -> list[Fault]:
-    given = {"epochs": run.epochs, "steps_per_epoch": run.steps_per_epoch, "tokens_per_step": run.tokens_per_step}
+def _number_faults(run: RunLength, peak: object) -> list[Fault]:
+    given: dict[str, object] = {
+        "epochs": run.epochs,
+        "steps_per_epoch": run.steps_per_epoch,
+        "tokens_per_step": run.tokens_per_step,
+    }
     found = [
         Fault("bad-run", ("run", key), f"{value!r}", "a whole number of at least 1")
         for key, value in given.items()
@@ -272,7 +276,7 @@ def _limit_faults(curriculum: Curriculum, limits: Mapping[str, float] | None) ->
             faults.append(Fault("unknown-knob", ("knob", name), f'this trainer cannot turn the knob "{name}"',
                                 f"one of its knobs: {known}", nearest(name, limits), at_key=True))  # fmt: skip
             continue
-        limit = limits[name]
+        limit: object = limits[name]
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < float("inf"):
             faults.append(Fault("bad-limit", ("knob", name), f"the limit {limit!r}", "a number above 0"))
             continue

@@ -66,9 +66,9 @@ class Decision(NamedTuple):
 class Controller:
     """Interprets a curriculum against a loss stream: `plan`, then `observe`, once for each optimizer step.
 
-    curriculum: what `load` gives. limits: the trainer's knobs with their largest values; None where there is no trainer.
-    epochs, steps_per_epoch, tokens_per_step, peak: replace what the file says. lag: the loss given at step s is that of
-    step s - lag (None for the first `lag` observations).
+    curriculum: what `load` gives. limits: the trainer's knobs with their largest values; None where there is no
+    trainer. epochs, steps_per_epoch, tokens_per_step, peak: replace what the file says. lag: the loss given at step s
+    is that of step s - lag (None for the first `lag` observations).
     Raises BindingError where the curriculum does not fit.
     """
 
@@ -198,8 +198,8 @@ class Controller:
             if dead:
                 raise NonFiniteLoss(
                     f"step {clock.step - 1}: {clock.nonfinite} NaN or infinite losses in a row in state "
-                    f'"{self._state.name}", and no transition answers them. Resume from the last checkpoint with a lower peak '
-                    f"rate, or clip gradients; [nonfinite] limit = {self._limit} is where a run is given up"
+                    f'"{self._state.name}", and no transition answers them. Resume from the last checkpoint with a lower '
+                    f"peak rate, or clip gradients; [nonfinite] limit = {self._limit} is where a run is given up"
                 )
             # 6. The next plan is made.
             if self._state.rate.cycles:
@@ -216,7 +216,8 @@ class Controller:
             if self.clock.step < self.lag:
                 return None
             raise StepError(
-                f"step {self.clock.step}: no loss; only the first `lag` observations may come without one (lag is {self.lag})"
+                f"step {self.clock.step}: no loss; only the first `lag` observations may come without one "
+                f"(lag is {self.lag})"
             )
         return _number("loss", loss)
 

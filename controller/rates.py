@@ -1,4 +1,4 @@
-"""Learning-rate shapes: pure functions of the phase, which is 0 on the step of a restart and 1 at the end of `length`."""
+"""Learning-rate shapes: pure functions of the phase, 0 on the step of a restart and 1 at the end of `length`."""
 
 from __future__ import annotations
 

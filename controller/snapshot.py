@@ -1,4 +1,4 @@
-"""What is saved of a controller, and how one goes on from it: load (exactly, or refused) and adopt (nothing was saved)."""
+"""What is saved of a controller, and how one goes on: load (exactly, or refused), adopt (nothing was saved)."""
 
 from __future__ import annotations
 
@@ -196,8 +196,8 @@ def _refuse_regression(machine: Machine, state: BoundState, floors: Mapping[str,
         hardest = state.ramps[name].end if name in state.ramps else hardness(state.knobs[name])
         if hardest < floor:
             raise RegressionError(
-                f'state "{state.name}" sets {name} = {state.knobs[name]}, and the run was already at {_finite(floor)}: a knob never '
-                "falls on a resume. Raise it in the edited curriculum, or start a new run"
+                f'state "{state.name}" sets {name} = {state.knobs[name]}, and the run was already at {_finite(floor)}: '
+                "a knob never falls on a resume. Raise it in the edited curriculum, or start a new run"
             )
 
 
