@@ -198,8 +198,8 @@ class Controller:
             if dead:
                 raise NonFiniteLoss(
                     f"step {clock.step - 1}: {clock.nonfinite} NaN or infinite losses in a row in state "
-                    f'"{self._state.name}", and no transition answers them. Resume from the last checkpoint with a lower '
-                    f"peak rate, or clip gradients; [nonfinite] limit = {self._limit} is where a run is given up"
+                    f'"{self._state.name}", and no transition answers them. Resume from the last checkpoint with a '
+                    f"lower peak rate, or clip gradients; [nonfinite] limit = {self._limit} is where a run is given up"
                 )
             # 6. The next plan is made.
             if self._state.rate.cycles:
