@@ -25,7 +25,7 @@ setup: $(STAMP)  ## make .venv with everything that is needed; does nothing the 
 
 $(STAMP): pyproject.toml constraints.txt
 	@[ -n "$(PYTHON)" ] || { echo "Plateau Rule needs Python 3.11 or newer with its venv module, and found none. Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@[ -x $(BIN)/python ] || { echo "Making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@[ -x $(BIN)/pip ] || { echo "Making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing what constraints.txt pins"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling setuptools
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
