@@ -6,11 +6,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from importlib.metadata import version
+from importlib import metadata
 
 from cyclopts import App, CycloptsError, UnknownCommandError
-
-from controller.errors import PlateauError
 
 # name: (where its function is, its help). The help stands here so that `plateau --help` loads no room.
 COMMANDS = {
@@ -38,7 +36,8 @@ EXTRAS = {
 app = App(
     name="plateau",
     help="Write a training curriculum, test it on logged losses, and train under it.",
-    version=lambda: version("plateau-rule"),
+    help_format="plaintext",  # rich's Markdown alone would be a quarter of the start-up
+    version=lambda: metadata.version("plateau-rule"),
 )
 for name, (place, sentence) in COMMANDS.items():
     app.command(place, name=name, help=sentence)
@@ -54,32 +53,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_int_as_exit_code_else_zero")
         sys.stdout.flush()
         return int(code)
-    except PlateauError as error:
-        return refuse(str(error))
-    except UnknownCommandError as error:
-        return refuse(unknown_command(error))
-    except CycloptsError as error:
-        words = ["plateau", *(error.command_chain or ()), "--help"]
-        return refuse(f"{error} See: {' '.join(words)}")
     except BrokenPipeError:
         # Whoever read our output has seen enough. What is still buffered must not complain when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except ImportError as error:
-        if missing := next((name for name in missing_modules(error) if name in EXTRAS), None):
-            remedy = f"pip install 'plateau-rule[{EXTRAS[missing]}]'"
-            return refuse(f"This needs {missing}, which is not installed: {remedy}")
-        raise
-    except OSError as error:
-        if error.filename is None:
+    except Exception as error:
+        if (sentence := remedy(error)) is None:
             raise
-        return refuse(f"{error.filename}: {error.strerror}")
+        print(sentence, file=sys.stderr)
+        return 2
 
 
-def refuse(sentence: str) -> int:
-    """Say what is wrong on the standard error, and return the exit code for it."""
-    print(sentence, file=sys.stderr)
-    return 2
+def remedy(error: Exception) -> str | None:
+    """Say to the user what is wrong and what to do; None if the mistake is not the user's but ours."""
+    from controller.errors import PlateauError  # here, so that a command which needs no room loads none
+
+    match error:
+        case PlateauError():
+            return str(error)
+        case UnknownCommandError():
+            return unknown_command(error)
+        case CycloptsError():
+            return f"{error} See: {' '.join(['plateau', *(error.command_chain or ()), '--help'])}"
+        case ImportError():
+            missing = next((name for name in missing_modules(error) if name in EXTRAS), None)
+            extra = missing and EXTRAS[missing]
+            return missing and f"This needs {missing}, which is not installed: pip install 'plateau-rule[{extra}]'"
+        case OSError(filename=str() | os.PathLike()):
+            return f"{error.filename}: {error.strerror}"
+    return None
 
 
 def unknown_command(error: UnknownCommandError) -> str:
