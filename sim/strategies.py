@@ -1,0 +1,619 @@
+"""Hypothesis strategies for losses, curricula and interruptions, and ready checks that shrink to a readable case.
+
+    @given(loss_streams(min_size=300))
+    def test_mine(losses):
+        assert_aligned(load("mine.toml"), losses, limits={"cutoff": 1025}, epochs=5, steps_per_epoch=60)
+
+A failing check raises AssertionError; hypothesis then prints the shortest stream of losses that it found, in the words
+of `LossStream`. Needs the extra `test` (hypothesis).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, nan
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from controller.amounts import parse_amount
+from controller.sense import hardness
+
+Observation = float | Mapping[str, Any]
+"""What one step brings: a loss, or the arguments of `Controller.observe` by name."""
+
+METHODS = ("halves",)
+_SHAPES = ("constant", "linear", "cosine", "wsd")
+_RUNGS = (1, 2, 3, 4, 6, 8, 12, 16)
+_LEVELS = st.integers(0, 64).map(lambda eighths: eighths / 8)
+
+
+# Losses
+
+
+class Piece(NamedTuple):
+    """A stretch of a stream: `kind`, the losses in it, and the words for it."""
+
+    words: str
+    losses: tuple[float, ...]
+
+
+class LossStream(tuple[float, ...]):
+    """Losses, one for each step, that print as the pieces they are made of."""
+
+    pieces: tuple[Piece, ...]
+
+    def __new__(cls, pieces: Sequence[Piece] = ()) -> LossStream:
+        """Join the pieces."""
+        stream = super().__new__(cls, (loss for piece in pieces for loss in piece.losses))
+        stream.pieces = tuple(piece for piece in pieces if piece.losses)
+        return stream
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} losses: {', '.join(piece.words for piece in self.pieces) or 'none'}>"
+
+
+def _flat(level: float, steps: int) -> Piece:
+    return Piece(f"{level:g} for {steps} steps", (level,) * steps)
+
+
+def _falls(start: float, end: float, steps: int) -> Piece:
+    losses = tuple(start + (end - start) * (i + 1) / steps for i in range(steps))
+    return Piece(f"{start:g} {'falls' if end < start else 'rises'} to {end:g} over {steps} steps", losses)
+
+
+def _jagged(level: float, eighths: list[int]) -> Piece:
+    losses = tuple(level + bump / 8 for bump in eighths)
+    return Piece(" ".join(f"{loss:g}" for loss in losses), losses)
+
+
+@st.composite
+def _pieces(draw: st.DrawFn, longest: int, nonfinite: bool, extreme: bool) -> Piece:
+    """One piece of at most `longest` losses, the simplest kinds first."""
+    kinds = ["flat", "slope", "jagged", "spike", *["nonfinite"] * nonfinite, *["any"] * extreme]
+    kind, steps = draw(st.sampled_from(kinds)), draw(st.integers(1, longest))
+    if kind == "flat":
+        return _flat(draw(_LEVELS), steps)
+    if kind == "slope":
+        return _falls(draw(_LEVELS), draw(_LEVELS), steps)
+    if kind == "jagged":
+        return _jagged(draw(_LEVELS), draw(st.lists(st.integers(-8, 8), min_size=steps, max_size=steps)))
+    if kind == "spike":
+        level = draw(_LEVELS)
+        return Piece(f"a spike of {level * 8:g}", (level * 8,))
+    if kind == "nonfinite":
+        value = draw(st.sampled_from((nan, inf, -inf)))
+        return Piece(f"{value} for {steps} steps", (value,) * steps)
+    losses = draw(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=steps, max_size=steps))
+    return Piece(" ".join(map(repr, losses)), tuple(losses))
+
+
+@st.composite
+def loss_streams(
+    draw: st.DrawFn,
+    *,
+    min_size: int = 0,
+    max_size: int | None = None,
+    piece: int = 20,
+    nonfinite: bool = True,
+    extreme: bool = False,
+) -> LossStream:
+    """Streams of losses: flats, falls and rises, noise, spikes, bursts of NaN and infinity.
+
+    min_size, max_size: how many losses, 0 to 100 more than min_size unless said otherwise. piece: the longest piece.
+    nonfinite: whether NaN and infinity occur. extreme: whether any other float does, such as 1e308, 5e-324 or -0.0.
+    """
+    most = min_size + 100 if max_size is None else max_size
+    pieces: list[Piece] = []
+    size = 0
+    wanted = draw(st.integers(min_size, most))
+    while size < wanted:
+        pieces.append(draw(_pieces(min(piece, wanted - size), nonfinite, extreme)))
+        size += len(pieces[-1].losses)
+    return LossStream(pieces)
+
+
+@st.composite
+def observations(
+    draw: st.DrawFn, curriculum: Curriculum, *, min_size: int = 0, max_size: int = 100, extreme: bool = False
+) -> list[dict[str, Any]]:
+    """All that a trainer may say with `observe`: losses, evaluations, other metrics, skipped steps, ends of epochs.
+
+    Epochs are closed by hand only where the curriculum's [run] has no steps_per_epoch.
+    """
+    losses = draw(loss_streams(min_size=min_size, max_size=max_size, extreme=extreme))
+    seldom = st.integers(0, 5).map(lambda one: one == 5)
+    found = []
+    for loss in losses:
+        said: dict[str, Any] = {"loss": loss}
+        if draw(seldom):
+            said["eval_end"] = True
+        if said.get("eval_end") or draw(seldom):
+            said["val_loss"] = draw(st.sampled_from((nan, inf)) if draw(seldom) else _LEVELS)
+        if draw(seldom):
+            said["skipped"] = True
+        if curriculum.run.steps_per_epoch is None and draw(seldom):
+            said["epoch_end"] = True
+        found.append(said)
+    return found
+
+
+# Curricula
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """What a drawn curriculum may be made of."""
+
+    max_steps: int
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    monotone: bool
+    regress: bool
+    open_runs: bool
+
+
+@st.composite
+def curricula(
+    draw: st.DrawFn,
+    *,
+    max_states: int = 4,
+    max_knobs: int = 2,
+    max_transitions: int = 5,
+    max_steps: int = 120,
+    methods: tuple[str, ...] = METHODS,
+    metrics: tuple[str, ...] = ("loss", "val_loss"),
+    monotone: bool = True,
+    regress: bool = True,
+    open_runs: bool = False,
+) -> Curriculum:
+    """Curricula over the whole language, each of them valid, and small enough for runs of `max_steps` steps.
+
+    max_states, max_knobs, max_transitions: how many at most. max_steps: the longest [run] in optimizer steps, and the
+    order of amounts of time. methods, metrics: what guards may ask for. monotone: a transition that lowers a knob is
+    marked `regress`, one that leads back has `at_most`; else anything goes. regress: whether transitions may
+    lead back at all. open_runs: also runs of unknown length, or without steps_per_epoch.
+    """
+    bounds = _Bounds(max_steps, methods, metrics, monotone, regress, open_runs)
+    run = draw(_runs(bounds))
+    names = [f"s{i}" for i in range(draw(st.integers(1, max_states)))]
+    knobs = {name: draw(_knobs()) for name in ("cutoff", "seq_len", "modes")[: draw(st.integers(0, max_knobs))]}
+    states = draw(_states(names, knobs, run, bounds))
+    guards: dict[str, Any] = {}
+    transitions = [
+        draw(_transitions(states, guards, run, bounds)) for _ in range(draw(st.integers(1, max_transitions)))
+    ]
+    written: dict[str, Any] = {
+        "format": 1,
+        "name": "drawn",
+        "run": run,
+        "lr": draw(_rates(states, run)),
+        "knob": {name: table for name, (table, _) in knobs.items()},
+        "guard": guards,
+        "state": states,
+        "transition": [transition for transition in transitions if transition is not None],
+    }
+    if draw(st.booleans()):
+        written["nonfinite"] = {"limit": draw(st.integers(1, 30))}
+    return Curriculum.model_validate(written)
+
+
+@st.composite
+def _runs(draw: st.DrawFn, bounds: _Bounds) -> dict[str, int]:
+    """A [run]; with open_runs any of its keys may be missing."""
+    per_epoch = draw(st.integers(1, max(1, min(25, bounds.max_steps))))
+    run = {"epochs": draw(st.integers(1, max(1, bounds.max_steps // per_epoch))), "steps_per_epoch": per_epoch}
+    if draw(st.booleans()):
+        run["tokens_per_step"] = draw(st.integers(1, 1000))
+    if bounds.open_runs:
+        for key in sorted(draw(st.sets(st.sampled_from(("epochs", "steps_per_epoch"))))):
+            del run[key]
+    return run
+
+
+@st.composite
+def _amounts(draw: st.DrawFn, run: dict[str, int], most: int, rest: bool = False, least: int = 1) -> str:
+    """An amount of time of at most about `most` steps, in any unit that this run can resolve."""
+    whole = "epochs" in run and "steps_per_epoch" in run
+    units = ["steps", *["epochs"] * ("steps_per_epoch" in run), *["tokens"] * ("tokens_per_step" in run)]
+    units += [*["run"] * whole, *["rest"] * (rest and whole)]
+    unit = draw(st.sampled_from(units))
+    steps = draw(st.integers(least, most))
+    if unit == "rest":
+        return "rest"
+    if unit == "epochs":
+        halves = max(least, 2 * steps // run["steps_per_epoch"])
+        return f"{halves // 2} epochs" if halves % 2 == 0 else f"{halves / 2} epochs"
+    if unit == "tokens":
+        return f"{steps * run['tokens_per_step']} tokens"
+    if unit == "run":
+        total = run["epochs"] * run["steps_per_epoch"]
+        return f"{min(1.0, max(0.01 * least, round(steps / total, 2)))} run"
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+@st.composite
+def _knobs(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
+    """A [knob.NAME], and values that it may have, easiest first."""
+    step = draw(st.sampled_from((None, None, 1, 0.5, 3)))
+    values: list[Any] = [
+        rung * (step or 1) for rung in sorted(draw(st.sets(st.sampled_from(_RUNGS), min_size=1, max_size=4)))
+    ]
+    if draw(st.booleans()):
+        values.append("full")
+    if step is None:
+        return {"unit": "bins", "ladder": values}, values
+    multiple = {"multiple_of": step} if draw(st.booleans()) else {}
+    return {"range": {"min": values[0], "max": values[-1]} | multiple}, values
+
+
+@st.composite
+def _states(
+    draw: st.DrawFn,
+    names: list[str],
+    knobs: dict[str, tuple[dict[str, Any], list[Any]]],
+    run: dict[str, int],
+    b: _Bounds,
+) -> list[dict[str, Any]]:
+    """[[state]]s whose knobs do not fall in the order of the file (unless nothing need be monotone)."""
+    states: list[dict[str, Any]] = [{"name": name, "set": {}} for name in names]
+    for knob, (_, values) in knobs.items():
+        places = [draw(st.integers(0, len(values) - 1)) for _ in names]
+        places = sorted(places) if b.monotone else places
+        for i, (state, place) in enumerate(zip(states, places, strict=True)):
+            state["set"][knob] = values[place]
+            last = places[i + 1] if b.monotone and i + 1 < len(places) else len(values) - 1
+            if last > place and draw(st.integers(0, 2)) == 2:
+                end = values[draw(st.integers(place, last))]
+                ramp = {"to": end, "over": draw(_amounts(run, b.max_steps // 3 + 1))}
+                ramp |= {"shape": "root"} if draw(st.booleans()) else {}
+                state.setdefault("ramp", {})[knob] = ramp
+    for state in states:
+        if lr := draw(_state_rates(run, b)):
+            state["lr"] = lr
+    if draw(st.integers(0, 5)) == 5:
+        states[-1]["stop"] = "done"
+    return states
+
+
+@st.composite
+def _state_rates(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+    """What a state changes about the rate: usually nothing."""
+    found: dict[str, Any] = {}
+    for key in sorted(draw(st.sets(st.sampled_from(("peak", "shape", "floor", "length", "decay")), max_size=3))):
+        found[key] = draw(
+            {
+                "peak": st.sampled_from((0.5, 2.0, 0.3)),
+                "shape": st.sampled_from(_SHAPES),
+                "floor": st.sampled_from((0.0, 0.05, 1.0)),
+                "length": _amounts(run, b.max_steps, rest=True),
+                "decay": st.sampled_from((0.5, 1.0, 0.1)),
+            }[key]
+        )
+    return found
+
+
+@st.composite
+def _rates(draw: st.DrawFn, states: list[dict[str, Any]], run: dict[str, int]) -> dict[str, Any]:
+    """An [lr] that this run can resolve: one length, cycles, or the rest of the run."""
+    steps = run.get("epochs", 6) * run.get("steps_per_epoch", 20)
+    rate: dict[str, Any] = {"peak": draw(st.sampled_from((1.0, 2e-4, 0.3)))}
+    rate |= {"shape": draw(st.sampled_from(_SHAPES))} if draw(st.booleans()) else {}
+    rate |= {"floor": draw(st.sampled_from((0.1, 0.05, 1.0, 0.0)))} if draw(st.booleans()) else {}
+    rate |= {"decay": draw(st.sampled_from((0.5, 1.0, 0.1)))} if draw(st.booleans()) else {}
+    whole = "epochs" in run and "steps_per_epoch" in run
+    kind = draw(st.sampled_from(("length", "cycles", *["rest"] * whole)))
+    if kind == "length":
+        rate["length"] = draw(_amounts(run, steps, rest=True))
+    elif kind == "cycles":
+        rate["cycles"] = draw(st.lists(_amounts(run, steps // 2 + 1), min_size=1, max_size=3))
+        if whole and draw(st.booleans()):
+            rate["cycles"].append("rest")
+    if draw(st.booleans()):
+        rate["warmup"] = draw(_amounts(run, steps // 4 + 1))
+        rate["rewarm"] = draw(st.booleans())
+    return rate
+
+
+@st.composite
+def _transitions(
+    draw: st.DrawFn, states: list[dict[str, Any]], guards: dict[str, Any], run: dict[str, int], b: _Bounds
+) -> dict[str, Any] | None:
+    """A [[transition]] between these states, or None where there is none to be made; may add to the named guards."""
+    names = [state["name"] for state in states]
+    leaving, to = draw(_ways(names, b))
+    if not leaving:
+        return None
+    sources = [leaving] if isinstance(leaving, str) else leaving
+    if leaving == "*":
+        sources = names[:-1] if to == "next" else [name for name in names if name != to]
+    places = {name: i for i, name in enumerate(names)}
+    ways = [(places[source], places[source] + 1 if to == "next" else places[to]) for source in sources]
+    found: dict[str, Any] = {"from": leaving, "to": to}
+    if (at := draw(st.sampled_from(("step", "epoch", "eval")))) != "step" or draw(st.booleans()):
+        found["at"] = at
+    ramped = set.intersection(*(set(states[s].get("ramp", {})) for s, _ in ways))
+    found["guards"] = draw(st.lists(_conditions(guards, sorted(ramped), run, b, 2), max_size=3))
+    if draw(st.integers(0, 3)) == 3:
+        found["sustain"] = draw(st.integers(1, 4))
+    back = any(target <= source for source, target in ways)
+    if (b.monotone and back) or draw(st.integers(0, 5)) == 5:
+        found["at_most"] = draw(st.integers(1, 3))
+    if b.monotone and any(_falls_on(states[s], states[t]) for s, t in ways):
+        found["regress"] = True
+    found["actions"] = draw(st.lists(_actions(), max_size=3))
+    return found
+
+
+def _falls_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a knob can fall between two states, ramps included."""
+    ends = {knob: old.get("ramp", {}).get(knob, {"to": value})["to"] for knob, value in old["set"].items()}
+    return any(hardness(new["set"][knob]) < hardness(end) for knob, end in ends.items())
+
+
+@st.composite
+def _ways(draw: st.DrawFn, names: list[str], b: _Bounds) -> tuple[str | list[str], str]:
+    """A `from` and a `to`; ("", "") where there is none."""
+    several = len(names) > 1
+    if not several and not b.regress:
+        return "", ""
+    kind = draw(st.sampled_from([*["all-next", "some-next", "one-next", "forward"] * several, *["any"] * b.regress]))
+    if kind == "all-next":
+        return "*", "next"
+    if kind == "some-next":
+        return draw(st.lists(st.sampled_from(names[:-1]), min_size=1, unique=True)), "next"
+    if kind == "one-next":
+        return draw(st.sampled_from(names[:-1])), "next"
+    if kind == "forward":
+        source = draw(st.integers(0, len(names) - 2))
+        return names[source], names[draw(st.integers(source + 1, len(names) - 1))]
+    if several and draw(st.booleans()):
+        return "*", draw(st.sampled_from(names))
+    sources = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+    return sources, draw(st.sampled_from(names))
+
+
+@st.composite
+def _conditions(
+    draw: st.DrawFn, guards: dict[str, Any], ramped: list[str], run: dict[str, int], b: _Bounds, depth: int
+) -> Any:
+    """A condition: a table, or the name of a guard that is thereby declared."""
+    if guards and draw(st.integers(0, 3)) == 3:
+        return draw(st.sampled_from(sorted(guards)))
+    parts = _conditions(guards, ramped, run, b, depth - 1)
+    kind = draw(st.sampled_from(("leaf", "leaf", "leaf", "named", *["any", "all", "not"] * (depth > 0))))
+    if kind in ("any", "all"):
+        return {kind: draw(st.lists(parts, min_size=1, max_size=3))}
+    if kind == "not":
+        return {kind: draw(parts)}
+    if kind == "named":
+        name = f"g{len(guards)}"
+        leaf = draw(_leaves([], run, b))
+        guards[name] = leaf
+        return name
+    return draw(_leaves(ramped, run, b))
+
+
+@st.composite
+def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+    """A guard that is not made of others, with numbers that small runs reach."""
+    word = draw(
+        st.sampled_from(
+            ("dwell", "plateau", "min_epoch", "min_step", "patience", "below", "above", "diverging", "nonfinite",
+             *["ramp_done"] * bool(ramped))
+        )
+    )  # fmt: skip
+    few, metric = st.integers(1, 6), draw(st.sampled_from(b.metrics))
+    if word == "dwell":
+        if "steps_per_epoch" not in run and draw(st.booleans()):
+            return {word: f"{draw(st.integers(0, 3))} epochs"}
+        return {word: draw(_amounts(run, b.max_steps // 3 + 1, least=0))}
+    if word in ("min_epoch", "nonfinite"):
+        return {word: draw(st.integers(int(word == "nonfinite"), 4))}
+    if word == "min_step":
+        return {word: draw(st.integers(0, b.max_steps))}
+    if word == "ramp_done":
+        return {word: draw(st.sampled_from(ramped))}
+    if word == "plateau":
+        return {word: draw(_plateaus(metric, run, b))}
+    if word == "patience":
+        least = draw(st.sampled_from((0.0, 0.125, 1.0)))
+        return {word: {"metric": metric, "steps": draw(few), "min_delta": least, "smooth": draw(few)}}
+    if word == "diverging":
+        return {word: {"metric": metric, "window": draw(few) + 1, "factor": draw(st.sampled_from((1.25, 2.0)))}}
+    return {word: {"metric": metric, "value": draw(_LEVELS), "window": draw(few)}}
+
+
+@st.composite
+def _plateaus(draw: st.DrawFn, metric: str, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+    """A plateau by any of the methods, over windows that small runs fill."""
+    method = draw(st.sampled_from(b.methods))
+    if method == "returns":
+        return {"metric": metric, "method": method, "share": draw(st.sampled_from((0.1, 0.5, 0.9)))}
+    found: dict[str, Any] = {"metric": metric, "method": method, "window": draw(st.integers(2, 12))}
+    found["threshold"] = draw(st.sampled_from((0.005, 0.05, 0.5)))
+    if draw(st.booleans()):
+        found["per"] = draw(_amounts(run, b.max_steps))
+    if method == "trend":
+        found |= {"confidence": draw(st.sampled_from((0.9, 0.99))), "min_window": draw(st.integers(1, 100))}
+        found["cooldown"] = draw(st.integers(0, 20))
+    return found
+
+
+@st.composite
+def _actions(draw: st.DrawFn) -> Any:
+    """An action, the rate's restart more often than others."""
+    words = ("lr_restart", "lr_restart", "checkpoint", "evaluate", "rollback", "reset_optimizer")
+    tables = ({"lr_scale": 0.5}, {"lr_scale": 3.0}, {"signal": "bell"})
+    return draw(st.one_of(st.sampled_from(words), st.sampled_from(tables)))
+
+
+@st.composite
+def limits(draw: st.DrawFn, curriculum: Curriculum) -> dict[str, float]:
+    """Limits of a trainer that this curriculum can be bound to; low ones clamp its ladders."""
+    found: dict[str, float] = {}
+    for name, knob in curriculum.knob.items():
+        easiest = knob.ladder[0] if knob.ladder else knob.range.min if knob.range else 1
+        least = 1 if easiest == "full" else int(easiest + 0.5)
+        found[name] = draw(st.one_of(st.just(1025), st.integers(least, least + 16)))
+    return found
+
+
+# Interruptions
+
+
+class Cut(NamedTuple):
+    """An interruption: the run dies after `step` observations, and resumes from a save that is `lost` older."""
+
+    step: int
+    lost: int
+
+
+@st.composite
+def interruptions(draw: st.DrawFn, steps: int, *, max_cuts: int = 5, max_lost: int = 5) -> list[Cut]:
+    """Where a run of so many steps is cut and resumed, in order of steps."""
+    places = draw(st.sets(st.integers(0, steps), max_size=max_cuts))
+    return [Cut(place, draw(st.integers(0, min(place, max_lost)))) for place in sorted(places)]
+
+
+# Checks
+
+
+class Trace(NamedTuple):
+    """A run: the plan of every step, the decisions, and why it ended early, if it did."""
+
+    plans: list[Plan]
+    decisions: list[Decision]
+    ended: NonFiniteLoss | None
+
+
+def observe(controller: Controller, said: Observation) -> Decision | None:
+    """Hand a controller what a step brought."""
+    return controller.observe(**said) if isinstance(said, Mapping) else controller.observe(said)
+
+
+def trace(
+    curriculum: Curriculum,
+    losses: Iterable[Observation],
+    cuts: Iterable[Cut] = (),
+    *,
+    limits: Mapping[str, float] | None = None,
+    **binding: Any,
+) -> Trace:
+    """Run a curriculum over a stream, dying and resuming on the way, as a trainer would that saves all the time.
+
+    cuts: where it dies. limits, binding: as for Controller.
+    Returns what the steps were in the end: what was done again after a cut takes the place of what was lost.
+    """
+    stream, todo = list(losses), sorted(cuts, reverse=True)
+    controller = Controller(curriculum, limits, **binding)
+    plans, decisions, saves = [controller.plan], list[Decision](), [json.dumps(controller.state_dict())]
+    while (step := controller.plan.step) <= len(stream):
+        while todo and todo[-1].step <= step:
+            controller, kept = Controller(curriculum, limits, **binding), max(0, step - todo.pop().lost)
+            controller.load_state_dict(json.loads(saves[kept]))
+            plans, saves = [*plans[:kept], controller.plan], saves[: kept + 1]
+            decisions = [decision for decision in decisions if decision.step <= kept]
+            step = kept
+        if step == len(stream):
+            break
+        try:
+            decision = observe(controller, stream[step])
+        except NonFiniteLoss as error:
+            return Trace(plans, decisions, error)
+        plans.append(controller.plan)
+        decisions += [decision] if decision else []
+        saves.append(json.dumps(controller.state_dict()))
+    return Trace(plans, decisions, None)
+
+
+def assert_resume_identical(
+    curriculum: Curriculum, losses: Iterable[Observation], cuts: Iterable[Cut] | None = None, **binding: Any
+) -> None:
+    """Fail if a run that is cut and resumed differs in any plan or decision from one that is not.
+
+    cuts: where it is cut; after every single step unless given. binding: as for Controller, with limits.
+    """
+    stream = list(losses)
+    uncut = trace(curriculum, stream, **binding)
+    every = [Cut(step, 0) for step in range(len(stream) + 1)]
+    resumed = trace(curriculum, stream, every if cuts is None else cuts, **binding)
+    for one, other in zip(uncut.plans, resumed.plans, strict=False):
+        assert one == other, f"step {one.step}: the uncut run plans {one}, the resumed one {other}"
+    assert len(uncut.plans) == len(resumed.plans), f"{len(uncut.plans)} plans, and {len(resumed.plans)} when resumed"
+    assert uncut.decisions == resumed.decisions, f"decisions {uncut.decisions}, and {resumed.decisions} when resumed"
+
+
+def assert_never_regresses(
+    curriculum: Curriculum, losses: Iterable[Observation], cuts: Iterable[Cut] = (), **binding: Any
+) -> None:
+    """Fail if a knob falls from one step to the next other than by a transition marked `regress`.
+
+    cuts: where the run dies and resumes. binding: as for Controller, with limits.
+    """
+    run = trace(curriculum, losses, cuts, **binding)
+    machine = Controller(curriculum, **binding).machine
+    marked = {(t.source, t.title) for state in machine.states for t in state.transitions if t.regress}
+    allowed = {decision.step for decision in run.decisions if (decision.from_state, decision.transition) in marked}
+    for before, after in zip(run.plans, run.plans[1:], strict=False):
+        for knob, value in after.knobs.items():
+            falls = hardness(value) < hardness(before.knobs[knob])
+            assert not falls or after.step in allowed, (
+                f"step {after.step}: {knob} falls from {before.knobs[knob]} ({before.state}) to {value} ({after.state})"
+            )
+
+
+def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
+    """Fail if a knob rises into a low rate, as [check] align measures it: `min` on the first step, `hold` for `steps`.
+
+    The peak is the one in force, scale included; a raise is judged until its state is left. binding: as for Controller,
+    with limits.
+    """
+    align = curriculum.check.align
+    within = int(parse_amount(align.within).count)
+    controller = Controller(curriculum, **binding)
+    raised: Decision | None = None
+    peak = 0.0
+    for said in losses:
+        try:
+            decision = observe(controller, said)
+        except NonFiniteLoss:
+            return
+        if decision is not None:
+            raised = decision if decision.raises else None
+            scale = controller.state_dict()["rate"]["scale"]
+            peak = controller.machine.peak * scale * controller.machine.by_name[decision.to_state].rate.peak
+        plan = controller.plan
+        if raised is None or (since := plan.step - raised.step) > align.steps or plan.stop:
+            continue
+        share = plan.lr / peak
+        due = align.min if since == within - 1 else align.hold if since >= within else 0.0
+        assert share >= due, (
+            f"{raised.from_state} -> {raised.to_state} at step {raised.step} raises {', '.join(raised.raises)}; "
+            f"on step {plan.step} the rate is {plan.lr:g}, {share:.0%} of the peak {peak:g}, and {due:.0%} was asked"
+        )
+
+
+def assert_finishes(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
+    """Fail if the run ends in a state that is not final; a stream that is too short goes on with its last loss.
+
+    A run that ends by NonFiniteLoss says nothing about the curriculum, and passes. binding: as for Controller, with
+    limits.
+    """
+    controller = Controller(curriculum, **binding)
+    total, stream = controller.total_steps, list(losses)
+    assert total is not None, "the length of the run is unknown; bind epochs and steps_per_epoch"
+    last: Observation = stream[-1] if stream else 1.0
+    while not controller.plan.stop:
+        step = controller.plan.step
+        try:
+            observe(controller, stream[step] if step < len(stream) else last)
+        except NonFiniteLoss:
+            return
+    plan = controller.plan
+    state = controller.machine.by_name[plan.state]
+    final = state.stop is not None or not state.transitions
+    assert final, f'the run of {total} steps ends in "{plan.state}", which is not a final state'
