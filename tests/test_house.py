@@ -102,11 +102,11 @@ def test_wheel_holds_every_file(wheel: zipfile.ZipFile, pytestconfig: pytest.Con
 
 
 def test_wheel_needs_no_torch(wheel: zipfile.ZipFile) -> None:
-    """Installing the project without extras asks for five small packages, and torch is not among them."""
+    """Installing the project without extras asks for six small packages, and torch is not among them."""
     metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     needs = BytesParser().parsebytes(wheel.read(metadata)).get_all("Requires-Dist", [])
     plain = {need.partition(">")[0] for need in needs if "extra ==" not in need}
-    assert plain == {"cyclopts", "numpy", "pydantic", "rich", "toml-rs"}
+    assert plain == {"cyclopts", "numpy", "orjson", "pydantic", "rich", "toml-rs"}
 
 
 def test_constraints_pin_torch(pytestconfig: pytest.Config) -> None:
