@@ -1,0 +1,282 @@
+"""`read`: finds out what a log is by what stands in it, and reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from sim.logs.errors import LogError
+from sim.logs.events import EventFile, is_event_file
+from sim.logs.folders import Part, choose_part
+from sim.logs.gather import Gather, Gathered
+from sim.logs.jsonl import JsonLines, is_json_lines
+from sim.logs.log import Log
+from sim.logs.mlflow import SQLITE_MAGIC, Database, MetricFile, is_metric_file
+from sim.logs.points import Points, Repeats, Spool, in_order
+from sim.logs.printed import Printed
+from sim.logs.report import Report
+from sim.logs.rows import Chain, Reader
+from sim.logs.series import Roles, Wanted, is_loss
+from sim.logs.smoothing import Unsmooth
+from sim.logs.source import Source
+from sim.logs.survey import meaning, oddities, survey
+from sim.logs.table import Table, delimiter
+from sim.logs.trainer_state import TrainerState, is_json_array, is_trainer_state
+
+Progress = Callable[[int, int | None], None]
+
+
+def read(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    column: str | None = None,
+    metric: str | None = None,
+    step_column: str | None = None,
+    run: str | int | None = None,
+    repeats: Repeats = "last",
+    ema: float | None = None,
+    keep_zeros: bool = False,
+    progress: Progress | None = None,
+) -> Log:
+    """Read logged losses, whatever tool wrote them.
+
+    The format is found by content: JSON lines, CSV, Hugging Face's trainer_state.json, TensorBoard event files,
+    MLflow's files and database, printed text; each plain or packed with gzip. Memory does not grow with the log.
+
+    Args:
+        paths: a log, or several that are parts of one run and are joined by step; a folder stands for the log in it,
+            "-" for the standard input.
+        column: the column (key, tag, metric) that holds the losses; by default the one that is called so.
+        metric: the same without the name of the run, where columns carry one ("RUN - METRIC" in exports of W&B).
+        step_column: the column that holds the steps.
+        run: which run, where there are several: its name, or a part of it, or its number from 1 where runs follow on
+            each other in one file.
+        repeats: which of the losses of a step that stands there more than once is used: the "last" or the "first".
+        ema: the coefficient of an exponential moving average to take back, from 0 to below 1.
+        keep_zeros: take exact zeros in logs of Hugging Face's Trainer for zeros; it writes 0.0 where the loss was NaN.
+        progress: called now and then with the bytes read so far and the size of all files, None if it is not known.
+
+    Returns:
+        The log: points with strictly increasing steps, and a report of what was used, passed over, and means what.
+
+    Raises:
+        LogError: a file cannot be read, holds no curve, or more than one that could be meant.
+        ValueError: `repeats` or `ema` is out of its range.
+    """
+    if repeats not in get_args(Repeats):
+        raise ValueError(f'repeats is {repeats!r}; expected "last" or "first"')
+    if ema is not None and not 0 <= ema < 1:
+        raise ValueError(f"ema is {ema!r}; expected a coefficient from 0 to below 1")
+    names = [str(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    if not names:
+        raise LogError("no log", "no file was named", remedy="Name at least one log")
+    wanted = Wanted(column, metric, step_column, None if run is None else str(run))
+    gathered = Gathered()
+    meter = Meter(names, progress)
+    files = [_read_one(name, wanted, keep_zeros, gathered, meter) for name in names]
+    return _finish(gathered, names, files, repeats, ema)
+
+
+class Meter:
+    """Adds up how much of all files has been read, for a progress bar."""
+
+    def __init__(self, names: Sequence[str], progress: Progress | None) -> None:
+        self.progress = progress
+        self.sources: list[Source] = []
+        files = [Path(name) for name in names]
+        self.total = sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else None
+
+    def open(self, path: Path, name: str) -> Source:
+        """Open a source whose reading counts."""
+        source = Source(path, name, self.tick if self.progress else None)
+        self.sources.append(source)
+        return source
+
+    def tick(self) -> None:
+        """Tell how far it is."""
+        if self.progress is not None:
+            self.progress(sum(source.position for source in self.sources), self.total)
+
+
+def _read_one(name: str, wanted: Wanted, keep_zeros: bool, gathered: Gathered, meter: Meter) -> tuple[Reader, Roles]:
+    """Read one file or folder into what has been gathered."""
+    with ExitStack() as stack:
+        begun = len(meter.sources)
+
+        def opened(path: Path) -> Source:
+            source = meter.open(path, name if path == Path(name) else str(path))
+            stack.callback(source.close)
+            return source
+
+        if name != "-" and Path(name).is_dir():
+            part, chosen = choose_part(Path(name), name, wanted.run)
+            wanted = replace(wanted, run=None) if chosen else wanted
+            reader = _part_reader(part, wanted, opened)
+        else:
+            reader = detect(opened(Path(name)), wanted)
+        stack.callback(reader.close)
+        if isinstance(reader, Database):
+            wanted = replace(wanted, run=None)
+        roles = Gather(gathered, name, reader, wanted, keep_zeros).read()
+        for source in meter.sources[begun:]:
+            gathered.warnings += source.warnings
+            if source.long_lines:
+                gathered.dropped["line longer than 1 MiB"] += source.long_lines
+    return reader, roles
+
+
+def _part_reader(part: Part, wanted: Wanted, opened: Callable[[Path], Source]) -> Reader:
+    """One reader for all files of a run."""
+    if len(part.files) == 1 and not part.evals:
+        return detect(opened(part.files[0]), wanted)
+    # Empty files are left where a process died before its first loss.
+    readers = [("", detect(opened(file), wanted)) for file in part.files if file.stat().st_size]
+    readers += [(f"{run}/", detect(opened(file), wanted)) for run, file in part.evals if file.stat().st_size]
+    return Chain(readers)
+
+
+def detect(source: Source, wanted: Wanted) -> Reader:
+    """Choose the reader of a file by its first bytes.
+
+    Raises:
+        LogError: it is no text, and no binary form of losses that is known here.
+    """
+    head = source.head
+    if head.startswith(SQLITE_MAGIC):
+        return Database(source, wanted)
+    if is_event_file(head):
+        return EventFile(source)
+    text = head[:4096]
+    if 20 * sum(byte < 32 and byte not in b"\t\n\r\b\x1b\x0c" for byte in text) > len(text):
+        raise LogError(
+            source.name,
+            "binary data in no form that is known here",
+            "text, a TensorBoard event file or MLflow's database",
+            "Name the log of a training run",
+        )
+    if is_trainer_state(head) or is_json_array(head):
+        return TrainerState(source)
+    if is_json_lines(head):
+        return JsonLines(source)
+    if is_metric_file(head):
+        return MetricFile(source)
+    if delimiter(head) is not None:
+        return Table(source)
+    return Printed(source, wanted.column or wanted.metric)
+
+
+# In order, and one a step
+
+
+def _finish(
+    gathered: Gathered, names: list[str], files: list[tuple[Reader, Roles]], repeats: Repeats, ema: float | None
+) -> Log:
+    """Sort the points, resolve repeats, and say what it all means."""
+    points, count = gathered.points, gathered.points.count
+    if count < 2:
+        reasons = "; ".join(f"{number:,} × {reason}" for reason, number in gathered.dropped.most_common())
+        raise LogError(
+            ", ".join(names),
+            f"{'one point' if count else 'no point'}, which is no curve"
+            + (f" (passed over: {reasons})" if reasons else ""),
+            "at least two losses with their steps",
+            "Name the log of a run that has made some steps",
+        )
+    steps_known, increasing = _look(points)
+    evals = {name: _one_a_step(spool, repeats) for name, spool in gathered.evals.items()}
+    if not steps_known:
+        gathered.warnings.append(
+            f"every step is {gathered.span.first_step}: the points are taken in the order of the file"
+        )
+        gathered.counted, evals = "row", {}
+        points = _changed(_number_rows(points))
+    elif not increasing:
+        points = in_order(points, repeats)
+        if repeated := count - points.count:
+            gathered.dropped[f"step that is repeated (the {repeats} one was kept)"] += repeated
+    if gathered.steps_back and steps_known:
+        gathered.warnings.append(f"steps go back {gathered.steps_back:,} times: a resumed run, or several writers")
+    if gathered.counted == "row" and steps_known:
+        gathered.warnings.append("the log has no steps: its rows were counted")
+    if gathered.zeros:
+        gathered.warnings.append(
+            f"{gathered.zeros:,} exact zeros were read as NaN: Hugging Face's Trainer logs 0.0 where every loss was NaN"
+        )
+    if ema is not None:
+        points = _changed(_unsmoothed(points, ema))
+    found = survey(points)
+    reader, roles = files[0]
+    what, effect = meaning(found, reader, roles, gathered.counted, ema)
+    counts = {name: spool.count for name, spool in evals.items()}
+    report = Report(
+        files=tuple(names),
+        format=", ".join(dict.fromkeys(each.format for each, _ in files)),
+        series=", ".join(dict.fromkeys(each.loss for _, each in files)),
+        run=roles.run,
+        others=roles.others,
+        found=gathered.span,
+        used=found.used,
+        dropped=dict(gathered.dropped),
+        places=gathered.places,
+        nonfinite=found.nonfinite,
+        steps_back=gathered.steps_back,
+        counted=gathered.counted,
+        spacing=found.spacing,
+        regular=found.regular,
+        epochs=found.epochs,
+        evals=counts,
+        eval_loss=next((name for name in counts if is_loss(name)), None),
+        meaning=what,
+        effect=effect,
+        ema=found.ema,
+        undone=ema,
+        warnings=tuple(gathered.warnings + oddities(found, ema)),
+    )
+    return Log(points, evals, gathered, report)
+
+
+def _look(spool: Spool) -> tuple[bool, bool]:
+    """Whether the points have different steps, and whether these increase from each to the next."""
+    differ, increasing = False, True
+    last: int | None = None
+    for points in spool.parts():
+        steps = points["step"] if last is None else np.concatenate(([last], points["step"]))
+        moves = np.diff(steps)
+        differ |= bool(np.any(moves != 0))
+        increasing &= bool(np.all(moves > 0))
+        last = int(steps[-1])
+    return differ, increasing
+
+
+def _one_a_step(spool: Spool, repeats: Repeats) -> Spool:
+    return spool if _look(spool)[1] else in_order(spool, repeats)
+
+
+def _changed(parts: Iterator[Points]) -> Spool:
+    """A spool of other points."""
+    changed = Spool()
+    for points in parts:
+        changed.add(points)
+    return changed
+
+
+def _number_rows(spool: Spool) -> Iterator[Points]:
+    begin = 0
+    for points in spool.parts():
+        points = points.copy()
+        points["step"] = np.arange(begin, begin + len(points))
+        begin += len(points)
+        yield points
+
+
+def _unsmoothed(spool: Spool, ema: float) -> Iterator[Points]:
+    unsmooth = Unsmooth(ema)
+    for points in spool.parts():
+        points = points.copy()
+        points["loss"] = unsmooth(points["loss"])
+        yield points

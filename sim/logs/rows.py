@@ -1,0 +1,165 @@
+"""What every reader turns its format into: blocks of rows, seen column by column, and the numbers in them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Row = dict[str, object]
+Columns = Mapping[str, Sequence[object]]
+
+NUMBER, ABSENT, NOT_A_NUMBER = 0, 1, 2
+_WRAPPED = re.compile(r"(?:tensor|array|np\.float\d+)\(\[?([-+.\w]+)")  # a print of a tensor instead of its value
+
+
+@dataclass(slots=True)
+class Block:
+    """Some rows: `count` of them, as `columns` (None or "" where a row lacks one), the first from line `line`.
+
+    `dropped` counts what was passed over before rows came of it, by reason.
+    """
+
+    count: int
+    columns: Columns
+    line: int = 0  # 0 where lines mean nothing
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class Reader:
+    """A format, opened: one subclass each.
+
+    format: what it is called in a report. averages: the trainer logs means over its logging interval, and 0 for a mean
+    of NaN (Hugging Face's does). exported: a chart exported from W&B, with one column a run. running: the values are
+    means since the epoch began, read at its end (Keras). warnings: what the user should know about the file.
+    """
+
+    format = ""
+    averages = False
+    exported = False
+    running = False
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows in file order; memory does not grow with the file."""
+        raise NotImplementedError
+
+    def names(self) -> Mapping[str, int]:
+        """The columns and how many numbers they hold, where that is known before reading; else nothing."""
+        return {}
+
+    def close(self) -> None:
+        """Give back what was opened beside the source."""
+
+
+class Chain(Reader):
+    """Files that belong to one run, one after the other.
+
+    Args:
+        readers: each with what to put before the names of its columns; files without rows are welcome.
+    """
+
+    def __init__(self, readers: Sequence[tuple[str, Reader]]) -> None:
+        super().__init__()
+        self.readers = readers
+        for _, reader in readers[:1]:
+            self.format, self.averages, self.running = reader.format, reader.averages, reader.running
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows of all files."""
+        for prefix, reader in self.readers:
+            for block in reader.blocks():
+                if prefix:
+                    named = {name if name == "step" else prefix + name: block.columns[name] for name in block.columns}
+                    yield Block(block.count, named, 0, block.dropped)
+                else:
+                    yield block
+            self.warnings += reader.warnings
+
+    def names(self) -> Mapping[str, int]:
+        """The columns of all files, if each of them knows its own."""
+        known = [{prefix + name: count for name, count in reader.names().items()} for prefix, reader in self.readers]
+        return {name: count for names in known for name, count in names.items()} if all(known) else {}
+
+
+class Records(Mapping[str, Sequence[object]]):
+    """Rows kept as dictionaries, seen as columns; a field of a nested dictionary is spelt `outer.inner`."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+
+    def __getitem__(self, name: str) -> list[object]:
+        values = [row.get(name) for row in self.rows]
+        outer, dot, inner = name.partition(".")
+        if dot and not any(value is not None for value in values):
+            nests = (row.get(outer) for row in self.rows)
+            return [nest.get(inner) if type(nest) is dict else None for nest in nests]
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        names = dict.fromkeys(chain.from_iterable(self.rows))
+        for name in names:
+            value = next((value for row in self.rows if (value := row.get(name)) is not None), None)
+            if type(value) is dict:
+                yield from (f"{name}.{inner}" for inner in value)
+            else:
+                yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def numbers(values: Sequence[object]) -> tuple[Floats, NDArray[np.uint8]]:
+    """The values as floats, NaN where there is none, and which are a NUMBER, ABSENT or NOT_A_NUMBER.
+
+    Numbers may be spelt as text ("2.5", "nan", "1e-3"); booleans and lists are not numbers.
+    """
+    kinds = set(map(type, values))
+    try:
+        if kinds <= {float, int}:
+            return np.array(values, dtype=np.float64), np.zeros(len(values), dtype=np.uint8)
+        if kinds == {str}:
+            return np.array(list(map(float, values)), dtype=np.float64), np.zeros(len(values), dtype=np.uint8)  # type: ignore[arg-type]
+    except (ValueError, OverflowError):
+        pass
+    if kinds == {type(None)}:
+        return np.full(len(values), np.nan), np.full(len(values), ABSENT, dtype=np.uint8)
+    pairs = [_number(value) for value in values]
+    found = np.array([number for number, _ in pairs], dtype=np.float64)
+    return found, np.array([kind for _, kind in pairs], dtype=np.uint8)
+
+
+def _number(value: object) -> tuple[float, int]:
+    if value is None or value == "":
+        return np.nan, ABSENT
+    if isinstance(value, str):
+        value = wrapped[1] if (wrapped := _WRAPPED.match(value)) else value.strip()
+        if not value:
+            return np.nan, ABSENT
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        return np.nan, NOT_A_NUMBER
+    try:
+        return float(value), NUMBER
+    except (ValueError, OverflowError):
+        return np.nan, NOT_A_NUMBER
+
+
+def merged(pairs: Iterable[tuple[int, str, object]]) -> Iterator[Row]:
+    """Rows out of single values (step, name, value): neighbours of one step become one row."""
+    row: Row = {}
+    for step, name, value in pairs:
+        if row and (row["step"] != step or name in row):
+            yield row
+            row = {}
+        row.setdefault("step", step)
+        row[name] = value
+    if row:
+        yield row

@@ -1,0 +1,147 @@
+"""Separated values with a header: Lightning's metrics.csv, Keras' CSVLogger, exports of W&B, any other."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice, zip_longest
+
+from sim.logs.errors import LogError
+from sim.logs.rows import NOT_A_NUMBER, NUMBER, Block, Reader, numbers
+from sim.logs.series import is_loss, normal, words
+from sim.logs.source import Source
+
+BATCH_ROWS = 4096
+_RUNS_TABLE = {"name", "state", "created"}
+_DELIMITERS = (",", "\t", ";", "|", " ")
+
+
+class Table(Reader):
+    """A CSV by its header. A row with more or fewer fields than that is passed over."""
+
+    format = "CSV"
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.source = source
+        lines = _lines(source.head)
+        self.delimiter = delimiter(source.head) or ","
+        self.header = next((row for row in self._reader(iter(lines)) if row), [])
+        self.headless = _all_numbers(self.header)
+        if self.headless:
+            self.header = [str(number) for number in range(1, len(self.header) + 1)]
+        known = {normal(name) for name in self.header}
+        if known >= _RUNS_TABLE and not known & {"step", "_step"}:
+            raise LogError(
+                source.name,
+                "this is W&B's table of runs: one row a run, with its last values, and no curve",
+                remedy="Export a chart of the loss, or the history of one run",
+            )
+        self.step_first = normal(self.header[0]) == "step" if self.header else False
+        if any(name.endswith("__MIN") for name in self.header):
+            self.exported = True
+        elif self.step_first and len(self.header) > 1 and not any(is_loss(name) for name in self.header):
+            self.exported = all(not words(name) & {"value", "epoch", "accuracy", "acc"} for name in self.header)
+        self._recognise(known)
+
+    def _recognise(self, known: set[str]) -> None:
+        if self.exported:
+            self.format = "chart exported from W&B"
+            self.warnings.append(
+                f"{self.source.name}: Step in an export of W&B counts its log calls, which need not be optimizer steps"
+            )
+        elif {"_step", "_timestamp"} <= known:
+            self.format = "W&B history"
+        elif known >= {"epoch", "loss"} and not known & {"step", "global_step", "iter", "iteration"}:
+            self.format, self.running = "Keras CSVLogger", True
+        elif known >= {"epoch", "step"} and any(name.endswith(("_step", "_epoch")) for name in known):
+            self.format = "Lightning metrics.csv"
+
+    def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True)
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows, in batches; line numbers are right as long as no cell holds a line break."""
+        dropped: Counter[str] = Counter()
+        rows = self._rows(dropped)
+        if not self.headless:
+            next(rows, None)
+        line = 1 if self.headless else 2
+        names = _distinct(self.header)
+        while batch := list(islice(rows, BATCH_ROWS)):
+            count = len(batch)
+            good = [row for row in batch if len(row) == len(names)]
+            for row in batch:
+                if len(row) > len(names) and not any(row[len(names) :]):
+                    good.append(row[: len(names)])
+                elif len(row) != len(names):
+                    dropped["row has not as many fields as the header"] += 1
+            columns = dict(zip(names, zip_longest(*good), strict=False)) if good else dict.fromkeys(names, ())
+            yield Block(len(good), columns, line if count == len(good) else 0, dropped.copy())
+            dropped.clear()
+            line += count
+        yield Block(0, {}, 0, dropped)
+
+    def _rows(self, dropped: Counter[str]) -> Iterator[list[str]]:
+        reader = self._reader(line for data in self.source.lines() for line in _lines(data))
+        while True:
+            try:
+                for row in reader:
+                    if row:
+                        yield row
+                return
+            except csv.Error:
+                dropped["row is not CSV (a quote that is never closed, or a field above 128 KiB)"] += 1
+
+
+def _lines(data: bytes) -> list[str]:
+    return list(io.StringIO(data.decode("utf-8", "replace"), newline=""))
+
+
+def delimiter(head: bytes) -> str | None:
+    """What separates the fields, or None if this is no table.
+
+    A table has a header of at least two names, rows with as many fields, and numbers in a good part of them.
+    """
+    lines = [line for line in _lines(head)[:200] if line.strip()]
+    if len(head) >= 1 << 16 and len(lines) < 200:
+        lines = lines[:-1]
+    for mark in _DELIMITERS:
+        try:
+            rows = [row for row in csv.reader(lines, delimiter=mark, skipinitialspace=True) if row]
+        except csv.Error:
+            continue
+        if len(rows) > 1 and _is_table(rows, mark):
+            return mark
+    return None
+
+
+def _is_table(rows: list[list[str]], mark: str) -> bool:
+    header, body = rows[0], rows[1:]
+    if len(header) < 2:
+        return False
+    if any(
+        kind == NUMBER for kind in numbers(header)[1]
+    ):  # numbers are no names; a table without a header has no others
+        return all(len(row) == len(header) and _all_numbers(row) for row in rows[:20])
+    same = [row for row in body if len(row) == len(header) or (len(row) > len(header) and not any(row[len(header) :]))]
+    if not same or 2 * len(same) < len(body):
+        return False
+    if mark == " " and not any(is_loss(name) for name in header):
+        return False
+    numeric = [numbers(column)[1] for column in zip(*(row[: len(header)] for row in same), strict=True)]
+    return any((kinds == NUMBER).sum() > (kinds == NOT_A_NUMBER).sum() for kinds in numeric)
+
+
+def _all_numbers(cells: list[str]) -> bool:
+    return bool(cells) and bool((numbers(cells)[1] == NUMBER).all())
+
+
+def _distinct(header: list[str]) -> list[str]:
+    """The names of the columns, with a number where there is none, or the same one twice."""
+    names: list[str] = []
+    for number, name in enumerate(header, 1):
+        names.append(f"{name} ({number})".strip() if not name or name in names else name)
+    return names
