@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from math import floor, sqrt
+from math import floor, inf, sqrt
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +15,7 @@ from controller.detectors import Beside, Detector, Growing, Halves, NoNewBest
 from controller.errors import BindingError, BindingWarning, Fault, Key
 from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from controller.language import FULL, ActionTable, Curriculum, Guard, Knob, Plateau, Rung, State
-from controller.meaning import fingerprint, state_fingerprint, transition_key
+from controller.meaning import fingerprint, guard_meaning, state_fingerprint, transition_key
 from controller.sense import NEXT, hardness, nearest, sources, target, walk
 
 Knobs = Mapping[str, Rung]
@@ -66,6 +66,8 @@ class BoundRamp:
         share = 1.0 if time >= over_steps else time / over_steps
         if share >= 1.0:
             found = self.end
+        elif self.end == inf:  # no trainer and no limit: there is nothing to measure the way on
+            found = self.start
         elif self.shape == "linear":
             found = self.start + (self.end - self.start) * share
         else:
@@ -74,6 +76,8 @@ class BoundRamp:
             found = max((rung for rung in self.rungs if self.start <= rung <= found), default=self.start)
         elif self.multiple_of is not None and found != self.end:
             found = max(self.start, floor(found / self.multiple_of) * self.multiple_of)
+        if found == inf:
+            return FULL
         return int(found) if float(found).is_integer() else found
 
 
@@ -170,13 +174,10 @@ class _GuardMaker:
             return Reached(title, "nonfinite", value, "non-finite losses in a row")
         if word == "ramp_done":
             return Reached(title, "time", self._ramp_steps[value], "steps of the ramp")
-        return Watched(title, self._detector(word, value))
-
-    def _detector(self, word: str, spec: Any) -> Detector:
-        key = f"{word} {json.dumps(spec.model_dump(exclude_none=True), sort_keys=True)}"
+        key = json.dumps(guard_meaning(self._machine.curriculum, guard), sort_keys=True)
         if key not in self._detectors:
-            self._detectors[key] = (spec.metric, self._new_detector(word, spec))
-        return self._detectors[key][1]
+            self._detectors[key] = (value.metric, self._new_detector(word, value))
+        return Watched(title, self._detectors[key][1])
 
     def _new_detector(self, word: str, spec: Any) -> Detector:
         if word == "patience":
@@ -319,12 +320,8 @@ def _amounts(curriculum: Curriculum) -> list[tuple[str, Path, bool]]:
     if rate.warmup is not None:
         found.append((rate.warmup, ("lr", "warmup"), False))
     found += [(cycle, ("lr", "cycles", i), False) for i, cycle in enumerate(rate.cycles or ())]
-    if (
-        rate.length is None
-        and rate.cycles is None
-        and rate.shape != "constant"
-        and not all(s.lr.length for s in curriculum.state)
-    ):
+    falls = [(state.lr.shape or rate.shape) != "constant" and state.lr.length is None for state in curriculum.state]
+    if rate.length is None and rate.cycles is None and any(falls):
         found.append(("rest", ("lr",), False))
     for i, state in enumerate(curriculum.state):
         if state.lr.length is not None:

@@ -8,6 +8,8 @@ from controller.amounts import Amount, steps_in
 from controller.binding import BoundState, Machine
 from controller.rates import multiplier
 
+LARGEST_SCALE = 1e100
+
 
 @dataclass(frozen=True, slots=True)
 class RateClock:
@@ -40,16 +42,36 @@ def _length(machine: Machine, state: BoundState, cycle: int, anchor: int, total_
 def restarted(clock: RateClock, machine: Machine, state: BoundState, step: int, total_steps: int | None) -> RateClock:
     """The clock after `lr_restart`, of which `step` is the first step; in cycles, the current one starts over."""
     warm = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
-    cycle = clock.cycle if state.rate.cycles else 0
-    return RateClock(step, warm, cycle, _length(machine, state, cycle, step, total_steps), clock.scale)
+    return RateClock(step, warm, clock.cycle, _length(machine, state, clock.cycle, step, total_steps), clock.scale)
+
+
+def scaled(clock: RateClock, factor: float) -> RateClock:
+    """The clock after `lr_scale`; the product stays a number that can be saved, however often it is taken."""
+    return replace(clock, scale=min(clock.scale * factor, LARGEST_SCALE))
 
 
 def carried(clock: RateClock, machine: Machine, old: BoundState, new: BoundState, total_steps: int | None) -> RateClock:
-    """The clock after entering a state without a restart: the phase goes on, over the new state's length."""
+    """The clock after entering a state without a restart: the phase goes on, over the new state's length.
+
+    The number of the current cycle is kept where a state has a length of its own.
+    """
     if (old.rate.length, old.rate.cycles) == (new.rate.length, new.rate.cycles):
         return clock
-    cycle = min(clock.cycle, max(0, len(new.rate.cycles) - 1))
-    return replace(clock, cycle=cycle, length_steps=_length(machine, new, cycle, clock.anchor, total_steps))
+    return replace(clock, length_steps=_length(machine, new, clock.cycle, clock.anchor, total_steps))
+
+
+def amount_in_force(clock: RateClock, state: BoundState) -> Amount:
+    """What the length in force was written as."""
+    return state.rate.cycles[clock.cycle] if state.rate.cycles else state.rate.length
+
+
+def edited(clock: RateClock, machine: Machine, state: BoundState, written: str, total_steps: int | None) -> RateClock:
+    """The clock under a curriculum that was edited: a length that is not what was `written` is measured anew."""
+    cycles = machine.curriculum.lr.cycles or [""]
+    clock = replace(clock, cycle=min(clock.cycle, len(cycles) - 1))
+    if str(amount_in_force(clock, state)) == written:
+        return clock
+    return replace(clock, length_steps=_length(machine, state, clock.cycle, clock.anchor, total_steps))
 
 
 def advanced(clock: RateClock, machine: Machine, state: BoundState, step: int, total_steps: int | None) -> RateClock:

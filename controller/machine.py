@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from math import inf, isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple, SupportsFloat
@@ -170,6 +169,7 @@ class Controller:
         if step is not None and step != clock.step:
             raise StepError(_out_of_order(step, clock.step))
         value = self._loss(loss)
+        others = [(name, _number(name, given)) for name, given in metrics.items()]
         closes = self._closes(epoch_end)
         # 1. Clocks advance.
         clock.step += 1
@@ -189,23 +189,23 @@ class Controller:
                 if not skipped:
                     for push in self._pushes:
                         push(value)
-        if metrics:
-            self._push_metrics(metrics)
+        if others:
+            self._push_metrics(others)
         # 4. Transitions that are looked at here, in file order; the first whose guards hold, often enough, is taken.
         dead = clock.nonfinite >= self._limit
         chosen = self._look(closes, eval_end, dead) if self._every_step or closes or eval_end or dead else None
         if chosen is None:
+            # 6. The next plan is made.
+            if self._state.rate.cycles:
+                self._rate = clockwork.advanced(self._rate, self.machine, self._state, clock.step, self.total_steps)
+            if self._state.ramps:
+                self._raise_floors()
             if dead:
                 raise NonFiniteLoss(
                     f"step {clock.step - 1}: {clock.nonfinite} NaN or infinite losses in a row in state "
                     f'"{self._state.name}", and no transition answers them. Resume from the last checkpoint with a '
                     f"lower peak rate, or clip gradients; [nonfinite] limit = {self._limit} is where a run is given up"
                 )
-            # 6. The next plan is made.
-            if self._state.rate.cycles:
-                self._rate = clockwork.advanced(self._rate, self.machine, self._state, clock.step, self.total_steps)
-            if self._state.ramps:
-                self._raise_floors()
             return None
         return self._take(chosen, value)
 
@@ -213,10 +213,10 @@ class Controller:
         if type(loss) is float:
             return loss
         if loss is None:
-            if self.clock.step < self.lag:
+            if self.clock.time < self.lag:  # it would belong to the state before, or to no step at all
                 return None
             raise StepError(
-                f"step {self.clock.step}: no loss; only the first `lag` observations may come without one "
+                f"step {self.clock.step}: no loss; only the first `lag` observations in a state may come without one "
                 f"(lag is {self.lag})"
             )
         return _number("loss", loss)
@@ -233,11 +233,8 @@ class Controller:
             )
         return closes
 
-    def _push_metrics(self, metrics: Mapping[str, SupportsFloat]) -> None:
-        for name, given in metrics.items():
-            if name == "loss":
-                raise StepError("the loss is the first argument of observe, not one of its metrics")
-            value = _number(name, given)
+    def _push_metrics(self, metrics: list[tuple[str, float]]) -> None:
+        for name, value in metrics:
             if not isfinite(value):
                 self.skipped_values += 1
                 continue
@@ -275,13 +272,15 @@ class Controller:
         lr_before = clockwork.rate(self._rate, self.machine, old, step - 1)
         new = self.machine.by_name[transition.target]
         total = self.total_steps
-        clock_of_rate = clockwork.carried(self._rate, self.machine, old, new, total)
+        # A cycle that is over by this step is over before any action: a restart then means the cycle that begins here.
+        clock_of_rate = clockwork.advanced(self._rate, self.machine, old, step, total)
+        clock_of_rate = clockwork.carried(clock_of_rate, self.machine, old, new, total)
         requests: list[Action] = []
         for action in transition.actions:
             if action.name == "lr_restart":
                 clock_of_rate = clockwork.restarted(clock_of_rate, self.machine, new, step, total)
             elif action.name == "lr_scale":
-                clock_of_rate = replace(clock_of_rate, scale=clock_of_rate.scale * float(action.argument or 1.0))
+                clock_of_rate = clockwork.scaled(clock_of_rate, float(action.argument or 1.0))
             else:
                 requests.append(action)
         if transition.at_most is not None:
@@ -384,7 +383,7 @@ def _number(name: str, given: SupportsFloat) -> float:
         if isinstance(given, str | bytes):
             raise TypeError
         return float(given)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several elements
         raise StepError(f"{name} is {given!r} of type {type(given).__name__}; expected a number") from None
 
 

@@ -81,7 +81,7 @@ def _transition(curriculum: Curriculum, index: int) -> dict[str, Any]:
         "key": transition_key(curriculum, index),
         "ways": [[source, target(curriculum, index, source)] for source in sources(curriculum, index)],
         "at": transition.at,
-        "guards": [_guard(curriculum, condition) for condition in transition.guards],
+        "guards": [guard_meaning(curriculum, condition) for condition in transition.guards],
         "sustain": float(transition.sustain),
         "at_most": None if transition.at_most is None else float(transition.at_most),
         "actions": [a if isinstance(a, str) else {a.word: _plain(a.value)} for a in transition.actions],
@@ -89,13 +89,14 @@ def _transition(curriculum: Curriculum, index: int) -> dict[str, Any]:
     }
 
 
-def _guard(curriculum: Curriculum, condition: Guard | str) -> dict[str, Any]:
+def guard_meaning(curriculum: Curriculum, condition: Guard | str) -> dict[str, Any]:
+    """What a condition means, as JSON-able data: names followed, numbers and amounts in one spelling."""
     guard = curriculum.resolve(condition)
     word, value = guard.word, guard.value
     if word in ("any", "all"):
-        return {word: [_guard(curriculum, part) for part in value]}
+        return {word: [guard_meaning(curriculum, part) for part in value]}
     if word == "not":
-        return {word: _guard(curriculum, value)}
+        return {word: guard_meaning(curriculum, value)}
     if word == "plateau":
         return {word: _plain(value.model_dump(include={"metric", "method", *METHOD_KEYS[value.method]}))}
     return {word: _plain(value.model_dump() if hasattr(value, "model_dump") else value, word)}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from copy import copy
+from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +41,7 @@ def save(controller: Controller) -> dict[str, Any]:
             "warm_steps": rate.warm_steps,
             "cycle": rate.cycle,
             "length_steps": rate.length_steps,
+            "length": str(clockwork.amount_in_force(rate, controller._state)),
             "scale": rate.scale,
         },
         "detectors": [[key, detector.contents()] for key, (_, detector) in controller._stay.detectors.items()],
@@ -86,6 +90,7 @@ def load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> tu
     """Put a saved state into a controller, or leave it as it was and say why not."""
     if on_change not in ("refuse", "accept"):
         raise SnapshotError(f'on_change is {on_change!r}; expected "refuse" or "accept"')
+    trial = copy(controller)  # what fails half-way, fails on this one
     try:
         if saved["format"] != FORMAT:
             raise SnapshotError(
@@ -93,13 +98,15 @@ def load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> tu
             )
         if checksum(saved) != saved["checksum"]:
             raise SnapshotError("the saved controller is damaged: its checksum does not fit. Use an older checkpoint")
-        return _load(controller, saved, on_change)
+        notes = _load(trial, saved, on_change)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise SnapshotError(f"the saved controller cannot be read: {type(error).__name__}: {error}") from None
+    controller.__dict__.update(trial.__dict__)
+    return notes
 
 
 def _load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> tuple[str, ...]:
-    machine = controller.machine
+    machine, total = controller.machine, controller.total_steps
     changes, notes = _changes(controller, saved)
     if changes and on_change == "refuse":
         raise SnapshotError(
@@ -112,55 +119,59 @@ def _load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> t
             f'the checkpoint is in state "{saved["state"]}", which the curriculum no longer has. '
             + nearest(saved["state"], machine.by_name)
         )
-    clock = Clock()
+    controller.clock, controller.floors = Clock(), {}
+    controller._enter(state, total if saved["entered_total_steps"] is None else saved["entered_total_steps"])
     for hand in Clock.__slots__:
-        setattr(clock, hand, int(saved["clock"][hand]))
-    total = controller.total_steps
-    if total is not None and clock.step >= total and total != _total(saved["bound"]):
-        raise SnapshotError(
-            f"the checkpoint is at step {clock.step}, and the run bound now has only {total} steps. Bind a longer run"
-        )
-    entered_total = saved["entered_total_steps"] if saved["entered_total_steps"] is not None else total
-    stay = machine.stay(state, entered_total)
-    contents = dict(saved["detectors"])
-    for key, (_, detector) in stay.detectors.items():
-        if key in contents:
-            detector.restore(contents[key])
-        elif not changes:
-            raise SnapshotError(f"the contents of a detector are missing: {key}")
-    hands = {key: int(saved["rate"][key]) for key in ("anchor", "warm_steps", "cycle", "length_steps")}
-    rate = clockwork.RateClock(**hands, scale=float(saved["rate"]["scale"]))
-    if changes:
-        rate = clockwork.carried(rate, machine, machine.states[0], state, total) if state.rate.cycles == () else rate
-        rate = clockwork.advanced(rate, machine, state, clock.step, total)
-    floors = {name: hardness(value) for name, value in saved["floors"].items()}
-    _refuse_regression(machine, state, floors)
-    sustained = saved["sustained"] if not changes else [0] * len(state.transitions)
-    if len(sustained) != len(state.transitions):
-        raise SnapshotError("the counts of looks in a row do not fit the state's transitions")
-    before = dict(controller.__dict__)
-    controller._enter(state, entered_total)
-    controller.clock, controller._stay, controller._rate = clock, stay, rate
-    controller._pushes = [detector.push for metric, detector in stay.detectors.values() if metric == "loss"]
-    controller._sustained = [int(count) for count in sustained]
-    controller.taken = {str(key): int(count) for key, count in saved["taken"].items()}
-    controller.floors = floors
-    controller.skipped_values = int(saved["skipped_values"])
+        setattr(controller.clock, hand, int(saved["clock"][hand]))
+    _refuse_shorter(controller, saved["bound"])
+    controller._rate = _rate(controller, saved["rate"], bool(changes))
     controller._requests = tuple(Action(name, argument) for name, argument in saved["plan"]["requests"])
+    controller.taken = {str(key): int(count) for key, count in saved["taken"].items()}
+    controller.floors = {name: hardness(value) for name, value in saved["floors"].items()}
+    controller.skipped_values = int(saved["skipped_values"])
+    controller._looks = deque(maxlen=controller._looks.maxlen)
     controller._plan = None
-    if not changes and (difference := _difference(controller, saved["plan"])):
-        controller.__dict__.update(before)
+    if changes:
+        _refuse_regression(controller)
+    elif difference := _difference(controller, saved["plan"]):
         raise SnapshotError(f"the plan that was saved and the one computed from the same state differ: {difference}")
+    if not changes or dict(controller.plan.knobs) == saved["plan"]["knobs"]:  # else its losses do not compare
+        _restore_detectors(controller, dict(saved["detectors"]), bool(changes))
+    if not changes:
+        controller._sustained = [int(count) for count in saved["sustained"]]
+        if len(controller._sustained) != len(state.transitions):
+            raise SnapshotError("the counts of looks in a row do not fit the state's transitions")
     controller._raise_floors()
     return (*changes, *notes)
 
 
-def _total(bound: Mapping[str, Any]) -> int | None:
-    return (
-        None
-        if bound["epochs"] is None or bound["steps_per_epoch"] is None
-        else bound["epochs"] * bound["steps_per_epoch"]
-    )
+def _rate(controller: Controller, saved: Mapping[str, Any], changed: bool) -> clockwork.RateClock:
+    hands = {key: int(saved[key]) for key in ("anchor", "warm_steps", "cycle", "length_steps")}
+    rate = clockwork.RateClock(**hands, scale=float(saved["scale"]))
+    if not changed:
+        return rate
+    machine, state, total = controller.machine, controller._state, controller.total_steps
+    rate = clockwork.edited(rate, machine, state, saved["length"], total)
+    return clockwork.advanced(rate, machine, state, controller.clock.step, total)
+
+
+def _restore_detectors(controller: Controller, contents: Mapping[str, Any], changed: bool) -> None:
+    for key, (_, detector) in controller._stay.detectors.items():
+        if key in contents:
+            detector.restore(contents[key])
+        elif not changed:
+            raise SnapshotError(f"the contents of a detector are missing: {key}")
+
+
+def _refuse_shorter(controller: Controller, bound: Mapping[str, Any]) -> None:
+    clock, run = controller.clock, controller.machine.run
+    if bound["epochs"] == run.epochs:
+        return  # a run that is over may be looked at
+    over = f"the checkpoint is at step {clock.step}, epoch {clock.epoch}, and the run bound now has only"
+    if run.total_steps is not None and clock.step >= run.total_steps:
+        raise SnapshotError(f"{over} {run.total_steps} steps. Bind a longer run")
+    if run.total_steps is None and run.epochs is not None and clock.epoch >= run.epochs:
+        raise SnapshotError(f"{over} {run.epochs} epochs. Bind a longer run")
 
 
 def _changes(controller: Controller, saved: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -189,15 +200,14 @@ def _changes(controller: Controller, saved: Mapping[str, Any]) -> tuple[list[str
     return changes, notes
 
 
-def _refuse_regression(machine: Machine, state: BoundState, floors: Mapping[str, float]) -> None:
-    for name, floor in floors.items():
-        if name not in state.knobs:
-            continue
-        hardest = state.ramps[name].end if name in state.ramps else hardness(state.knobs[name])
-        if hardest < floor:
+def _refuse_regression(controller: Controller) -> None:
+    plan = controller.plan
+    for name, value in plan.knobs.items():
+        floor = controller.floors.get(name, -inf)
+        if hardness(value) < floor:
             raise RegressionError(
-                f'state "{state.name}" sets {name} = {state.knobs[name]}, and the run was already at {_finite(floor)}: '
-                "a knob never falls on a resume. Raise it in the edited curriculum, or start a new run"
+                f'state "{plan.state}" sets {name} = {value}, and the run was already at {_finite(floor)}: a knob '
+                "never falls on a resume. Raise it in the edited curriculum, or start a new run"
             )
 
 
@@ -225,7 +235,7 @@ def adopt(
         state, why = _at_least_as_hard(machine, knobs), f"the first state at least as hard as {dict(knobs)}"
     else:
         state, why = (
-            earliest(machine, step, controller.lag),
+            hardest(machine, step, epoch),
             "the hardest state that this curriculum could have reached by then",
         )
     total = controller.total_steps
@@ -279,29 +289,66 @@ def _limit(machine: Machine, name: str) -> float:
     return inf if machine.limits is None else machine.limits[name]
 
 
-def earliest(machine: Machine, steps: int, lag: int = 0) -> BoundState:
-    """The state after `steps` observations when every guard holds as soon as some loss stream could make it hold."""
-    clock, state, taken = Clock(), machine.states[0], dict[str, int]()
+def hardest(machine: Machine, step: int, epoch: int) -> BoundState:
+    """The hardest state that some loss stream could have brought a run to by then.
+
+    Where knobs disagree about which of two states is harder, it is the later one in the file; a state that stops the
+    run is none to go on in.
+    """
+    reached = earliest(machine, step, epoch)
+    found = machine.states[0]
+    for state in machine.states:
+        if state.name in reached and state.stop is None and not _easier(state, found):
+            found = state
+    return found
+
+
+def _easier(one: BoundState, other: BoundState) -> bool:
+    pairs = [(hardness(one.knobs[name]), hardness(other.knobs[name])) for name in one.knobs]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def earliest(machine: Machine, step: int, epoch: int) -> dict[str, int]:
+    """The first step that each state could have applied to, for the states that could have been entered by `step`.
+
+    Every guard holds as soon as some loss stream could make it hold; transitions that may lower a knob are left out.
+    Where steps_per_epoch is not bound, any observation may have closed an epoch, `epoch` of them at most.
+    """
+    reached: dict[str, int] = {}
+    todo = [(0, machine.states[0].name)]
+    while todo:
+        entered, name = heappop(todo)
+        if name not in reached:
+            reached[name] = entered
+            for way in _ways_out(machine, machine.by_name[name], entered, step, epoch):
+                heappush(todo, way)
+    return reached
+
+
+def _ways_out(machine: Machine, state: BoundState, entered: int, step: int, epoch: int) -> Iterator[tuple[int, str]]:
+    """The first step that each state that can follow on this one can apply to."""
+    per_epoch, clock = machine.run.steps_per_epoch, Clock()
     stay = machine.stay(state, machine.run.total_steps)
-    sustained = [0] * len(state.transitions)
-    per_epoch = machine.run.steps_per_epoch
-    for step in range(1, steps + 1):
-        if not state.transitions:
-            break
-        closes = per_epoch is not None and step % per_epoch == 0
-        clock.step, clock.time = step, clock.time + 1
-        clock.epoch, clock.closings = clock.epoch + closes, clock.closings + closes
-        for place, transition in enumerate(state.transitions):
-            if transition.regress or (transition.at == "epoch" and not closes):
+    ways = [(place, way) for place, way in enumerate(state.transitions) if not way.regress]
+    may, must = [0] * len(state.transitions), [0] * len(state.transitions)  # looks in a row
+    left = {way.target for _, way in ways}
+    clock.epoch = entered // per_epoch if per_epoch else min(entered, epoch)
+    for clock.step in range(entered + 1, step + 1):
+        closes = clock.step % per_epoch == 0 if per_epoch else True
+        clock.time += 1
+        clock.epoch = clock.epoch + closes if per_epoch else min(clock.step, epoch)
+        clock.closings = clock.closings + closes if per_epoch else min(clock.time, epoch)
+        for place, way in ways:
+            if way.at == "epoch" and not closes:
                 continue
-            if transition.at_most is not None and taken.get(transition.key, 0) >= transition.at_most:
-                continue
-            holds = stay.guards[place].possible(clock, clock.time - lag) & TRUE
-            sustained[place] = sustained[place] + 1 if holds else 0
-            if sustained[place] >= transition.sustain:
-                taken[transition.key] = taken.get(transition.key, 0) + 1
-                state = machine.by_name[transition.target]
-                stay, sustained = machine.stay(state, machine.run.total_steps), [0] * len(state.transitions)
-                clock.time = clock.closings = 0
-                break
-    return state
+            bits = stay.guards[place].possible(clock, clock.time)
+            may[place] = may[place] + 1 if bits & TRUE else 0
+            must[place] = must[place] + 1 if bits == TRUE else 0
+            if may[place] >= way.sustain and way.target in left:
+                left.remove(way.target)
+                yield clock.step, way.target
+            known = way.at == "step" or (way.at == "epoch" and per_epoch is not None)
+            if known and way.at_most is None and must[place] >= way.sustain:
+                return  # no stream stays any longer
+        if not left:
+            return
