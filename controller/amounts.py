@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fractions import Fraction
 from math import ceil
 
@@ -34,7 +35,7 @@ def parse_amount(text: str) -> Amount:
     text: a number, one blank, a unit (`steps`, `epochs`, `tokens`, `run`; the singular is allowed), or `rest`.
     Raises ValueError with a sentence that says what was expected.
     """
-    if not _SPELLED.match(text):
+    if not _SPELLED.fullmatch(text):
         raise ValueError(
             'expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest"'
         )
@@ -50,6 +51,25 @@ def parse_amount(text: str) -> Amount:
     if unit == "run" and count > 1:
         raise ValueError("expected a share of the run between 0 and 1")
     return Amount(count, unit)
+
+
+def amount_hint(text: str) -> str:
+    """A sentence that suggests the amount of time that was probably meant, or nothing."""
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,2})?)\s*([a-z]{1,20}|%)\s*", text[:100].lower())
+    if found is None:
+        return 'Did you mean "rest"?' if text.strip().lower() == "rest" else ""
+    number, unit = found.groups()
+    if unit == "%":
+        shares = Fraction(number) / 100
+        number, units = f"{float(shares):g}", ["run"]
+    else:
+        units = get_close_matches(unit, [*UNITS, "step", "epoch", "token"], n=1, cutoff=0.5)
+    suggested = f"{number} {units[0]}" if units else ""
+    try:
+        parse_amount(suggested)
+    except ValueError:
+        return f"Units: {', '.join(UNITS)}."
+    return f'Did you mean "{suggested}"?'
 
 
 @dataclass(frozen=True, slots=True)

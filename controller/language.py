@@ -1,36 +1,43 @@
 """The vocabulary: what a curriculum file may say.
 
-Each class is a table of the file and each field a key, spelt as in the file; the JSON Schema, the reference's rows and the
-parser's unknown-key suggestions come from these models. Whether the names in a file fit together is `sense.py`'s matter.
+Each class is a table of the file and each field a key, spelt as in the file; the JSON Schema, the reference's rows and
+the parser's suggestions come from these models. Whether the names in a file fit together is `sense.py`'s matter.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from controller.amounts import PATTERN, parse_amount
+from controller.values import FULL as FULL
+from controller.values import (
+    LARGEST,
+    Amount,
+    AmountOrWindow,
+    AnyNumber,
+    AnyRung,
+    Asks,
+    Count,
+    Decay,
+    Finite,
+    Name,
+    OneKey,
+    Positive,
+    Reason,
+    Shape,
+    Share,
+    Source,
+    Table,
+    Text,
+    Window,
+)
+from controller.values import Number as Number
+from controller.values import Rung as Rung
 
-
-def _amount(text: str) -> str:
-    try:
-        parse_amount(text)
-    except ValueError as error:
-        raise PydanticCustomError("bad-amount", "{reason}", {"reason": str(error)}) from None
-    return text
-
-
-Amount = Annotated[str, AfterValidator(_amount), Field(json_schema_extra={"pattern": PATTERN})]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1, le=10**15)]
-Window = Annotated[int, Field(ge=1, le=10**6)]
-Number = int | float
-Rung = Number | Literal["full"]
-FULL = "full"
+if TYPE_CHECKING:
+    from controller.errors import Fault
 
 
 def _table_or_name(written: Any) -> str:
@@ -38,49 +45,23 @@ def _table_or_name(written: Any) -> str:
     return "name" if isinstance(written, str) else "table"
 
 
-class Table(BaseModel):
-    """Base of all tables: nothing unknown, nothing coerced, nothing changed afterwards."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-    )
+def _names_or_name(written: Any) -> str:
+    return "names" if isinstance(written, list) else "name"
 
 
-class OneKey(Table):
-    """A table of which exactly one key is set."""
-
-    @model_validator(mode="after")
-    def _one_key(self) -> OneKey:
-        if len(self.model_fields_set) != 1:
-            found = ", ".join(sorted(self.model_fields_set)) or "none"
-            raise PydanticCustomError("one-key", "expected exactly one key, found {found}", {"found": found})
-        return self
-
-    @property
-    def word(self) -> str:
-        """The one key that is set, as the file spells it."""
-        (name,) = self.model_fields_set
-        return type(self).model_fields[name].alias or name
-
-    @property
-    def value(self) -> Any:
-        """What that key holds."""
-        (name,) = self.model_fields_set
-        return getattr(self, name)
+def _format(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PydanticCustomError("wrong-type", "expected 1")
+    return value
 
 
 class Run(Table):
     """What one run is; the trainer confirms or overrides it when it binds the file."""
 
     epochs: Count | None = None
-    """Number of epochs in the run."""
+    """Epochs in the run; needed for shares of the run and for `rest`."""
     steps_per_epoch: Count | None = None
-    """Optimizer steps (not micro-batches) in an epoch."""
+    """Optimizer steps, not micro-batches, in an epoch; without it the trainer says when an epoch closes."""
     tokens_per_step: Count | None = None
     """Tokens that one optimizer step consumes; needed for amounts in tokens."""
 
@@ -89,19 +70,19 @@ class Rate(Table):
     """The learning rate of the whole run."""
 
     peak: Positive
-    """The rate at the start of a cycle, and after every `lr_restart`."""
-    shape: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
-    """How the rate falls from the peak to the floor."""
+    """The rate at the start, and after every `lr_restart`."""
+    shape: Shape = "cosine"
+    """How the rate falls from the peak to the floor; `wsd` stays at the peak and falls over the last part."""
     floor: Share = 0.0
-    """Fraction of the peak that is reached after `length` and held from there."""
+    """Share of the peak that is reached at the end of `length` and held from there; `constant` has none."""
     length: Amount | None = None
-    """How long the fall takes; `rest`, to the end of the run, where neither it nor `cycles` is given."""
+    """How long the fall takes, from the start or the last restart on; `rest` where neither it nor `cycles` is."""
     cycles: Annotated[list[Amount], Field(min_length=1, max_length=256)] | None = None
-    """Instead of `length`: the lengths of cycles, each of which starts at the peak."""
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Instead of `length`: the lengths of cycles that follow each other, each of which starts at the peak."""
+    decay: Decay = 0.2
     """With `wsd`: the last part of the length, over which the rate falls."""
     warmup: Amount | None = None
-    """Linear rise before the first step at the peak, at the start of the run."""
+    """Linear rise to the peak at the start of the run, before the first step of the fall."""
     rewarm: bool = False
     """Whether the warm-up is repeated after each `lr_restart`."""
 
@@ -110,71 +91,71 @@ class StateRate(Table):
     """What a state changes about the learning rate while it lasts."""
 
     peak: Positive = 1.0
-    """A factor on the peak."""
-    shape: Literal["cosine", "linear", "constant", "wsd"] | None = None
-    """How the rate falls in this state."""
+    """A factor on the run's peak."""
+    shape: Shape | None = None
+    """How the rate falls in this state; as in `[lr]` where it is not given."""
     floor: Share | None = None
-    """Fraction of the peak that is reached at the end of the length."""
+    """Share of the peak that is reached at the end of the length; as in `[lr]` where it is not given."""
     length: Amount | None = None
-    """How long the fall takes, from the last restart on; replaces `cycles` as well."""
-    decay: Annotated[float, Field(gt=0, le=1)] | None = None
-    """With `wsd`: the last part of the length, over which the rate falls."""
+    """How long the fall takes, from the last restart on; replaces the length or the cycles of `[lr]`."""
+    decay: Decay | None = None
+    """With `wsd`: the last part of the length, over which the rate falls; as in `[lr]` where it is not given."""
 
 
 class Range(Table):
-    """A knob that can take many values."""
+    """A knob that can take every number, or every multiple of one, between two."""
 
-    min: Number
+    min: AnyNumber
     """The easiest value."""
-    max: Rung
-    """The hardest value, or `full`."""
-    multiple_of: Number | None = None
-    """Values are multiples of this."""
+    max: AnyRung
+    """The hardest value, or `full`: the limit that the trainer gives."""
+    multiple_of: AnyNumber | None = None
+    """Values are multiples of this, or the hardest one."""
 
 
 class Knob(Table):
-    """A quantity that says how hard the training is."""
+    """A quantity that says how hard the training is; it has a ladder or a range."""
 
-    unit: str = ""
+    unit: Text = ""
     """What the values count, for people."""
-    ladder: Annotated[list[Rung], Field(min_length=1, max_length=256)] | None = None
+    ladder: Annotated[list[AnyRung], Field(min_length=1, max_length=256)] | None = None
     """The values, easiest first; `full` stands for the limit that the trainer gives."""
     range: Range | None = None
-    """Instead of a ladder: a lowest and a highest value."""
+    """Instead of a ladder: the easiest and the hardest value."""
 
 
 class Plateau(Table):
-    """The loss has stopped improving."""
+    """The metric has stopped improving."""
 
     metric: Name = "loss"
     """The metric to watch."""
     method: Literal["halves", "trend", "returns"] = "halves"
-    """The detector: `halves` (as published), `trend` (tells noise from a plateau), `returns` (needs no scale)."""
+    """The detector: `halves` as published, `trend` tells a plateau from noise, `returns` needs no threshold."""
     window: Window = 50
     """Observations over which the improvement is taken."""
     threshold: Positive = 0.005
-    """Relative improvement per `per` under which the metric counts as flat."""
-    per: Amount | Literal["window"] = "window"
+    """Relative improvement, for each `per`, below which the metric counts as flat; a larger one raises earlier."""
+    per: AmountOrWindow = "window"
     """What the threshold is measured on: `window`, or an amount of time such as `1000 steps`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
-    """With `trend`: how sure it must be."""
+    """How sure the detector must be."""
     min_window: Window = 80
-    """With `trend`: the least number of observations that it decides on."""
+    """The least number of observations that it decides on; at least one period of the order of the data."""
     cooldown: Annotated[int, Field(ge=0, le=10**9)] = 200
-    """With `trend`: observations after entering a state in which it stays silent."""
+    """Observations after entering a state during which it stays silent."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """With `returns`: the last half of the time in the state brought less than this share of it all."""
+    """Flat when the last half of the time in the state brought less than this share of all that the state brought."""
 
 
 class Patience(Table):
-    """No new best for a while."""
+    """No new best of the metric for a while."""
 
     metric: Name = "loss"
     """The metric to watch."""
     steps: Window
     """Observations without a new best."""
-    min_delta: Annotated[float, Field(ge=0)] = 0.0
-    """How much better than the best a value must be to count."""
+    min_delta: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0
+    """How much below the best a value must be to count as a new one."""
     smooth: Window = 1
     """The metric is averaged over so many observations first."""
 
@@ -184,29 +165,40 @@ class Level(Table):
 
     metric: Name = "loss"
     """The metric to watch."""
-    value: float
+    value: Finite
     """The value to compare with."""
     window: Window = 1
     """Observations in the mean."""
 
 
 class Diverging(Table):
-    """The loss grows."""
+    """The metric grows."""
 
     metric: Name = "loss"
     """The metric to watch."""
     window: Annotated[int, Field(ge=2, le=10**6)] = 200
     """Observations; the means of half windows are compared."""
-    factor: Annotated[float, Field(gt=1)] = 1.25
-    """The mean of the last half window must reach the best half window's mean of this state times this."""
+    factor: Annotated[float, Field(gt=1, le=LARGEST)] = 1.25
+    """True when the mean of the last half window reaches the state's best half window times this."""
+
+
+class Gap(Table):
+    """Two stretches of time running, the metric is about the same."""
+
+    metric: Name = "loss"
+    """The metric to watch."""
+    over: Amount
+    """How long a stretch is: `1 epoch` compares the means of the last two epochs."""
+    value: Annotated[float, Field(ge=0, le=LARGEST)]
+    """True when the two means differ, up or down, by no more than this."""
 
 
 class Guard(OneKey):
-    """A condition; three-valued, and only true lets a transition fire."""
+    """A condition: true, false, or unknown while there is too little data; only true lets a transition be taken."""
 
     min_epoch: Annotated[int, Field(ge=0, le=10**9)] | None = None
-    """So many epochs of the run are complete."""
-    min_step: Annotated[int, Field(ge=0, le=10**15)] | None = None
+    """So many epochs of the run are complete: with 2, from the first step of epoch 2 on, as epochs count from 0."""
+    min_step: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     """So many optimizer steps of the run are complete."""
     dwell: Amount | None = None
     """So much time was spent in this state."""
@@ -220,8 +212,10 @@ class Guard(OneKey):
     """The mean of the last values is above a value."""
     diverging: Diverging | None = None
     """The metric grows."""
+    gap: Gap | None = None
+    """The metric is about the same over two stretches of time."""
     nonfinite: Annotated[int, Field(ge=1, le=10**6)] | None = None
-    """So many NaN or infinite losses in a row."""
+    """So many NaN or infinite losses in a row, in this state."""
     ramp_done: Name | None = None
     """The ramp of this knob has reached its end."""
     any: Annotated[list[Condition], Field(min_length=1, max_length=64)] | None = None
@@ -232,7 +226,12 @@ class Guard(OneKey):
     """True if this is false, false if it is true, else unknown."""
 
 
-Condition = Annotated[Annotated[Guard, Tag("table")] | Annotated[Name, Tag("name")], Discriminator(_table_or_name)]
+Condition = Annotated[
+    Annotated[Guard, Tag("table")] | Annotated[Name, Tag("name")],
+    Discriminator(_table_or_name),
+    Asks("a guard such as { min_epoch = 2 }, or the name of a [guard.NAME]"),
+]
+Guard.model_rebuild()  # now that Condition exists; without it `not` has no alias
 
 
 class ActionTable(OneKey):
@@ -246,19 +245,21 @@ class ActionTable(OneKey):
 
 ActionWord = Literal["lr_restart", "checkpoint", "evaluate", "rollback", "reset_optimizer"]
 Action = Annotated[
-    Annotated[ActionTable, Tag("table")] | Annotated[ActionWord, Tag("name")], Discriminator(_table_or_name)
+    Annotated[ActionTable, Tag("table")] | Annotated[ActionWord, Tag("name")],
+    Discriminator(_table_or_name),
+    Asks('an action such as "lr_restart" or { lr_scale = 0.5 }'),
 ]
 
 
 class Ramp(Table):
-    """A knob that moves while a state lasts, as a pure function of the time in it."""
+    """A knob that moves while a state lasts, from the value in `set`, as a pure function of the time in the state."""
 
-    to: Rung
+    to: AnyRung
     """The value at the end of the ramp."""
     over: Amount
     """How long the ramp takes, from entering the state on."""
     shape: Literal["linear", "root"] = "linear"
-    """`linear`, or `root`: the square grows linearly (Platanios et al. 2019, competence)."""
+    """`linear`, or `root`: the square grows linearly, so it rises faster at first (Platanios et al. 2019)."""
 
 
 class State(Table):
@@ -266,13 +267,13 @@ class State(Table):
 
     name: Name
     """The state's name."""
-    set: dict[Name, Rung] = Field(default_factory=dict)
+    set: dict[Name, AnyRung] = Field(default_factory=dict)
     """The value of every knob in this state."""
     lr: StateRate = StateRate()
     """What this state changes about the learning rate."""
     ramp: dict[Name, Ramp] = Field(default_factory=dict)
     """Knobs that move while the state lasts."""
-    stop: str | None = None
+    stop: Reason | None = None
     """Entering this state ends the training, for this reason."""
 
 
@@ -280,19 +281,24 @@ class Transition(Table):
     """When training becomes harder, and what happens then."""
 
     name: Name | None = None
-    """A name for logs."""
-    from_: Annotated[Name | list[Name] | Literal["*"], Field(alias="from")]
-    """The state, or states, that are left; `*` is every state from which `to` makes sense."""
+    """A name for logs and for counting `at_most`."""
+    from_: Annotated[
+        Annotated[Source, Tag("name")] | Annotated[list[Name], Field(min_length=1, max_length=256), Tag("names")],
+        Discriminator(_names_or_name),
+        Field(alias="from"),
+        Asks('the name of a state, a list of names, or "*"'),
+    ]
+    """The state, or states, that are left; `*` is every state that has a next one, or every other state than `to`."""
     to: Name
-    """The state that is entered; `next` is the one written after it."""
+    """The state that is entered; `next` is the one written after the state that is left."""
     at: Literal["step", "epoch", "eval"] = "step"
-    """At which observations the guards are looked at."""
+    """At which observations the guards are looked at: each, those that close an epoch, those with an evaluation."""
     guards: Annotated[list[Condition], Field(max_length=64)] = Field(default_factory=list)
-    """Conditions that must all hold."""
+    """Conditions that must all hold; none always hold."""
     sustain: Annotated[int, Field(ge=1, le=10**9)] = 1
     """How many looks in a row they must hold."""
     at_most: Annotated[int, Field(ge=1, le=10**9)] | None = None
-    """How often the transition may be taken in one run."""
+    """How often the transition may be taken in one run; without limit where it is not given."""
     actions: Annotated[list[Action], Field(max_length=16)] = Field(default_factory=list)
     """What is done, in this order, before the state is entered."""
     regress: bool = False
@@ -310,32 +316,32 @@ class Align(Table):
     """What "the rate is high when a knob rises" means."""
 
     min: Share = 0.95
-    """Share of the peak on the first step after a raise."""
+    """Share of the new state's peak that the rate must have on the first step after a raise."""
     hold: Share = 0.8
-    """Share of the peak that is kept after it."""
+    """Share of that peak that the rate must keep after it."""
     steps: Annotated[int, Field(ge=0, le=10**9)] = 50
-    """For so many steps."""
+    """For so many steps the rate must keep it."""
     within: Amount = "1 step"
-    """The time in which the rate must have got there."""
+    """In steps: the time from the raise on in which the rate must have got there."""
 
 
 class Check(Table):
     """What findings of `plateau check` are measured against."""
 
     align: Align = Align()
-    """The measure of `aligned`."""
-    waive: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """The measure of the property `aligned`."""
+    waive: dict[str, Reason] = Field(default_factory=dict)
     """Properties that are not asked for, each with the reason."""
 
 
 class Curriculum(Table):
     """A whole curriculum file."""
 
-    format: Literal[1] = 1
+    format: Annotated[Literal[1], BeforeValidator(_format)] = 1
     """Version of the language."""
     name: Name
     """The curriculum's name."""
-    description: str = ""
+    description: Text = ""
     """One sentence for people."""
     run: Run = Run()
     """What one run is."""
@@ -354,6 +360,8 @@ class Curriculum(Table):
     check: Check = Check()
     """What `plateau check` measures findings against."""
 
+    _source: tuple[str, str] | None = PrivateAttr(default=None)  # text and file name, where it was read from one
+
     @model_validator(mode="after")
     def _makes_sense(self) -> Curriculum:
         from controller.errors import CurriculumError
@@ -364,6 +372,12 @@ class Curriculum(Table):
             raise CurriculumError(faults)
         return self
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, wherever they were read from."""
+        return isinstance(other, Curriculum) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]  # it holds dicts
+
     def resolve(self, condition: Guard | str) -> Guard:
         """Follow the name of a `[guard.NAME]` to its guard."""
         seen: set[str] = set()
@@ -373,3 +387,13 @@ class Curriculum(Table):
             seen.add(condition)
             condition = self.guard[condition]
         return condition
+
+    def placed(self, fault: Fault) -> Fault:
+        """The fault with its place in the file that this curriculum was read from, if it was."""
+        if self._source is None or fault.place is not None:
+            return fault
+        from dataclasses import replace
+
+        from controller.places import Places
+
+        return replace(fault, place=Places(*self._source).of(fault.path, fault.at_key))

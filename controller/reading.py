@@ -7,19 +7,13 @@ import tomllib
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from controller.errors import CurriculumError, Fault, Key, Place
+from controller.errors import CurriculumError, Fault, Place, nearest, visible
 from controller.language import Curriculum
-from controller.places import Places
-from controller.sense import nearest
-
-LARGEST_FILE_BYTES = 64 * 1024
-LONGEST_LINE_CHARACTERS = 1000
-DEEPEST_NESTING = 32
-_TAGS = {"table", "name"}
+from controller.scanning import LARGEST_FILE_BYTES, within_limits
 
 
 def load(source: str | Path) -> Curriculum:
@@ -28,15 +22,23 @@ def load(source: str | Path) -> Curriculum:
     source: a path, or the bare name of a shipped curriculum such as "plateau".
     Raises CurriculumError with every fault and its place.
     """
+    return loads(*contents(source))
+
+
+def contents(source: str | Path) -> tuple[bytes, str]:
+    """The bytes of a curriculum file, and the name that errors show.
+
+    source: a path, or the bare name of a shipped curriculum. Of a file that is too large, only the beginning is read.
+    """
     path = find(source)
     try:
         if not path.is_file():
-            raise CurriculumError([Fault("not-a-file", (), f"{path} is not a regular file")])
+            raise CurriculumError([Fault("not-a-file", (), f"{visible(str(path))} is not a regular file")])
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
+            return file.read(LARGEST_FILE_BYTES + 1), str(path)
     except OSError as error:
-        raise CurriculumError([Fault("unreadable", (), f"{path} cannot be read: {error.strerror or error}")]) from None
-    return loads(content, str(source) if path.name == str(source) else str(path))
+        found = f"{visible(str(path))} cannot be read: {error.strerror or error}"
+        raise CurriculumError([Fault("unreadable", (), found)]) from None
 
 
 def shipped() -> dict[str, Path]:
@@ -50,19 +52,19 @@ def find(source: str | Path) -> Path:
     path = Path(source)
     bare = isinstance(source, str) and path.name == source and path.suffix != ".toml"
     if bare and source in shipped():
-        return shipped()[source]
+        return shipped()[str(source)]
     try:
         exists = path.exists()
     except (OSError, ValueError):
         exists = False
     if exists:
         return path
-    hint = (
-        nearest(str(source), shipped())
-        if bare
-        else "Give a path to a .toml file, or the bare name of a shipped curriculum."
-    )
-    raise CurriculumError([Fault("no-such-file", (), f"there is no curriculum {str(source)!r}", "", hint)])
+    name = visible(str(source))
+    known = nearest(name.removesuffix(".toml"), shipped())
+    hint = known if bare else "Give a path to a .toml file, or the bare name of a shipped curriculum."
+    if not bare and isinstance(source, str) and path.name == source and known.startswith("Did you"):
+        hint += f" {known}"
+    raise CurriculumError([Fault("no-such-file", (), f'there is no curriculum "{name}"', "", hint)])
 
 
 def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
@@ -71,130 +73,68 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
     content: TOML, at most 64 KiB; file: the name that errors show.
     Raises CurriculumError with every fault and its place.
     """
-    text = _within_limits(content, file)
+    text = within_limits(content, file)
     written = _toml(text, file)
     try:
-        return Curriculum.model_validate(written)
+        # A file says `from` and `not`; `from_` and `not_` are Python's.
+        curriculum = Curriculum.model_validate(written, by_alias=True, by_name=False)
     except ValidationError as error:
-        faults = [_fault(detail, written) for detail in error.errors(include_url=False)]
+        from controller.salvage import further_faults
+        from controller.vocabulary import faults_in
+
+        faults = faults_in(error, Curriculum, written)
+        faults += further_faults(written, faults) if len(faults) < CurriculumError.LIMIT else []
     except CurriculumError as error:
-        faults = list(error.faults)
+        raise _placed(list(error.faults), error.more, text, file) from None
+    else:
+        curriculum._source = (text, file)
+        return curriculum
+    raise _placed(faults, 0, text, file)
+
+
+def _placed(faults: list[Fault], more: int, text: str, file: str) -> CurriculumError:
+    """The error with every fault's place, in the order of the file."""
+    from controller.places import Places
+
     places = Places(text, file)
-    placed = [replace(fault, place=places.of(fault.path, fault.at_key)) for fault in faults]
-    raise CurriculumError(
-        sorted(placed, key=lambda fault: (fault.place.line, fault.place.column) if fault.place else (0, 0))
+    found = [replace(fault, place=places.of(fault.path, fault.at_key)) for fault in faults]
+    return CurriculumError(
+        sorted(found, key=lambda fault: (fault.place.line, fault.place.column) if fault.place else (0, 0)), more
     )
-
-
-def _within_limits(content: bytes | str, file: str) -> str:
-    size = len(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
-    if size > LARGEST_FILE_BYTES:
-        raise CurriculumError(
-            [Fault("file-too-large", (), f"{file} is larger than 64 KiB", "a curriculum of at most 65,536 bytes")]
-        )
-    try:
-        text = content.decode("utf-8") if isinstance(content, bytes) else content
-        text.encode("utf-8")
-    except UnicodeError as error:
-        raise CurriculumError([Fault("not-utf8", (), f"{file} is not UTF-8 text: {error.reason}")]) from None  # type: ignore[attr-defined]
-    depth = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > LONGEST_LINE_CHARACTERS:
-            place = Place(file, number, 1, 1, line[:60] + "…")
-            raise CurriculumError(
-                [Fault("line-too-long", (), f"a line of {len(line)} characters", "at most 1,000", place=place)]
-            )
-        bare = re.sub(r"\"(\\.|[^\"\\])*\"|'[^']*'|#.*", "", line)
-        for column, character in enumerate(bare, 1):
-            depth = max(0, depth + (character in "[{") - (character in "]}"))
-            if depth > DEEPEST_NESTING:
-                place = Place(file, number, column, column, line)
-                raise CurriculumError(
-                    [Fault("nested-too-deep", (), f"nested more than {DEEPEST_NESTING} deep", "less", place=place)]
-                )
-    return text
 
 
 def _toml(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        spot = re.search(r"\(at line (\d+), column (\d+)\)", message)
-        lines = text.splitlines() or [""]
-        line, column = (int(spot[1]), int(spot[2])) if spot else (len(lines), len(lines[-1]) + 1)
-        shown = lines[line - 1] if line <= len(lines) else ""
-        found = re.sub(r" \(at .*\)$", "", message)
-        raise CurriculumError([Fault("not-toml", (), found, place=Place(file, line, column, column, shown))]) from None
-    except (RecursionError, ValueError) as error:
-        raise CurriculumError([Fault("not-toml", (), f"{file} cannot be parsed: {type(error).__name__}")]) from None
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        from controller.places import syntax_fault
+
+        fault = syntax_fault(text)
+        lines = text.split("\n")
+        if fault is None:  # one parser takes it and the other doesn't
+            spot = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+            line, column = (int(spot[1]), int(spot[2])) if spot else (1, 1)
+            place = Place(file, line, column, column, lines[line - 1] if line <= len(lines) else "")
+            found = re.sub(r" \(at .*\)$", "", str(error)) if isinstance(error, tomllib.TOMLDecodeError) else "no TOML"
+            raise CurriculumError([Fault("not-toml", (), visible(found), "TOML 1.0", place=place)]) from None
+        shown = lines[fault.line - 1] if fault.line <= len(lines) else ""
+        place = Place(file, fault.line, fault.column, fault.end_column, shown)
+        raise CurriculumError([_syntax(fault.message, place)]) from None
 
 
-def _fault(detail: Any, written: dict[str, Any]) -> Fault:
-    """Turn one of pydantic's error details into a Fault with the path as it is written in the file."""
-    path = tuple(
-        key
-        for key in detail["loc"]
-        if not (isinstance(key, str) and key in _TAGS and not _written_at(written, key, detail))
-    )
-    kind, found = detail["type"], detail.get("input")
-    if kind == "extra_forbidden":
-        words = words_at(path[:-1])
-        return Fault("unknown-key", path, f'unknown key "{path[-1]}"', "", nearest(str(path[-1]), words), at_key=True)
-    if kind == "missing":
-        return Fault("missing-key", path, f'"{path[-1]}" is missing', "this key", at_key=True)
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    return Fault(kind if "-" in kind else "bad-value", path, f"found {_shown(found)}", message)
-
-
-def _written_at(written: Any, key: str, detail: Any) -> bool:
-    """Whether a word of a path is a key of the file and not the tag of a union."""
-    node = written
-    for step in detail["loc"]:
-        if step == key and isinstance(node, dict) and key in node:
-            return True
-        try:
-            node = node[step]
-        except (KeyError, IndexError, TypeError):
-            continue
-    return False
-
-
-def words_at(path: tuple[Key, ...]) -> list[str]:
-    """The keys that the table at a path may have."""
-    kinds: list[Any] = [Curriculum]
-    for key in path:
-        kinds = [inner for kind in kinds for inner in _inside(kind, key)]
-    models = [model for kind in kinds for model in _models(kind)]
-    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
-
-
-def _inside(kind: Any, key: Key) -> list[Any]:
-    inner = []
-    for part in _parts(kind):
-        if isinstance(part, type) and issubclass(part, BaseModel):
-            inner += [field.annotation for name, field in part.model_fields.items() if key in (name, field.alias)]
-        elif (isinstance(key, int) and getattr(part, "__origin__", None) is list) or getattr(
-            part, "__origin__", None
-        ) is dict:
-            inner.append(get_args(part)[-1])
-    return inner
-
-
-def _models(kind: Any) -> list[type[BaseModel]]:
-    return [part for part in _parts(kind) if isinstance(part, type) and issubclass(part, BaseModel)]
-
-
-def _parts(kind: Any) -> list[Any]:
-    """A type, or the members of a union, without their annotations."""
-    if hasattr(kind, "__metadata__"):
-        return _parts(kind.__origin__)
-    arguments = get_args(kind)
-    if arguments and getattr(kind, "__origin__", None) not in (list, dict):
-        return [part for argument in arguments for part in _parts(argument)]
-    return [kind]
-
-
-def _shown(found: Any) -> str:
-    text = f'"{found}"' if isinstance(found, str) else "a table" if isinstance(found, dict) else repr(found)
-    return text if len(text) <= 60 else text[:57] + "…"
+def _syntax(message: str, place: Place) -> Fault:
+    """What is wrong with a text that is no TOML, in words; the parser's own where they are clear."""
+    rest = place.text[place.column - 1 :].split("#")[0].strip()
+    if message == "duplicate key":
+        key = re.match(r"[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'", rest)
+        named = f' "{visible(key.group().strip(chr(34) + chr(39)))}"' if key else ""
+        return Fault("duplicate-key", (), f"the key{named} a second time", "each key of a table once", place=place)
+    if message.startswith("string values must be quoted"):
+        if not rest:
+            return Fault("not-toml", (), 'nothing after "="', "a value", place=place)
+        word = visible(place.text[place.column - 1 : place.end_column])
+        return Fault(
+            "not-toml", (), f"found {word}", "a number, true, false, or a text in quotation marks", place=place
+        )
+    found, _, expected = message.partition(", expected ")
+    return Fault("not-toml", (), visible(found), visible(expected.replace("`", '"')), place=place)

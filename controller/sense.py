@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
 
 from controller.amounts import parse_amount
-from controller.errors import Fault, Key
-from controller.language import FULL, Curriculum, Guard, Knob, Number, Plateau, Rung
+from controller.conditions import METHOD_KEYS as METHOD_KEYS
+from controller.conditions import depth_faults, empty_faults, guard_faults, rest_faults, twin_faults, unknown
+from controller.conditions import walk as walk
+from controller.errors import Fault, Key, spelled
+from controller.errors import nearest as nearest
+from controller.language import FULL, Curriculum, Knob, Number, Rung
 
 PROPERTIES = ("names", "reach", "escape", "monotone", "aligned", "order", "timing", "noise", "resume")
 NEXT = "next"
 Path = tuple[Key, ...]
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """A sentence that suggests the word that was probably meant, or lists the words that exist."""
-    known = sorted(words)
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f'Did you mean "{close[0]}"?'
-    return f"Known here: {', '.join(known)}." if known else ""
 
 
 def hardness(value: Rung) -> float:
@@ -31,101 +27,119 @@ def hardness(value: Rung) -> float:
 
 def faults_of(curriculum: Curriculum) -> list[Fault]:
     """List everything in a curriculum that does not fit together, in the order of the file's parts."""
-    return [
+    names = {
+        "state": [{"name": state.name} for state in curriculum.state],
+        "transition": [{"name": transition.name} for transition in curriculum.transition],
+    }
+    # Conditions too deep to be walked come first; guards that go in circles or grow without end hide what they ask for.
+    faults = depth_faults(curriculum) or [
         *_knob_faults(curriculum),
         *_rate_faults(curriculum),
         *_state_faults(curriculum),
-        *_guard_faults(curriculum),
+        *guard_faults(curriculum, lambda index: sources(curriculum, index)),
         *_transition_faults(curriculum),
         *_check_faults(curriculum),
     ]
+    return [replace(fault, where=spelled(fault.path, names)) for fault in faults]
 
 
 def _knob_faults(curriculum: Curriculum) -> Iterator[Fault]:
+    yield from twin_faults([(name, ("knob", name)) for name in curriculum.knob], "the knob", at_key=True)
     for name, knob in curriculum.knob.items():
         path: Path = ("knob", name)
         if (knob.ladder is None) == (knob.range is None):
-            yield Fault("knob-values", path, "neither a ladder nor a range" if knob.ladder is None else "a ladder and a range",
-                        "exactly one of ladder and range")  # fmt: skip
-        for i, value in enumerate(knob.ladder or ()):
-            if i and hardness(value) <= hardness(knob.ladder[i - 1]):  # type: ignore[index]  # a ladder, since it is looped over
-                yield Fault("ladder-order", (*path, "ladder", i), f"{_spell(value)} after {_spell(knob.ladder[i - 1])}",  # type: ignore[index]
+            found = "neither a ladder nor a range" if knob.ladder is None else "both a ladder and a range"
+            yield Fault("knob-values", path, found, "one of the two", at_key=True)
+        ladder = knob.ladder or []
+        for i, (before, value) in enumerate(pairwise(ladder), 1):
+            if hardness(value) <= hardness(before):
+                yield Fault("ladder-order", (*path, "ladder", i), f"{_spell(value)} after {_spell(before)}",
                             "values that grow, each once, the easiest first")  # fmt: skip
         if knob.range is not None:
-            if hardness(knob.range.max) < knob.range.min:
-                yield Fault(
-                    "range-order", (*path, "range", "max"), f"max {_spell(knob.range.max)} below min {knob.range.min}"
-                )
-            if knob.range.multiple_of is not None and knob.range.multiple_of <= 0:
-                yield Fault(
-                    "range-multiple", (*path, "range", "multiple_of"), f"{knob.range.multiple_of}", "a number above 0"
-                )
+            yield from _range_faults(knob, (*path, "range"))
+
+
+def _range_faults(knob: Knob, path: Path) -> Iterator[Fault]:
+    assert knob.range is not None  # asked by the caller
+    low, high, step = knob.range.min, knob.range.max, knob.range.multiple_of
+    if hardness(high) < low:
+        yield Fault("range-order", (*path, "max"), f"max {_spell(high)} below min {low}", f"{low} or more")
+    if step is not None and step <= 0:
+        yield Fault("range-multiple", (*path, "multiple_of"), f"found {step}", "a number above 0")
+    elif step is not None and not _is_multiple(low, step):
+        yield Fault("range-multiple", (*path, "min"), f"min {low}", f"a multiple of {step}")
+
+
+def _is_multiple(value: Number, step: Number) -> bool:
+    """Whether a number is a multiple of another as they are written: 0.3 is one of 0.1."""
+    return (Fraction(str(value)) / Fraction(str(step))).denominator == 1
 
 
 def _rate_faults(curriculum: Curriculum) -> Iterator[Fault]:
     rate = curriculum.lr
     if rate.length is not None and rate.cycles is not None:
-        yield Fault("length-and-cycles", ("lr", "cycles"), "both length and cycles", "one of them", at_key=True)
-    for i, cycle in enumerate(rate.cycles or ()):
-        if cycle == "rest" and i + 1 < len(rate.cycles or ()):
-            yield Fault(
-                "rest-not-last", ("lr", "cycles", i), '"rest" before the last cycle', '"rest" only as the last cycle'
-            )
-        elif cycle != "rest" and parse_amount(cycle).count == 0:
-            yield Fault("empty-amount", ("lr", "cycles", i), f'"{cycle}"', "a cycle that lasts")
-    if rate.warmup == "rest":
-        yield Fault("rest-here", ("lr", "warmup"), '"rest"', 'an amount of time such as "500 steps"')
+        yield Fault("length-and-cycles", ("lr", "cycles"), "both length and cycles", "one of the two", at_key=True)
+    cycles = rate.cycles or []
+    for i, cycle in enumerate(cycles):
+        if cycle == "rest" and i + 1 < len(cycles):
+            yield Fault("rest-not-last", ("lr", "cycles", i), '"rest" before the last cycle', '"rest" as the last one')
+        yield from empty_faults(cycle, ("lr", "cycles", i), "a cycle that lasts")
+    yield from empty_faults(rate.length, ("lr", "length"), "a length that lasts")
+    yield from rest_faults(rate.warmup, ("lr", "warmup"))
+    if rate.rewarm and rate.warmup is None:
+        yield Fault(
+            "rewarm-without-warmup", ("lr", "rewarm"), "rewarm without a warmup", "a warmup to repeat", at_key=True
+        )
+    shapes = {state.lr.shape or rate.shape for state in curriculum.state}
+    if "decay" in rate.model_fields_set and "wsd" not in shapes:
+        yield Fault(
+            "key-without-effect", ("lr", "decay"), f'"decay" with shape "{rate.shape}"', 'shape "wsd"', at_key=True
+        )
     for i, state in enumerate(curriculum.state):
-        for key, length in (("state", state.lr.length), ("lr", rate.length)):
-            if length not in (None, "rest") and parse_amount(length).count == 0 and (key == "state" or i == 0):  # type: ignore[arg-type]
-                path: Path = ("state", i, "lr", "length") if key == "state" else ("lr", "length")
-                yield Fault("empty-amount", path, f'"{length}"', "a length that lasts")
+        path: Path = ("state", i, "lr")
+        yield from empty_faults(state.lr.length, (*path, "length"), "a length that lasts")
+        shape = state.lr.shape or rate.shape
+        if state.lr.decay is not None and shape != "wsd":
+            yield Fault(
+                "key-without-effect", (*path, "decay"), f'"decay" with shape "{shape}"', 'shape "wsd"', at_key=True
+            )
 
 
 def _state_faults(curriculum: Curriculum) -> Iterator[Fault]:
-    seen: dict[str, str] = {}
+    yield from twin_faults([(s.name, ("state", i, "name")) for i, s in enumerate(curriculum.state)], "the state")
     for i, state in enumerate(curriculum.state):
         path: Path = ("state", i)
         if state.name == NEXT:
-            yield Fault(
-                "reserved-name",
-                (*path, "name"),
-                f'"{NEXT}" as a name',
-                'another name: "next" means the state written after it',
-            )
-        other = seen.setdefault(state.name.casefold(), state.name)
-        if state.name.casefold() in {s.name.casefold() for s in curriculum.state[:i]}:
-            like = "a second time" if other == state.name else f'beside "{other}"'
-            yield Fault(
-                "duplicate-name", (*path, "name"), f'"{state.name}" {like}', "state names that differ by more than case"
-            )
+            yield Fault("reserved-name", (*path, "name"), f'"{NEXT}" as a name',
+                        'another one: "next" means the state written after it')  # fmt: skip
         for name, value in state.set.items():
             if name not in curriculum.knob:
-                yield Fault(
-                    "unknown-knob",
-                    (*path, "set", name),
-                    f'no knob "{name}"',
-                    "",
-                    nearest(name, curriculum.knob),
-                    at_key=True,
-                )
+                yield unknown("unknown-knob", (*path, "set", name), "knob", name, curriculum.knob, at_key=True)
             elif problem := misfit(curriculum.knob[name], value):
                 yield Fault("off-ladder", (*path, "set", name), f"{name} = {_spell(value)}", problem)
-        for name in curriculum.knob.keys() - state.set.keys():
-            yield Fault("knob-not-set", (*path, "set"), f'state "{state.name}" does not set the knob "{name}"',
-                        "a value for every knob in every state", at_key=True)  # fmt: skip
-        for name, ramp in state.ramp.items():
-            here = (*path, "ramp", name)
-            if name not in curriculum.knob:
-                yield Fault("unknown-knob", here, f'no knob "{name}"', "", nearest(name, curriculum.knob), at_key=True)
-                continue
-            if problem := misfit(curriculum.knob[name], ramp.to):
-                yield Fault("off-ladder", (*here, "to"), f"{name} = {_spell(ramp.to)}", problem)
-            elif name in state.set and hardness(ramp.to) < hardness(state.set[name]):
-                yield Fault("falling-ramp", (*here, "to"), f"a ramp from {_spell(state.set[name])} down to {_spell(ramp.to)}",
-                            "a ramp that rises")  # fmt: skip
-            if ramp.over == "rest" or parse_amount(ramp.over).count == 0:
-                yield Fault("rest-here", (*here, "over"), f'"{ramp.over}"', 'an amount of time such as "500 steps"')
+        for name in curriculum.knob:
+            if name not in state.set:
+                yield Fault("knob-not-set", (*path, "set"), f'the knob "{name}" is not set',
+                            "a value for every knob in every state", at_key=True)  # fmt: skip
+        for name in state.ramp:
+            yield from _ramp_faults(curriculum, i, name)
+
+
+def _ramp_faults(curriculum: Curriculum, index: int, name: str) -> Iterator[Fault]:
+    state, here = curriculum.state[index], ("state", index, "ramp", name)
+    ramp = state.ramp[name]
+    if name not in curriculum.knob:
+        yield unknown("unknown-knob", here, "knob", name, curriculum.knob, at_key=True)
+        return
+    if problem := misfit(curriculum.knob[name], ramp.to):
+        yield Fault("off-ladder", (*here, "to"), f"{name} = {_spell(ramp.to)}", problem)
+    elif name in state.set and hardness(ramp.to) < hardness(state.set[name]):
+        start = _spell(state.set[name])
+        yield Fault(
+            "falling-ramp", (*here, "to"), f"a ramp from {start} down to {_spell(ramp.to)}", "a ramp that rises"
+        )
+    yield from rest_faults(ramp.over, (*here, "over"))
+    yield from empty_faults(ramp.over, (*here, "over"), "a ramp that lasts")
 
 
 def misfit(knob: Knob, value: Rung) -> str:
@@ -137,97 +151,9 @@ def misfit(knob: Knob, value: Rung) -> str:
     low, high, step = knob.range.min, knob.range.max, knob.range.multiple_of
     if not low <= hardness(value) <= hardness(high):
         return f"{low} to {_spell(high)}"
-    if step is not None and value != FULL and float(value) % step != 0:
-        return f"a multiple of {step}"
+    if step is not None and step > 0 and value not in (FULL, high) and not _is_multiple(value, step):  # type: ignore[arg-type]
+        return f"a multiple of {step}, or {_spell(high)}"
     return ""
-
-
-def walk(curriculum: Curriculum, condition: Guard | str, path: Path) -> Iterator[tuple[Guard | str, Path]]:
-    """Every condition inside a condition, itself included, with its path; names are not followed."""
-    yield condition, path
-    if isinstance(condition, Guard) and condition.word in ("any", "all"):
-        for i, part in enumerate(condition.value):
-            yield from walk(curriculum, part, (*path, condition.word, i))
-    elif isinstance(condition, Guard) and condition.word == "not":
-        yield from walk(curriculum, condition.value, (*path, "not"))
-
-
-def _written_conditions(curriculum: Curriculum) -> Iterator[tuple[Guard | str, Path]]:
-    for name, guard in curriculum.guard.items():
-        yield from walk(curriculum, guard, ("guard", name))
-    for i, transition in enumerate(curriculum.transition):
-        for j, condition in enumerate(transition.guards):
-            yield from walk(curriculum, condition, ("transition", i, "guards", j))
-
-
-def _guard_faults(curriculum: Curriculum) -> Iterator[Fault]:
-    for condition, path in _written_conditions(curriculum):
-        if isinstance(condition, str):
-            if condition not in curriculum.guard:
-                yield Fault("unknown-guard", path, f'no guard "{condition}"', "a [guard.NAME] of this file or a table",
-                            nearest(condition, curriculum.guard))  # fmt: skip
-        elif condition.word == "dwell" and condition.value == "rest":
-            yield Fault("rest-here", (*path, "dwell"), '"rest"', 'an amount of time such as "500 steps"')
-        elif condition.word == "plateau":
-            yield from _plateau_faults(condition.value, (*path, "plateau"))
-        elif condition.word == "ramp_done" and condition.value not in curriculum.knob:
-            yield Fault(
-                "unknown-knob",
-                (*path, "ramp_done"),
-                f'no knob "{condition.value}"',
-                "",
-                nearest(condition.value, curriculum.knob),
-            )
-    for name in curriculum.guard:
-        if _reaches_itself(curriculum, name):
-            yield Fault(
-                "circular-guard",
-                ("guard", name),
-                f'the guard "{name}" contains itself',
-                "guards that end somewhere",
-                at_key=True,
-            )
-
-
-def _reaches_itself(curriculum: Curriculum, start: str) -> bool:
-    todo, seen = [start], set[str]()
-    while todo:
-        for part, _ in walk(curriculum, curriculum.guard[todo.pop()], ()):
-            if part == start:
-                return True
-            if isinstance(part, str) and part in curriculum.guard and part not in seen:
-                seen.add(part)
-                todo.append(part)
-    return False
-
-
-METHOD_KEYS = {
-    "halves": ("window", "threshold", "per"),
-    "trend": ("window", "threshold", "per", "confidence", "min_window", "cooldown"),
-    "returns": ("share",),
-}
-
-
-def _plateau_faults(plateau: Plateau, path: Path) -> Iterator[Fault]:
-    given = plateau.model_fields_set
-    own = METHOD_KEYS[plateau.method]
-    for key in sorted(given - {"metric", "method"} - set(own)):
-        fitting = " or ".join(f'"{method}"' for method, keys in METHOD_KEYS.items() if key in keys)
-        yield Fault(
-            "key-of-other-method",
-            (*path, key),
-            f'"{key}" with method "{plateau.method}"',
-            f"method {fitting}",
-            at_key=True,
-        )
-    if plateau.method == "halves" and plateau.window < 2:
-        yield Fault(
-            "window-too-short", (*path, "window"), f"a window of {plateau.window}", "at least 2: it has two halves"
-        )
-    if plateau.per == "rest" or (plateau.per != "window" and parse_amount(plateau.per).count == 0):
-        yield Fault(
-            "rest-here", (*path, "per"), f'"{plateau.per}"', '"window" or an amount of time such as "1000 steps"'
-        )
 
 
 def sources(curriculum: Curriculum, index: int) -> list[str]:
@@ -251,58 +177,37 @@ def target(curriculum: Curriculum, index: int, source: str) -> str | None:
 
 def _transition_faults(curriculum: Curriculum) -> Iterator[Fault]:
     names = [state.name for state in curriculum.state]
-    titles = Counter(t.name for t in curriculum.transition if t.name is not None)
+    titles = [(t.name, ("transition", i, "name")) for i, t in enumerate(curriculum.transition) if t.name is not None]
+    yield from twin_faults(titles, "the transition")
     for i, transition in enumerate(curriculum.transition):
         path: Path = ("transition", i)
-        if transition.name is not None and titles[transition.name] > 1 and transition.name in {
-            t.name for t in curriculum.transition[:i]
-        }:  # fmt: skip
-            yield Fault(
-                "duplicate-name", (*path, "name"), f'"{transition.name}" a second time', "transition names that differ"
-            )
+        listed = isinstance(transition.from_, list)
         written = transition.from_ if isinstance(transition.from_, list) else [transition.from_]
         for j, name in enumerate(written):
-            here: Path = (*path, "from", j) if isinstance(transition.from_, list) else (*path, "from")
-            if name == "*" and here[-1] == "from":
+            here: Path = (*path, "from", j) if listed else (*path, "from")
+            if name == "*":
                 continue
             if name not in names:
-                yield Fault("unknown-state", here, f'no state "{name}"', "", nearest(name, names))
+                yield unknown("unknown-state", here, "state", name, names)
             elif transition.to == NEXT and name == names[-1]:
-                yield Fault(
-                    "no-next-state",
-                    here,
-                    f'"{name}" is the last state, it has no next one',
-                    "a state that has a next one",
-                )
+                yield Fault("no-next-state", here, f'"{name}" is the last state, it has no next one',
+                            "a state that has a next one")  # fmt: skip
             elif name in written[:j]:
-                yield Fault("duplicate-name", here, f'"{name}" a second time', "each state once")
+                yield Fault("duplicate-name", here, f'the state "{name}" a second time', "each state once")
         if transition.to != NEXT and transition.to not in names:
-            yield Fault(
-                "unknown-state",
-                (*path, "to"),
-                f'no state "{transition.to}"',
-                "",
-                nearest(transition.to, [*names, NEXT]),
-            )
-        if not sources(curriculum, i):
+            yield unknown("unknown-state", (*path, "to"), "state", transition.to, [*names, NEXT])
+        elif transition.from_ == "*" and not sources(curriculum, i):
             yield Fault("leaves-nothing", (*path, "from"), "no state that this transition could leave", "at least one")
 
 
 def _check_faults(curriculum: Curriculum) -> Iterator[Fault]:
     for name in curriculum.check.waive:
         if name not in PROPERTIES:
-            yield Fault(
-                "unknown-property",
-                ("check", "waive", name),
-                f'no property "{name}"',
-                "",
-                nearest(name, PROPERTIES),
-                at_key=True,
-            )
-    if parse_amount(curriculum.check.align.within).unit != "steps":
-        yield Fault(
-            "within-in-steps", ("check", "align", "within"), f'"{curriculum.check.align.within}"', "an amount in steps"
-        )
+            path: Path = ("check", "waive", name)
+            yield unknown("unknown-property", path, "property", name, list(PROPERTIES), at_key=True)
+    within = curriculum.check.align.within
+    if parse_amount(within).unit != "steps":
+        yield Fault("within-in-steps", ("check", "align", "within"), f'found "{within}"', "an amount in steps")
 
 
 def _spell(value: Rung | Number) -> str:

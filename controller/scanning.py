@@ -1,0 +1,179 @@
+"""A TOML text's strings, comments and brackets: enough to bound it before a parser sees it, and to find its headers."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from controller.errors import CurriculumError, Fault, Key, Place
+
+LARGEST_FILE_BYTES = 64 * 1024
+LONGEST_LINE_CHARACTERS = 1000
+DEEPEST_NESTING = 32  # brackets and dots, one inside the other
+_TOKEN = re.compile(
+    r'(?P<string>"""(?:\\.|[^\\])*?"{3,5}|"""[\s\S]*|\'\'\'[\s\S]*?\'{3,5}|\'\'\'[\s\S]*'
+    r'|"(?:\\[^\n]|[^"\\\n])*"?|\'[^\'\n]*\'?)'
+    r"|(?P<comment>#[^\n]*)|(?P<mark>[][{}=,.])|(?P<newline>\n)|(?P<other>[^][{}=,.\n#\"']+)",
+    re.DOTALL,
+)
+# What is not seen, or makes others be seen in another order: no character of a file that people are to trust.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+
+
+class Token(NamedTuple):
+    """A piece of the text; lines and columns count from 1."""
+
+    kind: str  # string, comment, mark, newline or other
+    text: str
+    line: int
+    column: int
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Cut a text into pieces, whether it is valid TOML or not."""
+    line, start = 1, 0
+    for match in _TOKEN.finditer(text):
+        piece = match.group()
+        yield Token(str(match.lastgroup), piece, line, match.start() - start + 1)
+        if (breaks := piece.count("\n")) > 0:
+            line += breaks
+            start = match.start() + piece.rindex("\n") + 1
+
+
+def within_limits(content: bytes | str, file: str) -> str:
+    """The text of a curriculum, if it is small, flat and plain enough to be parsed.
+
+    A byte order mark in front is dropped, and Windows' line ends become plain ones.
+    Raises CurriculumError with the place of what is too much.
+    """
+    size = len(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+    if size > LARGEST_FILE_BYTES:
+        head = content[:LARGEST_FILE_BYTES]
+        head = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+        place = _place(head, len(head), file)
+        raise CurriculumError(
+            [Fault("file-too-large", (), "a file of more than 64 KiB", "65,536 bytes at most", place=place)]
+        )
+    text = _decoded(content, file).removeprefix("\ufeff").replace("\r\n", "\n")
+    faults = [
+        Fault(
+            "hidden-character",
+            (),
+            f"the character U+{ord(match.group()):04X}, which does not show",
+            "characters that can be seen, blanks and line ends",
+            place=_place(text, match.start(), file),
+        )
+        for match in _HIDDEN.finditer(text)
+    ]
+    if faults:
+        raise CurriculumError(faults)
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > LONGEST_LINE_CHARACTERS:
+            place = Place(file, number, LONGEST_LINE_CHARACTERS + 1, LONGEST_LINE_CHARACTERS + 1, line)
+            raise CurriculumError(
+                [Fault("line-too-long", (), f"a line of {len(line)} characters", "1,000 at most", place=place)]
+            )
+    _flat_enough(text, file)
+    return text
+
+
+def _decoded(content: bytes | str, file: str) -> str:
+    try:
+        if isinstance(content, bytes):
+            return content.decode("utf-8")
+        content.encode("utf-8")
+        return content
+    except UnicodeError as error:
+        start = error.start  # type: ignore[attr-defined]
+        before = content[:start]
+        before = before.decode("utf-8", "replace") if isinstance(before, bytes) else before
+        rest = content[start:]
+        rest = rest.decode("utf-8", "replace") if isinstance(rest, bytes) else rest.encode("utf-8", "replace").decode()
+        place = _place(before + rest, len(before), file)
+        raise CurriculumError(
+            [Fault("not-utf8", (), "a byte that is no UTF-8", "a text in UTF-8", place=place)]
+        ) from None
+
+
+def _place(text: str, offset: int, file: str) -> Place:
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    column = offset - start + 1
+    line = text[start : end if end >= 0 else len(text)]
+    return Place(file, text.count("\n", 0, offset) + 1, column, column, line)
+
+
+def _flat_enough(text: str, file: str) -> None:
+    """Bound what a recursive parser would descend into: brackets, and the dots of keys."""
+    lines = text.split("\n")
+    levels, dots = [0], 0
+    for token in tokens(text):
+        if token.kind == "newline" or token.text == ",":
+            dots = 0
+        elif token.kind != "mark":
+            continue
+        elif token.text == ".":
+            dots += 1
+        elif token.text in "[{":
+            levels.append(levels[-1] + dots + 1)
+            dots = 0
+        elif token.text in "]}":
+            if len(levels) > 1:
+                levels.pop()
+            dots = 0
+        if levels[-1] + dots > DEEPEST_NESTING:
+            place = Place(file, token.line, token.column, token.column, lines[token.line - 1])
+            found = f"brackets and dots nested more than {DEEPEST_NESTING} deep"
+            raise CurriculumError([Fault("nested-too-deep", (), found, "less", place=place)])
+
+
+class Header(NamedTuple):
+    """A `[table]` or `[[table]]` line: the path of keys that it opens, with the index of each list's last table."""
+
+    path: tuple[Key, ...]
+    line: int
+    column: int
+    end_column: int
+
+
+def headers(text: str) -> list[Header]:
+    """The headers of a text that is valid TOML, in order."""
+    found: list[Header] = []
+    lines = text.split("\n")
+    counts: dict[tuple[Key, ...], int] = {}
+    depth, fresh = 0, True  # open brackets; nothing but blanks on this line so far
+    for token in tokens(text):
+        if token.kind == "newline":
+            fresh = True
+        elif token.kind == "mark" and token.text in "[{":
+            if fresh and depth == 0 and token.text == "[":
+                found.append(_header(lines[token.line - 1], token, counts))
+            depth, fresh = depth + 1, False
+        elif token.kind == "mark" and token.text in "]}":
+            depth, fresh = max(0, depth - 1), False
+        elif token.text.strip(" \t"):
+            fresh = False
+    return found
+
+
+def _header(line: str, token: Token, counts: dict[tuple[Key, ...], int]) -> Header:
+    node: Any = tomllib.loads(line)
+    names, many = list[str](), line.lstrip(" \t").startswith("[[")
+    while node:
+        ((name, node),) = node.items()
+        names.append(name)
+        node = node[0] if isinstance(node, list) else node
+    path: tuple[Key, ...] = ()
+    for place, name in enumerate(names):
+        path = (*path, name)
+        if many and place + 1 == len(names):
+            counts[path] = counts.get(path, -1) + 1
+        if path in counts:
+            path = (*path, counts[path])
+    bare = line.split("#")[0] if '"' not in line and "'" not in line else line
+    return Header(path, token.line, token.column, max(token.column, len(bare.rstrip())))
