@@ -106,7 +106,7 @@ class Meter:
 def _read_one(name: str, wanted: Wanted, keep_zeros: bool, gathered: Gathered, meter: Meter) -> tuple[Reader, Roles]:
     """Read one file or folder into what has been gathered."""
     with ExitStack() as stack:
-        begun = len(meter.sources)
+        begun, file = len(meter.sources), name
 
         def opened(path: Path) -> Source:
             source = meter.open(path, name if path == Path(name) else str(path))
@@ -117,12 +117,13 @@ def _read_one(name: str, wanted: Wanted, keep_zeros: bool, gathered: Gathered, m
             part, chosen = choose_part(Path(name), name, wanted.run)
             wanted = replace(wanted, run=None) if chosen else wanted
             reader = _part_reader(part, wanted, opened)
+            file = meter.sources[-1].name if len(meter.sources) == begun + 1 else name
         else:
             reader = detect(opened(Path(name)), wanted)
         stack.callback(reader.close)
         if isinstance(reader, Database):
             wanted = replace(wanted, run=None)
-        roles = Gather(gathered, name, reader, wanted, keep_zeros).read()
+        roles = Gather(gathered, file, reader, wanted, keep_zeros).read()
         for source in meter.sources[begun:]:
             gathered.warnings += source.warnings
             if source.long_lines:
@@ -205,13 +206,15 @@ def _finish(
         gathered.warnings.append("the log has no steps: its rows were counted")
     if gathered.zeros:
         gathered.warnings.append(
-            f"{gathered.zeros:,} exact zeros were read as NaN: Hugging Face's Trainer logs 0.0 where every loss was NaN"
+            f"exact zeros read as NaN: {gathered.zeros:,}; Hugging Face's Trainer logs 0.0 where every loss was NaN"
         )
     if ema is not None:
         points = _changed(_unsmoothed(points, ema))
     found = survey(points)
     reader, roles = files[0]
     what, effect = meaning(found, reader, roles, gathered.counted, ema)
+    if what == "epoch value" and found.spacing == 1:
+        gathered.counted = "epoch"  # TensorBoard's callback in Keras hands epochs over as steps
     counts = {name: spool.count for name, spool in evals.items()}
     report = Report(
         files=tuple(names),

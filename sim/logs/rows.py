@@ -81,7 +81,7 @@ class Chain(Reader):
                     named = {name if name == "step" else prefix + name: block.columns[name] for name in block.columns}
                     yield Block(block.count, named, 0, block.dropped)
                 else:
-                    yield block
+                    yield Block(block.count, block.columns, 0, block.dropped)  # a line of which file, nobody knows
             self.warnings += reader.warnings
 
     def names(self) -> Mapping[str, int]:

@@ -121,11 +121,9 @@ def oddities(found: Survey, undone: float | None) -> list[str]:
     if found.gap:
         notes.append(f"nothing between steps {found.gap[0]:,} and {found.gap[1]:,}")
     if found.negative:
-        notes.append(
-            f"{found.negative:,} losses are below 0: a guard that measures change by the size of the loss means nothing"
-        )
+        notes.append(f"losses below 0: {found.negative:,}; a change measured by the size of such a loss means nothing")
     if found.nonfinite:
-        notes.append(f"{found.nonfinite:,} losses are NaN or infinite; they are kept as events for the guards")
+        notes.append(f"losses that are NaN or infinite: {found.nonfinite:,}, kept as events for the guards")
     if found.ema is not None and undone is None:
         ema = f"{found.ema:g}" if found.ema < 1 else "above 0.99"
         remedy = f"ema={ema} (--ema) takes it back" if found.ema < 1 else "if you know it, ema=… (--ema) takes it back"

@@ -55,7 +55,7 @@ class Table(Reader):
         elif {"_step", "_timestamp"} <= known:
             self.format = "W&B history"
         elif known >= {"epoch", "loss"} and not known & {"step", "global_step", "iter", "iteration"}:
-            self.format, self.running = "Keras CSVLogger", True
+            self.format, self.running = "CSV of epochs, as Keras' CSVLogger writes it", True
         elif known >= {"epoch", "step"} and any(name.endswith(("_step", "_epoch")) for name in known):
             self.format = "Lightning metrics.csv"
 
