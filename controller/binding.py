@@ -13,6 +13,7 @@ from typing import Any
 from controller.amounts import Amount, RunLength, parse_amount, steps_in
 from controller.detectors import Beside, Detector, Growing, Halves, NoNewBest
 from controller.errors import BindingError, BindingWarning, Fault, Key
+from controller.gap import Apart
 from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from controller.language import FULL, ActionTable, Curriculum, Guard, Knob, Plateau, Rung, State
 from controller.meaning import fingerprint, guard_meaning, state_fingerprint, transition_key
@@ -186,6 +187,8 @@ class _GuardMaker:
             return Growing(spec)
         if word in ("below", "above"):
             return Beside(spec, word == "below")
+        if word == "gap":
+            return Apart(self._steps(parse_amount(spec.over)), spec.value)
         return new_plateau(spec, None if spec.per == "window" else self._steps(parse_amount(spec.per)))
 
 
@@ -221,7 +224,7 @@ def bind(
     )
     faults = [*_number_faults(run, peak), *_limit_faults(curriculum, limits), *_amount_faults(curriculum, run)]
     if faults:
-        raise BindingError(faults)
+        raise BindingError([curriculum.placed(fault) for fault in faults])
     states, merged = _merge(curriculum, _bound_states(curriculum, limits))
     notes = tuple(
         f'state "{gone}" equals "{kept}" within the limits {dict(limits or {})}: merged'
@@ -338,6 +341,8 @@ def _amounts(curriculum: Curriculum) -> list[tuple[str, Path, bool]]:
             found.append((condition.value, (*path, "dwell"), True))
         if isinstance(condition, Guard) and condition.word == "plateau" and condition.value.per != "window":
             found.append((condition.value.per, (*path, "plateau", "per"), False))
+        if isinstance(condition, Guard) and condition.word == "gap":
+            found.append((condition.value.over, (*path, "gap", "over"), False))
     return found
 
 
