@@ -50,23 +50,17 @@ def scaled(clock: RateClock, factor: float) -> RateClock:
     return replace(clock, scale=min(clock.scale * factor, LARGEST_SCALE))
 
 
-def carried(clock: RateClock, machine: Machine, old: BoundState, new: BoundState, total_steps: int | None) -> RateClock:
-    """The clock after entering a state without a restart: the phase goes on, over the new state's length.
-
-    The number of the current cycle is kept where a state has a length of its own.
-    """
-    if (old.rate.length, old.rate.cycles) == (new.rate.length, new.rate.cycles):
-        return clock
-    return replace(clock, length_steps=_length(machine, new, clock.cycle, clock.anchor, total_steps))
-
-
 def amount_in_force(clock: RateClock, state: BoundState) -> Amount:
-    """What the length in force was written as."""
+    """What the length in force is written as."""
     return state.rate.cycles[clock.cycle] if state.rate.cycles else state.rate.length
 
 
-def edited(clock: RateClock, machine: Machine, state: BoundState, written: str, total_steps: int | None) -> RateClock:
-    """The clock under a curriculum that was edited: a length that is not what was `written` is measured anew."""
+def carried(clock: RateClock, machine: Machine, state: BoundState, written: str, total_steps: int | None) -> RateClock:
+    """The clock in a state that was entered, or edited, without a restart: the phase goes on.
+
+    It goes on over the same length where that is written alike (`written` was in force), else over this state's,
+    measured from where the phase began. The number of the current cycle is kept where a state has a length of its own.
+    """
     cycles = machine.curriculum.lr.cycles or [""]
     clock = replace(clock, cycle=min(clock.cycle, len(cycles) - 1))
     if str(amount_in_force(clock, state)) == written:

@@ -274,7 +274,8 @@ class Controller:
         total = self.total_steps
         # A cycle that is over by this step is over before any action: a restart then means the cycle that begins here.
         clock_of_rate = clockwork.advanced(self._rate, self.machine, old, step, total)
-        clock_of_rate = clockwork.carried(clock_of_rate, self.machine, old, new, total)
+        written = str(clockwork.amount_in_force(clock_of_rate, old))
+        clock_of_rate = clockwork.carried(clock_of_rate, self.machine, new, written, total)
         requests: list[Action] = []
         for action in transition.actions:
             if action.name == "lr_restart":
@@ -283,8 +284,7 @@ class Controller:
                 clock_of_rate = clockwork.scaled(clock_of_rate, float(action.argument or 1.0))
             else:
                 requests.append(action)
-        if transition.at_most is not None:
-            self.taken[transition.key] = self.taken.get(transition.key, 0) + 1
+        self.taken[transition.key] = self.taken.get(transition.key, 0) + 1
         if transition.regress:
             self.floors.clear()
         self._enter(new, total)

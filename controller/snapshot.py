@@ -151,7 +151,7 @@ def _rate(controller: Controller, saved: Mapping[str, Any], changed: bool) -> cl
     if not changed:
         return rate
     machine, state, total = controller.machine, controller._state, controller.total_steps
-    rate = clockwork.edited(rate, machine, state, saved["length"], total)
+    rate = clockwork.carried(rate, machine, state, saved["length"], total)
     return clockwork.advanced(rate, machine, state, controller.clock.step, total)
 
 
@@ -242,7 +242,8 @@ def adopt(
     controller._enter(state, total)
     controller.clock.step, controller.clock.epoch = step, epoch
     first = machine.states[0]
-    rate = clockwork.carried(clockwork.start(machine, first, total), machine, first, state, total)
+    rate = clockwork.advanced(clockwork.start(machine, first, total), machine, first, step, total)
+    rate = clockwork.carried(rate, machine, state, str(clockwork.amount_in_force(rate, first)), total)
     rate = clockwork.advanced(rate, machine, state, step, total)
     entering = [t for s in machine.states for t in s.transitions if t.target == state.name]
     if state.index and any(action.name == "lr_restart" for t in entering for action in t.actions):
