@@ -316,6 +316,8 @@ class Gather:
         if "state" not in self.counts or not knobs:
             return
         states = block.columns["state"]
+        if states[0] == self._state and states.count(self._state) == len(states):
+            return
         for row in rows.tolist():
             if states[row] != self._state and len(self.into.changes) < MOST_CHANGES:
                 self._state = states[row]

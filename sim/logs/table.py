@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice, zip_longest
+from itertools import chain, islice
 
 from sim.logs.errors import LogError
 from sim.logs.rows import NOT_A_NUMBER, NUMBER, Block, Reader, numbers
@@ -67,30 +67,32 @@ class Table(Reader):
         dropped: Counter[str] = Counter()
         rows = self._rows(dropped)
         if not self.headless:
-            next(rows, None)
+            next((row for row in rows if row), None)
         line = 1 if self.headless else 2
         names = _distinct(self.header)
         while batch := list(islice(rows, BATCH_ROWS)):
-            count = len(batch)
-            good = [row for row in batch if len(row) == len(names)]
-            for row in batch:
-                if len(row) > len(names) and not any(row[len(names) :]):
-                    good.append(row[: len(names)])
-                elif len(row) != len(names):
-                    dropped["row has not as many fields as the header"] += 1
-            columns = dict(zip(names, zip_longest(*good), strict=False)) if good else dict.fromkeys(names, ())
-            yield Block(len(good), columns, line if count == len(good) else 0, dropped.copy())
+            good = batch if set(map(len, batch)) == {len(names)} else self._whole(batch, len(names), dropped)
+            columns = dict(zip(names, zip(*good, strict=True), strict=True)) if good else {}
+            yield Block(len(good), columns, line if len(batch) == len(good) else 0, dropped.copy())
             dropped.clear()
-            line += count
+            line += len(batch)
         yield Block(0, {}, 0, dropped)
 
+    def _whole(self, rows: list[list[str]], fields: int, dropped: Counter[str]) -> list[list[str]]:
+        """The rows with as many fields as the header; a separator at the end of a row makes no field."""
+        good = []
+        for row in rows:
+            if len(row) == fields or (len(row) > fields and not any(row[fields:])):
+                good.append(row[:fields])
+            elif row:
+                dropped["row has not as many fields as the header"] += 1
+        return good
+
     def _rows(self, dropped: Counter[str]) -> Iterator[list[str]]:
-        reader = self._reader(line for data in self.source.lines() for line in _lines(data))
+        reader = self._reader(chain.from_iterable(map(_lines, self.source.lines())))
         while True:
             try:
-                for row in reader:
-                    if row:
-                        yield row
+                yield from reader
                 return
             except csv.Error:
                 dropped["row is not CSV (a quote that is never closed, or a field above 128 KiB)"] += 1

@@ -49,7 +49,7 @@ def tensorboard_scalars(folder: Path) -> Facts:
             if step % 20 == 19:
                 writer.add_scalar("val/loss", loss + 0.5, step * 10)
                 writer.add_histogram("weights", np.arange(5.0), step * 10)
-    single = np.float32(values).astype(float).tolist()
+    single = np.array(values, dtype=np.float32).astype(float).tolist()
     return facts([step * 10 for step in range(60)], single, evals={"val/loss": 3}, nonfinite=1)
 
 
@@ -197,7 +197,7 @@ def lightning_csv(folder: Path) -> Facts:
     steps: list[int] = []
     values: list[float] = []
 
-    class Model(LightningModule):
+    class Model(LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(()))
