@@ -13,6 +13,12 @@ from cyclopts import App, CycloptsError, UnknownCommandError
 # name: (where its function is, its help). The help stands here so that `plateau --help` loads no room.
 COMMANDS = {
     "check": ("controller.command:check", "Check a curriculum for every possible loss stream."),
+    "replay": (
+        "sim.command:replay",
+        "Show logged losses to a curriculum: when would it have raised, and why not earlier?",
+    ),
+    "noise": ("sim.command:noise", "Estimate a log's noise, and whether a curriculum can tell a plateau from it."),
+    "plot": ("sim.command:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
 }
 
 # What is imported: the extra that brings it.

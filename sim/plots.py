@@ -1,0 +1,414 @@
+"""Losses, states, knobs and rate on one time axis: one drawing for runs and for replays.
+
+Needs the extra `plot` (matplotlib), which is imported when something is drawn. Pictures are readable in grey and for
+the colour-blind: curves differ in dash and weight as well as in colour (Okabe and Ito's), and what matters is named in
+place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.errors import PlateauError
+from controller.sense import hardness
+from sim.logs import Log, read
+from sim.replay import Timeline
+from sim.setting import record_of
+from sim.trace import Floats, Trace, Tracer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".svg")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1)), (0, (8, 3)), (0, (3, 3)))
+MARKS = "^sDovP*"
+INK, FAINT = "#222222", "#888888"
+_SMOOTH = 150  # a smoothed curve shows about so many independent values
+
+
+class PlotError(PlateauError):
+    """A picture that cannot be drawn or written."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stay in a state: from a step up to another, with the knobs in it."""
+
+    state: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What there is to draw of one run, or of one replay.
+
+    name: what to call it. trace: the losses. spans: the states. knobs: values at steps, each until the next, `inf` for
+    a `full` that is not bound. rate: steps and rates, or None. per_epoch: steps in an epoch, or None. first_step: what
+    the log calls step 0. stand_in: the step from which the losses no longer answer, or None.
+    """
+
+    name: str
+    trace: Trace
+    spans: tuple[Span, ...]
+    knobs: Mapping[str, tuple[NDArray[np.int64], Floats]]
+    rate: tuple[NDArray[np.int64], Floats] | None
+    per_epoch: int | None
+    first_step: int = 0
+    stand_in: int | None = None
+
+
+# What to draw
+
+
+def picture_of(timeline: Timeline) -> Picture:
+    """A replay, as something to draw."""
+    last = max(timeline.final.step, int(timeline.trace.step[-1]) + 1 if len(timeline.trace.step) else 0)
+    spans = tuple(Span(stay.state, stay.entered, last if stay.left is None else stay.left) for stay in timeline.stays)
+    steps = np.array([sample.step for sample in timeline.samples], dtype=np.int64)
+    knobs = {
+        name: (steps, np.array([hardness(sample.knobs[name]) for sample in timeline.samples]))
+        for name in timeline.curriculum.knob
+    }
+    rate = steps, np.array([sample.lr for sample in timeline.samples])
+    first_raise = timeline.decisions[0].step if timeline.decisions and timeline.answers is not True else None
+    first_step = 0 if timeline.setting.stretched else timeline.setting.first_step
+    per_epoch = timeline.setting.steps_per_epoch
+    return Picture(timeline.curriculum.name, timeline.trace, spans, knobs, rate, per_epoch, first_step, first_raise)
+
+
+def picture_of_log(log: Log, name: str, per_epoch: int | None = None) -> Picture:
+    """A log, as something to draw: of a run of ours with its states, knobs and rate as they were written down.
+
+    log: what `read` gives. name: what to call it. per_epoch: steps in an epoch, for the second axis; by default what
+    the record beside the log says.
+    """
+    if per_epoch is None and (record := record_of(log)) is not None:
+        per_epoch = record["steps_per_epoch"]
+    tracer = Tracer(len(log))
+    rates: list[tuple[NDArray[np.int64], Floats]] = []
+    for chunk in log.chunks():
+        tracer.add(chunk.step, chunk.loss)
+        if chunk.lr is not None:
+            rates.append((chunk.step, chunk.lr))
+    last = (log.report.used.last_step or 0) + 1
+    starts = [*(change.step for change in log.changes), last]
+    spans = tuple(
+        Span(change.state, start, stop) for change, start, stop in zip(log.changes, starts, starts[1:], strict=False)
+    )
+    knobs: dict[str, tuple[NDArray[np.int64], Floats]] = {}
+    for knob in log.changes[0].knobs if log.changes else ():
+        values = [change.knobs.get(knob) for change in log.changes]
+        if all(value == "full" or isinstance(value, int | float) for value in values):
+            numbers = np.array([inf if value == "full" else float(value) for value in values])  # type: ignore[arg-type]
+            knobs[knob] = np.array(starts[:-1], dtype=np.int64), numbers
+    rate = None
+    if rates:
+        steps, values_of_rate = (np.concatenate(parts) for parts in zip(*rates, strict=True))
+        known = np.isfinite(values_of_rate)
+        rate = (steps[known], values_of_rate[known]) if known.any() else None
+    return Picture(name, tracer.trace(), spans, knobs, rate, per_epoch)
+
+
+def draw_run(folder: str | Path, path: str | Path) -> Path:
+    """Draw a run of ours from the folder that it wrote: `curve.png`.
+
+    folder: holds metrics.jsonl, and run.json beside it. path: the picture to write.
+    Raises LogError where there is no log, ReplayError where the record is damaged, PlotError where the picture cannot
+    be drawn or written.
+    """
+    log = read(Path(folder) / "metrics.jsonl")
+    return draw([picture_of_log(log, Path(folder).resolve().name)], path)
+
+
+# Drawing
+
+
+def draw(pictures: Sequence[Picture], path: str | Path, title: str = "") -> Path:
+    """Draw runs or replays above each other on one time axis, and write the picture.
+
+    pictures: at most 7. path: ends in .png or .svg. title: above it all; the names of the pictures by default.
+    Returns the path. Raises PlotError where matplotlib is missing, or the picture cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise PlotError(f"{path}: pictures are written as PNG or SVG; name a file that ends in .png or .svg")
+    if not 1 <= len(pictures) <= len(COLOURS):
+        raise PlotError(f"{len(pictures)} curves for one picture; expected 1 to {len(COLOURS)}")
+    if not path.parent.is_dir():
+        raise PlotError(f"{path}: there is no folder {path.parent}. Make it first")
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise PlotError("Drawing needs matplotlib, which is not installed: pip install 'plateau-rule[plot]'") from None
+    with matplotlib.rc_context({"svg.hashsalt": "plateau", "svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=(11, 0), layout="constrained", dpi=120)
+        _compose(figure, pictures, title)
+        try:
+            # No date in the file: the same run gives the same picture, byte for byte.
+            figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        except OSError as error:
+            raise PlotError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return path
+
+
+def _compose(figure: Figure, pictures: Sequence[Picture], title: str) -> None:
+    """Lay the panels out: states, loss, one for each knob, rate."""
+    knobs = list(dict.fromkeys(knob for picture in pictures for knob in picture.knobs))
+    rates = [picture for picture in pictures if picture.rate is not None]
+    lanes = [picture for picture in pictures if picture.spans]
+    heights = [0.28 * len(lanes) + 0.1] if lanes else []
+    heights += [3.6, *(1.3 for _ in knobs), *([1.2] if rates else [])]
+    figure.set_size_inches(11, sum(heights) + 1.6)
+    axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0].tolist()
+    figure.suptitle(title or ", ".join(picture.name for picture in pictures), x=0.01, ha="left", fontsize=13)
+    rest = axes
+    if lanes:
+        _lanes(axes[0], pictures, lanes)
+        rest = axes[1:]
+    _losses(rest[0], pictures)
+    for knob, ax in zip(knobs, rest[1:], strict=False):
+        _knob(ax, pictures, knob)
+    if rates:
+        _rates(rest[-1], pictures)
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.margins(x=0)
+    for ax in rest:
+        ax.grid(axis="y", color="#dddddd", linewidth=0.6)
+        ax.set_axisbelow(True)
+        for number, picture in enumerate(pictures):
+            for span in picture.spans[1:]:
+                ax.axvline(
+                    span.start + picture.first_step,
+                    color=_colour(number, pictures),
+                    linewidth=0.8,
+                    linestyle=DASHES[2],
+                    alpha=0.8,
+                )
+    axes[-1].set_xlabel("step")
+    axes[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    _epochs(axes[0], pictures)
+
+
+def _colour(number: int, pictures: Sequence[Picture]) -> str:
+    return COLOURS[number] if len(pictures) > 1 else INK
+
+
+def _lanes(ax: Axes, pictures: Sequence[Picture], lanes: Sequence[Picture]) -> None:
+    """A bar for each curriculum: its states, darker as they come later, with their names."""
+    width = max(span.stop for picture in lanes for span in picture.spans) or 1
+    names = list(dict.fromkeys(span.state for picture in lanes for span in picture.spans))
+    for row, picture in enumerate(lanes):
+        for span in picture.spans:
+            depth = 0.93 - 0.38 * names.index(span.state) / max(1, len(names) - 1)
+            start, length = span.start + picture.first_step, span.stop - span.start
+            ax.barh(row, length, left=start, height=0.82, color=str(depth), edgecolor="white", linewidth=1.2)
+            if length / width > 0.012 * len(span.state):
+                ax.text(start + length / 2, row, span.state, ha="center", va="center", fontsize=9, color=INK)
+            elif length / width > 0.012:
+                short = span.state[: max(1, int(length / width / 0.012) - 1)] + "…"
+                ax.text(start + length / 2, row, short, ha="center", va="center", fontsize=8, color=INK)
+    ax.set_ylim(len(lanes) - 0.5, -0.5)
+    ax.set_yticks(range(len(lanes)), [picture.name if len(lanes) > 1 else "state" for picture in lanes])
+    if len(lanes) > 1:
+        for label, picture in zip(ax.get_yticklabels(), lanes, strict=True):
+            label.set_color(_colour(pictures.index(picture), pictures))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def _losses(ax: Axes, pictures: Sequence[Picture]) -> None:
+    """Raw losses faint, smoothed ones strong; each trace once, even if several replays share it."""
+    traces: list[Trace] = []
+    shown: list[Floats] = []
+    for number, picture in enumerate(pictures):
+        if any(picture.trace is trace for trace in traces):
+            continue
+        traces.append(picture.trace)
+        trace = picture.trace.between(0, None)
+        if not len(trace.step):
+            continue
+        x = trace.step + picture.first_step
+        shared = sum(each.trace is picture.trace for each in pictures) > 1
+        colour = INK if shared else COLOURS[number]
+        if len(trace.step) <= 12:
+            ax.plot(x, trace.mean, color=colour, marker="o", markersize=4)
+        elif int(trace.count.max()) > 1:
+            ax.fill_between(
+                x, trace.low, trace.high, color=colour, alpha=0.18, linewidth=0, label="range of the losses"
+            )
+        else:
+            ax.plot(x, trace.mean, color=colour, alpha=0.28, linewidth=0.6, label="loss of each logged point")
+        cuts = [] if picture.stand_in is not None or shared else [span.start for span in picture.spans[1:]]
+        curve = smoothed(trace, cuts)
+        shown.append(trace.mean)
+        shown.append(curve)
+        told = "smoothed" if len(pictures) == 1 or shared else picture.name
+        ax.plot(x, curve, color=colour, linewidth=2, label=told, linestyle=DASHES[0] if shared else DASHES[number])
+    _raises(ax, pictures)
+    if len(pictures) > 1:
+        for number, picture in enumerate(pictures):
+            ax.plot([], [], color=COLOURS[number], linestyle=DASHES[number], marker=MARKS[number], linewidth=2,
+                    markeredgecolor="white", markersize=8, label=f"{picture.name}: states, knobs, rate")  # fmt: skip
+    if len(pictures) == 1 and pictures[0].stand_in is not None:
+        where = pictures[0].stand_in + pictures[0].first_step
+        ax.axvspan(where, ax.get_xlim()[1], facecolor="none", edgecolor="#ebebeb", hatch="//", linewidth=0, zorder=0)
+        ax.plot([], [], " ", label="hatched: these losses do not answer to the raises")
+    _limit(ax, shown)
+    ax.set_ylabel("loss")
+    ax.legend(loc="upper right", frameon=False, fontsize=8.5)
+
+
+def _raises(ax: Axes, pictures: Sequence[Picture]) -> None:
+    """A mark on the curve where a state was entered, named."""
+    for number, picture in enumerate(pictures):
+        trace = picture.trace.between(0, None)
+        if not len(trace.step) or len(picture.spans) < 2:
+            continue
+        curve = smoothed(trace, [])
+        steps = np.array([span.start for span in picture.spans[1:]])
+        heights = np.interp(steps, trace.step, curve)
+        several = len(pictures) > 1
+        ax.plot(
+            steps + picture.first_step,
+            heights,
+            linestyle="",
+            marker=MARKS[number],
+            # One inside the other where several curricula enter a state on the same step.
+            markersize=8 + 3 * (len(pictures) - 1 - number) if several else 9,
+            color=COLOURS[number] if several else COLOURS[1],
+            markeredgecolor="white",
+            label=None if several else "state entered",
+            zorder=5,
+        )
+        if several or len(steps) > 12:
+            continue
+        for place, (span, height) in enumerate(zip(picture.spans[1:], heights.tolist(), strict=True)):
+            spot = (span.start + picture.first_step, height)
+            offset = (5, 10 + 13 * (place % 2))
+            ax.annotate(span.state, spot, xytext=offset, textcoords="offset points", fontsize=9, color=INK)
+
+
+def smoothed(trace: Trace, cuts: Sequence[int]) -> Floats:
+    """A moving mean over about a 150th of the curve, narrower towards its ends.
+
+    cuts: steps at which it begins anew, so that no spike is smeared over them.
+    """
+    edges = [0, *np.searchsorted(trace.step, cuts).tolist(), len(trace.step)]
+    widest = max(1, len(trace.step) // _SMOOTH) // 2
+    parts = []
+    for start, stop in pairwise(edges):
+        count = trace.count[start:stop].astype(np.float64)
+        place = np.arange(stop - start)
+        reach = np.minimum(widest, np.minimum(place, stop - start - 1 - place))
+        sums = np.concatenate(([0.0], np.cumsum(trace.mean[start:stop] * count)))
+        counts = np.concatenate(([0.0], np.cumsum(count)))
+        high, low = place + reach + 1, place - reach
+        parts.append((sums[high] - sums[low]) / (counts[high] - counts[low]))
+    return np.concatenate(parts)
+
+
+def _limit(ax: Axes, shown: Sequence[Floats]) -> None:
+    """Show nearly all of it; a few spikes may leave the picture, and a loss that falls far gets a logarithmic axis."""
+    if not shown:
+        return
+    values, curve = np.concatenate(shown), np.concatenate(list(shown[1::2]))
+    low, high = np.percentile(values, (0.1, 99.8)).tolist()
+    top = float(np.percentile(curve, 99.5))
+    high = max(high, float(curve.max()) if curve.max() <= 4 * top else top)
+    low = min(low, float(np.percentile(curve, 0.5)))
+    if low > 0 and high / low > 12:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.set_ylim(low / 1.1, high * 1.1)
+    elif high > low:
+        ax.set_ylim(low - 0.04 * (high - low), high + 0.06 * (high - low))
+
+
+def _knob(ax: Axes, pictures: Sequence[Picture], knob: str) -> None:
+    """The knob as a step line, a tick at each of its values."""
+    finite = [
+        values[np.isfinite(values)]
+        for picture in pictures
+        if knob in picture.knobs
+        for _, values in [picture.knobs[knob]]
+    ]
+    known = np.concatenate(finite) if finite else np.empty(0)
+    top = 2 * float(known.max()) if len(known) else 1.0
+    ticks: dict[float, str] = {}
+    end = max((_last(picture) for picture in pictures), default=1)
+    for number, picture in enumerate(pictures):
+        if knob not in picture.knobs:
+            continue
+        steps, values = picture.knobs[knob]
+        values = np.where(np.isfinite(values), values, top)
+        for value, full in zip(values.tolist(), (~np.isfinite(picture.knobs[knob][1])).tolist(), strict=True):
+            ticks[value] = "full" if full else f"{value:g}"
+        x = np.append(steps, _last(picture)) + picture.first_step
+        y = np.append(values, values[-1])
+        ax.step(x, y, where="post", color=COLOURS[number], linestyle=DASHES[number], linewidth=2, label=picture.name)
+    if ticks and min(ticks) > 0:
+        ax.set_yscale("log", base=2)
+    if len(ticks) <= 9:
+        ax.set_yticks(list(ticks), list(ticks.values()))
+    else:
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.minorticks_off()
+    ax.margins(y=0.18)
+    ax.set_ylabel(knob)
+    ax.set_xlim(right=end)
+
+
+def _rates(ax: Axes, pictures: Sequence[Picture]) -> None:
+    for number, picture in enumerate(pictures):
+        if picture.rate is not None:
+            steps, rates = picture.rate
+            thin = max(1, len(steps) // 20_000)
+            ax.plot(
+                steps[::thin] + picture.first_step,
+                rates[::thin],
+                color=COLOURS[number],
+                linestyle=DASHES[number],
+                linewidth=1.6,
+            )
+    ax.set_ylim(bottom=0)
+    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    ax.set_ylabel("rate")
+
+
+def _last(picture: Picture) -> int:
+    ends = [span.stop for span in picture.spans] + ([int(picture.trace.step[-1])] if len(picture.trace.step) else [1])
+    return max(ends)
+
+
+def _epochs(ax: Axes, pictures: Sequence[Picture]) -> None:
+    """Epochs above the uppermost panel, where all agree on what one is."""
+    lengths = {picture.per_epoch for picture in pictures}
+    if len(lengths) != 1 or None in lengths:
+        return
+    per_epoch, first = float(next(iter(lengths)) or 1), pictures[0].first_step
+
+    from matplotlib.ticker import MaxNLocator
+
+    def epochs_of(steps: Any) -> Any:
+        return (np.asarray(steps) - first) / per_epoch
+
+    def steps_of(epochs: Any) -> Any:
+        return np.asarray(epochs) * per_epoch + first
+
+    above = ax.secondary_xaxis("top", functions=(epochs_of, steps_of))
+    above.set_xlabel("epoch")
+    above.xaxis.set_major_locator(MaxNLocator(integer=True))
+    above.spines[:].set_visible(False)

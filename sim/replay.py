@@ -1,0 +1,538 @@
+"""The controller over a log: what a curriculum would have done with losses that are there already.
+
+The logged points are what the controller observes. The steps between two of them are passed over: clocks go on as they
+would have, an epoch's end and a clock that becomes due are looked at on their own step, and no window sees a loss that
+was not logged. So `min_epoch`, `min_step` and `dwell` mean steps, and a window means logged points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, nan
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from controller.binding import Knobs
+from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
+from controller.sense import nearest
+from sim.logs import Log
+from sim.logs.report import Report
+from sim.logs.series import is_eval
+from sim.setting import Given, ReplayError, Setting, setting_of
+from sim.trace import Floats, Trace, Tracer
+
+PROBES = 4000  # looks at which the guards' values are written down, at most about so many
+REMEMBERED = 2048  # losses before a transition that are kept with it
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Asked:
+    """One guard of one transition, over the looks of one stay in a state.
+
+    looks: how often it was written down; true, unknown: how often it was that. closest: the line that says how close it
+    came to be true, with its value, at step `closest_step`.
+    """
+
+    transition: str
+    to: str
+    guard: str
+    looks: int = 0
+    true: int = 0
+    unknown: int = 0
+    closest: str = ""
+    closest_step: int = 0
+    distance: float = inf
+
+
+@dataclass
+class Stay:
+    """One stay in a state, from step `entered` up to `left`, None if it lasted to the end.
+
+    asked: the guards of the transitions out of it. refused: how often all clocks allowed a transition, the losses were
+    enough for an answer, and the answer was no.
+    """
+
+    state: str
+    knobs: Knobs
+    entered: int
+    left: int | None = None
+    asked: list[Asked] = field(default_factory=list)
+    refused: int = 0
+
+
+class Sample(NamedTuple):
+    """The plan of one step, for drawing."""
+
+    step: int
+    lr: float
+    knobs: Knobs
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What a replay found. Steps are the controller's, from 0; `shown` gives those of the log.
+
+    points: observed ones. skipped: what was not, by reason. decisions: the transitions, in order; before: for each, the
+    last losses of the state that it left. stays: the states in order. final: the plan after the last observation.
+    ended: why there was nothing after it. trace: the losses. samples: plans along the way. answers: whether the losses
+    answer to these very transitions, because the log is of a run that made them; None if the log tells of none.
+    lines: every guard, after the last observation.
+    """
+
+    curriculum: Curriculum
+    fingerprint: str
+    setting: Setting
+    report: Report
+    points: int
+    skipped: Mapping[str, int]
+    decisions: tuple[Decision, ...]
+    before: tuple[Floats, ...]
+    stays: tuple[Stay, ...]
+    final: Plan
+    ended: str
+    trace: Trace
+    samples: tuple[Sample, ...]
+    answers: bool | None
+    lines: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def shown(self, step: int) -> int:
+        """A step as the log counts it."""
+        return step if self.setting.stretched else step + self.setting.first_step
+
+    def as_dict(self) -> dict[str, Any]:
+        """The replay as plain data for JSON; not-a-number and infinity as None."""
+        return {
+            "curriculum": self.curriculum.name,
+            "fingerprint": self.fingerprint,
+            "points": self.points,
+            "skipped": dict(self.skipped),
+            "transitions": [
+                {
+                    "step": self.shown(decision.step),
+                    "epoch": decision.epoch,
+                    "from": decision.from_state,
+                    "to": decision.to_state,
+                    "knobs": dict(decision.knobs),
+                    "lr": decision.lr,
+                    "loss": decision.loss if decision.loss is not None and abs(decision.loss) < inf else None,
+                }
+                for decision in self.decisions
+            ],
+            "final": {
+                "step": self.shown(self.final.step),
+                "state": self.final.state,
+                "knobs": dict(self.final.knobs),
+                "lr": self.final.lr,
+            },
+        }
+
+
+def replay(
+    curriculum: Curriculum,
+    log: Log,
+    given: Given | None = None,
+    *,
+    first_only: bool = False,
+    until: int | None = None,
+    progress: Progress | None = None,
+) -> Timeline:
+    """Show a log's losses to a curriculum.
+
+    curriculum, log: what `load` and `read` give. given: what is known about the run; the rest comes from the run's own
+    record, the log, or the curriculum's [run]. first_only: stop after the first transition. until: stop where this step
+    (as the log counts) would be planned. progress: called now and then with the points so far and all of them.
+    Raises BindingError where the curriculum does not fit, ReplayError where the log does not.
+    """
+    setting = setting_of(curriculum, log, given or Given())
+    return _Replay(curriculum, log, setting, first_only, until).run(progress)
+
+
+class _Replay:
+    """One replay under way."""
+
+    def __init__(self, curriculum: Curriculum, log: Log, setting: Setting, first_only: bool, until: int | None) -> None:
+        self.curriculum, self.log, self.setting, self.first_only = curriculum, log, setting, first_only
+        self.controller = Controller(
+            curriculum,
+            setting.limits,
+            epochs=setting.epochs,
+            steps_per_epoch=setting.steps_per_epoch,
+            tokens_per_step=setting.tokens_per_step,
+            peak=setting.peak,
+            lag=setting.lag,
+        )
+        self.clock = self.controller.clock
+        self.total = self.controller.total_steps
+        self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)
+        self.end = min((end for end in (self.total, self.until) if end is not None), default=None)
+        self.tracer = Tracer(len(log))
+        self.stride = max(1, len(log) // PROBES)
+        self.next_probe = self.next_sample = 0
+        self.over: str | None = None
+        self.points = 0
+        self.decisions: list[Decision] = []
+        self.before: list[Floats] = []
+        self.samples: list[Sample] = []
+        self.notes: list[str] = []
+        self.late: list[float | None] = [None] * setting.lag
+        self.loss: float | None = None  # the last one that was logged
+        self.tail = (np.empty(0, dtype=np.int64), np.empty(0))  # points before the current chunk
+        self.chunk = self.tail
+        self.eval_steps, self.evals = self._evaluations()
+        self.stays = [self._stay()]
+        self._sample()
+
+    # From the log
+
+    def _ours(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The log's steps as the controller counts them."""
+        steps = steps - self.setting.first_step
+        if self.setting.stretched:
+            steps = (steps + 1) * (self.setting.steps_per_epoch or 1) - 1
+        return steps
+
+    def _evaluations(self) -> tuple[list[int], dict[int, dict[str, float]]]:
+        """What evaluations brought, by step, under the names that the curriculum's guards use."""
+        found: dict[int, dict[str, float]] = {}
+        wanted = {metric for state in self.controller.machine.states for metric in self._metrics_of(state)} - {"loss"}
+        has = self.log.report.evals
+        names = {metric: metric for metric in wanted if metric in has}
+        for metric in sorted(wanted - names.keys()):
+            alike = next((name for name in has if name.rpartition("/")[2] == metric), self.log.report.eval_loss)
+            if alike is None or not is_eval(metric):
+                known = f" {nearest(metric, has)}" if has else ""
+                self.notes.append(f"the log holds no {metric}: guards that watch it stay unknown.{known}")
+            else:
+                names[metric] = alike
+                self.notes.append(f"{metric} is read from the log's {alike}")
+        asked_at_evals = any(t.at == "eval" for t in self.curriculum.transition)
+        extra = [
+            name for name in (self.log.report.eval_loss,) if name and asked_at_evals and name not in names.values()
+        ]
+        for metric, name in [*names.items(), *((name, name) for name in extra)]:
+            steps, values = self.log.evaluations(name)
+            for step, value in zip(self._ours(steps).tolist(), values.tolist(), strict=True):
+                if step >= 0:
+                    found.setdefault(step, {})[metric] = value
+        return sorted(found), found
+
+    def _metrics_of(self, state: Any) -> set[str]:
+        stay = self.controller.machine.stay(state, self.total)
+        return {metric for metric, _ in stay.detectors.values()}
+
+    def run(self, progress: Progress | None) -> Timeline:
+        """Go through the log."""
+        seen = 0
+        for chunk in self.log.chunks():
+            if self.over is not None:
+                break
+            steps = self._ours(chunk.step)
+            kept = steps >= 0
+            if self.end is not None:
+                kept &= steps < self.end
+            steps, losses = steps[kept], chunk.loss[kept]
+            self.chunk = (steps, losses)
+            self._feed(steps, losses)
+            seen += len(chunk.step)
+            self.tail = tuple(np.concatenate(pair)[-REMEMBERED:] for pair in zip(self.tail, self.chunk, strict=True))  # type: ignore[assignment]
+            self.chunk = (steps[:0], losses[:0])
+            if progress is not None:
+                progress(seen, len(self.log))
+        last = self._last_step()
+        if self.over is None and last is not None:
+            self._pass_to(last)
+        return self._timeline()
+
+    def _last_step(self) -> int | None:
+        """Up to where the clocks go on after the last point: to the last evaluation, or to what was asked for."""
+        last = self.clock.step
+        if self.eval_steps:
+            last = max(last, self.eval_steps[-1] + 1)
+        if self.until is not None and self.log.report.used.last_step is not None:
+            of_log = int(self._ours(np.array([self.log.report.used.last_step]))[0]) + 1
+            if self.until > of_log:
+                asked = self.until + (0 if self.setting.stretched else self.setting.first_step)
+                raise ReplayError(
+                    f"step {asked:,} lies beyond the log, whose last point is step "
+                    f"{self.log.report.used.last_step:,}. Ask for a step up to the one after it"
+                )
+            last = self.until
+        return last if self.end is None else min(last, self.end)
+
+    def _feed(self, steps: NDArray[np.int64], losses: Floats) -> None:
+        """Show the points of one chunk, stretch by stretch of steps that follow on each other."""
+        values = losses.tolist()
+        edges = [0, *(np.flatnonzero(np.diff(steps) != 1) + 1).tolist(), len(values)]
+        firsts = steps[edges[:-1]].tolist() if len(values) else []
+        for first, start, stop in zip(firsts, edges, edges[1:], strict=False):
+            if self.over is not None:
+                return
+            self._pass_to(first)
+            self._show(values, start, stop)
+
+    # Steps that were logged
+
+    def _show(self, values: list[float], start: int, stop: int) -> None:
+        """Observe losses of steps that follow on each other, with the evaluations among them."""
+        if self.setting.lag:
+            values, start, stop = self._delayed(values[start:stop])
+        step = self.clock.step
+        at = start
+        for place in range(*np.searchsorted(self.eval_steps, (step, step + stop - start)).tolist()):
+            at = self._plain(values, at, start + self.eval_steps[place] - step)
+            if self.over is None:
+                self._one(values[at], **self.evals[self.eval_steps[place]])
+                at += 1
+        self._plain(values, at, stop)
+
+    def _delayed(self, values: list[float]) -> tuple[list[Any], int, int]:
+        waiting = [*self.late, *values]
+        self.late = waiting[len(values) :]
+        return waiting, 0, len(values)
+
+    def _plain(self, values: list[float], at: int, stop: int) -> int:
+        """Observe values[at:stop]; an epoch's end, and a look now and then, with care, what lies between fast."""
+        clock, per_epoch = self.clock, self.setting.steps_per_epoch
+        while at < stop and self.over is None:
+            careful = (
+                self.next_sample
+                if per_epoch is None
+                else min(self.next_sample, clock.step + per_epoch - 1 - clock.step % per_epoch)
+            )
+            until = min(stop, at + max(0, careful - clock.step))
+            if until > at:
+                at = self._fast(values, at, until)
+            else:
+                self._one(values[at])
+                at += 1
+        return at
+
+    def _fast(self, values: list[float], at: int, until: int) -> int:
+        """Observe values that end no epoch, up to a transition; the place of the first that was not observed."""
+        observe, start = self.controller.observe, at
+        try:
+            for value in values[at:until]:
+                at += 1
+                decision = observe(value)
+                if decision is not None:
+                    self.loss = value
+                    self._taken(decision)
+                    break
+            else:
+                self.loss = values[until - 1]
+        except NonFiniteLoss as error:
+            self._dead(error)
+        self.points += at - start
+        return at
+
+    def _one(self, value: float | None, **metrics: float) -> None:
+        """Observe one value and write down what the guards say."""
+        self.loss = value
+        self.points += 1
+        self._observe(value, False, metrics)
+
+    def _observe(self, value: float | None, skipped: bool, metrics: Mapping[str, Any]) -> None:
+        try:
+            decision = self.controller.observe(value, eval_end=bool(metrics), skipped=skipped, **metrics)
+        except NonFiniteLoss as error:
+            self._dead(error)
+            return
+        if decision is not None:
+            self._taken(decision._replace(loss=self.loss))
+        else:
+            self._probe(bool(metrics))
+
+    # Steps that were not
+
+    def _pass_to(self, step: int) -> None:
+        """Let the clocks go on to a step, stopping where a look is due."""
+        clock = self.clock
+        while clock.step < step and self.over is None:
+            stop = self._next_stop()
+            ahead = min(step, stop) - clock.step
+            clock.step += ahead
+            clock.time += ahead
+            if stop < step:
+                self._unlogged(self.evals.get(stop, {}))
+
+    def _next_stop(self) -> int:
+        """The next step whose observation is looked at: an epoch's end, an evaluation, a clock that becomes due."""
+        clock, per_epoch = self.clock, self.setting.steps_per_epoch
+        stops: list[float] = [inf]
+        if per_epoch is not None:
+            stops.append(clock.step + per_epoch - 1 - clock.step % per_epoch)
+        place = int(np.searchsorted(self.eval_steps, clock.step))
+        if place < len(self.eval_steps):
+            stops.append(self.eval_steps[place])
+        for hand, need in self.due:
+            stop = clock.step + need - getattr(clock, hand) - 1
+            if stop >= clock.step:
+                stops.append(stop)
+        return int(min(min(stops), 2**62))
+
+    def _unlogged(self, metrics: Mapping[str, float]) -> None:
+        """Observe a step that brought no loss: clocks and evaluations alone count, and losses that are NaN go on."""
+        clock = self.clock
+        value = 0.0
+        if clock.nonfinite:
+            clock.nonfinite -= 1
+            self.controller.skipped_values -= 1
+            value = nan
+        self._observe(value, True, metrics)
+
+    # What is written down
+
+    def _taken(self, decision: Decision) -> None:
+        entered = self.stays[-1].entered
+        steps = np.concatenate((self.tail[0], self.chunk[0]))
+        start, stop = np.searchsorted(steps, (entered, decision.step)).tolist()
+        losses = np.concatenate((self.tail[1], self.chunk[1]))[max(start, stop - REMEMBERED) : stop]
+        self.decisions.append(decision)
+        self.before.append(losses[np.isfinite(losses)])
+        self.samples.append(Sample(decision.step - 1, decision.lr_before, decision.knobs_before))
+        self.stays[-1].left = decision.step
+        self.stays.append(self._stay())
+        self._sample()
+        if self.controller.plan.stop is not None and (self.total is None or decision.step < self.total):
+            self.over = f'state "{decision.to_state}" ends the training: {self.controller.plan.stop}'
+        elif self.first_only:
+            self.over = "after the first transition, as asked"
+
+    def _dead(self, error: NonFiniteLoss) -> None:
+        self.over = f"the run would have ended here. {error}"
+
+    def _stay(self) -> Stay:
+        """Begin a stay in the controller's present state."""
+        plan, controller = self.controller.plan, self.controller
+        self.due = sorted(set(_due(controller._stay.guards)))
+        self.guards = [
+            (transition, part, Asked(transition.title, transition.target, _title(part)))
+            for transition, guard in zip(controller._state.transitions, controller._stay.guards, strict=True)
+            for part in guard.parts
+        ]
+        self.next_probe = 0
+        return Stay(plan.state, plan.knobs, plan.step, None, [asked for _, _, asked in self.guards])
+
+    def _sample(self) -> None:
+        plan = self.controller.plan
+        self.samples.append(Sample(plan.step, plan.lr, plan.knobs))
+        self.next_sample = plan.step + self.stride
+
+    def _probe(self, eval_end: bool) -> None:
+        """Write down what the guards said at a look that took nothing."""
+        clock, per_epoch = self.clock, self.setting.steps_per_epoch
+        if clock.step >= self.next_sample:
+            self._sample()
+        closes = per_epoch is not None and clock.step % per_epoch == 0
+        if clock.step < self.next_probe and not eval_end:
+            return
+        refused: dict[int, bool] = {}
+        for transition, part, asked in self.guards:
+            if (transition.at == "epoch" and not closes) or (transition.at == "eval" and not eval_end):
+                continue
+            self.next_probe = clock.step + self.stride
+            verdict = part.verdict(clock)
+            answered = verdict is True if isinstance(part, Reached) else verdict is not None
+            refused[transition.index] = refused.get(transition.index, True) and answered
+            asked.looks += 1
+            asked.true += verdict is True
+            asked.unknown += verdict is None
+            distance = distance_of(part, clock) if verdict is not None else inf
+            if distance < asked.distance or asked.distance == inf:
+                asked.distance, asked.closest_step = distance, clock.step
+                asked.closest = part.lines(clock, "")[0].rpartition(" -> ")[0]
+        self.stays[-1].refused += any(refused.values())
+
+    def _timeline(self) -> Timeline:
+        for chunk in self.log.chunks():
+            steps = self._ours(chunk.step)
+            self.tracer.add(steps, chunk.loss)
+        plan, report = self.controller.plan, self.log.report
+        skipped = dict(report.dropped)
+        if self.controller.skipped_values:
+            skipped["not a finite number (only guards on non-finite losses see it)"] = self.controller.skipped_values
+        if left := len(self.log) - self.points:
+            skipped["after the end of the replay"] = left
+        lines: Sequence[str] = self.controller.explain()
+        if self.decisions and self.decisions[-1].step == plan.step:
+            lines = [
+                f"taken: {self.decisions[-1].from_state} -> {self.decisions[-1].to_state}",
+                *self.decisions[-1].guards,
+            ]
+        return Timeline(
+            self.curriculum,
+            self.controller.fingerprint,
+            self.setting,
+            report,
+            self.points,
+            skipped,
+            tuple(self.decisions),
+            tuple(self.before),
+            tuple(self.stays),
+            plan,
+            self.over or self._why_ended(),
+            self.tracer.trace(),
+            tuple(self.samples),
+            self._answers(),
+            tuple(lines),
+            (*self.setting.notes, *self.controller.machine.notes, *self.notes),
+        )
+
+    def _why_ended(self) -> str:
+        if self.until is not None and self.clock.step >= self.until:
+            return "at the step that was asked for"
+        if self.total is not None and self.clock.step >= self.total:
+            return f"the run of {self.total:,} steps is over"
+        return "the log ends"
+
+    def _answers(self) -> bool | None:
+        """Whether the run that wrote the log entered the same states on the same steps."""
+        if not self.log.changes:
+            return None
+        made = [(change.step, change.state) for change in self.log.changes[1:] if change.step <= self.clock.step]
+        found = [(decision.step, decision.to_state) for decision in self.decisions]
+        last = self.log.report.used.last_step or 0
+        return made == [pair for pair in found if pair[0] <= last] and self.log.changes[0].state == self.stays[0].state
+
+
+def _due(guards: Sequence[GuardInState]) -> list[tuple[str, int]]:
+    """The clocks that a state's guards wait for: hand and number; epochs end on their own steps."""
+    found: list[tuple[str, int]] = []
+    for guard in guards:
+        if isinstance(guard, Reached) and guard.hand in ("step", "time"):
+            found.append((guard.hand, guard.need))
+        elif isinstance(guard, Joined):
+            found += _due(guard.parts)
+        elif isinstance(guard, Opposite):
+            found += _due([guard.part])
+    return found
+
+
+def _title(guard: GuardInState) -> str:
+    return guard.word if isinstance(guard, Reached | Watched | Joined) else "not"
+
+
+def distance_of(guard: GuardInState, clock: Any) -> float:
+    """How far a guard is from being true, in units of its own; infinite where that is not known."""
+    if isinstance(guard, Reached):
+        return float(guard.need - getattr(clock, guard.hand))
+    if not isinstance(guard, Watched):
+        return inf
+    detector: Any = guard.detector
+    name = type(detector).__name__
+    if name == "Halves":
+        improvement = detector.improvement()
+        return inf if improvement is None else float(improvement - detector.threshold)
+    if name == "NoNewBest":
+        return float(detector.spec.steps - detector.contents()["since"])
+    if name == "Beside":
+        values = detector.contents()
+        off = float(sum(values) / len(values) - detector.spec.value)
+        return off if detector.below else -off
+    return inf

@@ -1,0 +1,240 @@
+"""What a curriculum is bound to in a replay: the run's own record, what the log shows, what the user says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil, floor, inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controller.errors import PlateauError
+from controller.language import Curriculum
+from controller.meaning import fingerprint
+from sim.logs import Log
+
+RECORD = "run.json"
+
+
+class ReplayError(PlateauError):
+    """A log that cannot be replayed as it was asked for."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user says about the run; None where it is left to the log.
+
+    limits: the trainer's knobs with their largest values. epochs, steps_per_epoch, tokens_per_step, peak: in place of
+    the curriculum's. lag: steps by which the losses reached the controller late.
+    """
+
+    limits: Mapping[str, float] | None = None
+    epochs: int | None = None
+    steps_per_epoch: int | None = None
+    tokens_per_step: int | None = None
+    peak: float | None = None
+    lag: int | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a curriculum is bound for one replay.
+
+    first_step: what the log calls a run's first step, 0 or 1. total_steps: where the replayed run ends, None if never.
+    stretched: a log of one value an epoch, whose points stand at the ends of epochs of steps_per_epoch steps.
+    notes: where each number comes from, in sentences. The rest as in Given.
+    """
+
+    limits: Mapping[str, float] | None
+    epochs: int | None
+    steps_per_epoch: int | None
+    tokens_per_step: int | None
+    peak: float | None
+    lag: int
+    first_step: int
+    stretched: bool
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def total_steps(self) -> int | None:
+        """The bound run's length in steps."""
+        if self.epochs is None or self.steps_per_epoch is None:
+            return None
+        return self.epochs * self.steps_per_epoch
+
+
+def record_of(log: Log) -> Mapping[str, Any] | None:
+    """What the trainer wrote down about the run beside its metrics, or None where it is not a run of ours.
+
+    Raises ReplayError where the record is there and cannot be read.
+    """
+    for name in log.report.files:
+        place = Path(name)
+        path = (place if place.is_dir() else place.parent) / RECORD
+        if not path.is_file() or not (place.is_dir() or place.name.startswith("metrics.jsonl")):
+            continue
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            bound = record["bound"]
+            return {"fingerprint": record["fingerprint"], "file": str(path), **{key: bound[key] for key in _BOUND}}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ReplayError(
+                f"{path}: the record of the run cannot be read ({type(error).__name__}: {error}). "
+                "Move it away, and say with --epochs, --steps-per-epoch and --limit what the run was"
+            ) from None
+    return None
+
+
+_BOUND = ("limits", "epochs", "steps_per_epoch", "tokens_per_step", "peak", "lag")
+
+
+def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
+    """Decide what a curriculum is bound to: what was given, else the run's record, else the log, else the file.
+
+    Raises ReplayError where the log has no room for what was given, or the record is damaged.
+    """
+    record = record_of(log)
+    notes: list[str] = []
+    own: Mapping[str, Any] = {}
+    if record is not None:
+        own = {key: record[key] for key in _BOUND}
+        same = record["fingerprint"] == fingerprint(curriculum)
+        if not same:  # another curriculum has a peak of its own
+            own = {**own, "peak": None}
+        notes.append(
+            f"bound as the run was, by {record['file']}: limits {_spelled(own['limits'])}, {own['epochs']} epochs of "
+            f"{own['steps_per_epoch']} steps" + (f", peak rate {own['peak']:g}" if own["peak"] is not None else "")
+            + (f", losses {own['lag']} steps late" if own["lag"] else "")
+        )  # fmt: skip
+    first_step = 0 if record is not None else _first_step(log)
+    epochs, per_epoch, said = _length(curriculum, log, given, own, first_step)
+    notes += said
+    limits = given.limits
+    if limits is None and own.get("limits") is not None:
+        limits = own["limits"]
+        if unknown := sorted(curriculum.knob.keys() - limits.keys()):
+            notes.append(
+                f"that run had no knob {', '.join(unknown)}: `full` stays a word (--limit KNOB=NUMBER sets it)"
+            )
+            limits = None
+    return Setting(
+        limits,
+        epochs,
+        per_epoch,
+        given.tokens_per_step if given.tokens_per_step is not None else own.get("tokens_per_step"),
+        given.peak if given.peak is not None else own.get("peak"),
+        given.lag if given.lag is not None else own.get("lag", 0),
+        first_step,
+        log.report.counted == "epoch",
+        tuple(notes),
+    )
+
+
+def _spelled(limits: Mapping[str, float] | None) -> str:
+    return ", ".join(f"{name} {limit}" for name, limit in (limits or {}).items()) or "none"
+
+
+def _first_step(log: Log) -> int:
+    """0 or 1: whether a log names a step by its index, or by how many are complete after it.
+
+    Regular logs tell: 0, 50, 100 and 49, 99, 149 are indices; 50, 100, 150 and 1, 2, 3 are counts.
+    """
+    first, spacing = log.report.used.first_step or 0, log.report.spacing
+    if log.report.counted == "row" or first == 0:
+        return 0
+    if spacing == 1:
+        return int(first == 1)
+    return int(first % spacing == 0)
+
+
+def _length(
+    curriculum: Curriculum, log: Log, given: Given, own: Mapping[str, Any], first_step: int
+) -> tuple[int | None, int | None, list[str]]:
+    """Epochs in the run, steps in an epoch, and where they come from."""
+    notes = []
+    per_epoch, epochs = given.steps_per_epoch, given.epochs
+    measured = False
+    if per_epoch is None:
+        per_epoch = own.get("steps_per_epoch")
+    if per_epoch is None and log.report.counted == "step" and not own:
+        found = steps_per_epoch_of(log, first_step)
+        if found is not None:
+            per_epoch, exact = found
+            measured = True
+            notes.append(f"epochs from the log: {'' if exact else 'about '}{per_epoch:,} steps each")
+    if per_epoch is None:
+        per_epoch = curriculum.run.steps_per_epoch
+        if per_epoch is not None:
+            notes.append(
+                f"epochs from the curriculum's [run]: {per_epoch:,} steps each (--steps-per-epoch replaces it)"
+            )
+    if per_epoch is None and log.report.counted == "epoch":
+        per_epoch = 1
+        notes.append(
+            "one point an epoch, and no steps: each point counts as an epoch of 1 step (--steps-per-epoch replaces it)"
+        )
+    epochs = own.get("epochs") if epochs is None else epochs
+    if epochs is None:
+        shown = _epochs_shown(log, per_epoch, first_step)
+        epochs = curriculum.run.epochs
+        if shown is not None and (measured or (epochs is not None and shown > epochs)):
+            notes.append(f"length of the run from the log: {shown:,} epochs (--epochs replaces it)")
+            epochs = shown
+        elif epochs is not None and shown is not None and shown < epochs:
+            notes.append(f"the log ends in epoch {shown - 1} of a run of {epochs} (--epochs replaces the curriculum's)")
+    return epochs, per_epoch, notes
+
+
+def _epochs_shown(log: Log, per_epoch: int | None, first_step: int) -> int | None:
+    last = log.report.used.last_step
+    if last is None or per_epoch is None:
+        return None
+    done = (last - first_step + 1) * (per_epoch if log.report.counted == "epoch" else 1)
+    return max(1, ceil(done / per_epoch))
+
+
+def steps_per_epoch_of(log: Log, first_step: int = 0) -> tuple[int, bool] | None:
+    """Steps in an epoch by the epochs that a log holds, and whether that is exact; None where it does not tell.
+
+    log: a log. first_step: what it calls a run's first step.
+    Whole epochs tell by where they change: epoch e begins at e times the number. Fractions tell by their slope.
+    """
+    if log.report.epochs is None:
+        return None
+    low, high, changes, fraction = 0.0, inf, 0, False
+    first: tuple[int, float] | None = None
+    last: tuple[int, float] | None = None
+    offset = 0.0
+    for chunk in log.chunks():
+        if chunk.epoch is None:
+            return None
+        known = np.isfinite(chunk.epoch)
+        steps, epochs = chunk.step[known] - first_step, chunk.epoch[known]
+        if not len(steps):
+            continue
+        if first is None:
+            first = (int(steps[0]), float(epochs[0]))
+            # Some count epochs from 1: their first is complete at the first change.
+            offset = 1.0 if first[1] == 1.0 and first[0] <= log.report.spacing else 0.0
+        if last is not None:
+            steps, epochs = np.concatenate(([last[0]], steps)), np.concatenate(([last[1]], epochs))
+        fraction = fraction or bool((np.floor(epochs) != epochs).any())
+        for at in np.flatnonzero(np.diff(np.floor(epochs)) > 0).tolist():
+            begins = floor(float(epochs[at + 1]) - offset)
+            if begins > 0:
+                changes += 1
+                low, high = max(low, (int(steps[at]) + 1) / begins), min(high, int(steps[at + 1]) / begins)
+        last = (int(steps[-1]), float(epochs[-1]))
+    if first is None or last is None:
+        return None
+    if fraction:
+        passed = last[1] - first[1]
+        return (max(1, round((last[0] - first[0]) / passed)), False) if passed > 0 else None
+    if not changes:
+        return None
+    if ceil(low) <= floor(high):
+        return max(1, (ceil(low) + floor(high)) // 2), ceil(low) == floor(high)
+    return (max(1, round((last[0] - first[0]) / (last[1] - first[1]))), False) if last[1] > first[1] else None
