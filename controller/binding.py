@@ -17,7 +17,9 @@ from controller.gap import Apart
 from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from controller.language import FULL, ActionTable, Curriculum, Guard, Knob, Plateau, Rung, State
 from controller.meaning import fingerprint, guard_meaning, state_fingerprint, transition_key
+from controller.returns import Returns
 from controller.sense import NEXT, hardness, nearest, sources, target, walk
+from controller.trend import Trend
 
 Knobs = Mapping[str, Rung]
 Path = tuple[Key, ...]
@@ -194,12 +196,13 @@ class _GuardMaker:
 
 def new_plateau(spec: Plateau, per_steps: int | None) -> Detector:
     """An empty plateau detector; `per_steps` is what the threshold is measured on, None for the window itself."""
-    if spec.method == "halves":
-        # The halves' means stand half a window apart.
-        return Halves(
-            spec.window, spec.threshold if per_steps is None else spec.threshold * (spec.window / 2) / per_steps
-        )
-    raise NotImplementedError(spec.method)
+    if spec.method == "returns":
+        return Returns(spec.share)
+    if spec.method == "trend":
+        # The means of two halves stand half a window apart; 1.5 leaves room for being sure at the threshold itself.
+        rate = 1.5 * 2.0 * spec.threshold / spec.window if per_steps is None else spec.threshold / per_steps
+        return Trend(rate, spec.confidence, spec.min_window, spec.cooldown)
+    return Halves(spec.window, spec.threshold if per_steps is None else spec.threshold * (spec.window / 2) / per_steps)
 
 
 def bind(
