@@ -135,7 +135,7 @@ def _load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> t
         _refuse_regression(controller)
     elif difference := _difference(controller, saved["plan"]):
         raise SnapshotError(f"the plan that was saved and the one computed from the same state differ: {difference}")
-    if not changes or dict(controller.plan.knobs) == saved["plan"]["knobs"]:  # else its losses do not compare
+    if not changes or _comparable(controller, saved):
         _restore_detectors(controller, dict(saved["detectors"]), bool(changes))
     if not changes:
         controller._sustained = [int(count) for count in saved["sustained"]]
@@ -155,6 +155,13 @@ def _rate(controller: Controller, saved: Mapping[str, Any], changed: bool) -> cl
     return clockwork.advanced(rate, machine, state, controller.clock.step, total)
 
 
+def _comparable(controller: Controller, saved: Mapping[str, Any]) -> bool:
+    """Whether losses from before an edit compare with those after it: the same knobs, the same steps."""
+    before, after = dict(saved["bound"]), _bound(controller)
+    before.pop("epochs"), after.pop("epochs")
+    return before == after and bool(saved["plan"]["knobs"] == dict(controller.plan.knobs))
+
+
 def _restore_detectors(controller: Controller, contents: Mapping[str, Any], changed: bool) -> None:
     for key, (_, detector) in controller._stay.detectors.items():
         if key in contents:
@@ -165,7 +172,7 @@ def _restore_detectors(controller: Controller, contents: Mapping[str, Any], chan
 
 def _refuse_shorter(controller: Controller, bound: Mapping[str, Any]) -> None:
     clock, run = controller.clock, controller.machine.run
-    if bound["epochs"] == run.epochs:
+    if (bound["epochs"], bound["steps_per_epoch"]) == (run.epochs, run.steps_per_epoch):
         return  # a run that is over may be looked at
     over = f"the checkpoint is at step {clock.step}, epoch {clock.epoch}, and the run bound now has only"
     if run.total_steps is not None and clock.step >= run.total_steps:

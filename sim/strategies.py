@@ -156,6 +156,13 @@ class _Bounds:
     open_runs: bool
 
 
+class Drawn(Curriculum):
+    """A curriculum that prints as what was written, to be pasted into a test."""
+
+    def __repr__(self) -> str:
+        return f"Curriculum.model_validate({self.model_dump(by_alias=True, exclude_unset=True)})"
+
+
 @st.composite
 def curricula(
     draw: st.DrawFn,
@@ -169,16 +176,17 @@ def curricula(
     monotone: bool = True,
     regress: bool = True,
     open_runs: bool = False,
+    run: Mapping[str, int] | None = None,
 ) -> Curriculum:
     """Curricula over the whole language, each of them valid, and small enough for runs of `max_steps` steps.
 
     max_states, max_knobs, max_transitions: how many at most. max_steps: the longest [run] in optimizer steps, and the
     order of amounts of time. methods, metrics: what guards may ask for. monotone: a transition that lowers a knob is
     marked `regress`, one that leads back has `at_most`; else anything goes. regress: whether transitions may
-    lead back at all. open_runs: also runs of unknown length, or without steps_per_epoch.
+    lead back at all. open_runs: also runs of unknown length, or without steps_per_epoch. run: this [run] and no other.
     """
     bounds = _Bounds(max_steps, methods, metrics, monotone, regress, open_runs)
-    run = draw(_runs(bounds))
+    run = dict(draw(_runs(bounds)) if run is None else run)
     names = [f"s{i}" for i in range(draw(st.integers(1, max_states)))]
     knobs = {name: draw(_knobs()) for name in ("cutoff", "seq_len", "modes")[: draw(st.integers(0, max_knobs))]}
     states = draw(_states(names, knobs, run, bounds))
@@ -198,7 +206,7 @@ def curricula(
     }
     if draw(st.booleans()):
         written["nonfinite"] = {"limit": draw(st.integers(1, 30))}
-    return Curriculum.model_validate(written)
+    return Drawn.model_validate(written)
 
 
 @st.composite
@@ -283,14 +291,13 @@ def _states(
 def _state_rates(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
     """What a state changes about the rate: usually nothing."""
     found: dict[str, Any] = {}
-    for key in sorted(draw(st.sets(st.sampled_from(("peak", "shape", "floor", "length", "decay")), max_size=3))):
+    for key in sorted(draw(st.sets(st.sampled_from(("peak", "shape", "floor", "length")), max_size=3))):
         found[key] = draw(
             {
                 "peak": st.sampled_from((0.5, 2.0, 0.3)),
                 "shape": st.sampled_from(_SHAPES),
                 "floor": st.sampled_from((0.0, 0.05, 1.0)),
                 "length": _amounts(run, b.max_steps, rest=True),
-                "decay": st.sampled_from((0.5, 1.0, 0.1)),
             }[key]
         )
     return found
@@ -298,12 +305,11 @@ def _state_rates(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, 
 
 @st.composite
 def _rates(draw: st.DrawFn, states: list[dict[str, Any]], run: dict[str, int]) -> dict[str, Any]:
-    """An [lr] that this run can resolve: one length, cycles, or the rest of the run."""
+    """An [lr] that this run can resolve: one length, cycles, or the rest of the run. States may get a `decay`."""
     steps = run.get("epochs", 6) * run.get("steps_per_epoch", 20)
     rate: dict[str, Any] = {"peak": draw(st.sampled_from((1.0, 2e-4, 0.3)))}
     rate |= {"shape": draw(st.sampled_from(_SHAPES))} if draw(st.booleans()) else {}
     rate |= {"floor": draw(st.sampled_from((0.1, 0.05, 1.0, 0.0)))} if draw(st.booleans()) else {}
-    rate |= {"decay": draw(st.sampled_from((0.5, 1.0, 0.1)))} if draw(st.booleans()) else {}
     whole = "epochs" in run and "steps_per_epoch" in run
     kind = draw(st.sampled_from(("length", "cycles", *["rest"] * whole)))
     if kind == "length":
@@ -315,6 +321,9 @@ def _rates(draw: st.DrawFn, states: list[dict[str, Any]], run: dict[str, int]) -
     if draw(st.booleans()):
         rate["warmup"] = draw(_amounts(run, steps // 4 + 1))
         rate["rewarm"] = draw(st.booleans())
+    falling = [lr for lr in (state.get("lr", {}) for state in states) if lr.get("shape", rate.get("shape")) == "wsd"]
+    for table in [rate, *(lr for lr in falling if lr)] if falling else []:
+        table |= {"decay": draw(st.sampled_from((0.5, 1.0, 0.1)))} if draw(st.booleans()) else {}
     return rate
 
 
@@ -402,7 +411,7 @@ def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, int], b: _Bounds)
     """A guard that is not made of others, with numbers that small runs reach."""
     word = draw(
         st.sampled_from(
-            ("dwell", "plateau", "min_epoch", "min_step", "patience", "below", "above", "diverging", "nonfinite",
+            ("dwell", "plateau", "min_epoch", "min_step", "patience", "below", "above", "diverging", "gap", "nonfinite",
              *["ramp_done"] * bool(ramped))
         )
     )  # fmt: skip
@@ -422,6 +431,10 @@ def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, int], b: _Bounds)
     if word == "patience":
         least = draw(st.sampled_from((0.0, 0.125, 1.0)))
         return {word: {"metric": metric, "steps": draw(few), "min_delta": least, "smooth": draw(few)}}
+    if word == "gap":
+        return {
+            word: {"metric": metric, "over": draw(_amounts(run, 5)), "value": draw(st.sampled_from((0.0, 0.125, 1.0)))}
+        }
     if word == "diverging":
         return {word: {"metric": metric, "window": draw(few) + 1, "factor": draw(st.sampled_from((1.25, 2.0)))}}
     return {word: {"metric": metric, "value": draw(_LEVELS), "window": draw(few)}}

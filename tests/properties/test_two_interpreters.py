@@ -1,0 +1,193 @@
+"""The controller and a naive interpreter of the same page agree, whatever is observed, saved, lost and edited."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from controller import Controller, Curriculum, Decision, NonFiniteLoss, SnapshotError
+from sim.strategies import curricula, limits
+from tests.controller.naive import Bound, Naive
+
+pytestmark = pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+
+levels = st.integers(0, 64).map(lambda eighths: eighths / 8)
+
+
+def of_plan(controller: Controller) -> tuple[Any, ...]:
+    """A controller's plan as the naive interpreter writes it."""
+    step, epoch, state, knobs, lr, requests, stop = controller.plan
+    over = controller.machine.by_name[state].stop or ("over" if stop else None)
+    return (step, epoch, state, dict(knobs), lr, tuple((r.name, r.argument) for r in requests), over)
+
+
+def of_decision(decision: Decision | None) -> tuple[Any, ...] | None:
+    """A decision as the naive interpreter writes it."""
+    return decision and (*decision[:5], dict(decision.knobs_before), dict(decision.knobs), *decision[7:10])
+
+
+class TwoInterpreters(RuleBasedStateMachine):
+    """Runs both beside each other, through everything that a trainer, a user and a crash may do."""
+
+    @initialize(data=st.data(), lag=st.sampled_from((0, 0, 0, 1, 3)))
+    def start(self, data: st.DataObject, lag: int) -> None:
+        """Bind a curriculum, for both."""
+        self.lag, self.dead = lag, False
+        self.bound = self._draw_bound(data)
+        self.real, self.naive = self._controller(self.bound), Naive(self.bound, lag)
+        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive))
+
+    def _draw_bound(self, data: st.DataObject) -> Bound:
+        curriculum = data.draw(curricula(monotone=False, open_runs=True, max_steps=60, max_transitions=6))
+        run = curriculum.run
+        bound = data.draw(st.one_of(st.none(), limits(curriculum)))
+        return Bound(curriculum, bound, (run.epochs, run.steps_per_epoch, run.tokens_per_step))
+
+    def _controller(self, bound: Bound) -> Controller:
+        epochs, steps_per_epoch, tokens_per_step = bound.run
+        return Controller(
+            bound.curriculum,
+            bound.limits,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            tokens_per_step=tokens_per_step,
+            lag=self.lag,
+        )
+
+    @precondition(lambda self: not self.dead)
+    @rule(loss=levels, times=st.integers(1, 8))
+    def observe(self, loss: float, times: int) -> None:
+        """Observe the same loss a few times."""
+        for _ in range(times):
+            self._observe(loss)
+
+    @precondition(lambda self: not self.dead)
+    @rule(losses=st.lists(levels, min_size=2, max_size=8))
+    def observe_several(self, losses: list[float]) -> None:
+        """Observe losses that move."""
+        for loss in losses:
+            self._observe(loss)
+
+    @precondition(lambda self: not self.dead)
+    @rule(loss=st.one_of(st.sampled_from((nan, inf, -inf)), st.floats()), skipped=st.booleans())
+    def observe_anything(self, loss: float, skipped: bool) -> None:
+        """Observe any float, for a step that an AMP scaler may have dropped."""
+        self._observe(loss, skipped=skipped)
+
+    @precondition(lambda self: not self.dead)
+    @rule(loss=levels, val_loss=st.none() | st.one_of(levels, levels, st.floats()))
+    def evaluate(self, loss: float, val_loss: float | None) -> None:
+        """Observe a step that brings an evaluation."""
+        self._observe(loss, eval_end=True, **({} if val_loss is None else {"val_loss": val_loss}))
+
+    @precondition(lambda self: not self.dead)
+    @rule(loss=levels, val_loss=levels)
+    def close_epoch(self, loss: float, val_loss: float) -> None:
+        """Observe the last step of an epoch, where the trainer says so; and a metric without an evaluation."""
+        self._observe(loss, val_loss=val_loss, **({"epoch_end": True} if self.bound.run[1] is None else {}))
+
+    def _observe(self, loss: float, **said: Any) -> None:
+        if self.dead:
+            return
+        said["loss"] = None if self.naive.time < self.lag else loss
+        try:
+            expected = self.naive.observe(said)
+        except ArithmeticError:
+            with pytest.raises(NonFiniteLoss):
+                self.real.observe(**said)
+            self.dead = True
+        else:
+            assert of_decision(self.real.observe(**said)) == expected
+        self.compare()
+
+    @rule()
+    def save(self) -> None:
+        """Save both."""
+        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive))
+
+    @rule()
+    def crash(self) -> None:
+        """Lose what came after the last save, and resume from it."""
+        snapshot, self.naive = self.saved[0], deepcopy(self.saved[1])
+        self.bound, self.dead = self.naive.bound, False
+        self.real = self._controller(self.bound)
+        assert self.real.load_state_dict(json.loads(snapshot)) == ()
+
+    @precondition(lambda self: None not in self.bound.run[:2])
+    @rule(epochs=st.integers(1, 5))
+    def extend(self, epochs: int) -> None:
+        """Stop, and go on with a longer run."""
+        run = (self.bound.run[0] + epochs, *self.bound.run[1:])  # type: ignore[operator]
+        self._go_on(Bound(self.bound.curriculum, self.bound.limits, run), "refuse")
+
+    @rule(data=st.data())
+    def replace(self, data: st.DataObject) -> None:
+        """Stop, and go on with another curriculum, whose states happen to have the same names."""
+        self._go_on(self._draw_bound(data), "accept")
+
+    @rule(data=st.data())
+    def edit(self, data: st.DataObject) -> None:
+        """Stop, edit one table of the curriculum, and go on."""
+        written = self.bound.curriculum.model_dump(by_alias=True, exclude_unset=True)
+        other = data.draw(curricula(monotone=False, max_knobs=0, max_states=len(written["state"]), run=written["run"]))
+        fresh = other.model_dump(by_alias=True, exclude_unset=True)
+        table = data.draw(st.sampled_from(("peak", "length", "state", "transition")))
+        if table == "peak":
+            written["lr"]["peak"] *= 0.5
+        elif table == "length":
+            written["lr"] = {key: value for key, value in written["lr"].items() if key != "cycles"} | {
+                "length": "9 steps"
+            }
+        elif table == "state":
+            for state, new in zip(written["state"], fresh["state"], strict=False):
+                kept = {key: value for key, value in state.get("lr", {}).items() if key in ("shape", "decay")}
+                state["lr"] = {
+                    key: value for key, value in new.get("lr", {}).items() if key in ("peak", "floor")
+                } | kept
+        else:
+            fresh["transition"] = [way for way in fresh["transition"] if "ramp_done" not in json.dumps(way)]
+            written |= {"guard": fresh["guard"], "transition": fresh["transition"]}
+        edited = Bound(Curriculum.model_validate(written), self.bound.limits, self.bound.run)
+        self._go_on(edited, "accept")
+
+    def _go_on(self, bound: Bound, on_change: str) -> None:
+        real = self._controller(bound)
+        snapshot = json.loads(json.dumps(self.real.state_dict()))
+        changed = real.fingerprint != self.real.fingerprint or (bound.limits, bound.run) != (
+            self.bound.limits,
+            self.bound.run,
+        )
+        changed = changed and on_change == "accept"
+        note(f"goes on under {bound}, {'edited' if changed else 'extended'}")
+        try:
+            self.naive.edit(bound, changed)
+        except LookupError:
+            with pytest.raises(SnapshotError):
+                real.load_state_dict(snapshot, on_change=on_change)
+            return
+        real.load_state_dict(snapshot, on_change=on_change)
+        self.real, self.bound, self.dead = real, bound, False
+
+    @invariant()
+    def compare(self) -> None:
+        """Every field of the plan is the same, to the bit."""
+        assert of_plan(self.real) == self.naive.plans[-1]
+
+
+def test_two_interpreters() -> None:
+    """No history of observations, saves, crashes, extensions and edits tells the two interpreters apart."""
+    run_state_machine_as_test(TwoInterpreters, settings=settings(max_examples=60, stateful_step_count=30))
