@@ -300,7 +300,7 @@ class Transition(Table):
     at_most: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """How often the transition may be taken in one run; without limit where it is not given."""
     actions: Annotated[list[Action], Field(max_length=16)] = Field(default_factory=list)
-    """What is done, in this order, before the state is entered."""
+    """What is done, in this order: `lr_restart` starts the rate over; the others are handed to the trainer."""
     regress: bool = False
     """Whether a knob may fall."""
 

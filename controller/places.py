@@ -64,6 +64,16 @@ class Places:
         header = self._header(path)
         return header or self._first_within(node) or self._nearest(path, around)
 
+    def raw(self, path: tuple[Key, ...]) -> str | None:
+        """A value exactly as it is written, or None where there is none at the path."""
+        node: Any = self._nodes
+        try:
+            for key in path:
+                node = _inside(node)[key]
+            return str(node["value_raw"]) if _has_place(node) else None
+        except (KeyError, IndexError, TypeError):
+            return None
+
     def _nearest(self, path: tuple[Key, ...], around: Mapping[str, Any] | None) -> Place:
         for length in range(len(path), 0, -1):
             if (header := self._header(path[:length])) is not None:
