@@ -1,0 +1,325 @@
+"""What a look at the guards of one state can find: clocks are exact, detectors free as soon as they have seen enough.
+
+Guards of a state that ask the same detector are decided together, so that a transition which another one always beats to
+it is known to be shadowed. Metrics are taken as independent of each other, and a detector as free at every look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+from controller.binding import BoundState, Machine
+from controller.guards import FALSE, TRUE, UNKNOWN, GuardInState, Joined, Opposite, Reached, Watched, answers_nonfinite
+
+MOST_ASSIGNMENTS = 2048  # of truth values to the detectors that guards share; beyond, guards are taken as independent
+FREE, TIME, STEP, COUNT = "free", "time", "step", "count"
+Values = list[bool | None]
+
+
+class Atom(NamedTuple):
+    """A part of a guard that is not made of parts.
+
+    kind: TIME and STEP are clocks, true from `needs` on; COUNT is the number of non-finite losses in a row; FREE is
+    anything else. knows, needs: observations in the state before it can be false, true. on_loss: whether a non-finite
+    loss keeps a value from it. in_run: `needs` counts steps of the run, not of the stay.
+    """
+
+    kind: str
+    knows: int
+    needs: int
+    on_loss: bool = False
+    in_run: bool = False
+    unsure: bool = True
+
+
+Node = tuple[str, Any]  # ("atom", index), ("not", node), ("any" or "all", [nodes])
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What looks can find while no clock passes a number that matters; sets of transitions are bits.
+
+    fires_off, fires_on: transitions that can be taken at a look that closes no epoch, that closes one. goes: those that
+    can hold there without being taken yet. true: those whose guards can hold. implies: for each, those whose guards then
+    hold as well. stays_off, stays_on: whether all can be refused. always: those whose guards hold at every look.
+    """
+
+    fires_off: int
+    fires_on: int
+    goes: int
+    true: int
+    implies: tuple[int, ...]
+    stays_off: bool
+    stays_on: bool
+    always: int
+
+
+class Looks:
+    """The guards of one state, as any loss stream could answer them; `soft` transitions may have been used up."""
+
+    def __init__(self, machine: Machine, state: BoundState, soft: bool) -> None:
+        self.state, self.transitions = state, state.transitions
+        self.per_epoch = machine.run.steps_per_epoch
+        self.limit = machine.curriculum.nonfinite.limit
+        self.soft = sum(1 << j for j, t in enumerate(self.transitions) if soft and t.at_most is not None)
+        self.atoms: list[Atom] = []
+        self._known: dict[Any, int] = {}
+        stay = machine.stay(state, machine.run.total_steps)
+        self._on_loss = {id(detector): metric == "loss" for metric, detector in stay.detectors.values()}
+        self.nodes = [self._node(guard) for guard in stay.guards]
+        self.parts = [[self._node(part) for part in guard.parts] for guard in stay.guards]
+        self._answers = sum(1 << j for j, guard in enumerate(stay.guards) if answers_nonfinite(guard))
+        self.counts = sorted({atom.needs for atom in self.atoms if atom.kind == COUNT})
+        self.times, self.steps = self._thresholds()
+        self._groups = self._grouped()
+        self._facts: dict[tuple[int, int, int], Facts] = {}
+
+    def _node(self, guard: GuardInState) -> Node:
+        if isinstance(guard, Joined):
+            return guard.word, [self._node(part) for part in guard.parts]
+        if isinstance(guard, Opposite):
+            return "not", self._node(guard.part)
+        key: Any = (guard.hand, guard.need) if isinstance(guard, Reached) else id(guard)
+        if isinstance(guard, Watched):
+            key = id(guard.detector)
+        if key not in self._known:
+            self._known[key] = len(self.atoms)
+            self.atoms.append(self._atom(guard))
+        return "atom", self._known[key]
+
+    def _atom(self, guard: GuardInState) -> Atom:
+        if isinstance(guard, Watched):
+            detector = guard.detector
+            return Atom(FREE, detector.knows, detector.needs, self._on_loss[id(detector)])
+        if not isinstance(guard, Reached):
+            raise TypeError(guard)
+        if guard.hand == "nonfinite":
+            return Atom(COUNT, 0, guard.need)
+        if guard.hand == "step":
+            return Atom(STEP, 0, guard.need)
+        if guard.hand == "time":
+            return Atom(TIME, 0, guard.need)
+        if guard.need == 0:
+            return Atom(STEP, 0, 0)
+        if guard.hand == "epoch" and self.per_epoch is not None:
+            return Atom(STEP, 0, guard.need * self.per_epoch)
+        return Atom(FREE, 0, guard.need, False, guard.hand == "epoch", False)  # epochs that the trainer closes
+
+    def _thresholds(self) -> tuple[list[int], list[int]]:
+        """The times in the state, and the steps of the run, from which on something is different."""
+        times, steps = set(self.counts), set[int]()
+        for atom in self.atoms:
+            if atom.kind == TIME:
+                times.add(atom.needs)
+            elif atom.kind == STEP or atom.in_run:
+                steps.add(atom.needs)
+            elif atom.kind == FREE:
+                lost = (0, *self.counts) if atom.on_loss else (0,)
+                times |= {bound + count for bound in (atom.knows, atom.needs) for count in lost}
+        return sorted(time for time in times if time > 1), sorted(step for step in steps if step > 0)
+
+    def _grouped(self) -> list[tuple[int, list[int], list[int]]]:
+        """Transitions that share free atoms: their bits, their places, the atoms."""
+        groups: list[tuple[set[int], set[int]]] = []
+        for place, node in enumerate(self.nodes):
+            mine = ({place}, {atom for atom, _ in _signs(node, True) if self.atoms[atom].kind == FREE})
+            for group in [group for group in groups if group[1] & mine[1]]:
+                mine = (mine[0] | group[0], mine[1] | group[1])
+                groups.remove(group)
+            groups.append(mine)
+        return [(sum(1 << j for j in places), sorted(places), sorted(atoms)) for places, atoms in groups]
+
+    def facts(self, time_index: int, step_index: int, present: int) -> Facts:
+        """The facts after so many of `times` and of `steps`, where only some transitions are not yet used up."""
+        key = (time_index, step_index, present)
+        if key not in self._facts:
+            time = self.times[time_index - 1] if time_index else 1
+            step = self.steps[step_index - 1] if step_index else 0
+            levels = [level for level in (0, *self.counts) if level <= time and level <= self.limit]
+            found = [(level >= self.limit, self._truths(time, step, level, present)) for level in levels]
+            self._facts[key] = self._summed(found, present)
+        return self._facts[key]
+
+    def _summed(self, levels: list[tuple[bool, list[set[int]]]], present: int) -> Facts:
+        """What can happen at one look, given the sets of guards that can be true together, by group and level."""
+        fires_off = fires_on = goes = true = 0
+        stays_off = stays_on = False
+        always = present & ~self.soft
+        implies = [present] * len(self.transitions)
+        for dead, groups in levels:
+            for (_, places, _), group in zip(self._groups, groups, strict=True):
+                true |= _union(group)
+                for j in places:
+                    implies[j] &= _common({truth for truth in group if truth >> j & 1})
+            for j, transition in enumerate(self.transitions):
+                if present >> j & 1:
+                    fires_off |= self._fires(j, groups, self._before(j, False, present)) << j
+                    fires_on |= self._fires(j, groups, self._before(j, True, present)) << j
+                    if transition.sustain > 1:
+                        seldom = transition.at == "epoch"
+                        goes |= self._fires(j, groups, self._beside(j, seldom, present)) << j
+            if dead:
+                continue  # whoever refuses here has ended the run
+            stays_off |= self._stays(groups, self._solo(False, False, present))
+            stays_on |= self._stays(groups, self._solo(True, False, present))
+            for (bits, _, _), group in zip(self._groups, groups, strict=True):
+                always &= ~bits | _common(group)
+        return Facts(fires_off, fires_on, goes, true, tuple(implies), stays_off, stays_on, always)
+
+    def _fires(self, j: int, groups: list[set[int]], blocking: int) -> bool:
+        for (bits, _, _), group in zip(self._groups, groups, strict=True):
+            mine = bits >> j & 1
+            if not any(truth & blocking == 0 and (not mine or truth >> j & 1) for truth in group):
+                return False
+        return True
+
+    @staticmethod
+    def _stays(groups: list[set[int]], blocking: int) -> bool:
+        return all(any(truth & blocking == 0 for truth in group) for group in groups)
+
+    def _before(self, j: int, closes: bool, present: int) -> int:
+        """The transitions that are taken instead of this one if they are true at the same look."""
+        return self._beside(j, closes, present) & ((1 << j) - 1)
+
+    def _beside(self, j: int, closes: bool, present: int) -> int:
+        """The others that are taken at one true look, and looked at together with this one."""
+        at = self.transitions[j].at
+        closes = closes or (at == "epoch" and self.per_epoch is None)
+        return self._solo(closes, at == "eval", present) & ~(1 << j)
+
+    def _solo(self, closes: bool, evaluates: bool, present: int) -> int:
+        """The transitions that are taken at one true look of a kind."""
+        looked = ("step", *["epoch"] * closes, *["eval"] * evaluates)
+        return sum(
+            1 << i
+            for i, other in enumerate(self.transitions)
+            if other.sustain == 1 and (present & ~self.soft) >> i & 1 and other.at in looked
+        )
+
+    def _truths(self, time: int, step: int, level: int, present: int) -> list[set[int]]:
+        """For each group: which of its guards can be true together, with so many non-finite losses in a row."""
+        values: Values = [None] * len(self.atoms)
+        for index, atom in enumerate(self.atoms):
+            if atom.kind != FREE:
+                values[index] = {TIME: time, STEP: step, COUNT: level}[atom.kind] >= atom.needs
+        allowed = present & self._answers if level >= self.limit else present
+        return [self._truths_of(places, atoms, values, time, step, level, allowed) for _, places, atoms in self._groups]
+
+    def _truths_of(
+        self, places: list[int], atoms: list[int], values: Values, time: int, step: int, level: int, allowed: int
+    ) -> set[int]:
+        signs = {sign for j in places for sign in _signs(self.nodes[j], True)}
+        choices = [self._choices(atom, signs, time, step, level) for atom in atoms]
+        size = 1
+        for choice in choices:
+            size *= len(choice)
+        if size > MOST_ASSIGNMENTS:
+            return self._independent(places, time, step, level, allowed)
+        found = set[int]()
+        for assignment in product(*choices):
+            for atom, value in zip(atoms, assignment, strict=True):
+                values[atom] = value
+            found.add(sum(1 << j for j in places if truth(self.nodes[j], values) is True) & allowed)
+        return found
+
+    def _choices(self, atom: int, signs: set[tuple[int, bool]], time: int, step: int, level: int) -> list[bool | None]:
+        """The values of a free atom that make a difference: where it stands under no `not`, unknown is as good as false."""
+        bits = self._bits(self.atoms[atom], time, step, level)
+        wanted = (TRUE if (atom, True) in signs else 0) | (FALSE if (atom, False) in signs else 0)
+        if not self.atoms[atom].unsure:
+            return [value for value, bit in ((True, TRUE), (False, FALSE)) if bits & bit]
+        return [None, *(value for value, bit in ((True, TRUE), (False, FALSE)) if bits & bit & wanted)]
+
+    def _independent(self, places: list[int], time: int, step: int, level: int, allowed: int) -> set[int]:
+        """Too many shared detectors to try: every guard for itself, which says too much and never too little."""
+        found = {0}
+        for j in places:
+            bits = self.possible(self.nodes[j], time, step, level)
+            true = {truth | 1 << j for truth in found} if bits & TRUE and allowed >> j & 1 else set()
+            found = (found if bits & (FALSE | UNKNOWN) else set()) | true
+            if len(found) > MOST_ASSIGNMENTS:
+                return {0, *(1 << k for k in places if allowed >> k & 1)}
+        return found
+
+    def _bits(self, atom: Atom, time: int, step: int, level: int) -> int:
+        """Which verdicts an atom can have."""
+        if atom.kind != FREE:
+            return TRUE if {TIME: time, STEP: step, COUNT: level}[atom.kind] >= atom.needs else FALSE
+        seen = step if atom.in_run else time - level if atom.on_loss else time
+        if not atom.unsure:
+            return TRUE | FALSE if seen >= atom.needs else FALSE
+        return UNKNOWN | (FALSE if seen >= atom.knows else 0) | (TRUE if seen >= atom.needs else 0)
+
+    def possible(self, node: Node, time: int, step: int, level: int) -> int:
+        """Which verdicts a guard can have, as bits; parts are taken as independent."""
+        word, inner = node
+        if word == "atom":
+            return self._bits(self.atoms[inner], time, step, level)
+        if word == "not":
+            bits = self.possible(inner, time, step, level)
+            return (bits & UNKNOWN) | (TRUE if bits & FALSE else 0) | (FALSE if bits & TRUE else 0)
+        decisive, other = (TRUE, FALSE) if word == "any" else (FALSE, TRUE)
+        parts = [self.possible(part, time, step, level) for part in inner]
+        found = decisive if any(bits & decisive for bits in parts) else 0
+        found |= other if all(bits & other for bits in parts) else 0
+        return found | (
+            UNKNOWN if any(b & UNKNOWN for b in parts) and all(b & (UNKNOWN | other) for b in parts) else 0
+        )
+
+    def verdicts(self, node: Node, time_index: int, step_index: int) -> int:
+        """Which verdicts a guard can have after so many of `times` and `steps`, with any number of non-finite losses."""
+        time = self.times[time_index - 1] if time_index else 1
+        step = self.steps[step_index - 1] if step_index else 0
+        found = 0
+        for level in (0, *self.counts):
+            if level <= time and level <= self.limit:
+                found |= self.possible(node, time, step, level)
+        return found
+
+
+def truth(node: Node, values: Values) -> bool | None:
+    """A guard's verdict, given its atoms' (Kleene)."""
+    word, inner = node
+    if word == "atom":
+        return values[inner]
+    if word == "not":
+        verdict = truth(inner, values)
+        return None if verdict is None else not verdict
+    decisive = word == "any"
+    joined: bool | None = not decisive
+    for part in inner:
+        found = truth(part, values)
+        if found is decisive:
+            return decisive
+        if found is None:
+            joined = None
+    return joined
+
+
+def _signs(node: Node, sign: bool) -> Iterator[tuple[int, bool]]:
+    """Every atom of a guard, and whether the guard asks for it to be true or false."""
+    word, inner = node
+    if word == "atom":
+        yield inner, sign
+    elif word == "not":
+        yield from _signs(inner, not sign)
+    else:
+        for part in inner:
+            yield from _signs(part, sign)
+
+
+def _union(truths: set[int]) -> int:
+    found = 0
+    for bits in truths:
+        found |= bits
+    return found
+
+
+def _common(truths: set[int]) -> int:
+    found = -1
+    for bits in truths:
+        found &= bits
+    return found

@@ -1,0 +1,335 @@
+"""Every configuration that some loss stream can bring a bound curriculum into; time is kept in zones, not counted out.
+
+A node is a state with what was used up of its transitions, the rate's cycle, and a zone of moments of entry. Nodes are
+exact up to remainders in an epoch. Where a file has too many of them they are merged: then too much is called possible,
+never too little (`exact` says which), and what rests on them is to be confirmed by a run.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from controller.amounts import steps_in
+from controller.binding import BoundState, BoundTransition, Machine
+from controller.looks import Looks
+from controller.stays import Course, Courses
+from controller.zones import FAR, Moments, Zone, closed, contains, down, hull, moments, up
+
+MOST_COURSES = 3000  # that are looked at before nodes are merged
+MOST_ZONES = 6  # of one kind, once nodes are merged
+MOST_GROWTHS = 6  # of a merged zone, before it is taken to grow for ever
+
+
+class Kind(NamedTuple):
+    """What makes two nodes comparable.
+
+    state: its place among the machine's; used: how often each counted transition was taken; cycle, warm: the rate's
+    cycle at its anchor, and the steps of warm-up after it; done: whether a final state was entered before.
+    """
+
+    state: int
+    used: tuple[int, ...]
+    cycle: int
+    warm: int
+    done: bool
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """Configurations at the moment when a state is entered; `by` is how the first of them came about."""
+
+    kind: Kind
+    zone: Zone
+    by: Edge | None
+    into: Node | None = None  # the node that this one was merged into
+    to: list[Edge] = field(default_factory=list)
+    stays: bool = False  # whether a stay can last until the end of the run
+
+
+@dataclass(eq=False, slots=True)
+class Edge:
+    """A transition, taken from a node within bounds; `zone` and `kind` are what is entered, `to` is the node around it."""
+
+    source: Node
+    place: int
+    spent: tuple[int, int]
+    steps: tuple[int, int]
+    entered: tuple[int, int]
+    phase: tuple[int, int]  # bounds on (last step of the stay - anchor)
+    shift: int | None  # of the anchor; None where it is set anew
+    kind: Kind
+    zone: Zone
+    to: Node | None = None
+
+
+class Reach:
+    """What is reachable in a machine within its run.
+
+    endless: as if the run had no end. exact: False merges nodes. finished: whether all was explored within the budget.
+    """
+
+    def __init__(
+        self, machine: Machine, *, endless: bool = False, exact: bool = True, budget: int = MOST_COURSES
+    ) -> None:
+        self.machine, self.exact = machine, exact
+        self.period = machine.run.steps_per_epoch or 1
+        total = machine.run.total_steps
+        self.total = None if endless else total
+        self.last = FAR if self.total is None else self.total - 1  # the last step on which a state can be entered
+        self.final = tuple(is_final(state) for state in machine.states)
+        counted = {t.key: t.at_most for state in machine.states for t in state.transitions if t.at_most is not None}
+        self.counted = {key: (place, most) for place, (key, most) in enumerate(counted.items())}
+        self.looked: dict[tuple[int, int], set[tuple[int, int]]] = {}  # state, transition -> thresholds passed at looks
+        self.courses = [Courses(Looks(machine, state, not exact)) for state in machine.states]
+        self.nodes: list[Node] = []
+        self._of_kind: dict[Kind, list[Node]] = {}
+        self._growths: dict[Kind, int] = {}
+        self.finished = self._explore(budget)
+
+    # Exploring
+
+    def _explore(self, budget: int) -> bool:
+        machine = self.machine
+        used = (0,) * len(self.counted) if self.exact else ()
+        arc = (0, 0) if self.period > 1 else None
+        start = Zone(0, 0, 0, 0, 0, 0, arc, arc)
+        self._todo = deque([self._new(Kind(0, used, 0, machine.warmup_steps, self.final[0]), start, None)])
+        while self._todo:
+            node = self._todo.popleft()
+            if machine.states[node.kind.state].stop is not None or node.into is not None:
+                continue
+            for course in self._courses_of(node):
+                budget -= 1
+                for edge in self._edges(node, course):
+                    node.to.append(edge)
+                    edge.to = self._entered(edge)
+                node.stays = node.stays or self._can_stay(node, course)
+                if budget < 0:
+                    return False
+        return True
+
+    def _new(self, kind: Kind, zone: Zone, by: Edge | None) -> Node:
+        node = Node(kind, zone, by)
+        self.nodes.append(node)
+        self._of_kind.setdefault(kind, []).append(node)
+        return node
+
+    def _entered(self, edge: Edge) -> Node:
+        """The node that an edge leads into: one that holds all of it, or a new one."""
+        same = self._of_kind.get(edge.kind, [])
+        for node in same:
+            if contains(node.zone, edge.zone, self.period):
+                return node
+        zone = edge.zone
+        merged: list[Node] = []
+        if not self.exact and len(same) >= MOST_ZONES:
+            for node in same:
+                zone = hull(zone, node.zone)
+            growths = self._growths[edge.kind] = self._growths.get(edge.kind, 0) + 1
+            if growths > MOST_GROWTHS:
+                zone = zone._replace(entry_high=self.last, anchor_high=self.last, since_high=self.last)
+                zone = zone._replace(entry_low=0, anchor_low=0, since_low=0)
+            merged = list(same)
+            same.clear()
+        node = self._new(edge.kind, zone, edge)
+        for other in merged:
+            other.into = node
+        self._todo.append(node)
+        return node
+
+    def _present(self, kind: Kind) -> int:
+        """The transitions out of a node that are not used up, as bits."""
+        found = 0
+        for j, transition in enumerate(self.machine.states[kind.state].transitions):
+            place, most = self.counted.get(transition.key, (0, 0))
+            if transition.at_most is None or not self.exact or kind.used[place] < (most or 0):
+                found |= 1 << j
+        return found
+
+    def _courses_of(self, node: Node) -> Iterator[Course]:
+        zone = node.zone
+        return self.courses[node.kind.state].entered(zone.entry_low, zone.entry_high, self._present(node.kind))
+
+    def _limits(self, node: Node, course: Course, place: int | None) -> tuple[int, int]:
+        """The last time and the last step at which deadlines leave room for a transition (None: for a look)."""
+        time, step = FAR, self.last
+        for deadline in course.deadlines:
+            bound, sure = deadline.bound(self.period, node.zone.entry_arc)
+            beaten = sure and place is not None and deadline.place is not None and place > deadline.place
+            if bound.relative:
+                time = min(time, bound.steps - beaten)
+            else:
+                step = min(step, bound.steps - beaten)
+        return time, step
+
+    def _edges(self, node: Node, course: Course) -> Iterator[Edge]:
+        state = self.machine.states[node.kind.state]
+        entered = (course.first, course.last)
+        time, step = self._limits(node, course, None)
+        for stretch in course.stretches:
+            times, steps = [1, time], [1, step]
+            (times if stretch.start.relative else steps)[0] = max(1, stretch.start.steps)
+            if stretch.end is not None:
+                bounds = times if stretch.end.relative else steps
+                bounds[1] = min(bounds[1], stretch.end.steps - 1)
+            self._note(node, state, entered, (times[0], times[1]), (steps[0], steps[1]), (stretch.times, stretch.steps))
+        for chance in course.chances:
+            time, step = self._limits(node, course, chance.place)
+            times, steps = [1, time], [1, step]
+            for bound in chance.start:
+                bounds = times if bound.relative else steps
+                bounds[0] = max(bounds[0], bound.steps)
+            for bound in chance.end:
+                bounds = times if bound.relative else steps
+                bounds[1] = min(bounds[1], bound.steps - 1)
+            found = moments(node.zone, self.period, entered, (times[0], times[1]), (steps[0], steps[1]), chance.arc)
+            if found is not None:
+                yield from self._taken(node, chance.place, found)
+
+    def _note(
+        self,
+        node: Node,
+        state: BoundState,
+        entered: tuple[int, int],
+        spent: tuple[int, int],
+        steps: tuple[int, int],
+        passed: tuple[int, int],
+    ) -> None:
+        """Remember which guards are looked at after which thresholds."""
+        present = self._present(node.kind)
+        for at, arc in (("step", None), ("eval", None), ("epoch", (0, 0) if self.period > 1 else None)):
+            places = [j for j, t in enumerate(state.transitions) if t.at == at and present >> j & 1]
+            new = [j for j in places if passed not in self.looked.setdefault((state.index, j), set())]
+            if new and moments(node.zone, self.period, entered, spent, steps, arc) is not None:
+                for j in new:
+                    self.looked[state.index, j].add(passed)
+
+    def _taken(self, node: Node, place: int, found: Moments) -> Iterator[Edge]:
+        """The edges of one transition at some moments: one for each cycle of the rate that it can be taken in."""
+        machine, kind = self.machine, node.kind
+        old = machine.states[kind.state]
+        transition = old.transitions[place]
+        new = machine.by_name[transition.target]
+        index = machine.states.index(new)
+        restarts = restarts_rate(transition)
+        used = kind.used
+        if self.exact and transition.key in self.counted:
+            counter = self.counted[transition.key][0]
+            used = (*used[:counter], used[counter] + 1, *used[counter + 1 :])
+        zone = found.zone
+        since = (zone.since_low + found.spent_low - 1, zone.since_high + found.spent_high - 1)
+        same_cycles = bool(old.rate.cycles and new.rate.cycles)
+        for low, high, cycle, shift, warm in self._cycles(old, kind, since, same_cycles and not restarts):
+            first, last = max(found.low, zone.anchor_low + low + 1), min(found.high, zone.anchor_high + high + 1)
+            if restarts:
+                warm = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
+                entered = Zone(first, last, first, last, 0, 0, found.arc, found.arc)
+            else:
+                arc = zone.anchor_arc and ((zone.anchor_arc[0] + shift) % self.period, zone.anchor_arc[1])
+                entered = Zone(first, last, zone.anchor_low + shift, zone.anchor_high + shift,
+                               low + 1 - shift, high + 1 - shift, found.arc, arc)  # fmt: skip
+            tight = closed(entered, self.period)
+            if tight is not None:
+                reached = Kind(index, used, cycle, warm, kind.done or self.final[index])
+                yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
+                           (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
+                           reached, tight)  # fmt: skip
+
+    def _cycles(
+        self, state: BoundState, kind: Kind, since: tuple[int, int], whole: bool
+    ) -> Iterator[tuple[int, int, int, int, int]]:
+        """Bounds on the phase's steps, and the cycle, the anchor's shift and the warm-up that hold between them."""
+        cycles, cycle, start, warm = state.rate.cycles, kind.cycle, 0, kind.warm
+        while not whole and cycle + 1 < len(cycles):
+            length = steps_in(cycles[cycle], self.machine.run, self.machine.run.total_steps)
+            end = start + warm + length - 1
+            low, high = max(since[0], start), min(since[1], end)
+            if low <= high:
+                yield low, high, cycle, start, warm
+            cycle, start, warm = cycle + 1, end + 1, 0
+        low, high = max(since[0], start), since[1]
+        if low <= high:
+            yield low, high, cycle, start, warm
+
+    def _can_stay(self, node: Node, course: Course) -> bool:
+        """Whether someone can enter here and still be there at the end of the run."""
+        if self.machine.states[node.kind.state].stop is not None:
+            return False
+        entered = [course.first, course.last]
+        end = self.last + 1
+        for deadline in course.deadlines:
+            bound, _ = deadline.bound(self.period, node.zone.entry_arc)
+            if self.total is None or (not bound.relative and bound.steps < end):
+                return False
+            if bound.relative:
+                entered[0] = max(entered[0], end - bound.steps)
+        zone = node.zone
+        inside = zone._replace(entry_low=max(zone.entry_low, entered[0]), entry_high=min(zone.entry_high, entered[1]))
+        return closed(inside, self.period) is not None
+
+    # Reading what was found
+
+    def state(self, node: Node) -> BoundState:
+        """The state that a node is in."""
+        return self.machine.states[node.kind.state]
+
+    def transition(self, edge: Edge) -> BoundTransition:
+        """The transition that an edge takes."""
+        return self.state(edge.source).transitions[edge.place]
+
+    def trail(self, node: Node, entry: int, anchor: int | None, tries: int = 60) -> list[tuple[int, int]] | None:
+        """How a node is entered on a step, with the rate's phase begun on another: places taken, with their steps."""
+        self._tries = tries
+        return self._trail(node, entry, anchor)
+
+    def _trail(self, node: Node, entry: int, anchor: int | None) -> list[tuple[int, int]] | None:
+        edge = node.by
+        if edge is None:
+            return [] if entry == 0 else None
+        before = self.before(edge, entry, anchor)
+        for earlier, its_anchor in before:
+            if self._tries <= 0:
+                return None
+            self._tries -= 1
+            found = self._trail(edge.source, earlier, its_anchor)
+            if found is not None:
+                return [*found, (edge.place, entry)]
+        return None
+
+    def before(self, edge: Edge, step: int, anchor: int | None) -> Iterator[tuple[int, int | None]]:
+        """Entries of the stay that an edge ends on `step`, the earliest and the latest, each with an anchor."""
+        zone, period = edge.source.zone, self.period
+        low = max(zone.entry_low, edge.entered[0], step - edge.spent[1])
+        high = min(zone.entry_high, edge.entered[1], step - edge.spent[0])
+        entries = dict.fromkeys((up(low, zone.entry_arc, period), down(high, zone.entry_arc, period)))
+        for entry in entries:
+            if not low <= entry <= high:
+                continue
+            first = max(zone.anchor_low, entry - zone.since_high, step - 1 - edge.phase[1])
+            last = min(zone.anchor_high, entry - zone.since_low, step - 1 - edge.phase[0])
+            if edge.shift is not None and anchor is not None:
+                first, last = max(first, anchor - edge.shift), min(last, anchor - edge.shift)
+            chosen = down(last, zone.anchor_arc, period)
+            if first <= chosen:
+                yield entry, chosen
+
+
+def explored(machine: Machine, endless: bool = False) -> tuple[Reach, Reach | None]:
+    """What is reachable, and, where nodes had to be merged for it, what had been found before that."""
+    reach = Reach(machine, endless=endless)
+    if reach.finished:
+        return reach, None
+    return Reach(machine, endless=endless, exact=False, budget=FAR), reach
+
+
+def is_final(state: BoundState) -> bool:
+    """Whether a state is where a run may end: it stops the training, or nothing but a retreat leaves it."""
+    return state.stop is not None or all(transition.regress for transition in state.transitions)
+
+
+def restarts_rate(transition: BoundTransition) -> bool:
+    """Whether a transition restarts the rate."""
+    return any(action.name == "lr_restart" for action in transition.actions)

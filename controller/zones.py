@@ -1,0 +1,155 @@
+"""Sets of moments, written as bounds: when a state was entered, and when the rate's phase began.
+
+A zone holds pairs (entry, anchor) of optimizer steps: the first step of the stay in a state, and the step on which the
+rate's phase began. It bounds each of them and their distance, as a timed automaton's zone does (Dill 1989), and says
+where in an epoch each of them can lie: a stretch of remainders modulo the steps of an epoch. Time is never counted out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+FAR = 1 << 60  # later than any run ends
+Arc = tuple[int, int]  # remainders from the first number on, so many more after it, around the end of an epoch
+
+
+class Zone(NamedTuple):
+    """Pairs (entry, anchor) with low <= entry, anchor, entry - anchor <= high; arcs are None where any remainder may be."""
+
+    entry_low: int
+    entry_high: int
+    anchor_low: int
+    anchor_high: int
+    since_low: int
+    since_high: int
+    entry_arc: Arc | None
+    anchor_arc: Arc | None
+
+
+class Moments(NamedTuple):
+    """Steps at which something may be observed by someone who came from a zone, with what is left of the zone."""
+
+    low: int
+    high: int
+    spent_low: int  # time in the state
+    spent_high: int
+    arc: Arc | None
+    zone: Zone
+
+
+def up(value: int, arc: Arc | None, period: int) -> int:
+    """The smallest number from `value` on whose remainder lies in an arc."""
+    if arc is None:
+        return value
+    over = (value - arc[0]) % period
+    return value if over <= arc[1] else value + period - over
+
+
+def down(value: int, arc: Arc | None, period: int) -> int:
+    """The largest number up to `value` whose remainder lies in an arc."""
+    if arc is None or value >= FAR:
+        return value
+    over = (value - arc[0]) % period
+    return value if over <= arc[1] else value - over + arc[1]
+
+
+def moved(arc: Arc | None, low: int, high: int, period: int) -> Arc | None:
+    """The remainders of numbers of an arc plus anything from low to high."""
+    if arc is None or arc[1] + high - low >= period - 1:
+        return None
+    return (arc[0] + low) % period, arc[1] + high - low
+
+
+def met(one: Arc | None, other: Arc | None, period: int) -> Arc | None | bool:
+    """The remainders in both arcs, or False where there is none; where they meet twice, the shorter arc."""
+    if one is None or other is None:
+        return one or other
+    if one[1] > other[1]:
+        one, other = other, one
+    into = (one[0] - other[0]) % period
+    if into + one[1] <= other[1]:
+        return one
+    if into <= other[1]:  # the shorter one begins inside the longer one
+        return one if into + one[1] >= period else (one[0], other[1] - into)
+    ahead = period - into
+    return (other[0], one[1] - ahead) if ahead <= one[1] else False
+
+
+def within(inner: Arc | None, outer: Arc | None, period: int) -> bool:
+    """Whether all of one arc lies in another."""
+    if outer is None:
+        return True
+    return inner is not None and (inner[0] - outer[0]) % period + inner[1] <= outer[1]
+
+
+def closed(zone: Zone, period: int) -> Zone | None:
+    """The same pairs with bounds as tight as they follow from each other, or None where there is no pair."""
+    e0, e1, a0, a1, p0, p1, e_arc, a_arc = zone
+    stride = period if e_arc and a_arc and e_arc[1] == a_arc[1] == 0 else 1
+    offset = (e_arc[0] - a_arc[0]) % period if e_arc and a_arc else 0
+    for _ in range(4):
+        before = (e0, e1, a0, a1, p0, p1)
+        e0, e1 = up(max(e0, a0 + p0), e_arc, period), down(min(e1, a1 + p1), e_arc, period)
+        a0, a1 = up(max(a0, e0 - p1), a_arc, period), down(min(a1, e1 - p0), a_arc, period)
+        p0, p1 = max(p0, e0 - a1), min(p1, e1 - a0)
+        if stride > 1:
+            p0, p1 = up(p0, (offset, 0), period), down(p1, (offset, 0), period)
+        if e0 > e1 or a0 > a1 or p0 > p1:
+            return None
+        if (e0, e1, a0, a1, p0, p1) == before:
+            break
+    return Zone(e0, e1, a0, a1, p0, p1, e_arc, a_arc)
+
+
+def moments(
+    zone: Zone, period: int, entered: tuple[int, int], spent: tuple[int, int], steps: tuple[int, int], arc: Arc | None
+) -> Moments | None:
+    """When someone from a zone, entered within bounds, can observe with so much time spent, at such steps."""
+    inside = closed(
+        zone._replace(entry_low=max(zone.entry_low, entered[0]), entry_high=min(zone.entry_high, entered[1])), period
+    )
+    if inside is None:
+        return None
+    low, high = max(steps[0], inside.entry_low + spent[0]), min(steps[1], inside.entry_high + spent[1])
+    least, most = max(spent[0], low - inside.entry_high), min(spent[1], high - inside.entry_low)
+    if low > high or least > most:
+        return None
+    found = met(moved(inside.entry_arc, least, most, period), arc, period)
+    if found is False:
+        return None
+    there = found if isinstance(found, tuple) else None
+    low, high = up(low, there, period), down(high, there, period)
+    if there and there[1] == 0 and inside.entry_arc and inside.entry_arc[1] == 0:
+        apart = ((there[0] - inside.entry_arc[0]) % period, 0)
+        least, most = up(least, apart, period), down(most, apart, period)
+    if low > high or least > most:
+        return None
+    return Moments(low, high, least, most, there, inside)
+
+
+def contains(outer: Zone, inner: Zone, period: int) -> bool:
+    """Whether every pair of one zone is in another."""
+    return (
+        outer.entry_low <= inner.entry_low
+        and outer.entry_high >= inner.entry_high
+        and outer.anchor_low <= inner.anchor_low
+        and outer.anchor_high >= inner.anchor_high
+        and outer.since_low <= inner.since_low
+        and outer.since_high >= inner.since_high
+        and within(inner.entry_arc, outer.entry_arc, period)
+        and within(inner.anchor_arc, outer.anchor_arc, period)
+    )
+
+
+def hull(one: Zone, other: Zone) -> Zone:
+    """A zone around two; it may hold pairs that neither has."""
+    return Zone(
+        min(one.entry_low, other.entry_low),
+        max(one.entry_high, other.entry_high),
+        min(one.anchor_low, other.anchor_low),
+        max(one.anchor_high, other.anchor_high),
+        min(one.since_low, other.since_low),
+        max(one.since_high, other.since_high),
+        one.entry_arc if one.entry_arc == other.entry_arc else None,
+        one.anchor_arc if one.anchor_arc == other.anchor_arc else None,
+    )
