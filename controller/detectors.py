@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from math import isfinite
 from typing import Any, Protocol
 
 from controller.language import Diverging, Level, Patience
 
 UNIT_ROUNDOFF = 2.0**-53
+_TINY, _HUGE = 1e-290, 1e290  # products of magnitudes between them round as they should
 _LOWEST_EXPONENT = 1074  # every float is an integer multiple of 2**-1074
 
 
@@ -36,11 +38,13 @@ class Detector(Protocol):
 class Halves:
     """The rule as published: the means of the older and the newer half of a window, compared.
 
-    true when (mean of first half - mean of second half) / |mean of first half| < threshold.
-    window: values, at least 2; of an odd window the first half is the shorter one. threshold: relative.
+    true when (mean of first half - mean of second half) / |mean of first half| < threshold. A loss that rises is true.
+    window: values, at least 2; of an odd window the first half is the shorter one; a longer one fires later on average.
+    threshold: relative; a larger one fires earlier or at the same value, never later.
 
-    Decisions equal those of summing both halves anew with plain additions in order of arrival. Running sums decide as
-    long as their rounding error, which is bounded, cannot matter; otherwise the halves are summed anew.
+    Decisions equal those of summing both halves anew with plain additions in order of arrival; a half whose mean is 0,
+    or whose sum no float can hold, is unknown. Running sums decide as long as their rounding error, which is bounded,
+    cannot matter; otherwise the halves are summed anew.
     """
 
     __slots__ = (
@@ -67,7 +71,9 @@ class Halves:
         self._older = self._younger = 0.0  # running sums of the two halves
         self._largest = 0.0  # largest magnitude since the sums were made anew
         self._since = 0  # values since then
-        self._error = 0.0  # bound on a sum's error per unit of magnitude and value
+        # A sum of n values of magnitude <= M is off by at most n*n*M*u; each update adds at most (n + 5)*M*u to that.
+        longer = window - self._first
+        self._error = 4.0 * UNIT_ROUNDOFF * (longer * longer + window * (longer + 5)) * (1.0 + threshold)
 
     def push(self, value: float) -> None:
         """Take the next finite value."""
@@ -94,48 +100,39 @@ class Halves:
             self._largest = -value
 
     def _sum_anew(self) -> None:
-        self._older, self._younger = self._plain_sums()
-        self._largest = max(map(abs, self._ring))
-        self._since = 0
-        # A sum of n values of magnitude <= M is off by at most n*n*M*u; each update adds at most (n + 5)*M*u to that.
-        longer = self.window - self._first
-        self._error = 4.0 * UNIT_ROUNDOFF * (longer * longer + self.window * (longer + 5))
-
-    def _plain_sums(self) -> tuple[float, float]:
         values = self._in_order()
-        sums = []
-        for half in (values[: self._first], values[self._first :]):
-            total = 0.0
-            for value in half:  # the builtin sum() compensates from Python 3.12 on, and would differ
-                total += value
-            sums.append(total)
-        return sums[0], sums[1]
+        self._older, self._younger = _plain_sum(values[: self._first]), _plain_sum(values[self._first :])
+        self._largest = max(map(abs, values))
+        self._since = 0
 
     def _in_order(self) -> list[float]:
         return self._ring[self._place :] + self._ring[: self._place]
 
     def improvement(self) -> float | None:
-        """The relative improvement, or None where the window is not full or the first half's mean is 0."""
+        """The relative improvement, or None where the window is not full, a sum overflows, or the first mean is 0."""
         if len(self._ring) < self.window:
             return None
-        older, younger = self._plain_sums()
-        first = older / self._first
-        if first == 0:
+        self._sum_anew()
+        first = self._older / self._first
+        if first == 0 or not (isfinite(first) and isfinite(self._younger)):
             return None
-        return (first - younger / (self.window - self._first)) / abs(first)
+        return (first - self._younger / (self.window - self._first)) / abs(first)
 
     def verdict(self) -> bool | None:
         """True, false, or None for unknown."""
         if len(self._ring) < self.window:
             return None
         first = self._older / self._first
-        second = self._younger / (self.window - self._first)
-        distance = first - second - self.threshold * abs(first)
-        margin = self._largest * self._error * (1.0 + self.threshold)
-        if distance < -margin and abs(first) > margin:
-            return True
-        if distance > margin and abs(first) > margin:
-            return False
+        size = abs(first)
+        distance = first - self._younger / (self.window - self._first) - self.threshold * size
+        margin = self._largest * self._error + _TINY
+        if size > margin:
+            if margin < distance < _HUGE:
+                return False
+            if -_HUGE < distance < -margin:
+                return True
+        if not self._largest:
+            return None
         exact = self.improvement()
         return None if exact is None else exact < self.threshold
 
@@ -145,8 +142,8 @@ class Halves:
             return f"{len(self._ring)} of {self.window} losses"
         exact = self.improvement()
         if exact is None:
-            return "the mean of the first half is 0"
-        return f"improved {exact:.4%} over {self.window} losses, flat under {self.threshold:.4%}"
+            return "the mean of the first half is 0, or a sum is too large for a float"
+        return f"improved {100 * exact:.4g}% over {self.window} losses, flat under {100 * self.threshold:.4g}%"
 
     def contents(self) -> list[float]:
         """The values of the window, in order of arrival."""
@@ -159,6 +156,13 @@ class Halves:
         self.__init__(self.window, self.threshold)  # type: ignore[misc]
         for value in contents:
             self.push(float(value))
+
+
+def _plain_sum(values: list[float]) -> float:
+    total = 0.0
+    for value in values:  # the builtin sum() compensates from Python 3.12 on, and would differ
+        total += value
+    return total
 
 
 class RunningMean:

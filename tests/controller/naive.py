@@ -206,7 +206,8 @@ class Naive:
         first, second = (reduce(add, part, 0.0) / len(part) for part in (older, newer))
         per = None if asked.per == "window" else self.bound.steps(asked.per, self.total)
         flat = asked.threshold if per is None else asked.threshold * (asked.window / 2) / per
-        return None if first == 0 else (first - second) / abs(first) < flat
+        known = first != 0 and isfinite(first) and isfinite(second)
+        return (first - second) / abs(first) < flat if known else None
 
     def observe(self, said: dict[str, Any]) -> tuple[Any, ...] | None:
         """Take an observation; the decision, if there is one, or ArithmeticError if the run is dead."""
