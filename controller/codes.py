@@ -1,0 +1,294 @@
+"""What each code of a fault means: why it matters, and what to do. `plateau explain CODE` prints it.
+
+A code never changes its meaning and is never used again for another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from controller.errors import CurriculumError, Fault
+
+
+class Code(NamedTuple):
+    """What a code stands for: the fault in a phrase, why it is one, and what to do."""
+
+    phrase: str
+    why: str
+    remedy: str
+
+
+def explain(code: str) -> Code:
+    """What a code means.
+
+    Raises CurriculumError where there is none of that name.
+    """
+    found = CODES.get(code.strip().strip("[]").lower())
+    if found is None:
+        raise CurriculumError([Fault("unknown-code", (), f'no code "{code}"', word=code, words=tuple(CODES))])
+    return found
+
+
+CODES = {
+    # The file itself
+    "no-such-file": Code(
+        "there is no such file",
+        "A curriculum is named by a path, or by the bare name of one that is shipped, such as plateau.",
+        "Check the path; a bare name has no folder and no .toml in it.",
+    ),
+    "not-a-file": Code(
+        "what is named is no regular file",
+        "A folder, a pipe or a device cannot be read a second time, and a resumed run reads its curriculum again.",
+        "Name a file.",
+    ),
+    "unreadable": Code(
+        "the file cannot be read", "The system refused to open it.", "Check its permissions and its folder's."
+    ),
+    "file-too-large": Code(
+        "a file of more than 64 KiB",
+        "Files are bounded before they are parsed, so that none can exhaust a machine. The largest curriculum, 256 states "
+        "with their transitions, fits well.",
+        "Use named guards, and `*` or a list in `from`, in place of repetitions.",
+    ),
+    "line-too-long": Code(
+        "a line of more than 1,000 characters",
+        "Nobody reads such a line, and what nobody reads can hide something.",
+        "Break lists over several lines, and give long tables a header of their own; plateau fmt does both.",
+    ),
+    "nested-too-deep": Code(
+        "brackets, dots or conditions nested more than 32 deep",
+        "Parsers are recursive, and deep nesting breaks them.",
+        "Give inner conditions names, under [guard.NAME].",
+    ),
+    "not-utf8": Code("bytes that are no UTF-8", "TOML is UTF-8 text.", "Save the file as UTF-8."),
+    "hidden-character": Code(
+        "a character that does not show",
+        "Control characters, zero-width characters and marks that turn the direction of reading let a file look like "
+        "another one than it is.",
+        "Delete it; the line and column say where it stands.",
+    ),
+    "not-toml": Code(
+        "the text is no TOML",
+        "It does not follow TOML 1.0 (toml.io), so nothing in it can be relied on; only the first such fault is shown.",
+        "Most often a quotation mark, a bracket or an = is missing. Texts always stand in quotation marks.",
+    ),
+    "duplicate-key": Code(
+        "a key that is written twice",
+        "TOML has no rule for which of the two counts.",
+        "Remove one; several states or transitions have a header [[state]] or [[transition]] each.",
+    ),
+    # Keys and values
+    "unknown-format": Code(
+        "a format that this version does not know",
+        "`format` is the version of the language; a newer one may mean something else by the same words.",
+        "Write format = 1, or install a version that knows the newer format.",
+    ),
+    "unknown-key": Code(
+        "a key that the language does not have",
+        "A misspelt key that was passed over would leave its default in force without a word, for a whole run.",
+        "Use the word that is suggested, or one of those listed; curricula/README.md explains all of them.",
+    ),
+    "missing-key": Code("a key that must be there is not", "It has no default that would be right.", "Write it."),
+    "one-key": Code(
+        "a guard or an action with no key, or with several",
+        "Each guard is a table of one key, so that it is plain whether several are joined by `all` or by `any`.",
+        "Write one table for each: all guards of the list must hold; join others with any = [...].",
+    ),
+    "wrong-type": Code(
+        "a value of another kind",
+        'Nothing is converted silently: 1 is not true, "0.5" is no number, 2.0 is no whole number.',
+        "Write what is asked for.",
+    ),
+    "out-of-range": Code("a number outside its limits", "It would have no meaning there.", "Choose one within them."),
+    "not-finite": Code(
+        "infinity, or not a number", "No quantity of a run is infinite.", "Write a finite number; 1e400 is none."
+    ),
+    "unknown-word": Code(
+        "a word that is none of those that may stand here",
+        "Each of the words does something; another one would have to be guessed.",
+        "Use the word that is suggested, or one of those listed.",
+    ),
+    "bad-name": Code(
+        "a name with other characters",
+        "Names are letters a-z and A-Z, digits, - and _, a letter first, at most 64. Letters of other alphabets can "
+        "look the same and be others.",
+        "Choose a plain name; descriptions and comments may hold any letters.",
+    ),
+    "bad-amount": Code(
+        "no amount of time",
+        "Time is a number and a unit, because 3 could be steps or epochs.",
+        'Write "500 steps", "3 epochs", "2e9 tokens", "0.3 run" (a share of the run), or "rest" where it may stand.',
+    ),
+    "bad-text": Code(
+        "a text that is too long or has characters that do not show",
+        "Texts for people are printed in one line.",
+        "Shorten it to 300 characters, without line breaks; comments may be as long as you like.",
+    ),
+    "wrong-count": Code("a list with too few or too many items", "An empty list says nothing.", "Add or drop some."),
+    # Names
+    "duplicate-name": Code(
+        "a name that is used twice", "It would not be known which of the two is meant.", "Rename one of them."
+    ),
+    "look-alike-name": Code(
+        "two names that look the same",
+        "Case, - and _, 0 and O, 1, l and I are easily taken for each other, in the file and in logs.",
+        "Give one of them another name.",
+    ),
+    "reserved-name": Code(
+        "a name that means something else already",
+        '"next" in a transition is the state written after the one that is left.',
+        "Choose another name.",
+    ),
+    "unknown-knob": Code(
+        "a knob that nothing declares, or that the trainer cannot turn",
+        "A knob must have a ladder or a range under [knob.NAME], and the trainer must know how to turn it.",
+        "Declare it, or use one that exists; a trainer says which it has.",
+    ),
+    "unknown-guard": Code(
+        "a guard that nothing declares",
+        "A text in a list of guards is the name of a [guard.NAME] of this file.",
+        "Declare it, or write the guard itself as a table, such as { min_epoch = 2 }.",
+    ),
+    "unknown-state": Code(
+        "a state that does not exist", "Transitions name states of this file.", "Use the name of one of its states."
+    ),
+    "unknown-property": Code(
+        "a property that check does not know",
+        "What is waived must be one of the properties that check looks at.",
+        "Use the word that is suggested, or one of those listed.",
+    ),
+    "unknown-code": Code(
+        "no code of that name", "Codes stand in brackets at the end of a fault.", "plateau explain lists all."
+    ),
+    # Knobs and states
+    "knob-values": Code(
+        "a knob without values, or with two kinds of them",
+        "A knob has either a ladder of values or a range.",
+        'Write ladder = [128, 256, "full"] or range = { min = 64, max = "full", multiple_of = 8 }.',
+    ),
+    "ladder-order": Code(
+        "a ladder that does not rise",
+        "A ladder lists values from the easiest to the hardest: which one is harder decides what a raise is.",
+        'Sort it, each value once; "full" is the last.',
+    ),
+    "range-order": Code(
+        "a range that ends below its beginning", "min is the easiest value, max the hardest.", "Exchange the two."
+    ),
+    "range-multiple": Code(
+        "multiples that do not fit their range",
+        "The easiest value must be one that the knob can take, so it is a multiple of multiple_of, which is above 0.",
+        "Choose min as a multiple.",
+    ),
+    "off-ladder": Code(
+        "a value that the knob does not have",
+        "Ladders and ranges say what a knob can be; a value beside them is a slip more often than not.",
+        "Use one of the values, or add it to the ladder.",
+    ),
+    "knob-not-set": Code(
+        "a state that leaves a knob open",
+        "A knob's value depends on the state and on nothing else, never on the way that led there: so that resuming, "
+        "drawing and checking know it.",
+        "Set every knob in every state.",
+    ),
+    "falling-ramp": Code(
+        "a ramp that makes training easier",
+        "Within a state a knob only rises; the one way for it to fall is a transition with regress = true.",
+        "Exchange the beginning in set and the end in to.",
+    ),
+    "no-ramp": Code(
+        "ramp_done where there is no ramp",
+        "In a state without a ramp of that knob, the guard could never be true.",
+        "Name the states that have the ramp in from, or give the others one.",
+    ),
+    # Rates and amounts
+    "length-and-cycles": Code(
+        "a length and cycles at once", "Both say when the rate has fallen.", "Keep one of the two."
+    ),
+    "rest-not-last": Code(
+        '"rest" before the last cycle',
+        '"rest" lasts to the end of the run: no later cycle would ever begin.',
+        "Put it last.",
+    ),
+    "rest-here": Code(
+        '"rest" where it has no meaning',
+        '"rest" is what is left of the run, and fits only lengths and cycles of the rate.',
+        'Write an amount such as "500 steps" or "0.3 run".',
+    ),
+    "empty-amount": Code(
+        "an amount of no time", "What takes no time would never be seen.", "Write how long it takes, or leave it out."
+    ),
+    "within-in-steps": Code(
+        "an amount that is not in steps", "`within` is compared with steps, whatever a run's epochs are.", "Use steps."
+    ),
+    "rewarm-without-warmup": Code(
+        "rewarm without a warmup", "There is nothing to repeat.", "Write a warmup, or leave rewarm out."
+    ),
+    "key-without-effect": Code(
+        "a key that has no effect here",
+        "It would look as if it did something.",
+        "Remove it, or choose what it belongs to: decay is a part of the shape wsd.",
+    ),
+    # Guards and transitions
+    "key-of-other-method": Code(
+        "a key of another method",
+        "Each method of `plateau` has parameters of its own; others would be passed over without a word.",
+        "Remove the key, or choose the method that it belongs to.",
+    ),
+    "window-too-short": Code(
+        "a window too short for its method", "`halves` compares two halves.", "Use at least 2; 50 is the default."
+    ),
+    "circular-guard": Code(
+        "a guard that contains itself", "Whether it is true could never be decided.", "Break the circle of names."
+    ),
+    "guard-too-large": Code(
+        "guards that grow without measure when names are followed",
+        "A dozen lines of names that each name another twice stand for thousands of conditions.",
+        "Name conditions once, and join fewer of them.",
+    ),
+    "no-next-state": Code(
+        'the last state with to = "next"',
+        '"next" is the state written after it, and there is none.',
+        'Leave it out of from; "*" leaves it out by itself.',
+    ),
+    "leaves-nothing": Code(
+        "a transition that leaves no state", "It could never be taken.", "Name a state to leave, or remove it."
+    ),
+    # Binding
+    "bad-run": Code(
+        "a run's length or rate that is none",
+        "Epochs, steps and tokens are whole numbers of at least 1, and the peak rate is above 0.",
+        "Correct what the trainer binds the curriculum with.",
+    ),
+    "bad-limit": Code(
+        "a limit that is no number above 0",
+        "A limit is the largest value that the trainer can turn a knob to.",
+        "Correct what the trainer binds the curriculum with.",
+    ),
+    "limit-below-ladder": Code(
+        "a trainer that cannot reach even the easiest value",
+        "Every state would be clamped to the same value, and nothing would ever be raised.",
+        "Use easier values, or a trainer with a higher limit.",
+    ),
+    "unresolved-amount": Code(
+        "an amount of time that cannot be turned into steps",
+        "Epochs need steps_per_epoch, tokens need tokens_per_step, and shares of the run and rest need both the epochs "
+        "and the steps of an epoch. It is asked before the first step, not when the amount is needed.",
+        "State them in [run], or where the curriculum is bound.",
+    ),
+    # Writing
+    "comments-lost": Code(
+        "comments that formatting would lose",
+        "plateau fmt rather leaves a file as it is than drops a comment.",
+        "Move the comment to a line of its own above a key.",
+    ),
+    "meaning-lost": Code(
+        "a curriculum that cannot be written as TOML",
+        "What was written is read again and compared, and here it differs: a mistake of ours.",
+        "Please report it.",
+    ),
+    "would-overwrite": Code(
+        "a shipped curriculum would be overwritten",
+        "A bare name means a file of the installed package, which every run of this machine shares.",
+        "Copy it into a file of your own: plateau fmt NAME --print > mine.toml",
+    ),
+}
