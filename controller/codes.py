@@ -46,8 +46,8 @@ CODES = {
     ),
     "file-too-large": Code(
         "a file of more than 64 KiB",
-        "Files are bounded before they are parsed, so that none can exhaust a machine. The largest curriculum, 256 states "
-        "with their transitions, fits well.",
+        "Files are bounded before they are parsed, so that none can exhaust a machine. The largest curriculum, 256 "
+        "states with their transitions, fits well.",
         "Use named guards, and `*` or a list in `from`, in place of repetitions.",
     ),
     "line-too-long": Code(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -86,10 +85,11 @@ def _overwrite(name: str, content: bytes) -> None:
     if path in {file.resolve() for file in shipped().values()} and name in shipped():
         raise CurriculumError([Fault("would-overwrite", (), f'"{name}" is a shipped curriculum', "a file of your own",
                                      f"Print it: plateau fmt {name} --print")])  # fmt: skip
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        file.write(content)
-    shutil.copymode(path, file.name)
-    os.replace(file.name, path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plateau-fmt-") as folder:
+        beside = Path(folder) / path.name
+        beside.write_bytes(content)
+        shutil.copymode(path, beside)
+        beside.replace(path)
 
 
 def schema(*, output: Output = None) -> int:

@@ -136,5 +136,5 @@ def _syntax(message: str, place: Place) -> Fault:
         return Fault(
             "not-toml", (), f"found {word}", "a number, true, false, or a text in quotation marks", place=place
         )
-    found, _, expected = message.partition(", expected ")
+    found, _, expected = message.removesuffix(", expected nothing").partition(", expected ")
     return Fault("not-toml", (), visible(found), visible(expected.replace("`", '"')), place=place)
