@@ -23,6 +23,7 @@ COMMANDS = {
     ),
     "noise": ("sim.command:noise", "Estimate a log's noise, and whether a curriculum can tell a plateau from it."),
     "plot": ("sim.command:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
+    "train": ("fftcore.run:train", "Train the byte-level language model under a curriculum, or resume a run."),
 }
 
 # What is imported: the extra that brings it.

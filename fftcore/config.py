@@ -1,0 +1,82 @@
+"""What one run is: the model's shape and how it is trained, frozen."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Model(BaseModel):
+    """The shape of one model; a checkpoint fits exactly the model it was saved from.
+
+    Args:
+        d_model: channels.
+        layers: blocks.
+        seq_len: bytes of context in training.
+        kernel_len: taps of the convolution along time.
+        kernel_groups: kernels a block; each serves d_model / kernel_groups channels.
+        chunk: bytes that the chunk head drafts, and how far apart the positions are at which it does.
+        zero_phase: multiply the spectrum by a real mask as the published model did. Such a model sees the future:
+            it is here to show that the leak alarm goes off, and is good for nothing else.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    d_model: Count
+    layers: Count
+    seq_len: Count
+    kernel_len: Count = 128
+    kernel_groups: Count = 8
+    chunk: Count = 16
+    zero_phase: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.d_model % self.kernel_groups:
+            raise ValueError(f"d_model {self.d_model} is not a multiple of kernel_groups {self.kernel_groups}")
+        return self
+
+
+class Config(BaseModel):
+    """One run but for its curriculum, its text and its seed.
+
+    Args:
+        model: the model's shape.
+        batch_size: windows of text in one forward pass.
+        accumulation: forward passes in one optimizer step.
+        peak: the learning rate's peak; None takes the curriculum's.
+        weight_decay: on matrices; kernels, gains, biases, norms and embeddings have none.
+        grad_clip: the gradient's norm is scaled down to this.
+        dropout: share of a block's outputs that is dropped.
+        chunk_weight: weight of the chunk head's loss beside the next byte's.
+        save_every: optimizer steps from one checkpoint to the next.
+        eval_windows: windows of held-out text that are scored when an epoch closes.
+        final_windows: windows of held-out text that are scored when the run is over.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Model
+    batch_size: Count
+    accumulation: Count = 1
+    peak: Positive | None = None
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    grad_clip: Positive = 1.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    chunk_weight: Annotated[float, Field(ge=0)] = 0.2
+    save_every: Count = 250
+    eval_windows: Count = 32
+    final_windows: Count = 128
+
+
+DEFAULT_PRESET = "tiny"
+PRESETS = {
+    # A few minutes on two CPU cores.
+    "tiny": Config(model=Model(d_model=128, layers=4, seq_len=256, kernel_groups=4), batch_size=8, peak=5e-3),
+    # The published run, made causal.
+    "base": Config(model=Model(d_model=512, layers=6, seq_len=1024), batch_size=4, accumulation=8, save_every=1000),
+}

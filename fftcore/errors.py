@@ -1,0 +1,25 @@
+"""What can go wrong in a run, each with a sentence that says what to do."""
+
+from __future__ import annotations
+
+from controller.errors import PlateauError
+
+
+class TextError(PlateauError):
+    """A text that cannot be trained on."""
+
+
+class StorageError(PlateauError):
+    """The disk refused; what was whole before is still whole."""
+
+
+class CheckpointError(PlateauError):
+    """No checkpoint that can be used, or one that does not fit this run."""
+
+
+class RunError(PlateauError):
+    """A run that cannot be begun, or not be continued, as it was asked for."""
+
+
+class LeakError(PlateauError):
+    """The model scores better on a whole window than byte by byte: it sees what it is asked to predict."""

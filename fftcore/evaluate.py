@@ -1,0 +1,97 @@
+"""What a model is worth in bits per byte: decoded byte by byte, and in one forward pass to see that nothing leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import log
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fftcore.errors import LeakError
+from fftcore.model import SpectralLM
+
+LEAK_BITS = 0.02  # rounding explains 1e-5; no more than this can be explained at all
+ROWS_AT_ONCE = 64
+
+
+class Score(NamedTuple):
+    """Bits per byte on the same bytes, every position of every window scored."""
+
+    stream: float
+    """Decoded byte by byte: the model's score."""
+    parallel: float
+    """In one forward pass over whole windows."""
+
+
+def evaluate(model: SpectralLM, windows_BW: Tensor) -> Score:
+    """Score a model in both ways.
+
+    Args:
+        model: left as it was, in training mode or not.
+        windows_BW: bytes, (B, T + chunk), on the model's device; bytes 1 … T are predicted.
+
+    Raises:
+        LeakError: the two differ by more than 0.02 bits per byte.
+    """
+    score = Score(bpb_stream(model, windows_BW), bpb_parallel(model, windows_BW))
+    if abs(score.stream - score.parallel) > LEAK_BITS:
+        raise LeakError(
+            f"leak: {score.parallel:.4f} bits per byte over whole windows, {score.stream:.4f} byte by byte on the same "
+            f"bytes, and at most {LEAK_BITS} may lie between them: the model sees bytes that it is asked to predict"
+        )
+    return score
+
+
+@torch.no_grad()
+def bpb_stream(model: SpectralLM, windows_BW: Tensor) -> float:
+    """Score byte by byte through the ring buffers, as generation would: mean bits per byte."""
+    T = windows_BW.shape[1] - model.shape.chunk
+    with _scoring(model):
+        streams = model.stream(len(windows_BW))
+        total = torch.zeros((), dtype=torch.float64, device=windows_BW.device)
+        for t in range(T):
+            logits_BV = model.logits(model.step(windows_BW[:, t], streams))
+            total += F.cross_entropy(logits_BV, windows_BW[:, t + 1].long(), reduction="sum")
+    return total.item() / (T * len(windows_BW)) / log(2)
+
+
+@torch.no_grad()
+def bpb_parallel(model: SpectralLM, windows_BW: Tensor) -> float:
+    """Score in one forward pass over whole windows: mean bits per byte."""
+    T = windows_BW.shape[1] - model.shape.chunk
+    total = 0.0
+    with _scoring(model):
+        for rows_BW in torch.split(windows_BW, ROWS_AT_ONCE):
+            logits_TBV = model(rows_BW[:, :T])
+            target_TB = rows_BW[:, 1 : T + 1].T.long()
+            total += F.cross_entropy(logits_TBV.flatten(0, 1), target_TB.flatten(), reduction="sum").item()
+    return total / (T * len(windows_BW)) / log(2)
+
+
+@torch.no_grad()
+def bpb_draft(model: SpectralLM, windows_BW: Tensor) -> tuple[float, ...]:
+    """Score the chunk head for each offset, the next byte first: mean bits per byte; a drafter's figures, no score."""
+    chunk = model.shape.chunk
+    T = windows_BW.shape[1] - chunk
+    total_O = torch.zeros(chunk, dtype=torch.float64)
+    with _scoring(model):
+        for rows_BW in torch.split(windows_BW, ROWS_AT_ONCE):
+            drafts_NBOV = model.draft(model.hidden(rows_BW[:, :T])[::chunk])
+            ahead_NBO = rows_BW[:, 1:].unfold(1, chunk, 1)[:, :T:chunk].transpose(0, 1).long()
+            loss_NBO = F.cross_entropy(drafts_NBOV.flatten(0, 2), ahead_NBO.flatten(), reduction="none")
+            total_O += loss_NBO.view(ahead_NBO.shape).sum((0, 1)).double().cpu()
+    return tuple((total_O / (len(windows_BW) * -(-T // chunk)) / log(2)).tolist())
+
+
+@contextmanager
+def _scoring(model: SpectralLM) -> Iterator[None]:
+    """Score without dropout and in full precision, then leave the model's mode as it was."""
+    training = model.training
+    model.eval()
+    with torch.autocast(model.table.weight.device.type, enabled=False):
+        yield
+    model.train(training)

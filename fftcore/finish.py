@@ -1,0 +1,72 @@
+"""What is written when a run is over: its score, its picture, its verdict."""
+
+from __future__ import annotations
+
+import json
+from math import log
+from pathlib import Path
+
+from controller import Controller, Curriculum, PlateauError
+from fftcore.evaluate import bpb_draft
+from fftcore.generate import generate
+from fftcore.progress import Progress
+from fftcore.record import Record
+from fftcore.storage import Disk
+from fftcore.train import Learner
+
+SUMMARY, CURVE = "summary.json", "curve.png"
+PROMPT = b"\n\n"
+
+
+def finish(
+    record: Record,
+    curriculum: Curriculum,
+    controller: Controller,
+    learner: Learner,
+    folder: Path,
+    show: Progress,
+    disk: Disk,
+) -> None:
+    """Score the model on more held-out text, write `summary.json` and `curve.png`, and say how the run went."""
+    windows_BW = learner.final_windows_BW
+    scores = learner.score(final=True)
+    drafts = bpb_draft(learner.model, windows_BW)
+    verdict = _verdict(curriculum, folder)
+    summary = {
+        "steps": controller.plan.step,
+        "state": controller.plan.state,
+        "split": "validation",
+        "bytes": windows_BW.shape[0] * (windows_BW.shape[1] - record.config.model.chunk),
+        "bpb_stream": scores["val_bpb"],
+        "bpb_parallel": scores["val_bpb_parallel"],
+        "bpb_draft": drafts,
+        "verdict": verdict,
+    }
+    disk.replace_file(folder / SUMMARY, (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    show.say(f"done: {controller.plan.stop}")
+    show.say(f"chunk head, bits/byte by offset: {' '.join(f'{bits:.2f}' for bits in drafts)}")
+    for line in verdict:
+        show.say(line)
+    try:
+        from sim.plots import draw_run
+
+        draw_run(folder, folder / CURVE)
+    except PlateauError as error:
+        show.say(f"no {CURVE}: {error}")
+    sample = generate(learner.model, PROMPT, 200, seed=record.seed).decode("utf-8", "backslashreplace")
+    show.say("the model writes: " + " / ".join(line for line in sample.splitlines() if line.strip()))
+    show.say(
+        f"validation: {scores['val_bpb']:.4f} bits/byte byte by byte, {scores['val_bpb_parallel']:.4f} in parallel, "
+        f"on {summary['bytes']:,} bytes ({scores['val_bpb'] * log(2):.4f} nats)"
+    )
+    show.say(f"all of it is in {folder}")
+
+
+def _verdict(curriculum: Curriculum, folder: Path) -> list[str]:
+    """Say whether the curriculum was too fast, healthy or too slow for this run."""
+    from sim.verdict import verdict_of_run
+
+    try:
+        return str(verdict_of_run(curriculum, folder)).splitlines()
+    except PlateauError as error:
+        return [f"no verdict: {error}"]

@@ -1,0 +1,153 @@
+"""What a run says while it runs: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from math import log
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from controller import Decision, Plan
+from fftcore.spectral import cycles_per_byte
+
+Explain = Callable[[], Sequence[str]]
+
+
+class Progress:
+    """Plain lines, one every `log_every` steps.
+
+    Args:
+        total_steps: of the run.
+        log_every: steps from one line to the next.
+    """
+
+    def __init__(self, total_steps: int, log_every: int) -> None:
+        self.total_steps, self.log_every = total_steps, log_every
+        self._times: deque[tuple[float, int]] = deque(maxlen=50)
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        pass
+
+    def say(self, line: str, style: str = "") -> None:
+        """Print a line that stays."""
+        print(line, flush=True)
+
+    def step(self, plan: Plan, row: Mapping[str, Any], trained_bytes: int, explain: Explain) -> None:
+        """Take note of a step and its row; show it when it is its turn."""
+        self._bytes += trained_bytes
+        self._times.append((time.perf_counter(), self._bytes))
+        if plan.step % self.log_every == 0:
+            self.say(self.told(plan, row))
+            for line in explain():
+                self.say(f"    {line}")
+
+    def told(self, plan: Plan, row: Mapping[str, Any]) -> str:
+        """Put one step into one line."""
+        knobs = "  ".join(f"{name} {in_units(name, value)}" for name, value in plan.knobs.items())
+        loss = float(row["loss"])
+        return (
+            f"step {plan.step}/{self.total_steps}  epoch {plan.epoch}  {plan.state}  {knobs}  rate {plan.lr:.3g}  "
+            f"loss {loss:.4f} ({loss / log(2):.3f} bits/byte)  {self.speed()}"
+        )
+
+    def speed(self) -> str:
+        """Say how many bytes are trained in a second, over the last 50 steps."""
+        if len(self._times) < 2:
+            return "… tokens/s"
+        (since, before), (now, after) = self._times[0], self._times[-1]
+        return f"{(after - before) / max(now - since, 1e-9):,.0f} tokens/s"
+
+    def decided(self, decision: Decision) -> None:
+        """Announce a transition; a raise is a line that nobody overlooks."""
+        changed = "  ".join(
+            f"{name} {in_units(name, decision.knobs_before[name])} → {in_units(name, value)}"
+            for name, value in decision.knobs.items()
+            if value != decision.knobs_before[name]
+        )
+        word = "▲▲▲ RAISE" if decision.raises else "─── MOVE"
+        self.banner(
+            f"{word} at step {decision.step}, epoch {decision.epoch}: {decision.from_state} → {decision.to_state}   "
+            f"{changed}   rate {decision.lr_before:.3g} → {decision.lr:.3g}",
+            bool(decision.raises),
+        )
+
+    def banner(self, line: str, loud: bool) -> None:
+        """Print a line between two rules."""
+        rule = ("═" if loud else "─") * min(len(line), 120)
+        self.say(rule)
+        self.say(line)
+        self.say(rule)
+
+
+class LiveProgress(Progress):
+    """The same on a terminal: what stays scrolls by, the present stands below.
+
+    Args:
+        total_steps: of the run.
+        log_every: unused; the present is drawn four times a second.
+        console: where to.
+    """
+
+    def __init__(self, total_steps: int, log_every: int, console: Console) -> None:
+        super().__init__(total_steps, log_every)
+        self.console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def say(self, line: str, style: str = "") -> None:
+        """Print a line above the present."""
+        self.console.print(Text(line, style), soft_wrap=True)
+
+    def step(self, plan: Plan, row: Mapping[str, Any], trained_bytes: int, explain: Explain) -> None:
+        """Take note of a step and its row; redraw the present if it is old."""
+        self._bytes += trained_bytes
+        now = time.perf_counter()
+        self._times.append((now, self._bytes))
+        if now - self._drawn < 0.25:
+            return
+        self._drawn = now
+        done = round(40 * (plan.step + 1) / self.total_steps)
+        bar = Text("━" * done, "green") + Text("━" * (40 - done), "grey37") + Text(f"  {plan.state}", "bold")
+        guards = [Text(f"  {line}", "dim") for line in explain()]
+        self._live.update(Group(bar, Text(self.told(plan, row)), *guards))
+
+    def banner(self, line: str, loud: bool) -> None:
+        """Print a line over the whole width, in reverse if it is loud."""
+        style = "bold reverse yellow" if loud else "bold"
+        self.console.print(Text(f" {line} ".ljust(self.console.width), style), soft_wrap=True)
+
+
+def progress(total_steps: int, log_every: int) -> Progress:
+    """Return what suits the standard output."""
+    if sys.stdout.isatty():
+        return LiveProgress(total_steps, log_every, Console(highlight=False))
+    return Progress(total_steps, log_every)
+
+
+def in_units(knob: str, value: float | str) -> str:
+    """Spell a knob's value; a cutoff in bins and in cycles per byte."""
+    if knob == "cutoff" and not isinstance(value, str):
+        return f"{value} bins ({cycles_per_byte(int(value)):.4g} cycles/byte)"
+    return str(value)

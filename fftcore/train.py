@@ -1,0 +1,376 @@
+"""The loop: take a step, observe, apply the plan, save."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite, log
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from controller import Controller, Decision, NonFiniteLoss, Plan
+from fftcore.checkpoint import (
+    OPTIMIZER,
+    STATE,
+    WEIGHTS,
+    Checkpoints,
+    Commit,
+    pack_optimizer,
+    pack_weights,
+    unpack_optimizer,
+    unpack_weights,
+)
+from fftcore.config import Config
+from fftcore.data import Text, Windows, held_out
+from fftcore.errors import CheckpointError
+from fftcore.evaluate import bpb_draft, evaluate
+from fftcore.model import SpectralLM
+from fftcore.progress import Progress
+from fftcore.record import Record, one_line, spelled
+from fftcore.spectral import BINS
+from fftcore.storage import Disk, Log
+
+METRICS, DECISIONS, CHECKPOINTS = "metrics.jsonl", "decisions.jsonl", "checkpoints"
+
+
+def limits(config: Config) -> dict[str, int]:
+    """Return the knobs that this trainer can turn, with their largest values."""
+    return {
+        "cutoff": BINS,
+        "kernel_taps": config.model.kernel_len,
+        "seq_len": config.model.seq_len,
+        "batch_size": config.batch_size,
+    }
+
+
+class Learner:
+    """A model with its optimizer and its text: takes one optimizer step, and is scored on held-out text.
+
+    Args:
+        config: the model and how it is trained.
+        text: what it is trained on.
+        seed: of the weights and the windows.
+        device: where it is trained.
+        heads_only: leave the backbone as it is and train the chunk head alone.
+    """
+
+    def __init__(self, config: Config, text: Text, seed: int, device: torch.device, heads_only: bool) -> None:
+        torch.manual_seed(seed)
+        self.config, self.device, self.heads_only = config, device, heads_only
+        self.model = SpectralLM(config.model, config.dropout).to(device)
+        self.windows = Windows(text, seed, config.model.chunk, device)
+        width = config.model.seq_len + config.model.chunk
+        self.epoch_windows_BW = held_out(text, "validation", config.eval_windows, width).to(device)
+        self.final_windows_BW = held_out(text, "validation", config.final_windows, width).to(device)
+        self._knobs: dict[str, int] = {}
+        if heads_only:
+            self.model.requires_grad_(False)
+            self.model.chunk_head.requires_grad_(True)
+        named = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
+        # Decay is for the matrices of linear layers: kernels and the byte table hold what was measured, not mixtures.
+        matrices = [value for name, value in named if value.dim() == 2 and "kernel" not in name and "table" not in name]
+        others = [value for _, value in named if not any(value is matrix for matrix in matrices)]
+        self.parameters = matrices + others
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
+
+    def turn(self, knobs: Mapping[str, float | str]) -> None:
+        """Set the knobs of the next step; those that the curriculum does not name stay at their limits."""
+        now = limits(self.config) | {name: int(value) for name, value in knobs.items()}
+        if now != self._knobs:
+            self.model.restrict(now["cutoff"], now["kernel_taps"])
+            self._knobs = now
+
+    @property
+    def bytes_per_step(self) -> int:
+        """Bytes trained on in one optimizer step, under the knobs in force."""
+        return self._knobs["batch_size"] * self._knobs["seq_len"] * self.config.accumulation
+
+    def step(self, step: int, lr: float) -> Tensor:
+        """Take one optimizer step; gradients that are not finite change nothing.
+
+        Returns:
+            loss and chunk loss in nats a byte, the gradient's norm, and whether the step was skipped (1 or 0): (4,), on
+            the device, not waited for.
+        """
+        parts = self.config.accumulation
+        losses_2 = torch.zeros(2, device=self.device)
+        for part in range(parts):
+            batch = self.windows.batch(
+                step, part=part, batch_size=self._knobs["batch_size"], seq_len=self._knobs["seq_len"]
+            )
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                next_loss, chunk_loss = self.model.losses(batch.windows_BW, batch.phase)
+            objective = chunk_loss if self.heads_only else next_loss + self.config.chunk_weight * chunk_loss
+            torch.autograd.backward(objective / parts)
+            # A loss is not finite either if the other head's is not.
+            told = chunk_loss if self.heads_only else next_loss + 0 * chunk_loss
+            losses_2 += torch.stack((told, chunk_loss)).detach().float() / parts
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip, foreach=True)
+        skipped = (~torch.isfinite(norm)).float()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # the fused kernel leaves all as it is
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return torch.cat((losses_2, torch.stack((norm.float(), skipped))))
+
+    def score(self, final: bool = False) -> dict[str, float]:
+        """Score the model on held-out text: bits per byte, and the metrics that guards can ask for.
+
+        Raises:
+            LeakError: the model sees what it is asked to predict.
+        """
+        windows_BW = self.final_windows_BW if final else self.epoch_windows_BW
+        score = evaluate(self.model, windows_BW)
+        val_loss = score.stream * log(2)
+        if self.heads_only:
+            draft = bpb_draft(self.model, windows_BW)
+            val_loss = sum(draft) / len(draft) * log(2)
+        return {"val_loss": val_loss, "val_bpb": score.stream, "val_bpb_parallel": score.parallel}
+
+    def forget(self) -> None:
+        """Empty the optimizer's moments."""
+        self.optimizer.state.clear()
+
+    def files(self) -> dict[str, bytes]:
+        """Return what a commit holds of the learner."""
+        return {WEIGHTS: pack_weights(self.model), OPTIMIZER: pack_optimizer(self.model, self.optimizer)}
+
+    def restore(self, commit: Commit, random: bool = True) -> None:
+        """Go back to a commit: weights and moments, and the random numbers too if `random`."""
+        unpack_weights(commit, self.model)
+        unpack_optimizer(commit, self.model, self.optimizer, random)
+
+
+class Caught:
+    """Remembers SIGTERM and SIGINT instead of dying of them; the handlers only set `signal`."""
+
+    signal: int | None = None
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class Late:
+    """A loss on its way to the controller: first on the device, then known and written down, then observed."""
+
+    plan: Plan
+    row: dict[str, Any]
+    stats_4: Tensor | None
+    trained_bytes: int = 0
+    loss: float = 0.0
+    skipped: bool = False
+
+
+class Training:
+    """One run in its folder.
+
+    Args:
+        record: what the run is.
+        controller: bound to it.
+        learner: what is trained.
+        folder: the run's, made already.
+        show: what is said meanwhile.
+        checkpoints: the run's.
+        disk: what writes.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        controller: Controller,
+        learner: Learner,
+        folder: Path,
+        show: Progress,
+        checkpoints: Checkpoints,
+        disk: Disk,
+    ) -> None:
+        self.record, self.controller, self.learner, self.folder = record, controller, learner, folder
+        self.show, self.checkpoints, self.disk = show, checkpoints, disk
+        self.saved: int | None = None
+        self._late: deque[Late] = deque()
+        self._finite = True
+        self._logs: list[Log] = []
+
+    # Beginning and saving
+
+    def begin(self) -> None:
+        """Begin at step 0, with a commit, so that there is always one to go back to."""
+        self._open_logs(0, 0)
+        self.save()
+
+    def resume(self, commit: Commit, on_change: str) -> None:
+        """Go on where a commit was made; the logs are cut back to it."""
+        state = commit.state
+        try:
+            own = {"config": self.record.config.model_dump(mode="json"), "seed": self.record.seed}
+            own["text"] = self.record.text.sha256
+            if differing := [key for key, value in own.items() if state[key] != value]:
+                raise CheckpointError(
+                    f"{commit.path}: a checkpoint of another model or run: its {' and '.join(differing)} differs from "
+                    f"what {self.folder / 'run.json'} says. Put the run's own checkpoints back"
+                )
+            for line in self.controller.load_state_dict(state["controller"], on_change=on_change):
+                self.show.say(line)
+            self.learner.restore(commit)
+            self._open_logs(state["logs"][METRICS], state["logs"][DECISIONS])
+            for loss, skipped in state["late"]:
+                self._late.append(Late(self.controller.plan, {}, None, 0, float(loss), bool(skipped)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{commit.path}: {STATE} cannot be read: {type(error).__name__}: {error}") from None
+        self.saved = commit.step
+        self.show.say(f"resumed at step {commit.step} from {commit.path}")
+
+    def _open_logs(self, metrics_bytes: int, decisions_bytes: int) -> None:
+        for name, size in ((METRICS, metrics_bytes), (DECISIONS, decisions_bytes)):
+            self._logs.append(self.disk.open_log(self.folder / name, size))
+
+    def save(self) -> bool:
+        """Commit everything as it is between two steps; not while the losses are not finite.
+
+        Returns:
+            whether the newest commit is now of this step.
+        """
+        step = self.controller.plan.step
+        for late in self._late:
+            self._settle(late)
+        if not self._finite:
+            self.show.say(f"step {step}: not saved while the loss is not finite; the last checkpoint stays")
+            return False
+        if self.saved == step:
+            return True
+        for log_file in self._logs:
+            log_file.sync()
+        metrics, decisions = self._logs
+        state = {
+            "step": step,
+            "config": self.record.config.model_dump(mode="json"),
+            "seed": self.record.seed,
+            "text": self.record.text.sha256,
+            "controller": self.controller.state_dict(),
+            "late": [[spelled(late.loss), late.skipped] for late in self._late],
+            "logs": {METRICS: metrics.size, DECISIONS: decisions.size},
+        }
+        files = {STATE: json.dumps(state, indent=1, allow_nan=False).encode(), **self.learner.files()}
+        self.checkpoints.save(step, files)
+        self.saved = step
+        return True
+
+    def close(self) -> None:
+        """Give the logs back."""
+        for log_file in self._logs:
+            log_file.close()
+
+    # The loop
+
+    def run(self, caught: Caught) -> None:
+        """Train until the plan says stop, or a signal was caught; save in both cases.
+
+        Raises:
+            NonFiniteLoss: too many losses in a row were not finite; the last commit is of a finite state.
+            LeakError: the model sees what it is asked to predict.
+            StorageError: the disk refused.
+        """
+        while (plan := self.controller.plan).stop is None and caught.signal is None:
+            scores = self._answer(plan)
+            if plan.step % self.checkpoints.every == 0:
+                self.save()
+            self.learner.turn(plan.knobs)
+            stats_4 = self.learner.step(plan.step, plan.lr)
+            if (plan.step + 1) % self.record.bound.steps_per_epoch == 0:
+                scores = self.learner.score()
+            row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "knobs": dict(plan.knobs)}
+            self._late.append(Late(plan, row | {"lr": plan.lr} | scores, stats_4, self.learner.bytes_per_step))
+            if decision := self._observe(plan, scores):
+                self._decided(decision)
+        self.save()
+
+    def _observe(self, plan: Plan, scores: Mapping[str, float]) -> Decision | None:
+        """Show the controller the loss that is due; under a lag, that of an earlier step."""
+        loss, skipped = None, False
+        if len(self._late) > self.record.bound.lag:
+            late = self._late.popleft()
+            self._settle(late)
+            loss, skipped = late.loss, late.skipped
+        if scores:
+            self.show.say(
+                f"step {plan.step + 1}, end of epoch {plan.epoch}: validation {scores['val_bpb']:.4f} bits/byte "
+                f"byte by byte, {scores['val_bpb_parallel']:.4f} in parallel"
+            )
+        try:
+            metrics: dict[str, Any] = dict(scores)
+            return self.controller.observe(loss, eval_end=bool(scores), step=plan.step, skipped=skipped, **metrics)
+        except NonFiniteLoss as error:
+            for late in self._late:
+                self._settle(late)
+            last = "there is none" if self.saved is None else f"it is of step {self.saved}, {self.checkpoints.folder}"
+            raise NonFiniteLoss(f"{error}. The last checkpoint of a finite state: {last}") from None
+
+    def _settle(self, late: Late) -> None:
+        """Wait for a loss that is still on the device, and write its row down."""
+        if late.stats_4 is None:
+            return
+        loss, chunk_loss, norm, skipped = late.stats_4.tolist()
+        late.stats_4, late.loss, late.skipped = None, loss, bool(skipped)
+        self._finite = isfinite(loss)
+        row = late.row | {"loss": loss, "chunk_loss": chunk_loss, "grad_norm": norm}
+        if late.skipped:
+            row["skipped"] = True
+        self._logs[0].write(one_line(row))
+        self.show.step(late.plan, row, late.trained_bytes, self.controller.explain)
+
+    def _decided(self, decision: Decision) -> None:
+        requests = [str(request) for request in self.controller.plan.requests]
+        row = {"step": decision.step, "epoch": decision.epoch, "from": decision.from_state, "to": decision.to_state}
+        row |= {"transition": decision.transition, "knobs": dict(decision.knobs)}
+        row |= {"knobs_before": dict(decision.knobs_before), "lr": decision.lr, "lr_before": decision.lr_before}
+        row |= {"loss": decision.loss, "guards": list(decision.guards), "requests": requests}
+        self._logs[1].write(one_line(row))
+        self.show.decided(decision)
+
+    def _answer(self, plan: Plan) -> dict[str, float]:
+        """Do what the plan asks for before its step; the scores, if it asks for an evaluation.
+
+        After a resume the same requests may come again. Each leads to the same state when it is answered twice.
+        """
+        scores: dict[str, float] = {}
+        for request in plan.requests:
+            self.show.say(f"step {plan.step}: the curriculum asks for {request}")
+            if request.name == "checkpoint":
+                self.save()
+            elif request.name == "evaluate":
+                self.learner.turn(plan.knobs)
+                scores = self.learner.score()
+            elif request.name == "rollback":
+                self._roll_back()
+            elif request.name == "reset_optimizer":
+                self.learner.forget()
+        return scores
+
+    def _roll_back(self) -> None:
+        """Weights and moments of the newest commit made by plan; steps, windows and the controller go on."""
+        commit = self.checkpoints.newest(planned=True)
+        if commit is None:
+            self.show.say("there is no checkpoint to roll back to; the weights stay")
+            return
+        self.learner.restore(commit, random=False)
+        self.show.say(f"weights and optimizer are those of {commit.path.name} again")
