@@ -66,6 +66,7 @@ class Gathered:
     points: Spool = field(default_factory=Spool)
     evals: dict[str, Spool] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)  # steps that an AMP scaler dropped, in a log of ours
     span: Span = field(default_factory=Span)
     dropped: Counter[str] = field(default_factory=Counter)
     places: dict[str, str] = field(default_factory=dict)  # where the first of each reason was seen
@@ -315,6 +316,9 @@ class Gather:
         knobs = [name for name in self.counts if name.startswith("knobs.") or name == "cutoff"]
         if "state" not in self.counts or not knobs:
             return
+        if "skipped" in self.counts:
+            skips = block.columns["skipped"]
+            self.into.skipped += [int(points["step"][row]) for row in rows.tolist() if skips[row] is True]
         states = block.columns["state"]
         if states[0] == self._state and states.count(self._state) == len(states):
             return

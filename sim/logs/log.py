@@ -18,12 +18,14 @@ class Log:
     Get one from `read`. Its points lie in memory while they are few and in a temporary file beyond that; `chunks` may
     be called as often as needed.
 
-    report: what the log turned out to be. changes: in a log of our own trainer, where it entered a state.
+    report: what the log turned out to be. changes: in a log of our own trainer, where it entered a state. skipped: in
+    such a log, the steps whose update was dropped because a gradient overflowed.
     """
 
     def __init__(self, points: Spool, evals: Mapping[str, Spool], gathered: Gathered, report: Report) -> None:
         self.report = report
         self.changes: tuple[Change, ...] = tuple(gathered.changes)
+        self.skipped: tuple[int, ...] = tuple(gathered.skipped)
         self._points = points
         self._evals = dict(evals)
         self._has_epoch = gathered.has_epoch

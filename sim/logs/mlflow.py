@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
@@ -56,18 +57,17 @@ class MetricFile(Reader):
 
 
 def is_metric_file(head: bytes) -> bool:
-    """Whether the first lines are time, value and step."""
+    """Whether most of the first lines are time, value and step."""
     lines = [line.strip() for line in head.split(b"\n")[:20] if line.strip()]
     if len(lines) > 1:
         lines = lines[:-1]
-    return bool(lines) and all(_LINE.match(line) for line in lines)
+    return bool(lines and _LINE.match(lines[0])) and 2 * sum(bool(_LINE.match(line)) for line in lines) > len(lines)
 
 
 def metric_name(path: Path) -> str:
-    """The metric that a file of the store holds: `metrics/train/loss` holds `train/loss`."""
+    """The metric that a file of the store holds: `metrics/train/loss` holds `train/loss`; elsewhere it is a `value`."""
     parts = path.parts
-    below = parts[len(parts) - parts[::-1].index("metrics") :] if "metrics" in parts[:-1] else parts[-1:]
-    return "/".join(below) or str(path)
+    return "/".join(parts[len(parts) - parts[::-1].index("metrics") :]) if "metrics" in parts[:-1] else "value"
 
 
 class Database(Reader):
@@ -82,26 +82,27 @@ class Database(Reader):
     def __init__(self, source: Source, wanted: Wanted) -> None:
         super().__init__()
         self.name = source.name
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
-        path = source.path
-        if source.packed or source.size_bytes is None:
-            path = self._unpack(source)
-        self.connection = self._connect(path)
-        self.run = self._choose_run(wanted)
+        with ExitStack() as opened:  # closes all if anything goes wrong
+            path = source.path
+            if source.packed or source.size_bytes is None:
+                path = self._unpack(source, opened)
+            self.connection = self._connect(path, opened)
+            self.run = self._choose_run(wanted)
+            self._opened = opened.pop_all()
 
-    def _unpack(self, source: Source) -> Path:
+    def _unpack(self, source: Source, opened: ExitStack) -> Path:
         """SQLite needs a file to seek in."""
-        self._copy = tempfile.TemporaryDirectory()
-        path = Path(self._copy.name) / "mlflow.db"
+        path = Path(opened.enter_context(tempfile.TemporaryDirectory())) / "mlflow.db"
         with path.open("wb") as file:
             while data := source.read():
                 file.write(data)
         return path
 
-    def _connect(self, path: Path) -> sqlite3.Connection:
+    def _connect(self, path: Path, opened: ExitStack) -> sqlite3.Connection:
         """Open the file so that nothing can be written, and nothing in its schema can run."""
         try:
             connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+            opened.callback(connection.close)
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cell_size_check = ON")
             tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
@@ -110,7 +111,6 @@ class Database(Reader):
                 self.name, f"this SQLite database cannot be read: {error}", remedy="Try a copy of it"
             ) from None
         if not {"metrics", "runs"} <= tables.keys() or "VIRTUAL" in str(tables["metrics"]).upper():
-            connection.close()
             raise LogError(
                 self.name,
                 f"a SQLite database without MLflow's tables (it has: {', '.join(map(str, tables)) or 'none'})",
@@ -160,9 +160,7 @@ class Database(Reader):
 
     def close(self) -> None:
         """Close the database, and throw an unpacked copy away."""
-        self.connection.close()
-        if self._copy is not None:
-            self._copy.cleanup()
+        self._opened.close()
 
     def _values(self, sql: str) -> Iterator[tuple[int, str, object]]:
         for step, key, value, is_nan in self._query(sql, self.run):

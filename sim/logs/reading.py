@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -89,7 +90,9 @@ class Meter:
         self.progress = progress
         self.sources: list[Source] = []
         files = [Path(name) for name in names]
-        self.total = sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else None
+        self.total: int | None = None
+        with suppress(OSError, ValueError):
+            self.total = sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else None
 
     def open(self, path: Path, name: str) -> Source:
         """Open a source whose reading counts."""
@@ -113,7 +116,7 @@ def _read_one(name: str, wanted: Wanted, keep_zeros: bool, gathered: Gathered, m
             stack.callback(source.close)
             return source
 
-        if name != "-" and Path(name).is_dir():
+        if name != "-" and os.path.isdir(name):  # noqa: PTH112  # pathlib's raises on a name that cannot be one
             part, chosen = choose_part(Path(name), name, wanted.run)
             wanted = replace(wanted, run=None) if chosen else wanted
             reader = _part_reader(part, wanted, opened)

@@ -61,15 +61,17 @@ class Source:
         self.position = 0
         self._tick = tick
         self._raw = self._open(str(path))
-        self.size_bytes = self._size()
-        self._stream: io.BufferedReader | gzip.GzipFile = self._raw
-        start = self._raw.peek(2)[:2]
-        self.packed = start == b"\x1f\x8b"
-        if self.packed:
-            self._stream = gzip.GzipFile(fileobj=self._raw)
+        status = os.fstat(self._raw.fileno())
+        self.size_bytes = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self.packed = self._raw.peek(2)[:2] == b"\x1f\x8b"
+        self._stream: io.BufferedReader | gzip.GzipFile = gzip.GzipFile(fileobj=self._raw) if self.packed else self._raw
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._pending = self.head = self._fill(HEAD_BYTES)
-        self._refuse_foreign()
+        try:
+            self._pending = self.head = self._fill(HEAD_BYTES)
+            self._refuse_foreign()
+        except LogError:
+            self.close()
+            raise
 
     def _open(self, path: str) -> io.BufferedReader:
         """Open a regular file; nothing that could block or never end."""
@@ -88,10 +90,6 @@ class Source:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise LogError(path, f"cannot be opened: {reason}", remedy="Check the path and its permissions") from None
-
-    def _size(self) -> int | None:
-        status = os.fstat(self._raw.fileno())
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def close(self) -> None:
         """Give the file back; the standard input stays open."""
