@@ -7,6 +7,7 @@ was not logged. So `min_epoch`, `min_step` and `dwell` mean steps, and a window 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, nan
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan, clockwork
 from controller.binding import Knobs
 from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from controller.sense import nearest
@@ -182,6 +183,7 @@ class _Replay:
         self.notes: list[str] = []
         self.late: list[float | None] = [None] * setting.lag
         self.loss: float | None = None  # the last one that was logged
+        self.finite = False  # whether all losses of the current chunk are
         self.tail = (np.empty(0, dtype=np.int64), np.empty(0))  # points before the current chunk
         self.chunk = self.tail
         self.eval_steps, self.evals = self._evaluations()
@@ -238,6 +240,7 @@ class _Replay:
                 kept &= steps < self.end
             steps, losses = steps[kept], chunk.loss[kept]
             self.chunk = (steps, losses)
+            self.finite = bool(np.isfinite(losses).all())
             self._feed(steps, losses)
             seen += len(chunk.step)
             self.tail = tuple(np.concatenate(pair)[-REMEMBERED:] for pair in zip(self.tail, self.chunk, strict=True))  # type: ignore[assignment]
@@ -307,11 +310,23 @@ class _Replay:
             )
             until = min(stop, at + max(0, careful - clock.step))
             if until > at:
-                at = self._fast(values, at, until)
+                quiet = min(until, at + max(0, self.quiet_until - clock.step)) if self.finite else at
+                at = self._quiet(values, at, quiet) if quiet > at else self._fast(values, at, until)
             else:
                 self._one(values[at])
                 at += 1
         return at
+
+    def _quiet(self, values: list[float], at: int, until: int) -> int:
+        """Observe finite values at which nothing is looked at, or nothing that could hold: into the detectors alone."""
+        self._move(until - at)
+        self.clock.nonfinite = 0
+        part = values[at:until]
+        for push in self.controller._pushes:
+            deque(map(push, part), maxlen=0)
+        self.points += until - at
+        self.loss = part[-1]
+        return until
 
     def _fast(self, values: list[float], at: int, until: int) -> int:
         """Observe values that end no epoch, up to a transition; the place of the first that was not observed."""
@@ -355,23 +370,42 @@ class _Replay:
         clock = self.clock
         while clock.step < step and self.over is None:
             stop = self._next_stop()
-            ahead = min(step, stop) - clock.step
-            clock.step += ahead
-            clock.time += ahead
+            self._move(min(step, stop) - clock.step)
             if stop < step:
                 self._unlogged(self.evals.get(stop, {}))
 
-    def _next_stop(self) -> int:
-        """The next step whose observation is looked at: an epoch's end, an evaluation, a clock that becomes due."""
-        clock, per_epoch = self.clock, self.setting.steps_per_epoch
-        stops: list[float] = [inf]
+    def _move(self, steps: int) -> None:
+        """Let so many steps go by, of which none is looked at."""
+        controller, clock, per_epoch = self.controller, self.clock, self.setting.steps_per_epoch
+        if not steps:
+            return
         if per_epoch is not None:
+            closed = (clock.step + steps) // per_epoch - clock.step // per_epoch
+            clock.epoch += closed
+            clock.closings += closed
+        clock.step += steps
+        clock.time += steps
+        controller._plan, controller._requests = None, ()
+        if controller._state.rate.cycles:
+            state, machine = controller._state, controller.machine
+            controller._rate = clockwork.advanced(controller._rate, machine, state, clock.step, self.total)
+
+    def _next_stop(self) -> int:
+        """The next step to look at: a state's first, an epoch's last, an evaluation's, one on which a clock is due."""
+        clock, per_epoch = self.clock, self.setting.steps_per_epoch
+        if clock.time == 0:
+            return clock.step
+        stops: list[float] = [inf]
+        if per_epoch is not None and self.asks_epochs:
             stops.append(clock.step + per_epoch - 1 - clock.step % per_epoch)
         place = int(np.searchsorted(self.eval_steps, clock.step))
         if place < len(self.eval_steps):
             stops.append(self.eval_steps[place])
         for hand, need in self.due:
-            stop = clock.step + need - getattr(clock, hand) - 1
+            if hand == "epoch" and per_epoch is not None:
+                stop = need * per_epoch - 1
+            else:
+                stop = clock.step + need - getattr(clock, hand) - 1
             if stop >= clock.step:
                 stops.append(stop)
         return int(min(min(stops), 2**62))
@@ -410,7 +444,9 @@ class _Replay:
     def _stay(self) -> Stay:
         """Begin a stay in the controller's present state."""
         plan, controller = self.controller.plan, self.controller
+        self.asks_epochs = any(transition.at == "epoch" for transition in controller._state.transitions)
         self.due = sorted(set(_due(controller._stay.guards)))
+        self.quiet_until = self._first_look()
         self.guards = [
             (transition, part, Asked(transition.title, transition.target, _title(part)))
             for transition, guard in zip(controller._state.transitions, controller._stay.guards, strict=True)
@@ -418,6 +454,25 @@ class _Replay:
         ]
         self.next_probe = 0
         return Stay(plan.state, plan.knobs, plan.step, None, [asked for _, _, asked in self.guards])
+
+    def _first_look(self) -> int:
+        """The first step whose observation could bring one of the transitions that are looked at at every step."""
+        controller, clock = self.controller, self.clock
+        first = 2**62
+        for transition, guard in zip(controller._state.transitions, controller._stay.guards, strict=True):
+            if transition.at != "step":
+                continue
+            waits = [0]
+            for part in guard.parts:
+                if isinstance(part, Reached) and part.hand in ("step", "time"):
+                    waits.append(part.need - getattr(clock, part.hand) - 1)
+                elif isinstance(part, Reached) and part.hand == "epoch" and self.setting.steps_per_epoch is not None:
+                    waits.append(part.need * self.setting.steps_per_epoch - clock.step - 1)
+                elif isinstance(part, Watched):
+                    waits.append(part.detector.needs - 1)
+            first = min(first, clock.step + max(waits))
+        # Evaluations bring values of their own, and late losses come out of turn: then nothing is left out.
+        return clock.step if self.setting.lag else first
 
     def _sample(self) -> None:
         plan = self.controller.plan
@@ -496,16 +551,17 @@ class _Replay:
         if not self.log.changes:
             return None
         made = [(change.step, change.state) for change in self.log.changes[1:] if change.step <= self.clock.step]
-        found = [(decision.step, decision.to_state) for decision in self.decisions]
+        # A log shows a state that was left, not one that was entered anew.
+        found = [(each.step, each.to_state) for each in self.decisions if each.from_state != each.to_state]
         last = self.log.report.used.last_step or 0
         return made == [pair for pair in found if pair[0] <= last] and self.log.changes[0].state == self.stays[0].state
 
 
 def _due(guards: Sequence[GuardInState]) -> list[tuple[str, int]]:
-    """The clocks that a state's guards wait for: hand and number; epochs end on their own steps."""
+    """The clocks that a state's guards wait for: hand and number."""
     found: list[tuple[str, int]] = []
     for guard in guards:
-        if isinstance(guard, Reached) and guard.hand in ("step", "time"):
+        if isinstance(guard, Reached) and guard.hand in ("step", "time", "epoch"):
             found.append((guard.hand, guard.need))
         elif isinstance(guard, Joined):
             found += _due(guard.parts)

@@ -81,6 +81,8 @@ def record_of(log: Log) -> Mapping[str, Any] | None:
             bound = record["bound"]
             return {"fingerprint": record["fingerprint"], "file": str(path), **{key: bound[key] for key in _BOUND}}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if not log.changes:  # a run.json of somebody else's
+                return None
             raise ReplayError(
                 f"{path}: the record of the run cannot be read ({type(error).__name__}: {error}). "
                 "Move it away, and say with --epochs, --steps-per-epoch and --limit what the run was"
@@ -110,6 +112,12 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
             + (f", losses {own['lag']} steps late" if own["lag"] else "")
         )  # fmt: skip
     first_step = 0 if record is not None else _first_step(log)
+    begins = (log.report.used.first_step or 0) - first_step
+    if begins > 10 * log.report.spacing and log.report.counted == "step":
+        notes.append(
+            f"the log begins at step {begins + first_step}: up to there only clocks were asked. If an earlier part of the "
+            "run was logged elsewhere, name it before this one"
+        )
     epochs, per_epoch, said = _length(curriculum, log, given, own, first_step)
     notes += said
     limits = given.limits

@@ -1,0 +1,81 @@
+"""Logs as a trainer of ours writes them, for the tests of what reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from controller.errors import BindingWarning
+from sim.logs import Log, read
+
+
+def run_of(
+    curriculum: Curriculum,
+    losses: Iterable[float],
+    evals: Mapping[int, Mapping[str, float]] | None = None,
+    **binding: Any,
+) -> tuple[list[dict[str, Any]], list[Decision], Plan, Controller]:
+    """Train under a curriculum with losses that are given; rows as in metrics.jsonl, decisions, the plan at the end."""
+    controller = Controller(curriculum, **binding)
+    rows, decisions, late = [], [], [None] * controller.lag
+    for loss in losses:
+        plan = controller.plan
+        if plan.stop is not None:
+            break
+        row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "knobs": dict(plan.knobs), "lr": plan.lr}
+        brought = dict((evals or {}).get(plan.step, {}))
+        rows.append({**row, "loss": loss, **brought})
+        late.append(loss)
+        try:
+            decision = controller.observe(late.pop(0), eval_end=bool(brought), **brought)
+        except NonFiniteLoss:
+            break
+        if decision is not None:
+            decisions.append(decision)
+    return rows, decisions, controller.plan, controller
+
+
+def write_run(folder: Path, rows: Iterable[Mapping[str, Any]], controller: Controller) -> Path:
+    """Write a run's metrics.jsonl and run.json into a folder; the path of the former."""
+    path = folder / "metrics.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run, machine = controller.machine.run, controller.machine
+    bound = {
+        "limits": None if machine.limits is None else dict(machine.limits),
+        "epochs": run.epochs,
+        "steps_per_epoch": run.steps_per_epoch,
+        "tokens_per_step": run.tokens_per_step,
+        "peak": machine.peak,
+        "lag": controller.lag,
+    }
+    (folder / "run.json").write_text(json.dumps({"fingerprint": controller.fingerprint, "bound": bound}))
+    return path
+
+
+@pytest.fixture
+def log_of(tmp_path: Path) -> Callable[..., Log]:
+    """Make a log of steps and losses, with further columns by name."""
+
+    def make(steps: Iterable[int], losses: Iterable[float], **columns: Iterable[Any]) -> Log:
+        path = tmp_path / "log.jsonl"
+        names = ["step", "loss", *columns]
+        with path.open("w") as file:
+            for values in zip(steps, losses, *columns.values(), strict=True):
+                row = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+                file.write(json.dumps(row) + "\n")
+        return read(path)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _merged_states_are_fine(recwarn: pytest.WarningsRecorder) -> None:
+    """Binding may merge states; the tests here do not care."""
+    import warnings
+
+    warnings.simplefilter("ignore", BindingWarning)
