@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from controller.language import Diverging, Level, Patience
 
 UNIT_ROUNDOFF = 2.0**-53
-_TINY, _HUGE = 1e-290, 1e290  # products of magnitudes between them round as they should
+# What rounds below _TINY, and what could overflow, is left to exact sums: there the margin is larger than _HUGE.
+_TINY, _HUGE = 1e-290, 1e290
 _LOWEST_EXPONENT = 1074  # every float is an integer multiple of 2**-1074
 
 

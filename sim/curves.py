@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Kind = Literal["white", "ar1", "t3", "heteroscedastic", "periodic"]
 
 
 def _column(parameter: ArrayLike) -> Array:
@@ -155,7 +156,7 @@ class Noise:
     """
 
     sigma: float
-    kind: Literal["white", "ar1", "t3", "heteroscedastic", "periodic"] = "white"
+    kind: Kind = "white"
     rho: float = 0.5
     period: float = 200.0
 
