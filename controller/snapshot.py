@@ -157,8 +157,8 @@ def _rate(controller: Controller, saved: Mapping[str, Any], changed: bool) -> cl
 
 def _comparable(controller: Controller, saved: Mapping[str, Any]) -> bool:
     """Whether losses from before an edit compare with those after it: the same knobs, the same steps."""
-    before, after = dict(saved["bound"]), _bound(controller)
-    before.pop("epochs"), after.pop("epochs")
+    after = {key: value for key, value in _bound(controller).items() if key not in ("epochs", "peak")}
+    before = {key: saved["bound"][key] for key in after}
     return before == after and bool(saved["plan"]["knobs"] == dict(controller.plan.knobs))
 
 
