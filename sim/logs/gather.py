@@ -109,8 +109,9 @@ class Gather:
         self._roles: Roles | None = None
         self._size = np.inf  # of the last loss that was not 0
         self._state: object = None
-        # The run that is being read: its first step, distance of its first two, its points, its highest step.
-        self._first, self._spacing, self._points, self._top = 0.0, 0.0, 0, -1.0
+        # The run that is being read: its first step, the distance of its first two, its points, its highest step, and
+        # how often its steps went back.
+        self._first, self._spacing, self._points, self._top, self._backs = 0.0, 0.0, 0, -1.0, 0
         self._step, self._epoch, self._offset = -1.0, np.nan, 0
 
     def read(self) -> Roles:
@@ -147,7 +148,7 @@ class Gather:
             rows += block.count
             for name in block.columns:
                 if name in self.counts or len(self.counts) < MOST_COLUMNS:
-                    self.counts[name] += int((numbers(block.columns[name])[1] == NUMBER).sum())
+                    self.counts[name] += int((numbers(block.column(name))[1] == NUMBER).sum())
             if rows >= HEAD_ROWS and self._choose(final=False):
                 break
             while len(seen) > 1 and rows > 8 * HEAD_ROWS:  # so that memory stays flat
@@ -171,7 +172,7 @@ class Gather:
             self.counted = "row"
             if self.roles.epoch is not None:
                 epochs = [
-                    numbers(block.columns[self.roles.epoch])[0][numbers(block.columns[self.roles.loss])[1] == NUMBER]
+                    numbers(block.column(self.roles.epoch))[0][numbers(block.column(self.roles.loss))[1] == NUMBER]
                     for block in seen
                     if block.count
                 ]
@@ -183,10 +184,9 @@ class Gather:
     # Block by block
 
     def _take(self, block: Block, roles: Roles) -> None:
-        columns = block.columns
-        loss, kind = numbers(columns[roles.loss])
-        epoch = numbers(columns[roles.epoch])[0] if roles.epoch else np.full(block.count, np.nan)
-        lr = numbers(columns[roles.lr])[0] if roles.lr else np.full(block.count, np.nan)
+        loss, kind = numbers(block.column(roles.loss))
+        epoch = numbers(block.column(roles.epoch))[0] if roles.epoch else np.full(block.count, np.nan)
+        lr = numbers(block.column(roles.lr))[0] if roles.lr else np.full(block.count, np.nan)
         step, usable = self._steps(block, kind == NUMBER)
         is_point = (kind == NUMBER) & usable
         self._drop("row without a loss", kind == ABSENT, block)
@@ -214,7 +214,7 @@ class Gather:
             step = self._step + np.cumsum(has_loss)
             return np.maximum(step, 0.0), np.ones(block.count, dtype=bool)
         name = self.roles.step if self.counted == "step" else self.roles.epoch
-        step, kind = numbers(block.columns[name or ""])
+        step, kind = numbers(block.column(name or ""))
         with np.errstate(invalid="ignore"):
             usable = (kind == NUMBER) & (step >= 0) & (step < LARGEST_STEP) & (np.floor(step) == step)
         return step, usable
@@ -235,6 +235,8 @@ class Gather:
                 segments.append(_Segment(begin, int(rows[at]), self._offset, len(self.runs) - 1))
                 begin = int(rows[at])
                 self._begin(epochs[at])
+            else:
+                self._backs += 1
             self._follow(steps[at:until], epochs[at:until])
         segments.append(_Segment(begin, count, self._offset, len(self.runs) - 1))
         return segments
@@ -254,14 +256,15 @@ class Gather:
     def _begins_anew(self, step: float, epoch: float) -> bool:
         """Whether a step that is lower than the one before is the first of something new.
 
-        A resumed run goes back to somewhere in its middle, and writers that share a file drift a few points apart: both
-        only repeat steps. A new run goes back to where the last one began.
+        A resumed run goes back to somewhere in its middle, and writers that share a file drift a few points apart,
+        again and again: both only repeat steps. A new run goes back to where the last one began.
         """
         if step > self._first + self._spacing:
             return False
         if epoch > self._epoch:
             return self._points >= 2
-        return self._points >= 10 and self._top - step >= 8 * self._spacing
+        in_order = 10 * self._backs <= self._points
+        return in_order and self._points >= 10 and self._top - step >= 8 * self._spacing
 
     def _begin(self, epoch: float) -> None:
         """Begin a run; or, if the epoch has risen, count the steps of this one on."""
@@ -272,7 +275,7 @@ class Gather:
         else:
             self._offset = 0
             self.runs.append(Span())
-        self._first, self._spacing, self._points, self._top = 0.0, 0.0, 0, -1.0
+        self._first, self._spacing, self._points, self._top, self._backs = 0.0, 0.0, 0, -1.0, 0
 
     def _is_wanted(self, run: int) -> bool:
         """Whether this run is the one to keep: the first of a file, until another is asked for."""
@@ -295,7 +298,7 @@ class Gather:
         found = []
         for name in block.columns:
             if name != self.roles.loss and _is_eval(name):
-                value, kind = numbers(block.columns[name])
+                value, kind = numbers(block.column(name))
                 has = usable & (kind == NUMBER)
                 if has.any():
                     points = np.zeros(block.count, dtype=POINT)
@@ -307,7 +310,7 @@ class Gather:
         self, evals: list[tuple[str, Points, NDArray[np.bool_]]], steps: NDArray[np.int64], rows: slice
     ) -> None:
         for name, points, has in evals:
-            if name in self.into.evals or len(self.into.evals) < MOST_EVALS:
+            if has[rows].any() and (name in self.into.evals or len(self.into.evals) < MOST_EVALS):
                 points["step"] = steps
                 self.into.evals.setdefault(name, Spool()).add(points[rows][has[rows]])
 
@@ -317,15 +320,15 @@ class Gather:
         if "state" not in self.counts or not knobs:
             return
         if "skipped" in self.counts:
-            skips = block.columns["skipped"]
+            skips = block.column("skipped")
             self.into.skipped += [int(points["step"][row]) for row in rows.tolist() if skips[row] is True]
-        states = block.columns["state"]
+        states = block.column("state")
         if states[0] == self._state and states.count(self._state) == len(states):
             return
         for row in rows.tolist():
             if states[row] != self._state and len(self.into.changes) < MOST_CHANGES:
                 self._state = states[row]
-                values = {name.removeprefix("knobs."): block.columns[name][row] for name in knobs}
+                values = {name.removeprefix("knobs."): block.column(name)[row] for name in knobs}
                 self.into.changes.append(Change(int(points["step"][row]), str(self._state), values))
 
     def _zeros_to_nan(self, block: Block, loss: Floats, is_point: NDArray[np.bool_]) -> None:
@@ -334,7 +337,7 @@ class Gather:
         An interval with a finite gradient that is not 0 had a finite loss, and a loss that was all but 0 before may
         round to 0: such zeros stay.
         """
-        grad = numbers(block.columns["grad_norm"])[0] if "grad_norm" in self.counts else np.full(len(loss), np.nan)
+        grad = numbers(block.column("grad_norm"))[0] if "grad_norm" in self.counts else np.full(len(loss), np.nan)
         for row in np.flatnonzero(is_point).tolist() if (loss[is_point] == 0).any() else ():
             if loss[row] != 0:
                 self._size = abs(loss[row])

@@ -22,7 +22,7 @@ class Report:
     epochs: the first and last epoch as logged, or None. evals: how many points each metric of evaluations has;
     eval_loss: the one among them that is a loss.
     meaning: what one value is; effect: what that does to a guard. ema: the coefficient of the moving average that the
-    values seem to have gone through, or None. undone: the one that was taken back.
+    values seem to have gone through (1.0: close to 1), or None. undone: the one that was taken back.
     warnings: what else should be known, in sentences.
     """
 

@@ -31,6 +31,10 @@ class Block:
     line: int = 0  # 0 where lines mean nothing
     dropped: Counter[str] = field(default_factory=Counter)
 
+    def column(self, name: str) -> Sequence[object]:
+        """A column, of None if these rows do not have it."""
+        return self.columns.get(name) or [None] * self.count
+
 
 class Reader:
     """A format, opened: one subclass each.

@@ -9,6 +9,7 @@ from sim.logs.rows import Floats
 LEAST_POINTS = 1000
 MOST_POINTS = 40_000
 LEAST_COEFFICIENT = 0.85
+LOWEST = 6  # frequencies below it, in periods of the losses looked at, belong to the trend
 
 
 def ema_coefficient(loss: Floats) -> float | None:
@@ -23,8 +24,8 @@ def ema_coefficient(loss: Floats) -> float | None:
         loss: finite losses in order of their steps, of one spacing.
 
     Returns:
-        `a` from 0.85 to 1, 1.0 meaning that it is too close to 1 to be told; None if nothing speaks for an average, or
-        there are fewer than 1,000 losses.
+        `a` from 0.85 to 1, 1.0 meaning that it is too close to 1 to be told from so few losses; None if nothing speaks
+        for an average, or there are fewer than 1,000 losses.
     """
     if len(loss) < LEAST_POINTS:
         return None
@@ -40,7 +41,8 @@ def ema_coefficient(loss: Floats) -> float | None:
     a, bands = _whittle(later)
     if a < LEAST_COEFFICIENT or abs(lag_one + (1 - a) / 2) > 0.06 or bands.min() < 0.7 or bands.max() > 1.4:
         return None
-    return round(a, 3) if a < 0.995 else 1.0
+    # The spectrum bends at a frequency of (1 - a) / 2 pi; that must stand clear of the lowest ones, which are left out.
+    return round(a, 3) if (1 - a) * len(later) > 4 * np.pi * LOWEST else 1.0
 
 
 def _whittle(loss: Floats) -> tuple[float, Floats]:
@@ -48,8 +50,8 @@ def _whittle(loss: Floats) -> tuple[float, Floats]:
     count = len(loss)
     time = np.linspace(-1, 1, count)
     residue = loss - np.polyval(np.polyfit(time, loss, 2), time)
-    spectrum = np.abs(np.fft.rfft(residue * np.hanning(count))[6:-1]) ** 2
-    cosine = np.cos(2 * np.pi * np.arange(6, 6 + len(spectrum)) / count)
+    spectrum = np.abs(np.fft.rfft(residue * np.hanning(count))[LOWEST:-1]) ** 2
+    cosine = np.cos(2 * np.pi * np.arange(LOWEST, LOWEST + len(spectrum)) / count)
     candidates = 1 - np.logspace(0, -4, 120)
     costs = []
     for a in candidates:

@@ -125,7 +125,7 @@ def oddities(found: Survey, undone: float | None) -> list[str]:
     if found.nonfinite:
         notes.append(f"losses that are NaN or infinite: {found.nonfinite:,}, kept as events for the guards")
     if found.ema is not None and undone is None:
-        ema = f"{found.ema:g}" if found.ema < 1 else "above 0.99"
+        ema = f"{found.ema:g}" if found.ema < 1 else "close to 1"
         remedy = f"ema={ema} (--ema) takes it back" if found.ema < 1 else "if you know it, ema=… (--ema) takes it back"
         notes.append(f"looks like a moving average of coefficient {ema}; {remedy}")
     return notes
