@@ -19,6 +19,7 @@ from controller.errors import (
 from controller.language import Curriculum
 from controller.machine import Controller, Decision, Plan
 from controller.reading import load, loads
+from controller.writing import dumps
 
 __all__ = [
     "Action",
@@ -34,6 +35,7 @@ __all__ = [
     "RegressionError",
     "SnapshotError",
     "StepError",
+    "dumps",
     "load",
     "loads",
 ]

@@ -158,7 +158,7 @@ CODES = {
         "Use the word that is suggested, or one of those listed.",
     ),
     "unknown-code": Code(
-        "no code of that name", "Codes stand in brackets at the end of a fault.", "plateau explain lists all."
+        "no code of that name", "Codes stand in brackets at the end of a fault.", "List all: plateau explain"
     ),
     # Knobs and states
     "knob-values": Code(

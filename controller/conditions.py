@@ -228,6 +228,9 @@ def _plateau_faults(plateau: Plateau, path: Path) -> Iterator[Fault]:
             f"method {fitting}",
             at_key=True,
         )
+    if plateau.method == "trend" and plateau.per != "window" and "window" in given:
+        yield Fault("key-without-effect", (*path, "window"), '"window" beside "per"',
+                    "one of the two: per says what the threshold is measured on", at_key=True)  # fmt: skip
     if plateau.method == "halves" and plateau.window < 2:
         yield Fault(
             "window-too-short", (*path, "window"), f"a window of {plateau.window}", "at least 2: it has two halves"

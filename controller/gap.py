@@ -1,8 +1,9 @@
-"""`gap`: two stretches of a metric running have about the same mean, the rule of the incremental Fourier neural operator.
+"""`gap`: two stretches of a metric running have about the same mean.
 
-iFNO (George et al. 2024, "Incremental Spatial and Spectral Learning of Neural Operators") adds a mode when the losses of
-two epochs differ by no more than a constant, 1e-3 by default. There the two epochs may lie on either side of a raise;
-here, as everywhere, a state forgets the losses of the state before.
+It is the rule of the incremental Fourier neural operator, iFNO (George et al. 2024, "Incremental Spatial and Spectral
+Learning of Neural Operators"): a mode is added when the losses of two epochs differ by no more than a constant, 1e-3 by
+default. There the two epochs may lie on either side of a raise; here, as everywhere, a state forgets the losses of the
+state before.
 """
 
 from __future__ import annotations

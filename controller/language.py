@@ -132,19 +132,19 @@ class Plateau(Table):
     method: Literal["halves", "trend", "returns"] = "halves"
     """The detector: `halves` as published, `trend` tells a plateau from noise, `returns` needs no threshold."""
     window: Window = 50
-    """Observations over which the improvement is taken."""
+    """Observations over which the improvement is taken; not with `returns`."""
     threshold: Positive = 0.005
-    """Relative improvement, for each `per`, below which the metric counts as flat; a larger one raises earlier."""
+    """Flat below this relative improvement for each `per`; a larger one fires earlier; not with `returns`."""
     per: AmountOrWindow = "window"
-    """What the threshold is measured on: `window`, or an amount of time such as `1000 steps`."""
+    """What the threshold is measured on: `window`, or an amount of time such as `1000 steps`; not with `returns`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
-    """How sure the detector must be."""
+    """With `trend`: how sure it must be."""
     min_window: Window = 80
-    """The least number of observations that it decides on; at least one period of the order of the data."""
+    """With `trend`: the least observations that it decides on; no less than a period of the order of the data."""
     cooldown: Annotated[int, Field(ge=0, le=10**9)] = 200
-    """Observations after entering a state during which it stays silent."""
+    """With `trend`: observations after entering a state during which it stays silent."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Flat when the last half of the time in the state brought less than this share of all that the state brought."""
+    """With `returns`: flat when the last half of the time in the state brought less than this share of it all."""
 
 
 class Patience(Table):

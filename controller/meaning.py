@@ -1,7 +1,8 @@
 """What a curriculum means, apart from how it is spelled: the canonical form and its fingerprints.
 
-Comments, key order, the spelling of numbers and amounts, defaults written out, and the names of guards make no difference;
-neither do `name`, `description` and `unit` (for people), `[run]` (the trainer's to override) and `[check]` (no part of a run).
+Comments, key order, the spelling of numbers and amounts, defaults written out, and the names of guards make no
+difference; neither do `name`, `description` and `unit` (for people), `[run]` (the trainer's to override) and `[check]`
+(no part of a run).
 """
 
 from __future__ import annotations

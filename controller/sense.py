@@ -149,6 +149,8 @@ def misfit(knob: Knob, value: Rung) -> str:
     if knob.range is None:
         return ""
     low, high, step = knob.range.min, knob.range.max, knob.range.multiple_of
+    if hardness(high) < low:
+        return ""  # the range itself is at fault
     if not low <= hardness(value) <= hardness(high):
         return f"{low} to {_spell(high)}"
     if step is not None and step > 0 and value not in (FULL, high) and not _is_multiple(value, step):  # type: ignore[arg-type]

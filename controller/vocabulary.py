@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import unicodedata
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -138,7 +139,9 @@ def phrase(kind: Any, found: Any = None) -> str:
         listed = "tables with double brackets, [[…]]" if tables else "a list"
         if most is not None and isinstance(found, list) and len(found) > most:
             return f"{listed}, at most {most}"
-        return listed + (", at least one" if least else "")
+        if not least:
+            return listed
+        return listed + (", at least one" if tables else " with at least one item")
     return "a table"
 
 
@@ -201,7 +204,16 @@ def faults_in(error: ValidationError, model: type[Table], written: Mapping[str, 
     written: what the table was made of; states and transitions take their names from it. A CurriculumError that was
     raised inside is none of pydantic's errors and comes through on its own.
     """
-    return [_fault(dict(detail), model, written) for detail in error.errors(include_url=False)]
+    faults = [_fault(dict(detail), model, written) for detail in error.errors(include_url=False)]
+    misspelt = [(fault.path[:-1], fault.word) for fault in faults if fault.code == "unknown-key"]
+    return [
+        fault
+        for fault in faults
+        if fault.code != "missing-key"
+        or not any(
+            table == fault.path[:-1] and get_close_matches(word, [str(fault.path[-1])]) for table, word in misspelt
+        )
+    ]
 
 
 def _fault(detail: dict[str, Any], model: type[Table], written: Mapping[str, Any]) -> Fault:

@@ -14,7 +14,6 @@ from typing import Any
 
 from controller.errors import CurriculumError, Fault, Key
 from controller.language import Curriculum
-from controller.places import Places
 from controller.reading import loads
 from controller.remarks import Remarks, remarks_in
 from controller.scanning import tokens, within_limits
@@ -39,6 +38,8 @@ def formatted(content: bytes | str, file: str = "<text>") -> str:
     content: TOML, as `loads` takes it; file: the name that errors show.
     Raises CurriculumError where it is no curriculum.
     """
+    from controller.places import Places
+
     curriculum = loads(content, file)
     text = within_limits(content, file)
     places = Places(text, file)
