@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from controller.amounts import parse_amount
 from controller.errors import PlateauError
@@ -114,7 +114,7 @@ def window_needed(rate: float, sigma: float, rho: float = 0.0) -> int:
 # From a log
 
 
-def noise_of(log: Log | Iterable[tuple[Floats, Floats]]) -> Noise:
+def noise_of(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Noise:
     """Estimate the noise of a log from what is left after fitting lines to blocks of up to 64 points.
 
     log: a log, or batches of (steps, losses); it is gone through once, and memory stays flat.
@@ -145,7 +145,7 @@ def noise_of(log: Log | Iterable[tuple[Floats, Floats]]) -> Noise:
     return _pooled(np.concatenate(parts), size, points, spacing, low < 0 < high, counted)
 
 
-def _batches(log: Log | Iterable[tuple[Floats, Floats]]) -> Iterator[tuple[Floats, Floats]]:
+def _batches(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Iterator[tuple[Floats, Floats]]:
     """Finite points, a few thousand or more at a time."""
     kept: list[tuple[Floats, Floats]] = []
     count = 0

@@ -33,7 +33,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1)), (0, (8, 3)), (0, (3, 3)))
 MARKS = "^sDovP*"
 INK, FAINT = "#222222", "#888888"
-_SMOOTH = 150  # a smoothed curve shows about so many independent values
 
 
 class PlotError(PlateauError):
@@ -302,12 +301,12 @@ def _raises(ax: Axes, pictures: Sequence[Picture]) -> None:
 
 
 def smoothed(trace: Trace, cuts: Sequence[int]) -> Floats:
-    """A moving mean over about a 150th of the curve, narrower towards its ends.
+    """A moving mean over a 150th of the curve, of a short one over up to 25 points; narrower towards its ends.
 
     cuts: steps at which it begins anew, so that no spike is smeared over them.
     """
     edges = [0, *np.searchsorted(trace.step, cuts).tolist(), len(trace.step)]
-    widest = max(1, len(trace.step) // _SMOOTH) // 2
+    widest = max(len(trace.step) // 150, min(25, len(trace.step) // 20)) // 2
     parts = []
     for start, stop in pairwise(edges):
         count = trace.count[start:stop].astype(np.float64)

@@ -7,6 +7,7 @@ was not logged. So `min_epoch`, `min_step` and `dwell` mean steps, and a window 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -187,6 +188,9 @@ class _Replay:
         self.tail = (np.empty(0, dtype=np.int64), np.empty(0))  # points before the current chunk
         self.chunk = self.tail
         self.eval_steps, self.evals = self._evaluations()
+        # A late loss that must not enter a window comes as late as any other.
+        self.withheld = {step + setting.lag for step in setting.withheld}
+        self.special = sorted({*self.eval_steps, *self.withheld})
         self.stays = [self._stay()]
         self._sample()
 
@@ -287,10 +291,10 @@ class _Replay:
             values, start, stop = self._delayed(values[start:stop])
         step = self.clock.step
         at = start
-        for place in range(*np.searchsorted(self.eval_steps, (step, step + stop - start)).tolist()):
-            at = self._plain(values, at, start + self.eval_steps[place] - step)
+        for place in range(bisect_left(self.special, step), bisect_left(self.special, step + stop - start)):
+            at = self._plain(values, at, start + self.special[place] - step)
             if self.over is None:
-                self._one(values[at], **self.evals[self.eval_steps[place]])
+                self._one(values[at], self.special[place])
                 at += 1
         self._plain(values, at, stop)
 
@@ -346,11 +350,11 @@ class _Replay:
         self.points += at - start
         return at
 
-    def _one(self, value: float | None, **metrics: float) -> None:
-        """Observe one value and write down what the guards say."""
+    def _one(self, value: float | None, special: int = -1) -> None:
+        """Observe one value and write down what the guards say; `special` is its step if more came with it."""
         self.loss = value
         self.points += 1
-        self._observe(value, False, metrics)
+        self._observe(value, special in self.withheld, self.evals.get(special, {}))
 
     def _observe(self, value: float | None, skipped: bool, metrics: Mapping[str, Any]) -> None:
         try:
@@ -398,7 +402,7 @@ class _Replay:
         stops: list[float] = [inf]
         if per_epoch is not None and self.asks_epochs:
             stops.append(clock.step + per_epoch - 1 - clock.step % per_epoch)
-        place = int(np.searchsorted(self.eval_steps, clock.step))
+        place = bisect_left(self.eval_steps, clock.step)
         if place < len(self.eval_steps):
             stops.append(self.eval_steps[place])
         for hand, need in self.due:
@@ -577,7 +581,7 @@ def _title(guard: GuardInState) -> str:
 def distance_of(guard: GuardInState, clock: Any) -> float:
     """How far a guard is from being true, in units of its own; infinite where that is not known."""
     if isinstance(guard, Reached):
-        return float(guard.need - getattr(clock, guard.hand))
+        return float(max(0, guard.need - getattr(clock, guard.hand)))
     if not isinstance(guard, Watched):
         return inf
     detector: Any = guard.detector

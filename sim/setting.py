@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor, inf
@@ -16,7 +17,7 @@ from controller.language import Curriculum
 from controller.meaning import fingerprint
 from sim.logs import Log
 
-RECORD = "run.json"
+METRICS, RECORD = "metrics.jsonl", "run.json"
 
 
 class ReplayError(PlateauError):
@@ -43,6 +44,7 @@ class Given:
 class Setting:
     """How a curriculum is bound for one replay.
 
+    withheld: steps whose loss was observed and kept from the guards, because the optimizer step was dropped.
     first_step: what the log calls a run's first step, 0 or 1. total_steps: where the replayed run ends, None if never.
     stretched: a log of one value an epoch, whose points stand at the ends of epochs of steps_per_epoch steps.
     notes: where each number comes from, in sentences. The rest as in Given.
@@ -56,6 +58,7 @@ class Setting:
     lag: int
     first_step: int
     stretched: bool
+    withheld: frozenset[int] = frozenset()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -71,10 +74,9 @@ def record_of(log: Log) -> Mapping[str, Any] | None:
 
     Raises ReplayError where the record is there and cannot be read.
     """
-    for name in log.report.files:
-        place = Path(name)
-        path = (place if place.is_dir() else place.parent) / RECORD
-        if not path.is_file() or not (place.is_dir() or place.name.startswith("metrics.jsonl")):
+    for metrics in _metrics_files(log):
+        path = metrics.parent / RECORD
+        if not path.is_file():
             continue
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
@@ -90,6 +92,33 @@ def record_of(log: Log) -> Mapping[str, Any] | None:
     return None
 
 
+def _metrics_files(log: Log) -> list[Path]:
+    """The files of a log that a trainer of ours could have written."""
+    places = [Path(name) for name in log.report.files]
+    files = [place / METRICS if place.is_dir() else place for place in places]
+    return [path for path in files if path.name == METRICS]
+
+
+def _withheld(log: Log) -> frozenset[int]:
+    """Steps that the trainer marked as skipped; of a step that stands there twice the last row counts."""
+    found: dict[int, bool] = {}
+    for path in _metrics_files(log):
+        with path.open("rb") as file:
+            for line in file:
+                if b'"skipped"' in line:
+                    try:
+                        row = json.loads(line)
+                        found[int(row["step"])] = row["skipped"] is True
+                    except (ValueError, KeyError, TypeError, RecursionError):
+                        continue  # the reader has counted this line as unreadable
+                elif found:
+                    step = _STEP.search(line)
+                    if step:
+                        found.pop(int(step[1]), None)
+    return frozenset(step for step, is_skipped in found.items() if is_skipped)
+
+
+_STEP = re.compile(rb'"step": ?(\d{1,15})\b')
 _BOUND = ("limits", "epochs", "steps_per_epoch", "tokens_per_step", "peak", "lag")
 
 
@@ -106,8 +135,9 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
         same = record["fingerprint"] == fingerprint(curriculum)
         if not same:  # another curriculum has a peak of its own
             own = {**own, "peak": None}
+        limited = {name: limit for name, limit in (own["limits"] or {}).items() if name in curriculum.knob}
         notes.append(
-            f"bound as the run was, by {record['file']}: limits {_spelled(own['limits'])}, {own['epochs']} epochs of "
+            f"bound as the run was, by {record['file']}: limits {_spelled(limited)}, {own['epochs']} epochs of "
             f"{own['steps_per_epoch']} steps" + (f", peak rate {own['peak']:g}" if own["peak"] is not None else "")
             + (f", losses {own['lag']} steps late" if own["lag"] else "")
         )  # fmt: skip
@@ -115,8 +145,8 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
     begins = (log.report.used.first_step or 0) - first_step
     if begins > 10 * log.report.spacing and log.report.counted == "step":
         notes.append(
-            f"the log begins at step {begins + first_step}: up to there only clocks were asked. If an earlier part of the "
-            "run was logged elsewhere, name it before this one"
+            f"the log begins at step {begins + first_step}: up to there only clocks were asked. If an earlier part of "
+            "the run was logged elsewhere, name it before this one"
         )
     epochs, per_epoch, said = _length(curriculum, log, given, own, first_step)
     notes += said
@@ -137,6 +167,7 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
         given.lag if given.lag is not None else own.get("lag", 0),
         first_step,
         log.report.counted == "epoch",
+        frozenset() if record is None else _withheld(log),
         tuple(notes),
     )
 

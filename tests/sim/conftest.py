@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,27 @@ def run_of(
     curriculum: Curriculum,
     losses: Iterable[float],
     evals: Mapping[int, Mapping[str, float]] | None = None,
+    dropped: Collection[int] = (),
     **binding: Any,
 ) -> tuple[list[dict[str, Any]], list[Decision], Plan, Controller]:
-    """Train under a curriculum with losses that are given; rows as in metrics.jsonl, decisions, the plan at the end."""
+    """Train under a curriculum with losses that are given; rows as in metrics.jsonl, decisions, the plan at the end.
+
+    evals: what evaluations bring, by step. dropped: steps that the optimizer does not take.
+    """
     controller = Controller(curriculum, **binding)
-    rows, decisions, late = [], [], [None] * controller.lag
+    rows, decisions, late = [], [], [(None, False)] * controller.lag
     for loss in losses:
         plan = controller.plan
         if plan.stop is not None:
             break
         row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "knobs": dict(plan.knobs), "lr": plan.lr}
         brought = dict((evals or {}).get(plan.step, {}))
-        rows.append({**row, "loss": loss, **brought})
-        late.append(loss)
+        skipped = {"skipped": True} if plan.step in dropped else {}
+        rows.append({**row, **brought, "loss": loss, **skipped})
+        late.append((loss, bool(skipped)))
+        value, is_skipped = late.pop(0)
         try:
-            decision = controller.observe(late.pop(0), eval_end=bool(brought), **brought)
+            decision = controller.observe(value, eval_end=bool(brought), skipped=is_skipped, **brought)
         except NonFiniteLoss:
             break
         if decision is not None:

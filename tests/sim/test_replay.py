@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from controller import BindingError, Controller, Curriculum, NonFiniteLoss, load, loads
 from controller.errors import BindingWarning
 from sim.logs import Log, read
-from sim.replay import ReplayError, replay
-from sim.setting import Given, steps_per_epoch_of
+from sim.replay import replay
+from sim.setting import Given, ReplayError, steps_per_epoch_of
 from sim.strategies import curricula, loss_streams
 from tests.sim.conftest import run_of, write_run
 
@@ -68,16 +68,17 @@ def noisy(count: int, seed: int = 0) -> list[float]:
 
 
 @given(data=st.data())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_the_log_of_a_run_replays_to_the_transitions_that_the_run_made(data: st.DataObject) -> None:
     """Over the metrics that a run wrote, with its record beside them, a replay decides as the run did, to the bit."""
     curriculum = data.draw(curricula(max_steps=200))
     losses = data.draw(loss_streams(min_size=150, max_size=260))
     evals = data.draw(st.dictionaries(st.integers(0, 200), st.floats(0, 8).map(lambda v: {"val_loss": v}), max_size=12))
     lag = data.draw(st.sampled_from((0, 0, 0, 2)))
+    dropped = data.draw(st.sets(st.integers(0, 200), max_size=4))
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore", BindingWarning)
-        rows, decisions, plan, controller = run_of(curriculum, losses, evals, lag=lag)
+        rows, decisions, plan, controller = run_of(curriculum, losses, evals, dropped, lag=lag)
         if len(rows) < 2 or all(math.isnan(row["loss"]) for row in rows):
             return
         timeline = replay(curriculum, read(write_run(Path(folder), rows, controller)))
@@ -161,7 +162,7 @@ def stepwise(curriculum: Curriculum, points: dict[int, float], steps: int) -> li
 
 
 @given(data=st.data())
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_passing_over_steps_decides_as_if_every_step_had_been_observed(data: st.DataObject) -> None:
     """Over a sparse log, clocks and epochs are those of observing every step; windows hold logged points alone."""
     curriculum = data.draw(curricula(max_steps=200, metrics=("loss",)))
@@ -392,6 +393,16 @@ def test_looks_are_sampled_when_there_are_very_many(log_of: MakeLog) -> None:
     assert 3000 <= found.stays[0].asked[0].looks <= 5000
 
 
+def test_a_dropped_step_does_not_enter_a_window(tmp_path: Path) -> None:
+    """A row that the trainer marked as skipped moves the clocks and no window, as it did in the run."""
+    curriculum = small("guards = [{ plateau = { window = 10, threshold = 0.01 } }]")
+    losses = [2.0] * 30
+    rows, decisions, _, controller = run_of(curriculum, losses, dropped={3, 4}, limits={"cutoff": 3})
+    assert decisions[0].step == 12
+    found = replay(curriculum, read(write_run(tmp_path, rows, controller)))
+    assert list(found.decisions) == decisions
+
+
 # Canary
 
 
@@ -416,7 +427,7 @@ def test_a_replay_that_forgot_a_window_would_be_caught(log_of: MakeLog, monkeypa
 
 # Real logs
 
-CHOICES = {
+CHOICES: dict[str, dict[str, Any]] = {
     "wandb_csv/nanogpt-char-models.wandb_export.csv": {"run": "gpt2_augmented"},
     "wandb_csv/astroclip-train_loss.csv": {"run": "8-dim"},
     "text/s21-gpt2-lab-notebook.log.md": {"run": "1"},
