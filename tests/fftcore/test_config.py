@@ -1,0 +1,36 @@
+"""The presets and what they may be changed to."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from fftcore.config import DEFAULT_PRESET, PRESETS, Model
+
+
+def test_base_is_the_published_run() -> None:
+    """The preset base has the published run's shape and training."""
+    base = PRESETS["base"]
+    shape = base.model
+    assert (shape.seq_len, shape.kernel_len, shape.chunk, shape.d_model, shape.layers) == (1024, 128, 16, 512, 6)
+    assert (base.batch_size, base.accumulation, base.weight_decay, base.grad_clip) == (4, 8, 5e-4, 1.0)
+    assert base.dropout == 0
+    assert base.peak is None  # the curriculum's: plateau.toml says 2e-4
+
+
+def test_default_preset() -> None:
+    """What is trained without being asked for is made for a CPU."""
+    assert PRESETS[DEFAULT_PRESET].model.d_model <= 128
+
+
+@pytest.mark.parametrize("change", [{"d_model": 0}, {"layers": -1}, {"kernel_groups": 3}, {"heads": 4}])
+def test_bad_shapes(change: dict[str, int]) -> None:
+    """A shape that cannot be built is refused, and so is a word that is not known."""
+    with pytest.raises(ValidationError):
+        Model.model_validate({"d_model": 16, "layers": 1, "seq_len": 8} | change)
+
+
+def test_frozen() -> None:
+    """A config cannot be changed once it is made."""
+    with pytest.raises(ValidationError, match="frozen"):
+        PRESETS["tiny"].batch_size = 3  # type: ignore[misc]

@@ -1,0 +1,96 @@
+"""Bits per byte, in two ways that must agree, and the alarm where they do not."""
+
+from __future__ import annotations
+
+from math import log
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fftcore.config import Config, Model
+from fftcore.data import held_out, read_text
+from fftcore.errors import LeakError
+from fftcore.evaluate import bpb_draft, bpb_parallel, bpb_stream, evaluate
+from fftcore.generate import generate
+from fftcore.model import SpectralLM
+from fftcore.train import Learner
+from tests.fftcore.test_model import SMALL, made
+
+LEARNING = Model(d_model=32, layers=1, seq_len=64, kernel_len=32, kernel_groups=4, chunk=8)
+
+
+def trained(shape: Model, steps: int) -> tuple[SpectralLM, Learner]:
+    """A model after a few steps on the default text, at a low cutoff."""
+    learner = Learner(Config(model=shape, batch_size=8), read_text(None), 0, torch.device("cpu"), heads_only=False)
+    learner.turn({"cutoff": 256})
+    for step in range(steps):
+        learner.step(step, 1e-2)
+    return learner.model, learner
+
+
+def test_the_alarm_goes_off() -> None:
+    """A model with the published mask, trained for a moment, is refused as a leak: it is better than it really is."""
+    model, learner = trained(LEARNING.model_copy(update={"zero_phase": True}), 150)
+    with pytest.raises(LeakError, match="leak: .* byte by byte"):
+        evaluate(model, learner.epoch_windows_BW)
+    assert bpb_parallel(model, learner.epoch_windows_BW) < bpb_stream(model, learner.epoch_windows_BW) - 0.02
+
+
+def test_no_alarm_for_a_causal_model() -> None:
+    """The same model with the causal band limit scores the same in both ways, and has learned something."""
+    model, learner = trained(LEARNING, 150)
+    score = evaluate(model, learner.epoch_windows_BW)
+    assert score.stream == pytest.approx(score.parallel, abs=1e-4)
+    assert score.stream < 5
+
+
+@torch.no_grad()
+def test_bits_are_the_definition() -> None:
+    """Bits per byte are the mean negative log-likelihood of each next byte, in bits."""
+    model = made(SMALL)
+    windows_BW = held_out(read_text(None), "validation", 3, 40 + SMALL.chunk)
+    log_TBV = F.log_softmax(model(windows_BW[:, :40]), -1)
+    bits = [-log_TBV[t, b, windows_BW[b, t + 1].long()].item() / log(2) for t in range(40) for b in range(3)]
+    assert bpb_parallel(model, windows_BW) == pytest.approx(sum(bits) / len(bits))
+    assert bpb_stream(model, windows_BW) == pytest.approx(sum(bits) / len(bits))
+
+
+@torch.no_grad()
+def test_draft_bits_by_offset() -> None:
+    """The chunk head's bits are told for each offset; their mean is its loss at phase 0."""
+    model = made(SMALL)
+    windows_BW = held_out(read_text(None), "validation", 3, 40 + SMALL.chunk)
+    bits = bpb_draft(model, windows_BW)
+    assert len(bits) == SMALL.chunk
+    assert sum(bits) / len(bits) == pytest.approx(model.losses(windows_BW, 0)[1].item() / log(2))
+
+
+def test_scoring_leaves_the_mode() -> None:
+    """A model in training is scored without dropout and is in training afterwards."""
+    torch.manual_seed(0)
+    model = SpectralLM(SMALL, dropout=0.5).train()
+    windows_BW = held_out(read_text(None), "validation", 2, 20 + SMALL.chunk)
+    assert bpb_parallel(model, windows_BW) == bpb_parallel(model, windows_BW)
+    assert model.training
+
+
+def test_generation_repeats() -> None:
+    """The same seed draws the same bytes, as many as were asked for; another seed draws others."""
+    model = made(SMALL)
+    drawn = generate(model, b"To be", 40, seed=1)
+    assert len(drawn) == 40
+    assert generate(model, b"To be", 40, seed=1) == drawn
+    assert generate(model, b"To be", 40, seed=2) != drawn
+    assert generate(model, b"To be", 0) == b""
+
+
+@torch.no_grad()
+def test_generation_is_the_model_s_own() -> None:
+    """At temperature 0 each byte is the likeliest one after all before it, as one pass over them says."""
+    model = made(SMALL)
+    text = b"To be"
+    for byte in generate(model, text, 30, temperature=0):
+        logits_TBV = model(torch.tensor([list(text)], dtype=torch.uint8))
+        assert byte == int(logits_TBV[-1, 0].argmax())
+        text += bytes([byte])

@@ -1,0 +1,186 @@
+"""The model: causal at every cutoff, the same byte by byte as in one pass, and about 8 bits at first."""
+
+from __future__ import annotations
+
+from math import log
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fftcore.config import PRESETS, Model
+from fftcore.data import read_text
+from fftcore.model import SpectralLM
+
+SMALL = Model(d_model=16, layers=2, seq_len=150, kernel_len=48, kernel_groups=4, chunk=8)
+CUTOFFS = (128, 256, 512, 1025)
+
+
+def made(shape: Model, seed: int = 0, cutoff_bins: int = 1025, taps: int | None = None) -> SpectralLM:
+    """A model whose every parameter has moved away from where it began."""
+    torch.manual_seed(seed)
+    model = SpectralLM(shape)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    model.restrict(cutoff_bins, taps)
+    return model.eval()
+
+
+def random_bytes(B: int, T: int, seed: int = 0) -> Tensor:
+    """Bytes, uint8, (B, T)."""
+    return torch.randint(256, (B, T), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def first_change(model: SpectralLM, bytes_BT: Tensor, position: int) -> int:
+    """The first position of whose logits a bit changes when the byte at `position` does; T if there is none."""
+    changed_BT = bytes_BT.clone()
+    changed_BT[:, position] ^= 1
+    differs_T = (model(bytes_BT) != model(changed_BT)).any(-1).any(-1)
+    return int(differs_T.nonzero()[0]) if differs_T.any() else bytes_BT.shape[1]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("cutoff_bins", CUTOFFS)
+def test_causal_in_every_preset(preset: str, cutoff_bins: int) -> None:
+    """In every preset at every cutoff, a changed byte changes logits from its position on, and no bit before."""
+    shape = PRESETS[preset].model
+    model = made(shape, cutoff_bins=cutoff_bins)
+    T = min(shape.seq_len, 400)
+    bytes_BT = random_bytes(1, T)
+    for position in (70, T - 3):
+        assert first_change(model, bytes_BT, position) == position
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 1000),
+    T=st.integers(2, 200),
+    cutoff_bins=st.integers(1, 1025),
+    taps=st.integers(1, 48),
+    data=st.data(),
+)
+def test_causal_at_any_knob(seed: int, T: int, cutoff_bins: int, taps: int, data: st.DataObject) -> None:
+    """At any cutoff, number of taps and length, no bit changes before a changed byte."""
+    model = made(SMALL, seed, cutoff_bins, taps)
+    position = data.draw(st.integers(0, T - 1))
+    assert first_change(model, random_bytes(2, T, seed), position) >= position
+
+
+@pytest.mark.parametrize("cutoff_bins", CUTOFFS[:-1])
+def test_zero_phase_is_not_causal(cutoff_bins: int) -> None:
+    """Canary: under the published mask, a zero-phase filter, a changed byte changes what stands before it."""
+    model = made(SMALL.model_copy(update={"zero_phase": True}), cutoff_bins=cutoff_bins)
+    assert first_change(model, random_bytes(1, 150), 100) < 100
+
+
+@pytest.mark.parametrize("cutoff_bins", CUTOFFS)
+@torch.no_grad()
+def test_prefix(cutoff_bins: int) -> None:
+    """A prefix has the logits that the window begins with, whatever its length, to 1e-12 in float64."""
+    model = made(SMALL, cutoff_bins=cutoff_bins).double()
+    bytes_BT = random_bytes(2, 200)
+    whole_TBV = model(bytes_BT)
+    for length in (1, 63, 64, 65, 150):
+        torch.testing.assert_close(model(bytes_BT[:, :length]), whole_TBV[:length], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("zero_phase", [False, True])
+@pytest.mark.parametrize("cutoff_bins", [128, 1025])
+@torch.no_grad()
+def test_stream(cutoff_bins: int, zero_phase: bool) -> None:
+    """Byte by byte the logits are those of one pass; canary: those of a zero-phase mask are not, below the full cutoff."""
+    model = made(SMALL.model_copy(update={"zero_phase": zero_phase}), cutoff_bins=cutoff_bins).double()
+    bytes_BT = random_bytes(3, 200)
+    streams = model.stream(3)
+    streamed_TBV = torch.stack([model.logits(model.step(bytes_BT[:, t], streams)) for t in range(200)])
+    same = (streamed_TBV - model(bytes_BT)).abs().max() < 1e-10
+    assert same == (cutoff_bins == 1025 or not zero_phase)
+
+
+@torch.no_grad()
+def test_stream_does_not_grow() -> None:
+    """What a stream remembers is as large after 300 bytes as at its beginning."""
+    model = made(SMALL)
+    streams = model.stream(1)
+
+    def remembered() -> int:
+        return sum(value.numel() for stream in streams for value in vars(stream).values() if isinstance(value, Tensor))
+
+    before = remembered()
+    for t in range(300):
+        model.step(torch.tensor([t % 256]), streams)
+    assert remembered() == before
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@torch.no_grad()
+def test_first_loss(preset: str) -> None:
+    """Before training, both heads of every preset stand at 8.0 ± 0.1 bits per byte, at the first and the last cutoff."""
+    shape = PRESETS[preset].model
+    text_N = read_text(None).split("train")
+    windows_BW = text_N[: 4 * 100_000].view(4, -1)[:, : 512 + shape.chunk]
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = SpectralLM(shape)
+        for cutoff_bins in (128, 1025):
+            model.restrict(cutoff_bins)
+            for loss in model.losses(windows_BW, 3):
+                assert loss.item() / log(2) == pytest.approx(8.0, abs=0.1)
+
+
+@pytest.mark.parametrize("phase", [0, 3, 7])
+@pytest.mark.parametrize("T", [5, 40])
+@torch.no_grad()
+def test_losses_are_the_definition(T: int, phase: int) -> None:
+    """Both losses are the mean negative log-likelihoods of the bytes that come next, written out."""
+    model = made(SMALL).double()
+    chunk = SMALL.chunk
+    window_BW = random_bytes(2, T + chunk)
+    hidden_TBD = model.hidden(window_BW[:, :T])
+    next_loss, chunk_loss = model.losses(window_BW, phase)
+    spelled = [
+        -F.log_softmax(model.logits(hidden_TBD[t, b]), -1)[window_BW[b, t + 1].long()] for b in range(2) for t in range(T)
+    ]
+    torch.testing.assert_close(next_loss, torch.stack(spelled).mean())
+    drafted = [
+        -F.log_softmax(model.draft(hidden_TBD[t, b])[offset], -1)[window_BW[b, t + 1 + offset].long()]
+        for b in range(2)
+        for t in range(min(phase, T - 1), T, chunk)
+        for offset in range(chunk)
+    ]
+    torch.testing.assert_close(chunk_loss, torch.stack(drafted).mean())
+
+
+def test_every_parameter_learns() -> None:
+    """Each parameter gets a gradient that is finite and not all zero."""
+    model = made(SMALL, cutoff_bins=256)
+    next_loss, chunk_loss = model.losses(random_bytes(2, 158), 3)
+    (next_loss + chunk_loss).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_knobs_are_not_weights() -> None:
+    """What is saved of a model does not depend on the knobs, so that a checkpoint never brings a cutoff with it."""
+    one, other = made(SMALL, cutoff_bins=128, taps=16), made(SMALL)
+    assert one.state_dict().keys() == other.state_dict().keys() == dict(one.named_parameters()).keys()
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+def test_gate_lags_behind() -> None:
+    """The context gate holds through a block of 64 bytes and is neutral in the first, which has nothing before it."""
+    model = made(SMALL)
+    context = model._each()[0].mixer.context
+    x_TBD, ones_TBD = torch.randn(200, 1, 16), torch.ones(200, 1, 16)
+    gain_TBD = context(x_TBD, ones_TBD)
+    for start in (0, 64, 128):
+        assert torch.equal(gain_TBD[start : start + 64], gain_TBD[start].expand(64, -1, -1))
+    torch.testing.assert_close(gain_TBD[0, 0], context.gain(torch.zeros(16)))
+    torch.testing.assert_close(gain_TBD[130, 0], context.gain(x_TBD[:128, 0].mean(0)))

@@ -1,0 +1,217 @@
+"""The convolution and its band limit."""
+
+from __future__ import annotations
+
+from math import log10
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fftcore import spectral
+
+FLOAT64, FLOAT32 = (torch.float64, 1e-12), (torch.float32, 2e-6)
+
+
+def random_problem(seed: int, T: int, B: int, width: int, G: int, K: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """An input (T, B, G · width) and kernels (G, K), both asking for gradients."""
+    generator = torch.Generator().manual_seed(seed)
+    x_TBD = torch.randn(T, B, G * width, dtype=dtype, generator=generator)
+    kernel_GK = torch.randn(G, K, dtype=dtype, generator=generator)
+    return x_TBD.requires_grad_(), kernel_GK.requires_grad_()
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """The largest difference over the largest value."""
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-300))
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    T=st.one_of(st.integers(1, 10), st.integers(60, 70), st.integers(100, 300)),
+    B=st.integers(1, 3),
+    width=st.integers(1, 3),
+    G=st.integers(1, 4),
+    K=st.one_of(st.integers(1, 5), st.integers(30, 35), st.integers(63, 66), st.sampled_from([128, 129, 512])),
+    precision=st.sampled_from([FLOAT64, FLOAT32]),
+)
+def test_convolution_is_that_of_the_fft(
+    seed: int, T: int, B: int, width: int, G: int, K: int, precision: tuple[torch.dtype, float]
+) -> None:
+    """For any size, the block products and both their gradients are those of the FFT reference."""
+    dtype, tolerance = precision
+    x_TBD, kernel_GK = random_problem(seed, T, B, width, G, K, dtype)
+    fast_TBD = spectral.convolve(x_TBD, kernel_GK)
+    slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK)
+    upstream_TBD = torch.randn(slow_TBD.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed + 1))
+    fast = torch.autograd.grad(fast_TBD, (x_TBD, kernel_GK), upstream_TBD)
+    slow = torch.autograd.grad(slow_TBD, (x_TBD, kernel_GK), upstream_TBD)
+    for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
+        assert relative(found.detach(), expected.detach()) <= tolerance
+
+
+def test_convolution_is_the_definition() -> None:
+    """The reference is the sum of taps times earlier inputs, written out."""
+    x_TBD, kernel_GK = random_problem(0, 9, 2, 2, 2, 4, torch.float64)
+    found_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK)
+    for t in range(9):
+        for d in range(4):
+            expected_B = sum(kernel_GK[d // 2, lag] * x_TBD[t - lag, :, d] for lag in range(4) if lag <= t)
+            torch.testing.assert_close(found_TBD[t, :, d], expected_B, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("T", "K"), [(5, 3), (70, 9), (130, 70)])
+def test_convolution_gradients(T: int, K: int) -> None:
+    """Both gradients are those that finite differences show."""
+    x_TBD, kernel_GK = random_problem(1, T, 1, 1, 2, K, torch.float64)
+    assert torch.autograd.gradcheck(spectral.convolve, (x_TBD, kernel_GK), fast_mode=True)
+
+
+def test_only_what_is_asked_for() -> None:
+    """A frozen kernel or a frozen input costs no gradient and changes nothing about the other's."""
+    x_TBD, kernel_GK = random_problem(2, 80, 2, 2, 2, 16, torch.float64)
+    both = torch.autograd.grad(spectral.convolve(x_TBD, kernel_GK).sum(), (x_TBD, kernel_GK))
+    (alone,) = torch.autograd.grad(spectral.convolve(x_TBD, kernel_GK.detach()).sum(), x_TBD)
+    assert torch.equal(alone, both[0])
+    (alone,) = torch.autograd.grad(spectral.convolve(x_TBD.detach(), kernel_GK).sum(), kernel_GK)
+    assert torch.equal(alone, both[1])
+
+
+def test_long_kernels_take_the_fft() -> None:
+    """A kernel beyond 512 taps gives what its definition says, gradients included."""
+    x_TBD, kernel_GK = random_problem(3, 40, 1, 1, 1, 600, torch.float64)
+    y_TBD = spectral.convolve(x_TBD, kernel_GK)
+    y_TBD.sum().backward()
+    assert kernel_GK.grad is not None
+    torch.testing.assert_close(y_TBD[-1, 0, 0], (kernel_GK[0, :40].flip(0) * x_TBD[:, 0, 0]).sum(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(kernel_GK.grad[0, :40].flip(0), x_TBD[:, 0, 0].cumsum(0), rtol=1e-12, atol=1e-12)
+
+
+def test_bfloat16() -> None:
+    """Under autocast the products run in bfloat16, near those in float32, and the kernel's gradient is float32."""
+    x_TBD, kernel_GK = random_problem(4, 150, 2, 4, 2, 32, torch.float32)
+    expected_TBD = spectral.convolve(x_TBD, kernel_GK)
+    with torch.autocast("cpu", torch.bfloat16):
+        y_TBD = spectral.convolve(x_TBD, kernel_GK)
+    assert y_TBD.dtype == torch.bfloat16
+    assert relative(y_TBD.detach().float(), expected_TBD.detach()) < 0.02
+    (gradient_GK,) = torch.autograd.grad(y_TBD.float().square().sum(), kernel_GK)
+    (expected_GK,) = torch.autograd.grad(expected_TBD.square().sum(), kernel_GK)
+    assert gradient_GK.dtype == torch.float32
+    assert relative(gradient_GK, expected_GK) < 0.03
+
+
+@given(seed=st.integers(0, 2**32), T=st.integers(2, 200), K=st.integers(1, 130), data=st.data())
+@settings(max_examples=40)
+def test_convolution_is_causal_to_the_bit(seed: int, T: int, K: int, data: st.DataObject) -> None:
+    """Changing the input at one position changes no bit of the output before it."""
+    x_TBD, kernel_GK = random_problem(seed, T, 2, 2, 2, K, torch.float32)
+    position = data.draw(st.integers(0, T - 1))
+    changed_TBD = x_TBD.detach().clone()
+    changed_TBD[position] += 100
+    before = spectral.convolve(x_TBD, kernel_GK)[:position]
+    assert torch.equal(before, spectral.convolve(changed_TBD, kernel_GK)[:position])
+
+
+# The band limit
+
+
+def energy_above(kernels_GK: Tensor, cutoff_bins: int) -> float:
+    """Mean share of the kernels' energy above a cutoff, in dB."""
+    power_GF = torch.fft.rfft(kernels_GK.double(), spectral.N_FFT).abs().square()
+    power_GF[:, 1:-1] *= 2
+    return 10 * log10((power_GF[:, cutoff_bins:].sum(1) / power_GF.sum(1)).mean())
+
+
+@pytest.mark.parametrize(("cutoff_bins", "limited_db", "cut_db"), [(128, -44, -20), (256, -48, -22), (512, -52, -25)])
+def test_energy_above_the_cutoff(cutoff_bins: int, limited_db: float, cut_db: float) -> None:
+    """White kernels keep −44, −48 and −52 dB above the cutoffs, where mask and truncation leave −20, −22 and −25."""
+    kernels_GK = torch.randn(64, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    limited_GK = kernels_GK @ spectral.band_limit(cutoff_bins, 128, 128)
+    mask = spectral.symmetric_toeplitz(torch.fft.irfft(spectral.cutoff_mask(cutoff_bins), spectral.N_FFT)[:128])
+    assert energy_above(limited_GK, cutoff_bins) == pytest.approx(limited_db, abs=1)
+    assert energy_above(kernels_GK @ mask, cutoff_bins) == pytest.approx(cut_db, abs=1)
+
+
+def test_band_limit_is_the_minimiser() -> None:
+    """The limited kernel minimises its distance to the kernel plus μ times the energy above the cutoff."""
+    kernel_K = torch.randn(32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    above_F = 1 - spectral.cutoff_mask(200)
+    above_F[1:-1] *= 2
+
+    def objective(u_K: Tensor) -> Tensor:
+        power_F = torch.fft.rfft(u_K, spectral.N_FFT).abs().square() / spectral.N_FFT
+        return (u_K - kernel_K).square().sum() + spectral.MU * (above_F * power_F).sum()
+
+    limited_K = (spectral.band_limit(200, 32, 32) @ kernel_K).requires_grad_()
+    (slope_K,) = torch.autograd.grad(objective(limited_K), limited_K)
+    assert slope_K.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("taps", [1, 16, 128])
+def test_full_cutoff_changes_nothing(taps: int) -> None:
+    """At the full cutoff the limit is the identity on the taps in use, exactly."""
+    expected_KK = torch.diag((torch.arange(128) < taps).double())
+    assert torch.equal(spectral.band_limit(spectral.BINS, taps, 128), expected_KK)
+
+
+@pytest.mark.parametrize("cutoff_bins", [1, 20, 128, 1024, 1025])
+@pytest.mark.parametrize("taps", [1, 16, 48])
+def test_only_the_taps_in_use(cutoff_bins: int, taps: int) -> None:
+    """At any cutoff a kernel restricted to its first taps has exact zeros behind them, and learns nothing there."""
+    kernel = spectral.SpectralKernel(2, 48)
+    kernel.restrict(cutoff_bins, taps)
+    taps_GK = kernel()
+    assert torch.isfinite(taps_GK).all()
+    assert torch.equal(taps_GK[:, taps:], torch.zeros(2, 48 - taps))
+    taps_GK.square().sum().backward()
+    assert kernel.kernel_GK.grad is not None
+    assert torch.equal(kernel.kernel_GK.grad[:, taps:], torch.zeros(2, 48 - taps))
+
+
+def test_knobs_move_in_place() -> None:
+    """Moving the knobs allocates no buffer anew, and moving them back gives the same taps to the bit."""
+    kernel = spectral.SpectralKernel(2, 64)
+    places = {name: buffer.data_ptr() for name, buffer in kernel.named_buffers()}
+    first_GK = kernel()
+    kernel.restrict(128, 16)
+    assert not torch.equal(kernel(), first_GK)
+    kernel.restrict(spectral.BINS, 64)
+    assert torch.equal(kernel(), first_GK)
+    assert {name: buffer.data_ptr() for name, buffer in kernel.named_buffers()} == places
+
+
+def test_frequency_gate() -> None:
+    """The gate over frequency shapes the taps as its zero-phase filter would, cut to the kernel's taps."""
+    kernel = spectral.SpectralKernel(1, 32).double()
+    kernel.restrict(spectral.BINS, 32)
+    with torch.no_grad():
+        kernel.gate_F.copy_(torch.randn(spectral.BINS, generator=torch.Generator().manual_seed(0)))
+    gate_F = 2 * torch.sigmoid(kernel.gate_F)
+    spectrum_GF = torch.fft.rfft(kernel.kernel_GK, spectral.N_FFT) * gate_F
+    expected_GK = torch.fft.irfft(spectrum_GF, spectral.N_FFT)[:, :32]
+    torch.testing.assert_close(kernel(), expected_GK, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(("bins", "cycles"), [(128, 1 / 16), (512, 1 / 4), (1025, 1 / 2)])
+def test_cycles_per_byte(bins: int, cycles: float) -> None:
+    """A cutoff of 128 bins is a sixteenth of a cycle per byte, whatever the input's length."""
+    assert spectral.cycles_per_byte(bins) == cycles
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_convolution_on_gpu(dtype: torch.dtype) -> None:
+    """On a GPU the block products and their gradients are those of the FFT reference."""
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 0.03}[dtype]
+    x_TBD, kernel_GK = random_problem(5, 700, 3, 8, 4, 128, torch.float64)
+    slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK)
+    slow = torch.autograd.grad(slow_TBD.square().sum(), (x_TBD, kernel_GK))
+    there = [value.detach().to("cuda", dtype).requires_grad_() for value in (x_TBD, kernel_GK)]
+    fast_TBD = spectral.convolve(there[0], there[1])
+    fast = torch.autograd.grad(fast_TBD.float().square().sum() if dtype != torch.float64 else fast_TBD.square().sum(), there)
+    for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
+        assert relative(found.detach().double().cpu(), expected.detach()) <= tolerance
