@@ -118,7 +118,8 @@ def _toml(text: str, file: str) -> dict[str, Any]:
             found = re.sub(r" \(at .*\)$", "", str(error)) if isinstance(error, tomllib.TOMLDecodeError) else "no TOML"
             raise CurriculumError([Fault("not-toml", (), visible(found), "TOML 1.0", place=place)]) from None
         shown = lines[fault.line - 1] if fault.line <= len(lines) else ""
-        place = Place(file, fault.line, fault.column, fault.end_column, shown)
+        column = min(fault.column, len(shown) + 1)
+        place = Place(file, fault.line, column, max(column, fault.end_column), shown)
         raise CurriculumError([_syntax(fault.message, place)]) from None
 
 

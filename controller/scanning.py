@@ -156,6 +156,8 @@ def headers(text: str) -> list[Header]:
             depth, fresh = depth + 1, False
         elif token.kind == "mark" and token.text in "]}":
             depth, fresh = max(0, depth - 1), False
+            if found and found[-1].line == token.line:
+                found[-1] = found[-1]._replace(end_column=token.column)
         elif token.text.strip(" \t"):
             fresh = False
     return found
@@ -175,5 +177,4 @@ def _header(line: str, token: Token, counts: dict[tuple[Key, ...], int]) -> Head
             counts[path] = counts.get(path, -1) + 1
         if path in counts:
             path = (*path, counts[path])
-    bare = line.split("#")[0] if '"' not in line and "'" not in line else line
-    return Header(path, token.line, token.column, max(token.column, len(bare.rstrip())))
+    return Header(path, token.line, token.column, token.column)
