@@ -1,7 +1,7 @@
 """What a look at the guards of one state can find: clocks are exact, detectors free as soon as they have seen enough.
 
-Guards of a state that ask the same detector are decided together, so that a transition which another one always beats to
-it is known to be shadowed. Metrics are taken as independent of each other, and a detector as free at every look.
+Guards of a state that ask the same detector are decided together, so that a transition which another one always beats
+to it is known to be shadowed. Metrics are taken as independent of each other, and a detector as free at every look.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Facts:
     """What looks can find while no clock passes a number that matters; sets of transitions are bits.
 
     fires_off, fires_on: transitions that can be taken at a look that closes no epoch, that closes one. goes: those that
-    can hold there without being taken yet. true: those whose guards can hold. implies: for each, those whose guards then
-    hold as well. stays_off, stays_on: whether all can be refused. always: those whose guards hold at every look.
+    can hold there without being taken yet. true: those whose guards can hold. implies: for each, those whose guards
+    then hold as well. stays_off, stays_on: whether all can be refused. always: those whose guards hold at every look.
     """
 
     fires_off: int
@@ -150,10 +150,12 @@ class Looks:
         always = present & ~self.soft
         implies = [present] * len(self.transitions)
         for dead, groups in levels:
-            for (_, places, _), group in zip(self._groups, groups, strict=True):
+            certain = _union({_common(group) & bits for (bits, _, _), group in zip(self._groups, groups, strict=True)})
+            for (bits, places, _), group in zip(self._groups, groups, strict=True):
                 true |= _union(group)
                 for j in places:
-                    implies[j] &= _common({truth for truth in group if truth >> j & 1})
+                    mine = _common({truth for truth in group if truth >> j & 1})
+                    implies[j] &= (mine & bits) | (certain & ~bits)
             for j, transition in enumerate(self.transitions):
                 if present >> j & 1:
                     fires_off |= self._fires(j, groups, self._before(j, False, present)) << j
@@ -226,7 +228,7 @@ class Looks:
         return found
 
     def _choices(self, atom: int, signs: set[tuple[int, bool]], time: int, step: int, level: int) -> list[bool | None]:
-        """The values of a free atom that make a difference: where it stands under no `not`, unknown is as good as false."""
+        """The values of a free atom that make a difference: under no `not`, unknown is as good as false."""
         bits = self._bits(self.atoms[atom], time, step, level)
         wanted = (TRUE if (atom, True) in signs else 0) | (FALSE if (atom, False) in signs else 0)
         if not self.atoms[atom].unsure:
@@ -265,12 +267,10 @@ class Looks:
         parts = [self.possible(part, time, step, level) for part in inner]
         found = decisive if any(bits & decisive for bits in parts) else 0
         found |= other if all(bits & other for bits in parts) else 0
-        return found | (
-            UNKNOWN if any(b & UNKNOWN for b in parts) and all(b & (UNKNOWN | other) for b in parts) else 0
-        )
+        return found | (UNKNOWN if any(b & UNKNOWN for b in parts) and all(b & (UNKNOWN | other) for b in parts) else 0)
 
     def verdicts(self, node: Node, time_index: int, step_index: int) -> int:
-        """Which verdicts a guard can have after so many of `times` and `steps`, with any number of non-finite losses."""
+        """Which verdicts a guard can have after so many of `times` and `steps`, whatever losses are not finite."""
         time = self.times[time_index - 1] if time_index else 1
         step = self.steps[step_index - 1] if step_index else 0
         found = 0

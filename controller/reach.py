@@ -8,18 +8,19 @@ never too little (`exact` says which), and what rests on them is to be confirmed
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controller.amounts import steps_in
 from controller.binding import BoundState, BoundTransition, Machine
 from controller.looks import Looks
-from controller.stays import Course, Courses
+from controller.stays import Bound, Course, Courses
 from controller.zones import FAR, Moments, Zone, closed, contains, down, hull, moments, up
 
 MOST_COURSES = 3000  # that are looked at before nodes are merged
 MOST_ZONES = 6  # of one kind, once nodes are merged
+MOST_BLOCKS = 8  # epochs in which a state can be entered, if what happens next is looked at for each of them
 MOST_GROWTHS = 6  # of a merged zone, before it is taken to grow for ever
 
 
@@ -51,14 +52,14 @@ class Node:
 
 @dataclass(eq=False, slots=True)
 class Edge:
-    """A transition, taken from a node within bounds; `zone` and `kind` are what is entered, `to` is the node around it."""
+    """A transition, taken from a node within bounds; `zone` and `kind` are what is entered, `to` the node around it."""
 
     source: Node
     place: int
     spent: tuple[int, int]
     steps: tuple[int, int]
     entered: tuple[int, int]
-    phase: tuple[int, int]  # bounds on (last step of the stay - anchor)
+    phase: tuple[int, int]  # bounds on the step that it applies from, less the anchor before it
     shift: int | None  # of the anchor; None where it is set anew
     kind: Kind
     zone: Zone
@@ -101,12 +102,13 @@ class Reach:
             node = self._todo.popleft()
             if machine.states[node.kind.state].stop is not None or node.into is not None:
                 continue
-            for course in self._courses_of(node):
+            for course, first, last in self.courses_of(node):
                 budget -= 1
-                for edge in self._edges(node, course):
+                limits = self._limits(node, course, first, last)
+                for edge in self._edges(node, course, (first, last), limits):
                     node.to.append(edge)
                     edge.to = self._entered(edge)
-                node.stays = node.stays or self._can_stay(node, course)
+                node.stays = node.stays or self._can_stay(node, (first, last), limits)
                 if budget < 0:
                     return False
         return True
@@ -149,45 +151,61 @@ class Reach:
                 found |= 1 << j
         return found
 
-    def _courses_of(self, node: Node) -> Iterator[Course]:
+    def courses_of(self, node: Node) -> Iterator[tuple[Course, int, int]]:
+        """What can happen to those who enter between two steps; few enough entries are told apart by their epoch."""
         zone = node.zone
-        return self.courses[node.kind.state].entered(zone.entry_low, zone.entry_high, self._present(node.kind))
+        courses = self.courses[node.kind.state]
+        for course in courses.entered(zone.entry_low, zone.entry_high, self._present(node.kind)):
+            first, last = max(course.first, zone.entry_low), min(course.last, zone.entry_high)
+            starts = {d.start.steps for d in course.deadlines if d.at_epochs and d.start.relative}
+            cuts: set[int] = set()
+            if len(starts) * (last - first) <= MOST_BLOCKS * self.period and (zone.entry_arc or (0, 1))[1]:
+                for start in starts:
+                    cuts.update(
+                        range(up(first + 1, ((1 - start) % self.period, 0), self.period), last + 1, self.period)
+                    )
+            for cut in sorted(cuts):
+                yield course, first, cut - 1
+                first = cut
+            yield course, first, last
 
-    def _limits(self, node: Node, course: Course, place: int | None) -> tuple[int, int]:
-        """The last time and the last step at which deadlines leave room for a transition (None: for a look)."""
-        time, step = FAR, self.last
+    def _limits(self, node: Node, course: Course, first: int, last: int) -> list[tuple[Bound, int | None]]:
+        """The last steps that a stay can end on, each with the transition that then ends it, if that is known."""
+        found: list[tuple[Bound, int | None]] = []
         for deadline in course.deadlines:
-            bound, sure = deadline.bound(self.period, node.zone.entry_arc)
-            beaten = sure and place is not None and deadline.place is not None and place > deadline.place
-            if bound.relative:
-                time = min(time, bound.steps - beaten)
-            else:
-                step = min(step, bound.steps - beaten)
-        return time, step
+            bound, sure = deadline.bound(self.period, first, last, node.zone.entry_arc)
+            found.append((bound, deadline.place if sure else None))
+        return found
 
-    def _edges(self, node: Node, course: Course) -> Iterator[Edge]:
+    def _edges(
+        self, node: Node, course: Course, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]
+    ) -> Iterator[Edge]:
         state = self.machine.states[node.kind.state]
-        entered = (course.first, course.last)
-        time, step = self._limits(node, course, None)
         for stretch in course.stretches:
-            times, steps = [1, time], [1, step]
-            (times if stretch.start.relative else steps)[0] = max(1, stretch.start.steps)
-            if stretch.end is not None:
-                bounds = times if stretch.end.relative else steps
-                bounds[1] = min(bounds[1], stretch.end.steps - 1)
-            self._note(node, state, entered, (times[0], times[1]), (steps[0], steps[1]), (stretch.times, stretch.steps))
+            times, steps = self._within(limits, None, (stretch.start,), (stretch.end,) if stretch.end else ())
+            self._note(node, state, entered, times, steps, (stretch.times, stretch.steps))
         for chance in course.chances:
-            time, step = self._limits(node, course, chance.place)
-            times, steps = [1, time], [1, step]
-            for bound in chance.start:
-                bounds = times if bound.relative else steps
-                bounds[0] = max(bounds[0], bound.steps)
-            for bound in chance.end:
-                bounds = times if bound.relative else steps
-                bounds[1] = min(bounds[1], bound.steps - 1)
-            found = moments(node.zone, self.period, entered, (times[0], times[1]), (steps[0], steps[1]), chance.arc)
+            times, steps = self._within(limits, chance.place, chance.start, chance.end)
+            found = moments(node.zone, self.period, entered, times, steps, chance.arc)
             if found is not None:
                 yield from self._taken(node, chance.place, found)
+
+    def _within(
+        self, limits: list[tuple[Bound, int | None]], place: int | None, start: Iterable[Bound], end: Iterable[Bound]
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Bounds on the time in the state and on the step, for a transition or (None) for any look."""
+        times, steps = [1, FAR], [1, self.last]
+        for bound, by in limits:
+            beaten = place is not None and by is not None and place > by
+            bounds = times if bound.relative else steps
+            bounds[1] = min(bounds[1], bound.steps - beaten)
+        for bound in start:
+            bounds = times if bound.relative else steps
+            bounds[0] = max(bounds[0], bound.steps)
+        for bound in end:
+            bounds = times if bound.relative else steps
+            bounds[1] = min(bounds[1], bound.steps - 1)
+        return (times[0], times[1]), (steps[0], steps[1])
 
     def _note(
         self,
@@ -220,17 +238,17 @@ class Reach:
             counter = self.counted[transition.key][0]
             used = (*used[:counter], used[counter] + 1, *used[counter + 1 :])
         zone = found.zone
-        since = (zone.since_low + found.spent_low - 1, zone.since_high + found.spent_high - 1)
+        since = (zone.since_low + found.spent_low, zone.since_high + found.spent_high)
         same_cycles = bool(old.rate.cycles and new.rate.cycles)
         for low, high, cycle, shift, warm in self._cycles(old, kind, since, same_cycles and not restarts):
-            first, last = max(found.low, zone.anchor_low + low + 1), min(found.high, zone.anchor_high + high + 1)
+            first, last = max(found.low, zone.anchor_low + low), min(found.high, zone.anchor_high + high)
             if restarts:
                 warm = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
                 entered = Zone(first, last, first, last, 0, 0, found.arc, found.arc)
             else:
                 arc = zone.anchor_arc and ((zone.anchor_arc[0] + shift) % self.period, zone.anchor_arc[1])
                 entered = Zone(first, last, zone.anchor_low + shift, zone.anchor_high + shift,
-                               low + 1 - shift, high + 1 - shift, found.arc, arc)  # fmt: skip
+                               low - shift, high - shift, found.arc, arc)  # fmt: skip
             tight = closed(entered, self.period)
             if tight is not None:
                 reached = Kind(index, used, cycle, warm, kind.done or self.final[index])
@@ -254,20 +272,16 @@ class Reach:
         if low <= high:
             yield low, high, cycle, start, warm
 
-    def _can_stay(self, node: Node, course: Course) -> bool:
-        """Whether someone can enter here and still be there at the end of the run."""
-        if self.machine.states[node.kind.state].stop is not None:
-            return False
-        entered = [course.first, course.last]
-        end = self.last + 1
-        for deadline in course.deadlines:
-            bound, _ = deadline.bound(self.period, node.zone.entry_arc)
+    def _can_stay(self, node: Node, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]) -> bool:
+        """Whether someone can enter between two steps and still be there at the end of the run."""
+        first, end = entered[0], self.last + 1
+        for bound, _ in limits:
             if self.total is None or (not bound.relative and bound.steps < end):
                 return False
             if bound.relative:
-                entered[0] = max(entered[0], end - bound.steps)
+                first = max(first, end - bound.steps)
         zone = node.zone
-        inside = zone._replace(entry_low=max(zone.entry_low, entered[0]), entry_high=min(zone.entry_high, entered[1]))
+        inside = zone._replace(entry_low=max(zone.entry_low, first), entry_high=min(zone.entry_high, entered[1]))
         return closed(inside, self.period) is not None
 
     # Reading what was found
@@ -284,6 +298,10 @@ class Reach:
         """How a node is entered on a step, with the rate's phase begun on another: places taken, with their steps."""
         self._tries = tries
         return self._trail(node, entry, anchor)
+
+    def trail_through(self, edge: Edge, step: int, anchor: int | None) -> list[tuple[int, int]] | None:
+        """How an edge is taken so that it applies from a step on."""
+        return self.trail(Node(edge.kind, edge.zone, edge), step, anchor)
 
     def _trail(self, node: Node, entry: int, anchor: int | None) -> list[tuple[int, int]] | None:
         edge = node.by
@@ -308,8 +326,8 @@ class Reach:
         for entry in entries:
             if not low <= entry <= high:
                 continue
-            first = max(zone.anchor_low, entry - zone.since_high, step - 1 - edge.phase[1])
-            last = min(zone.anchor_high, entry - zone.since_low, step - 1 - edge.phase[0])
+            first = max(zone.anchor_low, entry - zone.since_high, step - edge.phase[1])
+            last = min(zone.anchor_high, entry - zone.since_low, step - edge.phase[0])
             if edge.shift is not None and anchor is not None:
                 first, last = max(first, anchor - edge.shift), min(last, anchor - edge.shift)
             chosen = down(last, zone.anchor_arc, period)

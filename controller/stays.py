@@ -39,7 +39,7 @@ class Deadline:
     """A look at which a transition out of the state is taken whatever the losses are.
 
     start: where its guards begin to hold for good; looks: how many of them it takes; at epochs: which looks count.
-    place: of the transition, None where several share it. sure: whether the number is exact and not just an upper bound.
+    place: of the transition, None where several share it.
     """
 
     start: Bound
@@ -47,15 +47,18 @@ class Deadline:
     at_epochs: bool
     place: int | None
 
-    def bound(self, per_epoch: int, entry_arc: Arc | None) -> tuple[Bound, bool]:
-        """The last step at which the stay can end, and whether it is exact."""
+    def bound(self, per_epoch: int, first: int, last: int, arc: Arc | None) -> tuple[Bound, bool]:
+        """The last step at which a stay can end that was entered between two steps, and whether it is exact."""
         if not self.at_epochs:
             return self.start.later(self.looks - 1), True
         waited = (self.looks - 1) * per_epoch
         if not self.start.relative:
             return self.start.later(-self.start.steps % per_epoch + waited), True
-        if entry_arc is not None and entry_arc[1] == 0:
-            return self.start.later(-(entry_arc[0] + self.start.steps) % per_epoch + waited), True
+        if arc is not None and arc[1] == 0:
+            return self.start.later(-(arc[0] + self.start.steps) % per_epoch + waited), True
+        closing = -(-(first + self.start.steps) // per_epoch) * per_epoch
+        if last + self.start.steps <= closing:
+            return Bound(False, closing + waited), True
         return self.start.later(waited + per_epoch - 1), False
 
 
@@ -118,7 +121,7 @@ class Courses:
         for j in range(len(self.looks.transitions)):
             if present >> j & 1 and not self._overtaken(course.stretches, j, present):
                 course.chances += self._chances(course.stretches, j, present)
-        course.deadlines = self._deadlines(course.stretches, present)
+        course.deadlines = self._deadlines(course, present)
         return course
 
     def _roughly(self, course: Course, present: int) -> None:
@@ -201,45 +204,46 @@ class Courses:
         at = self.looks.transitions[j].at
         return at == "eval" or (at == "epoch" and self.looks.per_epoch is None)
 
-    def _deadlines(self, stretches: list[Stretch], present: int) -> list[Deadline]:
-        looks = self.looks
+    def _deadlines(self, course: Course, present: int) -> list[Deadline]:
+        looks, stretches = self.looks, course.stretches
         facts = [looks.facts(stretch.times, stretch.steps, present) for stretch in stretches]
         found: list[Deadline] = []
         if looks.per_epoch != 1:
-            found += self._held(stretches, [not fact.stays_off for fact in facts], 1, False, None)
+            found += self._held(course, [not fact.stays_off for fact in facts], 1, False, None)
         if looks.per_epoch is not None:
-            found += self._held(stretches, [not fact.stays_on for fact in facts], 1, True, None)
+            found += self._held(course, [not fact.stays_on for fact in facts], 1, True, None)
         for j, transition in enumerate(looks.transitions):
             if transition.sustain == 1 or self._seldom(j):
                 continue
             at_epochs = transition.at == "epoch"
             held = [bool(fact.always >> j & 1) for fact in facts]
-            found += self._held(stretches, held, transition.sustain, at_epochs, j)
+            found += self._held(course, held, transition.sustain, at_epochs, j)
         return found
 
     def _held(
-        self, stretches: list[Stretch], held: list[bool], looks: int, at_epochs: bool, place: int | None
+        self, course: Course, held: list[bool], looks: int, at_epochs: bool, place: int | None
     ) -> Iterator[Deadline]:
         """A deadline for each run of stretches that is long enough for so many looks."""
         start: Bound | None = None
-        for stretch, holds in zip(stretches, held, strict=True):
+        for stretch, holds in zip(course.stretches, held, strict=True):
             if holds and start is None:
                 start = stretch.start
             elif not holds and start is not None:
-                if self._fits(start, stretch.start, looks, at_epochs):
+                if self._fits(course, start, stretch.start, looks, at_epochs):
                     yield Deadline(start, looks, at_epochs, place)
                 start = None
         if start is not None:
             yield Deadline(start, looks, at_epochs, place)
 
-    def _fits(self, start: Bound, end: Bound, looks: int, at_epochs: bool) -> bool:
+    def _fits(self, course: Course, start: Bound, end: Bound, looks: int, at_epochs: bool) -> bool:
         """Whether so many looks surely lie between two bounds."""
-        if not at_epochs and looks == 1:
-            return True
+        room = end.steps - start.steps
         if start.relative != end.relative:
-            return False
-        needed = (looks - 1) * self.per_epoch + (self.per_epoch if start.relative else 1 + -start.steps % self.per_epoch)
-        return end.steps - start.steps >= (needed if at_epochs else looks)
+            room += course.first if end.relative else -course.last
+        if not at_epochs:
+            return room >= looks or looks == 1
+        wait = self.per_epoch - 1 if start.relative else -start.steps % self.per_epoch
+        return room > wait + (looks - 1) * self.per_epoch or (looks == 1 and self.per_epoch == 1)
 
 
 def _continues(chance: Chance, later: Chance) -> bool:

@@ -14,7 +14,7 @@ Arc = tuple[int, int]  # remainders from the first number on, so many more after
 
 
 class Zone(NamedTuple):
-    """Pairs (entry, anchor) with low <= entry, anchor, entry - anchor <= high; arcs are None where any remainder may be."""
+    """Pairs (entry, anchor) with low <= entry, anchor, entry - anchor <= high; an arc is None where all remainders are in."""
 
     entry_low: int
     entry_high: int
@@ -60,7 +60,7 @@ def moved(arc: Arc | None, low: int, high: int, period: int) -> Arc | None:
     return (arc[0] + low) % period, arc[1] + high - low
 
 
-def met(one: Arc | None, other: Arc | None, period: int) -> Arc | None | bool:
+def met(one: Arc | None, other: Arc | None, period: int) -> Arc | bool | None:
     """The remainders in both arcs, or False where there is none; where they meet twice, the shorter arc."""
     if one is None or other is None:
         return one or other

@@ -1,0 +1,320 @@
+"""The command `plateau check`: what a curriculum would do, and whether it holds for every loss stream."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from controller.binding import Machine, bind
+from controller.drawing import arrows, definitions, facts
+from controller.errors import BindingWarning, CurriculumError, Fault, visible
+from controller.findings import Counterexample, Finding, Report, Severity
+from controller.places import Places
+from controller.reading import contents, loads
+from controller.sense import PROPERTIES
+from controller.verify import MOST_OBSERVATIONS, percent, verify
+
+Flag = Annotated[bool, Parameter(negative="")]
+LONGER = 10  # times as many observations are tried where the streams are asked for
+
+
+def check(
+    file: str,
+    /,
+    *,
+    limits: Annotated[
+        tuple[str, ...], Parameter(name=["--limits", "--limit"], negative="", consume_multiple=True)
+    ] = (),
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+    tokens_per_step: int | None = None,
+    strict: Flag = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    counterexample: Path | None = None,
+    log: Path | None = None,
+) -> int:
+    """Check a curriculum for every possible loss stream.
+
+    Exits with 0 if every property holds, 1 if one is broken, 2 if the file is no curriculum.
+
+    Args:
+        file: a path, or the bare name of a shipped curriculum.
+        limits: the largest value of a knob that the trainer can turn, as cutoff=1025; `full` stays a word without.
+        epochs: epochs in the run, in place of the file's.
+        steps_per_epoch: optimizer steps in an epoch, in place of the file's.
+        tokens_per_step: tokens in an optimizer step, in place of the file's.
+        strict: warnings count as broken.
+        as_json: print JSON.
+        counterexample: a folder to write the counterexamples to, as traces and as losses that `plateau replay` reads.
+        log: losses of an earlier run, to tell whether windows are long enough for their noise.
+    """
+    content, name = contents(file)
+    curriculum = loads(content, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BindingWarning)  # the report says it
+        machine = bind(
+            curriculum,
+            dict(map(_limit, limits)) or None,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            tokens_per_step=tokens_per_step,
+        )
+    wanted = counterexample is not None
+    report = verify(machine, streams=wanted, observations=MOST_OBSERVATIONS * (LONGER if wanted else 1))
+    places = Places(content.decode(), name)
+    found = [*report.findings, *(_noise(machine, log) if log else ())]
+    placed = [replace(finding, place=places.of(finding.path, finding.at_key)) for finding in found]
+    report = replace(report, findings=tuple(placed))
+    files = _written(report, places, counterexample) if counterexample else {}
+    if as_json:
+        print(json.dumps(_as_dict(report, places, files, strict), ensure_ascii=False))
+    else:
+        print("\n".join(visible(line) for line in _lines(report, places, files, strict)))
+    return 1 if report.failed(strict) else 0
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+        if name and isfinite(value):
+            return name, int(value) if value.is_integer() else value
+    except ValueError:
+        pass
+    raise CurriculumError([Fault("bad-limit", (), f'--limits "{text}"', "KNOB=NUMBER, such as --limits cutoff=1025")])
+
+
+def _noise(machine: Machine, log: Path) -> Iterator[Finding]:
+    """What the noise of a log says of the windows; the room that reads logs is loaded only here."""
+    waived = "noise" in machine.curriculum.check.waive
+    for lint in import_module("sim.noise").lint(machine.curriculum, str(log)):
+        severity: Severity = "note" if not lint.warning else "waived" if waived else "warning"
+        yield Finding("noise", "noise", severity, lint.path, str(lint.sentence).rstrip("."), lint.remedy.rstrip("."))
+
+
+# In words
+
+
+def _lines(report: Report, places: Places, files: dict[int, Path], strict: bool) -> Iterator[str]:
+    yield from _machine_in_words(report.machine, places)
+    for number, finding in enumerate(report.findings):
+        yield ""
+        yield from _finding_in_words(report, finding, places, files.get(number))
+    yield ""
+    yield from _table(("state", "entered at the earliest", "at the latest", "of the run left"), _timing(report))
+    if report.raises:
+        yield ""
+        yield from _table(("raise", "", "rate before", "rate after, of the peak"), _raises(report))
+    yield ""
+    yield _verdict(report, strict)
+
+
+def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
+    curriculum, run = machine.curriculum, machine.run
+    length = f"{run.epochs or '?'} epochs of {run.steps_per_epoch or '?'} steps"
+    limits = "" if machine.limits is None else "; " + ", ".join(f"{k} at most {v}" for k, v in machine.limits.items())
+    yield f"{curriculum.name}: {length}{limits}" + (f". {curriculum.description}" if curriculum.description else "")
+    for name in curriculum.state:
+        yield f"  {name.name}: {'; '.join(facts(curriculum, name))}"
+    told: set[int] = set()
+    for arrow in arrows(curriculum):
+        if arrow.number in told:
+            continue
+        told.add(arrow.number)
+        same = [a for a in arrows(curriculum) if a.number == arrow.number]
+        names = [f"{curriculum.state[a.source].name} -> {curriculum.state[a.target].name}" for a in same]
+        ways = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        line = places.of(("transition", arrow.number - 1)).line
+        actions = f" / {arrow.actions}" if arrow.actions else ""
+        yield f"  {arrow.title} (line {line}): {ways}, {arrow.guards}{actions}"
+    for line_of_guard in definitions(curriculum):
+        yield f"    {line_of_guard}"
+
+
+def _finding_in_words(report: Report, finding: Finding, places: Places, file: Path | None) -> Iterator[str]:
+    yield from str(finding).split("\n")
+    if finding.severity == "waived":
+        yield f'  waived: "{report.machine.curriculum.check.waive[finding.property]}"'
+    if finding.counterexample is None or finding.severity == "waived":
+        return
+    yield "  It happens so:" if finding.counterexample.rows else "  It could happen so:"
+    for line in _trace(report.machine, finding.counterexample, places):
+        yield f"    {line}"
+    if file is not None and finding.counterexample.rows:
+        yield f"  Its losses: {file}. See: plateau replay {places.of(()).file} {file}"
+    elif file is not None:
+        yield f"  The trace: {file}" + (
+            "; no losses were found that bring it about" if finding.counterexample.sought else ""
+        )
+
+
+def _trace(machine: Machine, example: Counterexample, places: Places) -> Iterator[str]:
+    """A counterexample, line by line."""
+    width = max(len(f"{example.step}"), 5)
+
+    def at(step: int) -> str:
+        epoch = f"  epoch {step // machine.run.steps_per_epoch}" if machine.run.steps_per_epoch else ""
+        return f"step {step:>{width}}{epoch}"
+
+    first = example.visits[0].state if example.visits else machine.states[0]
+    yield f"{at(0)}  begins in {first.name}: {_knobs(first.knobs)}"
+    for visit in example.visits:
+        if visit.transition is not None:
+            new = machine.by_name[visit.transition.target]
+            line = places.of(("transition", visit.transition.index)).line
+            title = visit.transition.title
+            yield f"{at(visit.left)}  {visit.state.name} -> {new.name} by {title} (line {line}): {_knobs(new.knobs)}"
+    yield f"{at(example.step)}  {example.shows}"
+
+
+def _knobs(knobs: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in knobs.items()) or "no knobs"
+
+
+def _timing(report: Report) -> Iterator[tuple[str, ...]]:
+    total = report.machine.run.total_steps
+    for entry in report.entries:
+        if entry.earliest is None:
+            yield entry.state, "never", "never", ""
+            continue
+        latest = "no bound" if entry.latest is None else _step(report.machine, entry.latest)
+        left = ""
+        if total:
+            ends = {entry.earliest, total if entry.latest is None else entry.latest}
+            left = " to ".join(percent((total - step) / total) for step in sorted(ends))
+        yield entry.state, _step(report.machine, entry.earliest), latest, left
+
+
+def _step(machine: Machine, step: int) -> str:
+    per_epoch = machine.run.steps_per_epoch
+    return f"step {step}" + (f", epoch {step // per_epoch}" if per_epoch else "")
+
+
+def _raises(report: Report) -> Iterator[tuple[str, ...]]:
+    for one in report.raises:
+        knobs = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in one.knobs.items())
+        yield (f"{one.transition.source} -> {one.transition.target}", knobs, _span(one.before), _span(one.after))
+
+
+def _span(shares: tuple[float, float]) -> str:
+    low, high = map(percent, shares)
+    return low if low == high else f"{low} to {high}"
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    lines = [tuple(head), *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _verdict(report: Report, strict: bool) -> str:
+    counts = {word: sum(f.severity == word for f in report.findings) for word in ("error", "warning", "waived", "note")}
+    said = [_number(counts["error"], "error"), _number(counts["warning"], "warning"), _number(counts["note"], "note")]
+    said = [*filter(None, said), *([f"{counts['waived']} waived"] if counts["waived"] else [])]
+    exact = "" if report.exact else " There were too many configurations to tell all of them apart."
+    resumed = f" Killed and resumed {report.resumed} times on a generated stream: the same plans."
+    resumed = "" if any(f.code == "resume-differs" for f in report.findings) else resumed
+    word = "broken" if report.failed(strict) else "clean"
+    return f"{word}: {', '.join(said) or 'nothing to say'}.{exact}{resumed}"
+
+
+def _number(count: int, word: str) -> str:
+    return "" if not count else f"{count} {word}{'s' if count > 1 else ''}"
+
+
+# As data and files
+
+
+def _as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool) -> dict[str, Any]:
+    machine = report.machine
+    return {
+        "curriculum": machine.curriculum.name,
+        "fingerprint": machine.fingerprint,
+        "run": {"epochs": machine.run.epochs, "steps_per_epoch": machine.run.steps_per_epoch,
+                "total_steps": machine.run.total_steps},
+        "limits": None if machine.limits is None else dict(machine.limits),
+        "clean": not report.failed(strict),
+        "exact": report.exact,
+        "resumed": report.resumed,
+        "findings": [_finding_as_dict(report, f, places, files.get(i)) for i, f in enumerate(report.findings)],
+        "entries": [entry._asdict() for entry in report.entries],
+        "raises": [
+            {
+                "transition": one.transition.title,
+                "from": one.transition.source,
+                "to": one.transition.target,
+                "knobs": {name: list(values) for name, values in one.knobs.items()},
+                "before": list(one.before),
+                "after": list(one.after),
+            }
+            for one in report.raises
+        ],
+        "properties": list(PROPERTIES),
+    }  # fmt: skip
+
+
+def _finding_as_dict(report: Report, finding: Finding, places: Places, file: Path | None) -> dict[str, Any]:
+    place, example = finding.place, finding.counterexample
+    return {
+        "code": finding.code,
+        "property": finding.property,
+        "severity": finding.severity,
+        "file": place and place.file,
+        "line": place and place.line,
+        "column": place and place.column,
+        "end_column": place and place.end_column,
+        "text": place and place.text,
+        "path": list(finding.path),
+        "sentence": finding.sentence,
+        "suggestion": finding.suggestion,
+        "reason": report.machine.curriculum.check.waive.get(finding.property) if finding.severity == "waived" else None,
+        "counterexample": example and _example_as_dict(example, places, file),
+    }
+
+
+def _example_as_dict(example: Counterexample, places: Places, file: Path | None) -> dict[str, Any]:
+    return {
+        "step": example.step,
+        "shows": example.shows,
+        "transitions": [
+            {
+                "step": visit.left,
+                "from": visit.state.name,
+                "to": visit.transition.target,
+                "transition": visit.transition.title,
+                "line": places.of(("transition", visit.transition.index)).line,
+            }
+            for visit in example.visits
+            if visit.transition is not None
+        ],
+        "happened": bool(example.rows),
+        "file": str(file) if file else None,
+    }
+
+
+def _written(report: Report, places: Places, folder: Path) -> dict[int, Path]:
+    """Write the counterexamples; the files by the number of their finding."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[int, Path] = {}
+    for number, finding in enumerate(report.findings):
+        example = finding.counterexample
+        if example is None:
+            continue
+        trace = folder / f"{number + 1}-{finding.code}.txt"
+        lines = [str(finding), *_trace(report.machine, example, places)]
+        trace.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+        files[number] = trace
+        if example.rows:
+            files[number] = trace.with_suffix(".jsonl")
+            text = "".join(json.dumps(row) + "\n" for row in example.rows)
+            files[number].write_text(text, encoding="utf-8", newline="\n")
+    return files
