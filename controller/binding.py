@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import floor, inf, sqrt
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +17,9 @@ from controller.errors import BindingError, BindingWarning, Fault, Key
 from controller.gap import Apart
 from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from controller.language import FULL, ActionTable, Curriculum, Guard, Knob, Plateau, Rung, State
-from controller.meaning import fingerprint, guard_meaning, state_fingerprint, transition_key
+from controller.meaning import fingerprints, guard_meaning, transition_keys
 from controller.returns import Returns
-from controller.sense import NEXT, hardness, nearest, sources, target, walk
+from controller.sense import NEXT, hardness, nearest, sources, walk
 from controller.trend import Trend
 
 Knobs = Mapping[str, Rung]
@@ -235,13 +236,9 @@ def bind(
     )
     for note in notes:
         warnings.warn(note, BindingWarning, stacklevel=3)
+    whole, by_state = fingerprints(curriculum)
     states = tuple(
-        replace(
-            state,
-            transitions=_transitions_of(curriculum, state, merged, states),
-            fingerprint=state_fingerprint(curriculum, state.index),
-        )
-        for state in states
+        replace(state, fingerprint=by_state[state.name]) for state in _with_transitions(curriculum, states, merged)
     )
     warmup = 0 if curriculum.lr.warmup is None else steps_in(parse_amount(curriculum.lr.warmup), run, run.total_steps)
     return Machine(
@@ -251,7 +248,7 @@ def bind(
         curriculum.lr.peak if peak is None else peak,
         warmup,
         states,
-        fingerprint(curriculum),
+        whole,
         notes,
         MappingProxyType({state.name: state for state in states}),
     )
@@ -407,49 +404,47 @@ def _merge(curriculum: Curriculum, states: tuple[BoundState, ...]) -> tuple[tupl
 
     kept: list[BoundState] = []
     merged: dict[str, str] = {}
+    seen: dict[object, list[tuple[object, str]]] = {}
     for state in states:
-        twin = next(
-            (k for k in kept if hardness_of(k) == hardness_of(state) and as_written(k) != as_written(state)), None
-        )
+        written, twins = as_written(state), seen.setdefault(hardness_of(state), [])
+        twin = next((name for other, name in twins if other != written), None)
         if twin is None:
             kept.append(state)
+            twins.append((written, state.name))
         else:
-            merged[state.name] = twin.name
+            merged[state.name] = twin
     return tuple(kept), merged
 
 
-def _transitions_of(
-    curriculum: Curriculum, state: BoundState, merged: Mapping[str, str], states: tuple[BoundState, ...]
-) -> tuple[BoundTransition, ...]:
-    names = [kept.name for kept in states]
-    place = names.index(state.name)
-    following = names[place + 1] if place + 1 < len(names) else None
-    found: list[BoundTransition] = []
+def _with_transitions(
+    curriculum: Curriculum, states: tuple[BoundState, ...], merged: Mapping[str, str]
+) -> tuple[BoundState, ...]:
+    """The states with the transitions out of each, in the order of the file."""
+    keys = transition_keys(curriculum)
+    following = dict(pairwise(state.name for state in states))
+    found: dict[str, dict[int, BoundTransition]] = {state.name: {} for state in states}
     for index, transition in enumerate(curriculum.transition):
+        title = transition.name or f"transition {index + 1}"
+        guards, actions = tuple(transition.guards), tuple(map(_action, transition.actions))
         for source in sources(curriculum, index):
-            if merged.get(source, source) != state.name:
+            state = merged.get(source, source)
+            to = following.get(state) if transition.to == NEXT else merged.get(transition.to, transition.to)
+            if to is None or (to == state and transition.to != source):  # by merging, it would raise nothing
                 continue
-            to = target(curriculum, index, source) if transition.to != NEXT else following
-            enters = merged.get(to, to) if to is not None else None
-            vanished = enters == state.name and to != source  # by merging, it would raise nothing
-            if enters is None or vanished or any(f.index == index and f.target == enters for f in found):
-                continue
-            found.append(
-                BoundTransition(
-                    index,
-                    transition_key(curriculum, index),
-                    transition.name or f"transition {index + 1}",
-                    state.name,
-                    enters,
-                    transition.at,
-                    transition.sustain,
-                    transition.at_most,
-                    tuple(transition.guards),
-                    tuple(_action(action) for action in transition.actions),
-                    transition.regress,
-                )
+            found[state][index] = BoundTransition(
+                index,
+                keys[index],
+                title,
+                state,
+                to,
+                transition.at,
+                transition.sustain,
+                transition.at_most,
+                guards,
+                actions,
+                transition.regress,
             )
-    return tuple(found)
+    return tuple(replace(state, transitions=tuple(found[state.name].values())) for state in states)
 
 
 def _action(written: ActionTable | str) -> Action:

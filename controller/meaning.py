@@ -9,51 +9,68 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from controller.amounts import parse_amount
 from controller.language import Curriculum, Guard
-from controller.sense import METHOD_KEYS, sources, target
+from controller.sense import METHOD_KEYS, NEXT, sources
 
 _AMOUNTS = {"dwell", "length", "warmup", "over", "per"}
 
 
 def canonical(curriculum: Curriculum) -> dict[str, Any]:
     """The meaning of a curriculum as JSON-able data; two files that mean the same give equal data."""
+    keys = transition_keys(curriculum)
     return {
         "format": curriculum.format,
         "lr": _plain(curriculum.lr.model_dump()),
         "knob": {name: _plain(knob.model_dump(exclude={"unit"})) for name, knob in curriculum.knob.items()},
         "state": [_plain(state.model_dump()) for state in curriculum.state],
-        "transition": [_transition(curriculum, index) for index in range(len(curriculum.transition))],
+        "transition": [_transition(curriculum, index, key) for index, key in enumerate(keys)],
+        "ways": _ways(curriculum),
         "nonfinite": _plain(curriculum.nonfinite.model_dump()),
     }
 
 
-def fingerprint(curriculum: Curriculum) -> str:
-    """SHA-256 of the meaning, in hex."""
-    return _hash(canonical(curriculum))
+def fingerprints(curriculum: Curriculum) -> tuple[str, dict[str, str]]:
+    """SHA-256, in hex, of the whole meaning, and by name of each state with the transitions out of it."""
+    meaning = canonical(curriculum)
+    asked = [_hash(transition) for transition in meaning["transition"]]
+    states = {
+        state["name"]: _hash(
+            {"state": state, "ways": [[asked[index], to] for index, to in meaning["ways"][state["name"]]]}
+        )
+        for state in meaning["state"]
+    }
+    return _hash(meaning), states
 
 
-def state_fingerprint(curriculum: Curriculum, index: int) -> str:
-    """SHA-256 of one state and the transitions out of it, in hex."""
-    meaning, name = canonical(curriculum), curriculum.state[index].name
-    leaving = [t for t in meaning["transition"] if any(source == name for source, _ in t["ways"])]
-    return _hash({"state": meaning["state"][index], "transition": leaving})
+def _ways(curriculum: Curriculum) -> dict[str, list[tuple[int, str]]]:
+    """For every state the transitions out of it: their places in the file, and the states that they enter."""
+    names = [state.name for state in curriculum.state]
+    following = dict(pairwise(names))
+    found: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
+    for index, transition in enumerate(curriculum.transition):
+        for source in sources(curriculum, index):
+            found[source].append((index, following[source] if transition.to == NEXT else transition.to))
+    return found
 
 
-def transition_key(curriculum: Curriculum, index: int) -> str:
-    """The name that a transition's counter is saved under; it survives edits elsewhere in the file."""
-    transition = curriculum.transition[index]
-    if transition.name is not None:
-        return transition.name
-
-    def spelled(i: int) -> str:
-        other = curriculum.transition[i]
-        return f"{','.join(other.from_) if isinstance(other.from_, list) else other.from_}>{other.to}"
-
-    earlier = sum(curriculum.transition[i].name is None and spelled(i) == spelled(index) for i in range(index))
-    return spelled(index) + (f"#{earlier + 1}" if earlier else "")
+def transition_keys(curriculum: Curriculum) -> list[str]:
+    """The names that transitions are counted under; they survive edits elsewhere in the file."""
+    seen = Counter[str]()
+    found = []
+    for transition in curriculum.transition:
+        if transition.name is not None:
+            found.append(transition.name)
+            continue
+        leaving = transition.from_
+        spelled = f"{','.join(leaving) if isinstance(leaving, list) else leaving}>{transition.to}"
+        seen[spelled] += 1
+        found.append(spelled if seen[spelled] == 1 else f"{spelled}#{seen[spelled]}")
+    return found
 
 
 def _hash(meaning: object) -> str:
@@ -76,11 +93,10 @@ def _plain(value: Any, key: str = "") -> Any:
     return value
 
 
-def _transition(curriculum: Curriculum, index: int) -> dict[str, Any]:
+def _transition(curriculum: Curriculum, index: int, key: str) -> dict[str, Any]:
     transition = curriculum.transition[index]
     return {
-        "key": transition_key(curriculum, index),
-        "ways": [[source, target(curriculum, index, source)] for source in sources(curriculum, index)],
+        "key": key,
         "at": transition.at,
         "guards": [guard_meaning(curriculum, condition) for condition in transition.guards],
         "sustain": float(transition.sustain),
