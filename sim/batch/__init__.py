@@ -1,0 +1,6 @@
+"""One curriculum in many runs at once: exactly the decisions that a Controller takes in each of them."""
+
+from sim.batch.decisions import Decisions
+from sim.batch.engine import Batch
+
+__all__ = ["Batch", "Decisions"]

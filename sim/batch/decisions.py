@@ -1,0 +1,99 @@
+"""What was decided in many runs: one table, a row for each transition that was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.binding import BoundState, BoundTransition, Knobs, Machine
+from controller.machine import Decision
+from sim.batch.history import Floats, Rows
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One transition, taken by some runs at one step; rows: which runs. step: the first one in the new state."""
+
+    transition: BoundTransition
+    rows: Rows
+    step: int
+    lr_before: Floats
+    lr: Floats
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Every transition that was taken; columns of one length, ordered by run and step.
+
+    run: which run, from 0. step, epoch: the first that the new state applies to. from_state, to_state: places among the
+    machine's states. transition: its place among those out of its state. lr_before, lr: on the last step before and the
+    first after. loss: what was observed.
+    """
+
+    run: Numbers
+    step: Numbers
+    epoch: Numbers
+    from_state: Numbers
+    to_state: Numbers
+    transition: Numbers
+    lr_before: Floats
+    lr: Floats
+    loss: Floats
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    def ordered(self) -> Decisions:
+        """The same by run, then step."""
+        order = np.lexsort((self.step, self.run))
+        return Decisions(*(getattr(self, column.name)[order] for column in fields(self)))
+
+    def shifted(self, runs: int) -> Decisions:
+        """The same, with runs that count from `runs`."""
+        return replace(self, run=self.run + runs)
+
+    def of(self, run: int) -> slice:
+        """Where one run's decisions stand."""
+        return slice(int(np.searchsorted(self.run, run)), int(np.searchsorted(self.run, run + 1)))
+
+    def spelled(self, machine: Machine, run: int) -> Iterator[Decision]:
+        """One run's decisions as the controller records them, without the lines on its guards."""
+        entered = 0
+        rows = self.of(run)
+        for i in range(rows.start, rows.stop):
+            old, new = (machine.states[int(place)] for place in (self.from_state[i], self.to_state[i]))
+            step = int(self.step[i])
+            loss = float(self.loss[i])
+            yield Decision(
+                step,
+                int(self.epoch[i]),
+                old.name,
+                new.name,
+                old.transitions[int(self.transition[i])].title,
+                knobs_at(machine, old, step - 1 - entered),
+                knobs_at(machine, new, 0),
+                float(self.lr_before[i]),
+                float(self.lr[i]),
+                loss,
+                (),
+            )
+            entered = step
+
+
+def joined(parts: Sequence[Decisions]) -> Decisions:
+    """Tables put below each other."""
+    if not parts:
+        empty = np.zeros(0, dtype=np.int64)
+        return Decisions(empty, empty, empty, empty, empty, empty, np.zeros(0), np.zeros(0), np.zeros(0))
+    return Decisions(*(np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(Decisions)))
+
+
+def knobs_at(machine: Machine, state: BoundState, time: int) -> Knobs:
+    """Every knob's value after `time` observations in a state."""
+    steps = machine.stay(state, machine.run.total_steps).ramp_steps
+    return {**state.knobs, **{name: ramp.value(time, steps[name]) for name, ramp in state.ramps.items()}}

@@ -1,0 +1,398 @@
+"""The controller over many runs at once, in lockstep: the same decisions, and to the bit the same rates.
+
+A Batch is to many runs what a Controller is to one: it has a plan for the next step, as arrays with one place for each
+run, and takes what the step has brought. The machine, the order of one step and the meaning of every word are the
+controller's; only the arithmetic is done for all runs together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from controller.binding import BoundState, BoundTransition, bind
+from controller.errors import StepError
+from controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
+from controller.language import Curriculum
+from controller.sense import hardness
+from sim.batch.decisions import Decisions, Taken, joined
+from sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
+from sim.batch.guards import Ask, Clocks, all_hold, question
+from sim.batch.history import Floats, History, Mask, Rows
+from sim.batch.kinds import depth_of, many
+from sim.batch.rates import Rates
+
+
+class _Exit:
+    """One transition out of one state, as it is looked at in every run."""
+
+    def __init__(self, transition: BoundTransition, place: int, guard: Joined, parts: list[Ask], runs: int) -> None:
+        self.transition, self.place, self.parts = transition, place, parts
+        self.answers_nonfinite = answers_nonfinite(guard)
+        self.sustained = np.zeros(runs, dtype=np.int64) if transition.sustain > 1 else None
+
+    def looked_at(self, closes: bool, eval_end: bool) -> bool:
+        at = self.transition.at
+        return at == "step" or (closes if at == "epoch" else eval_end)
+
+    def fires(self, eligible: Verdicts) -> Rows | None:
+        """The runs, among those that are eligible, whose guards hold often enough."""
+        found = all_hold(eligible, self.parts)
+        if self.sustained is None:
+            return None if found is None else np.flatnonzero(found == TRUE)
+        mask = eligible == TRUE
+        if found is None:
+            self.sustained[mask] = 0
+            return None
+        holds = found == TRUE
+        self.sustained[holds] += 1
+        self.sustained[mask & ~holds] = 0
+        return np.flatnonzero(holds & (self.sustained >= self.transition.sustain))
+
+
+class Batch:
+    """Interprets one curriculum in `runs` runs at once: read the plan, then `observe`, once for each step.
+
+    curriculum: what `load` gives. runs: how many. limits, epochs, steps_per_epoch, tokens_per_step, peak, lag: as for
+    Controller. steps: the most steps that will be observed, where the run's length does not say it.
+    A run is over once its state says stop, its losses are beyond repair (where a Controller raises NonFiniteLoss), or
+    the bound length is reached; it then stands still, whatever is observed.
+    Raises BindingError where the curriculum does not fit.
+    """
+
+    def __init__(
+        self,
+        curriculum: Curriculum,
+        runs: int,
+        limits: Mapping[str, float] | None = None,
+        *,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        tokens_per_step: int | None = None,
+        peak: float | None = None,
+        lag: int = 0,
+        steps: int | None = None,
+    ) -> None:
+        self.runs, self.lag = runs, lag
+        self.machine = bind(
+            curriculum,
+            limits,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            tokens_per_step=tokens_per_step,
+            peak=peak,
+        )
+        self.total_steps = self.machine.run.total_steps
+        self.state = np.zeros(runs, dtype=np.int64)  # which of machine.states each run is in
+        self.running = np.ones(runs, dtype=np.bool_)
+        self.dead = np.zeros(runs, dtype=np.bool_)  # ended by non-finite losses
+        self.ended_step = np.full(runs, -1, dtype=np.int64)  # observations until it was over; -1 while it runs
+        self._limit = curriculum.nonfinite.limit
+        self._clocks = Clocks(runs)
+        self._rates = Rates(self.machine, runs)
+        self._taken_often: dict[str, NDArray[np.int64]] = {}
+        self._decided: list[Decisions] = []
+        self._places = {state.name: place for place, state in enumerate(self.machine.states)}
+        self._watched: dict[str, tuple[History, dict[str, Detectors]]] = {}
+        self._equip(steps if self.total_steps is None else self.total_steps)
+        self._inside = [np.full(runs, FALSE, dtype=np.int8) for _ in self._exits]  # TRUE where a run is in a state
+        self._enter(0, np.arange(runs))
+        self._rates.advance(0)
+        if self.machine.states[0].stop is not None or self._out_of_time():
+            self._end(np.arange(runs))
+
+    def _equip(self, steps: int | None) -> None:
+        """One detector for each that the states ask for, and every transition as a question to them."""
+        states = self.machine.states
+        self._stays = [self.machine.stay(state, self.total_steps) for state in states]
+        asked = {key: pair for stay in self._stays for key, pair in stay.detectors.items()}
+        often = {
+            id(detector)
+            for state, stay in zip(states, self._stays, strict=True)
+            for transition, guard in zip(state.transitions, stay.guards, strict=True)
+            if transition.at == "step"
+            for detector in _detectors_in(guard)
+        }
+        often_keys = {key for stay in self._stays for key, (_, one) in stay.detectors.items() if id(one) in often}
+        depths: dict[str, int] = {}
+        for metric, scalar in asked.values():
+            depths[metric] = max(depths.get(metric, 1), depth_of(scalar))
+        for metric, depth in depths.items():
+            self._watched[metric] = History(self.runs, depth if steps is None else max(1, min(depth, steps))), {}
+        for key, (metric, scalar) in asked.items():
+            history, detectors = self._watched[metric]
+            detectors[key] = many(scalar, history, key in often_keys)
+        self._exits = [self._exits_of(state, place) for place, state in enumerate(states)]
+        reach = {place: self._reached_from(place) for place in range(len(states))}
+        self._metrics_after = [
+            {metric for later in reach[place] for metric, _ in self._stays[later].detectors.values()} for place in reach
+        ]
+
+    def _exits_of(self, state: BoundState, place: int) -> list[_Exit]:
+        stay = self._stays[place]
+        key_of = {id(scalar): (metric, key) for key, (metric, scalar) in stay.detectors.items()}
+
+        def detectors(scalar: object) -> Detectors:
+            metric, key = key_of[id(scalar)]
+            return self._watched[metric][1][key]
+
+        exits = []
+        for i, (transition, guard) in enumerate(zip(state.transitions, stay.guards, strict=True)):
+            clocks_first = sorted(guard.parts, key=lambda part: not isinstance(part, Reached))
+            parts = [question(part, self._clocks, detectors) for part in clocks_first]
+            exits.append(_Exit(transition, i, guard, parts, self.runs))
+        return exits
+
+    def _reached_from(self, place: int) -> set[int]:
+        reached, todo = {place}, [place]
+        while todo:
+            for transition in self.machine.states[todo.pop()].transitions:
+                later = self._places[transition.target]
+                if later not in reached:
+                    reached.add(later)
+                    todo.append(later)
+        return reached
+
+    # What can be read
+
+    @property
+    def step(self) -> int:
+        """The step about to be taken, from 0."""
+        return self._clocks.step
+
+    @property
+    def epoch(self) -> int:
+        """The epoch it belongs to, from 0."""
+        return self._clocks.epoch
+
+    @property
+    def over(self) -> bool:
+        """Whether no run goes on."""
+        return not self._inhabited
+
+    def lr(self) -> Floats:
+        """The learning rate of every run on the step about to be taken."""
+        return self._rates.on(self._clocks.step)
+
+    def knob(self, name: str) -> Floats:
+        """A knob's value in every run on the step about to be taken; infinite for a `full` without a limit."""
+        values = np.array([hardness(state.knobs[name]) for state in self.machine.states])[self.state]
+        for place, state in enumerate(self.machine.states):
+            if name in state.ramps:
+                rows = np.flatnonzero(self.state == place)
+                times = self._clocks.step - self._clocks.entered_step[rows]
+                values[rows] = self._ramp(place, name)[np.minimum(times, self._stays[place].ramp_steps[name])]
+        return values
+
+    def _ramp(self, place: int, name: str) -> Floats:
+        if (place, name) not in self._ramps:
+            ramp, steps = self.machine.states[place].ramps[name], self._stays[place].ramp_steps[name]
+            self._ramps[place, name] = np.array([hardness(ramp.value(time, steps)) for time in range(steps + 1)])
+        return self._ramps[place, name]
+
+    def decisions(self) -> Decisions:
+        """Every transition that was taken so far."""
+        return joined(self._decided).ordered()
+
+    # One step
+
+    def observe(
+        self,
+        loss: ArrayLike | None,
+        epoch_end: bool = False,
+        eval_end: bool = False,
+        *,
+        skipped: Mask | None = None,
+        **metrics: ArrayLike,
+    ) -> list[Taken]:
+        """Take what the step that was planned has brought, in the order of Controller.observe.
+
+        loss: of every run, or None where it is `lag` steps away in all of them. epoch_end, eval_end: as there, the same
+        for all runs. skipped: in which runs the optimizer step was dropped. metrics: of every run, NaN where there is
+        none.
+        Returns the transitions that were taken. Raises StepError where an epoch cannot end here.
+        """
+        with np.errstate(all="ignore"):
+            return self._observe(loss, self._closes(epoch_end), eval_end, skipped, metrics)
+
+    def _closes(self, epoch_end: bool) -> bool:
+        per_epoch = self.machine.run.steps_per_epoch
+        if per_epoch is None:
+            return epoch_end
+        closes = (self._clocks.step + 1) % per_epoch == 0
+        if epoch_end and not closes:
+            raise StepError(f"step {self._clocks.step}: epoch_end in the middle of an epoch of {per_epoch} steps")
+        return closes
+
+    def _observe(
+        self,
+        loss: ArrayLike | None,
+        closes: bool,
+        eval_end: bool,
+        skipped: Mask | None,
+        metrics: Mapping[str, ArrayLike],
+    ) -> list[Taken]:
+        clocks = self._clocks
+        clocks.step += 1
+        clocks.epoch += closes
+        losses = None if loss is None else np.asarray(loss, dtype=np.float64)
+        if losses is not None:
+            self._take_losses(losses, skipped)
+        for name, given in metrics.items():
+            self._push(name, np.asarray(given, dtype=np.float64), None)
+        dead = (clocks.nonfinite >= self._limit) & self.running if self._some_nonfinite else None
+        if dead is not None and not dead.any():
+            dead = None
+        fired = self._look(closes, eval_end, dead)
+        taken = [self._take(exit_, rows, losses) for exit_, rows in fired]
+        if dead is not None:
+            for one in taken:
+                dead[one.rows] = False
+            rows = np.flatnonzero(dead)
+            self.dead[rows] = True
+            self._end(rows)
+        self._rates.advance(clocks.step)
+        if self._out_of_time():
+            self._end(np.flatnonzero(self.running))
+        return taken
+
+    def _take_losses(self, losses: Floats, skipped: Mask | None) -> None:
+        """Non-finite losses are counted and go no further; finite ones enter the detectors."""
+        clocks = self._clocks
+        finite = np.isfinite(losses)
+        brought: Mask | None = None
+        if self.lag or skipped is not None or self._some_nonfinite or not finite.all():
+            timely = clocks.entered_step < clocks.step - self.lag
+            clocks.nonfinite += timely & ~finite
+            clocks.nonfinite[timely & finite] = 0
+            self._some_nonfinite = bool(clocks.nonfinite.any())
+            brought = timely & finite if skipped is None else timely & finite & ~skipped
+        self._push("loss", losses, brought)
+
+    def _push(self, metric: str, values: Floats, brought: Mask | None) -> None:
+        if metric not in self._metrics_needed:
+            return
+        history, detectors = self._watched[metric]
+        if metric != "loss":
+            brought = np.isfinite(values)
+        if brought is not None:
+            if brought.all():
+                brought = None
+            elif not brought.any():
+                return
+            else:
+                values = np.where(brought, values, 0.0)
+        for detector in detectors.values():
+            detector.push(values, brought)
+        history.push(values, brought)
+        for detector in detectors.values():
+            detector.settle(brought)
+            detector.answer = None
+
+    def _look(self, closes: bool, eval_end: bool, dead: Mask | None) -> list[tuple[_Exit, Rows]]:
+        """The transitions to take, and in which runs: of each state in the order of the file, one for each run."""
+        fired = []
+        for place in self._inhabited:
+            here = self._inside[place]
+            for exit_ in self._exits[place]:
+                if not exit_.looked_at(closes, eval_end):
+                    continue
+                eligible, at_most = here, exit_.transition.at_most
+                if at_most is not None and exit_.transition.key in self._taken_often:
+                    eligible = np.where(self._taken_often[exit_.transition.key] < at_most, eligible, np.int8(FALSE))
+                if dead is not None and not exit_.answers_nonfinite:
+                    eligible = np.where(dead, np.int8(FALSE), eligible)
+                rows = exit_.fires(eligible)
+                if rows is not None and len(rows):
+                    fired.append((exit_, rows))
+                    here = here.copy()
+                    here[rows] = FALSE
+        return fired
+
+    def _take(self, exit_: _Exit, rows: Rows, losses: Floats | None) -> Taken:
+        """The actions, then the new state is entered."""
+        transition, step = exit_.transition, self._clocks.step
+        source, target = self._places[transition.source], self._places[transition.target]
+        old, new = self.machine.states[source], self.machine.states[target]
+        lr_before, lr = self._rates.take(rows, transition, old, new, step)
+        if transition.at_most is not None:
+            often = self._taken_often.setdefault(transition.key, np.zeros(self.runs, dtype=np.int64))
+            often[rows] += 1
+        self._inside[source][rows] = FALSE
+        self._enter(target, rows)
+
+        def column(value: int) -> NDArray[np.int64]:
+            return np.full(len(rows), value, dtype=np.int64)
+
+        loss = np.full(len(rows), np.nan) if losses is None else losses[rows]
+        self._decided.append(
+            Decisions(
+                rows,
+                column(step),
+                column(self._clocks.epoch),
+                column(source),
+                column(target),
+                column(exit_.place),
+                lr_before,
+                lr,
+                loss,
+            )
+        )
+        return Taken(transition, rows, step, lr_before, lr)
+
+    def _enter(self, place: int, rows: Rows) -> None:
+        """Enter a state: time 0, detectors and sustains empty."""
+        clocks = self._clocks
+        self.state[rows] = place
+        clocks.entered_step[rows], clocks.entered_epoch[rows] = clocks.step, clocks.epoch
+        clocks.nonfinite[rows] = 0
+        for history, detectors in self._watched.values():
+            history.enter(rows)
+            for key, detector in detectors.items():
+                detector.enter(rows, key in self._stays[place].detectors)
+                detector.answer = None
+        for exit_ in self._exits[place]:
+            if exit_.sustained is not None:
+                exit_.sustained[rows] = 0
+        self._inside[place][rows] = TRUE
+        if self.machine.states[place].stop is not None:
+            self._end(rows)
+        else:
+            self._count()
+
+    def _end(self, rows: Rows) -> None:
+        self.running[rows] = False
+        self.ended_step[rows] = self._clocks.step
+        for inside in self._inside:
+            inside[rows] = FALSE
+        self._count()
+
+    def _out_of_time(self) -> bool:
+        run = self.machine.run
+        if self.total_steps is not None:
+            return self._clocks.step >= self.total_steps
+        return run.epochs is not None and self._clocks.epoch >= run.epochs
+
+    def _count(self) -> None:
+        """Where runs are, and which metrics a state that they are in, or can still enter, asks for."""
+        self._inhabited = [place for place, inside in enumerate(self._inside) if inside.any()]
+        self._metrics_needed = {metric for place in self._inhabited for metric in self._metrics_after[place]}
+
+    _some_nonfinite = False
+
+    @property
+    def _ramps(self) -> dict[tuple[int, str], Floats]:
+        found: dict[tuple[int, str], Floats] = self.__dict__.setdefault("_ramp_tables", {})
+        return found
+
+
+def _detectors_in(guard: GuardInState) -> list[Any]:
+    if isinstance(guard, Watched):
+        return [guard.detector]
+    if isinstance(guard, Reached):
+        return []
+    parts = guard.parts if isinstance(guard, Joined) else [guard.part]  # type: ignore[attr-defined]
+    return [detector for part in parts for detector in _detectors_in(part)]

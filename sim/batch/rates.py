@@ -1,0 +1,147 @@
+"""The learning rate of many runs at once, to the bit that of `controller.clockwork`.
+
+Runs that stand alike share a clock, and clocks are set only by the controller's own functions; what is worked out here
+for many clocks at once is `clockwork.rate`, in the same order of operations and with the same cosine.
+"""
+
+from __future__ import annotations
+
+from math import cos, inf, pi
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller import clockwork
+from controller.binding import BoundState, BoundTransition, Machine
+from controller.clockwork import RateClock
+from sim.batch.history import Floats, Rows
+
+_COLUMNS = ("top", "floor", "decay", "anchor", "warm", "length")
+_SHAPES = ("cosine", "linear", "constant", "wsd")
+
+
+class Rates:
+    """The rate's clocks of `runs` runs of one machine; the first state is entered on step 0."""
+
+    def __init__(self, machine: Machine, runs: int) -> None:
+        self._machine, self._total = machine, machine.run.total_steps
+        self._of = np.zeros(runs, dtype=np.intp)  # which clock a run has
+        self._clocks: list[tuple[BoundState, RateClock]] = []
+        self._known: dict[tuple[str, RateClock], int] = {}
+        self._table = np.zeros((len(_COLUMNS), 64))
+        self._shape = np.zeros(64, dtype=np.int8)
+        self._most = 64  # clocks, before those that no run has any more are dropped
+        self._due: float = inf  # the first step on which a cycle is over
+        first = machine.states[0]
+        self._place(first, self._advanced(clockwork.start(machine, first, self._total), first, 0))
+
+    def _advanced(self, clock: RateClock, state: BoundState, step: int) -> RateClock:
+        return clockwork.advanced(clock, self._machine, state, step, self._total)
+
+    def _place(self, state: BoundState, clock: RateClock) -> int:
+        """Where a clock stands in the table, put there if it is new."""
+        key = (state.name, clock)
+        if key in self._known:
+            return self._known[key]
+        place = self._known[key] = len(self._clocks)
+        self._clocks.append((state, clock))
+        self._write(place)
+        return place
+
+    def _write(self, place: int) -> None:
+        state, clock = self._clocks[place]
+        if place >= self._table.shape[1]:
+            self._table = np.concatenate((self._table, np.zeros_like(self._table)), axis=1)
+            self._shape = np.concatenate((self._shape, np.zeros_like(self._shape)))
+        rate = state.rate
+        top = self._machine.peak * clock.scale * rate.peak
+        self._table[:, place] = top, rate.floor, rate.decay, clock.anchor, clock.warm_steps, clock.length_steps
+        self._shape[place] = _SHAPES.index(rate.shape)
+        if clock.cycle + 1 < len(rate.cycles):
+            self._due = min(self._due, clock.anchor + clock.warm_steps + clock.length_steps)
+
+    def _drop_unused(self) -> None:
+        used, self._of = np.unique(self._of, return_inverse=True)
+        self._clocks = [self._clocks[place] for place in used.tolist()]
+        self._known = {(state.name, clock): place for place, (state, clock) in enumerate(self._clocks)}
+        for place in range(len(self._clocks)):
+            self._write(place)
+        self._most = max(64, 2 * len(self._clocks))
+
+    def take(
+        self, rows: Rows, transition: BoundTransition, old: BoundState, new: BoundState, step: int
+    ) -> tuple[Floats, Floats]:
+        """These runs take a transition, and `step` is the first step in the new state: the rates before and after."""
+        if len(self._clocks) >= self._most:
+            self._drop_unused()
+        restarts = any(action.name == "lr_restart" for action in transition.actions)
+        places, which = np.unique(self._of[rows], return_inverse=True)
+        before, after = np.empty(len(places)), np.empty(len(places))
+        entered = np.empty(len(places), dtype=np.intp)
+        done: dict[object, tuple[int, float]] = {}
+        for i, place in enumerate(places.tolist()):
+            clock = self._clocks[place][1]
+            before[i] = clockwork.rate(clock, self._machine, old, step - 1)
+            clock = self._advanced(clock, old, step)
+            matters = (clock.cycle, clock.scale) if restarts else clock  # a restart forgets the rest
+            if matters not in done:
+                clock = self._taken(clock, transition, old, new, step)
+                done[matters] = self._place(new, clock), clockwork.rate(clock, self._machine, new, step)
+            entered[i], after[i] = done[matters]
+        self._of[rows] = entered[which]
+        return before[which], after[which]
+
+    def _taken(
+        self, clock: RateClock, transition: BoundTransition, old: BoundState, new: BoundState, step: int
+    ) -> RateClock:
+        written = str(clockwork.amount_in_force(clock, old))
+        clock = clockwork.carried(clock, self._machine, new, written, self._total)
+        for action in transition.actions:
+            if action.name == "lr_restart":
+                clock = clockwork.restarted(clock, self._machine, new, step, self._total)
+            elif action.name == "lr_scale":
+                clock = clockwork.scaled(clock, float(action.argument or 1.0))
+        return self._advanced(clock, new, step)
+
+    def advance(self, step: int) -> None:
+        """Go on to the cycles that `step` is in."""
+        if step < self._due:
+            return
+        self._due = inf
+        for place, (state, clock) in enumerate(self._clocks):
+            self._clocks[place] = state, self._advanced(clock, state, step)
+            self._write(place)
+        self._known = {(state.name, clock): place for place, (state, clock) in enumerate(self._clocks)}
+
+    def on(self, step: int) -> Floats:
+        """The learning rate of every run on `step`."""
+        top, floor, decay, anchor, warm, length = self._table[:, : len(self._clocks)]
+        passed = step - anchor
+        phase = np.clip((passed - warm) / np.maximum(length, 1.0), 0.0, 1.0)
+        share = np.ones(len(phase))
+        for code, shape in enumerate(_SHAPES):
+            places: NDArray[np.intp] = np.flatnonzero(self._shape[: len(phase)] == code)
+            if len(places) and shape != "constant":
+                share[places] = _SHARE[shape](phase[places], decay[places])
+        rates = top * (floor + (1.0 - floor) * share)
+        warming = passed < warm
+        if warming.any():
+            rates = np.where(warming, top * ((passed + 1.0) / (warm + 1.0)), rates)
+        found: Floats = rates[self._of]
+        return found
+
+
+def _cosine(phase: Floats, decay: Floats) -> Floats:
+    # Not numpy's cosine: its last bit may differ from that of the controller's.
+    return 0.5 * (1.0 + np.fromiter(map(cos, (pi * phase).tolist()), dtype=np.float64, count=len(phase)))
+
+
+def _linear(phase: Floats, decay: Floats) -> Floats:
+    return 1.0 - phase
+
+
+def _wsd(phase: Floats, decay: Floats) -> Floats:
+    return np.where(phase < 1.0 - decay, 1.0, (1.0 - phase) / decay)
+
+
+_SHARE = {"cosine": _cosine, "linear": _linear, "wsd": _wsd}

@@ -1,0 +1,142 @@
+"""Each detector over many runs gives the verdicts of the controller's own, value by value, on losses of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from controller.detectors import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
+from controller.gap import Apart
+from controller.language import Diverging, Level, Patience
+from controller.returns import Returns
+from controller.trend import Trend
+from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Each
+from sim.batch.history import Floats, History
+from sim.batch.kinds import depth_of, many
+from sim.batch.means import RunningMeans
+
+RUNS, STEPS = 12, 700
+SPELLED = {None: UNKNOWN, False: FALSE, True: TRUE}
+
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    "halves": lambda: Halves(10, 0.005),
+    "halves of an odd window": lambda: Halves(7, 0.05),
+    "patience": lambda: NoNewBest(Patience(steps=5)),
+    "patience, smooth": lambda: NoNewBest(Patience(steps=4, smooth=6, min_delta=0.125)),
+    "below": lambda: Beside(Level(value=2.0), True),
+    "above, a mean": lambda: Beside(Level(value=2.0, window=10), False),
+    "diverging": lambda: Growing(Diverging(window=9, factor=1.25)),
+    "gap": lambda: Apart(5, 0.0625),
+    "gap of single values": lambda: Apart(1, 0.0),
+    "trend": lambda: Trend(2e-3, 0.9, 80, 20),
+    "trend, slow": lambda: Trend(1e-4, 0.99, 300, 0),
+    "returns": lambda: Returns(0.1),
+}
+
+
+def halves_of_eighths(rng: np.random.Generator) -> Floats:
+    """Few values, so that equal means and ties are frequent."""
+    return np.where(rng.random((STEPS, RUNS)) < 0.7, rng.integers(-8, 17, (STEPS, RUNS)) / 8, 0.0)
+
+
+def falling(rng: np.random.Generator) -> Floats:
+    """Losses as they are."""
+    time = np.arange(STEPS)[:, None] / rng.uniform(20, 400, RUNS)
+    losses: Floats = (2.0 + 3.0 * np.exp(-time)) * (1.0 + 0.02 * rng.standard_normal((STEPS, RUNS)))
+    return losses
+
+
+def spiky(rng: np.random.Generator) -> Floats:
+    """Losses with values so large that they hide the others in a sum."""
+    return np.where(rng.random((STEPS, RUNS)) < 0.01, 1e25, 1.0) * falling(rng)
+
+
+def constant(rng: np.random.Generator) -> Floats:
+    """Nothing moves; a tenth is no float."""
+    return np.full((STEPS, RUNS), 2.1) + np.arange(RUNS) / 10
+
+
+def extreme(rng: np.random.Generator) -> Floats:
+    """Sums that overflow, values that have few bits, signs that change."""
+    scale = rng.choice([1e308, 1.0, 1e-300, 5e-324, 0.0], (STEPS, RUNS))
+    return rng.uniform(-1.7, 1.7, (STEPS, RUNS)) * scale
+
+
+STREAMS = [halves_of_eighths, falling, spiky, constant, extreme]
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)
+@pytest.mark.parametrize("gaps", [False, True], ids=["together", "apart"])
+@pytest.mark.parametrize("name", DETECTORS)
+def test_verdicts_are_the_controllers(name: str, stream: Callable[[np.random.Generator], Floats], gaps: bool) -> None:
+    """Verdicts agree at every value, with runs that skip values and that enter their state at different times."""
+    rng = np.random.default_rng(len(name) + 100 * gaps)
+    losses, make = stream(rng), DETECTORS[name]
+    enters = rng.random((STEPS, RUNS)) < 1 / 250
+    history = History(RUNS, depth_of(make()))
+    together = many(make(), history, often=True)
+    seldom = many(make(), history, often=False)
+    alone = [make() for _ in range(RUNS)]
+    for one in (together, seldom):
+        one.enter(np.arange(RUNS), True)
+    with np.errstate(all="ignore"):
+        for step in range(STEPS):
+            brought = rng.random(RUNS) < 0.9 if gaps else None
+            values = losses[step] if brought is None else np.where(brought, losses[step], 0.0)
+            for one in (together, seldom):
+                one.push(values, brought)
+            history.push(values, brought)
+            for one in (together, seldom):
+                one.settle(brought)
+            for run, detector in enumerate(alone):
+                if brought is None or brought[run]:
+                    detector.push(float(losses[step, run]))
+            expected = [SPELLED[detector.verdict()] for detector in alone]
+            assert together.verdicts().tolist() == expected, step
+            if step % 7 == 0:
+                assert seldom.verdicts().tolist() == expected, step
+            rows = np.flatnonzero(enters[step])
+            if len(rows):
+                history.enter(rows)
+                together.enter(rows, True)
+                seldom.enter(rows, True)
+                for row in rows:
+                    alone[row] = make()
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 64])
+def test_means_are_rounded_once(size: int, stream: Callable[[np.random.Generator], Floats]) -> None:
+    """A running mean is, to the last bit, that of the controller's exact one."""
+    losses = stream(np.random.default_rng(size))
+    history = History(RUNS, size)
+    means, alone = RunningMeans(size, history), [RunningMean(size) for _ in range(RUNS)]
+    with np.errstate(all="ignore"):
+        for values in losses:
+            means.push(values, None)
+            history.push(values, None)
+            exact = [one.push(float(value)) for one, value in zip(alone, values, strict=True)]
+            if exact[0] is not None:
+                assert means.means(np.arange(RUNS)).tolist() == exact
+
+
+def test_an_unknown_kind_is_asked_run_by_run() -> None:
+    """A detector that the engine does not know decides as it would alone, in the runs that watch it."""
+
+    class Even(Beside):
+        """A kind of its own."""
+
+        def verdict(self) -> bool | None:
+            """Whether the last value is even."""
+            mean = self._mean.mean()
+            return None if mean is None else mean % 2 == 0
+
+    history = History(3, 1)
+    each = Each(Even(Level(value=0.0), True), history)
+    each.enter(np.array([0, 2]), True)
+    each.push(np.array([2.0, 2.0, 3.0]), None)
+    assert each.verdicts().tolist() == [TRUE, UNKNOWN, FALSE]
+    each.push(np.array([5.0, 5.0, 4.0]), np.array([True, True, False]))
+    assert each.verdicts().tolist() == [FALSE, UNKNOWN, FALSE]
