@@ -25,7 +25,7 @@ from controller.sense import hardness
 Observation = float | Mapping[str, Any]
 """What one step brings: a loss, or the arguments of `Controller.observe` by name."""
 
-METHODS = ("halves",)
+METHODS = ("halves", "trend", "returns")
 _SHAPES = ("constant", "linear", "cosine", "wsd")
 _RUNGS = (1, 2, 3, 4, 6, 8, 12, 16)
 _LEVELS = st.integers(0, 64).map(lambda eighths: eighths / 8)
@@ -446,10 +446,11 @@ def _plateaus(draw: st.DrawFn, metric: str, run: dict[str, int], b: _Bounds) -> 
     method = draw(st.sampled_from(b.methods))
     if method == "returns":
         return {"metric": metric, "method": method, "share": draw(st.sampled_from((0.1, 0.5, 0.9)))}
-    found: dict[str, Any] = {"metric": metric, "method": method, "window": draw(st.integers(2, 12))}
-    found["threshold"] = draw(st.sampled_from((0.005, 0.05, 0.5)))
-    if draw(st.booleans()):
+    found: dict[str, Any] = {"metric": metric, "method": method, "threshold": draw(st.sampled_from((0.005, 0.05, 0.5)))}
+    if per := draw(st.booleans()):
         found["per"] = draw(_amounts(run, b.max_steps))
+    if not per or method == "halves":
+        found["window"] = draw(st.integers(2, 12))
     if method == "trend":
         found |= {"confidence": draw(st.sampled_from((0.9, 0.99))), "min_window": draw(st.integers(1, 100))}
         found["cooldown"] = draw(st.integers(0, 20))

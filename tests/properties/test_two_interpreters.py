@@ -52,7 +52,9 @@ class TwoInterpreters(RuleBasedStateMachine):
         self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive))
 
     def _draw_bound(self, data: st.DataObject) -> Bound:
-        curriculum = data.draw(curricula(monotone=False, open_runs=True, max_steps=60, max_transitions=6))
+        curriculum = data.draw(
+            curricula(monotone=False, open_runs=True, max_steps=60, max_transitions=6, methods=("halves",))
+        )
         run = curriculum.run
         bound = data.draw(st.one_of(st.none(), limits(curriculum)))
         return Bound(curriculum, bound, (run.epochs, run.steps_per_epoch, run.tokens_per_step))
@@ -143,7 +145,11 @@ class TwoInterpreters(RuleBasedStateMachine):
     def edit(self, data: st.DataObject) -> None:
         """Stop, edit one table of the curriculum, and go on."""
         written = self.bound.curriculum.model_dump(by_alias=True, exclude_unset=True)
-        other = data.draw(curricula(monotone=False, max_knobs=0, max_states=len(written["state"]), run=written["run"]))
+        other = data.draw(
+            curricula(
+                monotone=False, max_knobs=0, max_states=len(written["state"]), run=written["run"], methods=("halves",)
+            )
+        )
         fresh = other.model_dump(by_alias=True, exclude_unset=True)
         table = data.draw(st.sampled_from(("peak", "length", "state", "transition")))
         if table == "peak":
