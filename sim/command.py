@@ -119,6 +119,10 @@ def replay(
     from sim.replay import replay as replay_log
 
     curricula, logs = _sorted_out(words, log)
+    if plot is not None:
+        from sim.plots import drawable
+
+        drawable(plot)
     loaded = [load(name) for name in curricula]
     given = binding.given()
     history = _read(logs, reading)
@@ -193,10 +197,11 @@ def plot(
         steps_per_epoch: optimizer steps in an epoch, for the axis of epochs.
         reading: how to read the logs.
     """
-    from sim.plots import draw, picture_of_log
+    from sim.plots import draw, drawable, picture_of_log
 
     if not runs:
         raise UsageError("plateau plot: name a run's folder or a log")
+    drawable(out)
     pictures = [picture_of_log(_read([run], reading), _short(run), steps_per_epoch) for run in runs]
     print(f"Drawn: {draw(pictures, out)}")
 

@@ -150,8 +150,8 @@ def _batches(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Iterator[tuple
     kept: list[tuple[Floats, Floats]] = []
     count = 0
     pairs = ((chunk.step, chunk.loss) for chunk in log.chunks()) if isinstance(log, Log) else log
-    for step, loss in pairs:
-        step, loss = np.asarray(step, dtype=np.float64), np.asarray(loss, dtype=np.float64)
+    for steps, losses in pairs:
+        step, loss = np.asarray(steps, dtype=np.float64), np.asarray(losses, dtype=np.float64)
         finite = np.isfinite(loss)
         kept.append((step[finite], loss[finite]))
         count += int(finite.sum())

@@ -133,33 +133,54 @@ def draw_run(folder: str | Path, path: str | Path) -> Path:
 # Drawing
 
 
+def drawable(path: str | Path) -> Path:
+    """Say at once, before anything is read, whether a picture can be drawn into a file.
+
+    Raises PlotError where its name ends in something else than .png or .svg, its folder is missing, or matplotlib is.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise PlotError(f"{path}: pictures are written as PNG or SVG; name a file that ends in .png or .svg")
+    if not path.parent.is_dir():
+        raise PlotError(f"{path}: there is no folder {path.parent}. Make it first")
+    try:
+        import matplotlib.figure  # noqa: F401  # whether it is there
+    except ImportError:
+        raise PlotError("Drawing needs matplotlib, which is not installed: pip install 'plateau-rule[plot]'") from None
+    return path
+
+
 def draw(pictures: Sequence[Picture], path: str | Path, title: str = "") -> Path:
     """Draw runs or replays above each other on one time axis, and write the picture.
 
     pictures: at most 7. path: ends in .png or .svg. title: above it all; the names of the pictures by default.
     Returns the path. Raises PlotError where matplotlib is missing, or the picture cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise PlotError(f"{path}: pictures are written as PNG or SVG; name a file that ends in .png or .svg")
+    path = drawable(path)
     if not 1 <= len(pictures) <= len(COLOURS):
         raise PlotError(f"{len(pictures)} curves for one picture; expected 1 to {len(COLOURS)}")
-    if not path.parent.is_dir():
-        raise PlotError(f"{path}: there is no folder {path.parent}. Make it first")
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PlotError("Drawing needs matplotlib, which is not installed: pip install 'plateau-rule[plot]'") from None
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context({"svg.hashsalt": "plateau", "svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(11, 0), layout="constrained", dpi=120)
         _compose(figure, pictures, title)
+        _settle(figure)
         try:
             # No date in the file: the same run gives the same picture, byte for byte.
             figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
         except OSError as error:
             raise PlotError(f"{path}: cannot be written: {error.strerror or error}") from None
     return path
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the panels out once, and round where they stand: the solver's last digits differ from run to run."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        left, bottom, width, height = (round(edge, 4) for edge in ax.get_position().bounds)
+        ax.set_position((left, bottom, width, height))
 
 
 def _compose(figure: Figure, pictures: Sequence[Picture], title: str) -> None:
@@ -233,14 +254,14 @@ def _losses(ax: Axes, pictures: Sequence[Picture]) -> None:
     traces: list[Trace] = []
     shown: list[Floats] = []
     for number, picture in enumerate(pictures):
-        if any(picture.trace is trace for trace in traces):
+        if any(_same(picture.trace, trace) for trace in traces):
             continue
         traces.append(picture.trace)
         trace = picture.trace.between(0, None)
         if not len(trace.step):
             continue
         x = trace.step + picture.first_step
-        shared = sum(each.trace is picture.trace for each in pictures) > 1
+        shared = sum(_same(each.trace, picture.trace) for each in pictures) > 1
         colour = INK if shared else COLOURS[number]
         if len(trace.step) <= 12:
             ax.plot(x, trace.mean, color=colour, marker="o", markersize=4)
@@ -268,6 +289,11 @@ def _losses(ax: Axes, pictures: Sequence[Picture]) -> None:
     _limit(ax, shown)
     ax.set_ylabel("loss")
     ax.legend(loc="upper right", frameon=False, fontsize=8.5)
+
+
+def _same(one: Trace, other: Trace) -> bool:
+    """Whether two replays are of one log."""
+    return np.array_equal(one.step, other.step) and np.array_equal(one.mean, other.mean, equal_nan=True)
 
 
 def _raises(ax: Axes, pictures: Sequence[Picture]) -> None:

@@ -152,6 +152,8 @@ def replay(
     Raises BindingError where the curriculum does not fit, ReplayError where the log does not.
     """
     setting = setting_of(curriculum, log, given or Given())
+    if until is not None and until < setting.first_step:
+        raise ReplayError(f"step {until}: this log counts from {setting.first_step}. Ask for a step of the run")
     return _Replay(curriculum, log, setting, first_only, until).run(progress)
 
 

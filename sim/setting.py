@@ -14,7 +14,7 @@ import numpy as np
 
 from controller.errors import PlateauError
 from controller.language import Curriculum
-from controller.meaning import fingerprint
+from controller.meaning import fingerprints
 from sim.logs import Log
 
 METRICS, RECORD = "metrics.jsonl", "run.json"
@@ -132,7 +132,7 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
     own: Mapping[str, Any] = {}
     if record is not None:
         own = {key: record[key] for key in _BOUND}
-        same = record["fingerprint"] == fingerprint(curriculum)
+        same = record["fingerprint"] == fingerprints(curriculum)[0]
         if not same:  # another curriculum has a peak of its own
             own = {**own, "peak": None}
         limited = {name: limit for name, limit in (own["limits"] or {}).items() if name in curriculum.knob}
@@ -141,6 +141,10 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
             f"{own['steps_per_epoch']} steps" + (f", peak rate {own['peak']:g}" if own["peak"] is not None else "")
             + (f", losses {own['lag']} steps late" if own["lag"] else "")
         )  # fmt: skip
+        asked = {key: value for key, value in vars(given).items() if value is not None}
+        if asked:
+            told = ", ".join(f"{key} {_spelled(value) if key == 'limits' else value}" for key, value in asked.items())
+            notes.append(f"in place of that, as asked: {told}")
     first_step = 0 if record is not None else _first_step(log)
     begins = (log.report.used.first_step or 0) - first_step
     if begins > 10 * log.report.spacing and log.report.counted == "step":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,13 @@ def verdict_of(timeline: Timeline, noise: Noise | None = None) -> Verdict:
         return Verdict("unclear", (BOTH_SIDES,), (ANOTHER_METRIC,))
     raises = list(_raises(timeline))
     spec = _plateau_of(timeline.curriculum)
-    fast = [*_at_every_look(raises, timeline), *_against_the_loss(raises, timeline, spec, noise)]
+    fast = [*_at_every_look(raises, timeline, spec), *_against_the_loss(raises, timeline, spec, noise)]
     unsettled, recovered = _settling(raises, timeline, spec)
     fast += unsettled
     slow, held = _flat_stretches(timeline, spec)
     if fast and slow:
-        return Verdict("unclear", (*fast, *slow), _later(timeline, spec, noise))
+        clocks = [(asked, epoch) for asked, epoch in held if not _watches(asked.guard)]
+        return Verdict("unclear", (*fast, *slow), (*_earlier(timeline, clocks), *_later(timeline, spec, noise)))
     if fast:
         return Verdict("too fast", tuple(fast), _later(timeline, spec, noise))
     if slow:
@@ -130,12 +132,29 @@ def _plateau_of(curriculum: Curriculum) -> Plateau | None:
 # Too fast
 
 
-def _at_every_look(raises: Sequence[_Raise], timeline: Timeline) -> Iterator[str]:
-    """A raise at every look: twice and more, and never a look that said no."""
+def _at_every_look(raises: Sequence[_Raise], timeline: Timeline, spec: Plateau | None) -> Iterator[str]:
+    """A raise at every look: twice and more, within 2 epochs of each other, and never a look that said no.
+
+    Where the losses do not answer to the raises, they must have gone on falling; if they are flat, nothing else could
+    have happened.
+    """
     decided = [each for each in raises if each.by_loss]
-    if len(decided) >= 2 and not any(each.stay.refused for each in decided):
-        steps = ", ".join(f"{timeline.shown(each.step):,}" for each in decided)
-        yield f"a raise at every look that could bring one (steps {steps}): the guard never said no"
+    if len(decided) < 2 or any(each.stay.refused for each in decided):
+        return
+    per_epoch, window = timeline.setting.steps_per_epoch, (spec or PUBLISHED).window
+    if per_epoch is not None and any(
+        each.step - before.step >= QUICKEST * per_epoch for before, each in pairwise(decided)
+    ):
+        return
+    steps = ", ".join(f"{timeline.shown(each.step):,}" for each in decided)
+    told = f"a raise at every look that could bring one (steps {steps})"
+    if timeline.answers:
+        yield f"{told}: the guard never said no"
+        return
+    first, last = decided[0].losses[-window:], decided[-1].losses[-window:]
+    fell = (first.mean() - last.mean()) / abs(first.mean()) if len(first) and len(last) and first.mean() else 0.0
+    if fell > (spec or PUBLISHED).threshold:
+        yield f"{told}, while the logged loss went on falling, by {fell:.1%} between the first and the last"
 
 
 def _against_the_loss(
@@ -211,14 +230,14 @@ def _settling(raises: Sequence[_Raise], timeline: Timeline, spec: Plateau | None
 # Too slow
 
 
-def _flat_stretches(timeline: Timeline, spec: Plateau | None) -> tuple[list[str], list[Asked]]:
-    """Stays of which 10 epochs are flat by the rule's own formula, and the guards that held them."""
+def _flat_stretches(timeline: Timeline, spec: Plateau | None) -> tuple[list[str], list[tuple[Asked, int]]]:
+    """Stays of which 10 epochs are flat by the rule's own formula; the guards that held them, and from which epoch."""
     per_epoch = timeline.setting.steps_per_epoch
     if per_epoch is None:
         return [], []
     threshold = (spec or PUBLISHED).threshold
     found: list[str] = []
-    held: list[Asked] = []
+    held: list[tuple[Asked, int]] = []
     for stay in timeline.stays:
         if not stay.asked:
             continue
@@ -230,14 +249,11 @@ def _flat_stretches(timeline: Timeline, spec: Plateau | None) -> tuple[list[str]
             newer = timeline.trace.between(start + FLAT // 2 * per_epoch, start + FLAT * per_epoch).average
             if older != 0 and (older - newer) / abs(older) < threshold:
                 guards = _holding(stay)
-                held += guards
+                held += [(guard, start // per_epoch) for guard in guards]
                 found.append(
                     f'"{stay.state}": flat for {FLAT} epochs from step {timeline.shown(start):,} on '
                     f"({(older - newer) / abs(older):.2%} between its halves) without a raise, held by "
-                    + (
-                        " and ".join(f"{guard.guard} (true at {guard.true} of {guard.looks} looks)" for guard in guards)
-                        or "no look at all"
-                    )
+                    + (_named(guards) or "no look at all")
                 )
                 break
     return found, held
@@ -247,6 +263,13 @@ def _holding(stay: Stay) -> list[Asked]:
     """The guards that were true least often."""
     least = min((asked.true / asked.looks for asked in stay.asked if asked.looks), default=0.0)
     return [asked for asked in stay.asked if asked.looks and asked.true / asked.looks == least and least < 1]
+
+
+def _named(guards: Sequence[Asked]) -> str:
+    def said(asked: Asked) -> str:
+        return "unknown at all" if asked.unknown == asked.looks else f"true at {asked.true} of"
+
+    return " and ".join(f"{asked.guard} ({said(asked)} {asked.looks} looks)" for asked in guards)
 
 
 # What to turn
@@ -270,18 +293,16 @@ def _later(timeline: Timeline, spec: Plateau | None, noise: Noise | None) -> tup
             then = false_raise(needed, rate * needed / 2, noise.sigma, noise.rho)
             turn.append(
                 f"first lengthen window from {spec.window} to {needed}, with threshold = {rate * needed / 2:.3g} to "
-                f"keep the rate: in this noise (sigma {noise.sigma:.1%}) a look at twice the threshold then fires falsely "
-                f"with {then:.1%}, not {now:.1%}"
+                f"keep the rate: in this noise (sigma {noise.sigma:.1%}) a look at twice the threshold then fires "
+                f"falsely with {then:.1%}, not {now:.1%}"
             )
     elif spec.confidence < 0.99:
         turn.append(f"raise confidence from {spec.confidence:g} to 0.99")
     window = max(spec.window, needed)
     falls = max((_clear_fall(each.losses, noise, window) for each in _raises(timeline)), default=0.0)
     if 0 < falls <= 2 * rate:
-        turn.append(
-            f"then lower threshold to {falls / 2 * window / 2:.2g} (at window = {window}): the loss still fell "
-            f"{noise.told(falls)} when it was raised"
-        )
+        lower = f"{'then ' if turn else ''}lower threshold to {falls / 2 * window / 2:.2g} (at window = {window})"
+        turn.append(f"{lower}: the loss still fell {noise.told(falls)} when it was raised")
     if spec.method == "halves":
         turn.append('or let method = "trend" decide, which waits until the noise allows an answer')
     return (*turn, dwell)
@@ -298,24 +319,24 @@ def _clear_fall(losses: Floats, noise: Noise, window: int) -> float:
     return 0.0
 
 
-def _earlier(timeline: Timeline, held: Sequence[Asked]) -> tuple[str, ...]:
-    """What makes raises come earlier, for the guards that held."""
+def _earlier(timeline: Timeline, held: Sequence[tuple[Asked, int]]) -> tuple[str, ...]:
+    """What makes raises come earlier, for the guards that held, each with the epoch from which on it did."""
     turn: dict[str, None] = {}
-    for asked in held:
+    for asked, epoch in held:
         word = asked.guard.rpartition("(")[2].rstrip(")")
+        closest = f"{asked.closest.removeprefix(f'{asked.guard}: ')} at step {timeline.shown(asked.closest_step):,}"
         if word in ("min_epoch", "min_step", "dwell", "ramp_done"):
-            turn[f"lower {word}: {asked.closest}"] = None
+            turn[f"lower {word}: the loss is flat from epoch {epoch} on ({closest})"] = None
         elif asked.unknown == asked.looks:
-            turn[f"{asked.guard} never had enough losses to answer ({asked.closest}): shorten its window"] = None
+            turn[f"{asked.guard} never had enough losses to answer ({closest}): shorten its window"] = None
         elif word == "plateau":
-            closest = f"{asked.closest}, at step {timeline.shown(asked.closest_step):,}"
-            turn[f"first raise threshold (closest: {closest}), then shorten window"] = None
+            turn[f"first raise threshold, then shorten window (closest: {closest})"] = None
         elif word == "patience":
-            turn[f"lower steps of patience, or raise its min_delta (closest: {asked.closest})"] = None
+            turn[f"lower steps of patience, or raise its min_delta (closest: {closest})"] = None
         elif word in ("below", "above"):
-            turn[f"{'raise' if word == 'below' else 'lower'} value of {word} (closest: {asked.closest})"] = None
+            turn[f"{'raise' if word == 'below' else 'lower'} value of {word} (closest: {closest})"] = None
         else:
-            turn[f"loosen {asked.guard} (closest: {asked.closest})"] = None
+            turn[f"loosen {asked.guard} (closest: {closest})"] = None
     return tuple(turn)
 
 
@@ -329,7 +350,9 @@ def _quiet(raises: Sequence[_Raise], timeline: Timeline, recovered: Sequence[str
         return Verdict("unclear", ("this curriculum has nothing to raise",), ())
     if not raises:
         waited = "" if per_epoch is None else f" in {timeline.final.step / per_epoch:.1f} epochs"
-        return Verdict("unclear", (f"no raise{waited}, and no {FLAT} flat epochs either",), ())
+        guards = _holding(timeline.stays[0])
+        held = f", held by {_named(guards)}" if guards else ""
+        return Verdict("unclear", (f"no raise{waited}{held}; and no {FLAT} flat epochs either",), ())
     if per_epoch is None:
         return Verdict("unclear", ("how long an epoch is, is not known: give steps_per_epoch",), ())
     apart = [((each.stay.left or 0) - each.stay.entered) / per_epoch for each in raises]

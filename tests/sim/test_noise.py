@@ -40,7 +40,9 @@ def ar(runs: int, count: int, sigma: float, rho: float, seed: int) -> NDArray[np
 
 def curve_with(sigma: float, rho: float, count: int = 4000, seed: int = 0) -> NDArray[np.float64]:
     """A curve that falls from 10 to 3, with relative noise."""
-    return (3 + 7 * np.exp(-np.arange(count) / 500)) * (1 + ar(1, count, sigma, rho, seed)[0])
+    curve: NDArray[np.float64] = 3 + 7 * np.exp(-np.arange(count) / 500)
+    curve *= 1 + ar(1, count, sigma, rho, seed)[0]
+    return curve
 
 
 # Closed forms

@@ -1,0 +1,201 @@
+"""Pictures of runs and replays."""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller import load
+from sim.logs import Log, read
+from sim.plots import PlotError, draw, draw_run, picture_of, picture_of_log, smoothed
+from sim.replay import replay
+from sim.setting import Given
+from sim.trace import ROOM, Trace, Tracer
+from tests.sim.conftest import run_of, write_run
+
+MakeLog = Callable[..., Log]
+GIVEN = Given(epochs=10, steps_per_epoch=100)
+
+
+def losses(count: int = 1000) -> list[float]:
+    """A curve that flattens, with noise."""
+    random = np.random.default_rng(0)
+    values: list[float] = (
+        (2 + 3 * np.exp(-np.arange(count) / 100)) * (1 + 0.01 * random.standard_normal(count))
+    ).tolist()
+    return values
+
+
+def words(svg: Path) -> set[str]:
+    """The texts in an SVG whose text is text."""
+    return set(re.findall(r">([^<>]+)</text>", svg.read_text()))
+
+
+def test_a_replay_is_drawn_with_states_knobs_rate_and_epochs(log_of: MakeLog, tmp_path: Path) -> None:
+    """An SVG names every state, labels loss, knob, rate, step and epoch, and has a tick for each rung."""
+    picture = picture_of(replay(load("plateau"), log_of(range(1000), losses()), GIVEN))
+    found = words(draw([picture], tmp_path / "curve.svg", "plateau over a log"))
+    assert {"syntax", "words", "spelling", "full"} <= found
+    assert {"loss", "cutoff", "rate", "step", "epoch", "plateau over a log"} <= found
+    assert {"128", "256", "512"} <= found
+    assert any("hatched" in text for text in found)
+
+
+def test_a_png_is_a_png_of_a_readable_size(log_of: MakeLog, tmp_path: Path) -> None:
+    """A PNG begins as PNGs do, and is at least 1000 pixels wide."""
+    path = draw([picture_of(replay(load("plateau"), log_of(range(1000), losses()), GIVEN))], tmp_path / "curve.png")
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert struct.unpack(">I", content[16:20])[0] >= 1000
+
+
+def test_a_run_is_drawn_from_its_folder_as_it_was_written_down(tmp_path: Path) -> None:
+    """`draw_run` takes states, knobs, rates and the length of an epoch from the folder; nothing in it is a stand-in."""
+    rows, decisions, _, controller = run_of(
+        load("plateau"), losses(), limits={"cutoff": 1025}, epochs=10, steps_per_epoch=100
+    )
+    write_run(tmp_path, rows, controller)
+    found = words(draw_run(tmp_path, tmp_path / "curve.svg"))
+    assert {"syntax", *(decision.to_state for decision in decisions)} <= found
+    assert "epoch" in found
+    assert not any("hatched" in text for text in found)
+    picture = picture_of_log(read(tmp_path), "run")
+    assert [span.start for span in picture.spans] == [0, *(decision.step for decision in decisions)]
+    assert picture.per_epoch == 100
+    assert picture.rate is not None
+    assert picture.rate[1].tolist() == [row["lr"] for row in rows]
+
+
+def test_a_foreign_log_is_drawn_without_what_it_lacks(log_of: MakeLog, tmp_path: Path) -> None:
+    """A log of losses alone becomes one panel."""
+    found = words(draw([picture_of_log(log_of(range(1000), losses()), "foreign")], tmp_path / "curve.svg"))
+    assert "loss" in found
+    assert not {"cutoff", "rate", "epoch"} & found
+
+
+def test_several_curricula_share_one_picture(log_of: MakeLog, tmp_path: Path) -> None:
+    """Replays of one log stand side by side: a lane for each, and the log drawn once."""
+    log = log_of(range(1000), losses())
+    pictures = [picture_of(replay(load(name), log, GIVEN)) for name in ("plateau", "fixed-epochs", "full")]
+    found = words(draw(pictures, tmp_path / "curve.svg"))
+    assert {"plateau", "fixed-epochs", "full"} <= found
+    assert any(text.startswith("plateau: ") for text in found)
+    assert "smoothed" in found
+
+
+def test_the_same_run_gives_the_same_picture(log_of: MakeLog, tmp_path: Path) -> None:
+    """No date and no random name stands in a picture."""
+    log = log_of(range(1000), losses())
+    for suffix in ("svg", "png"):
+        paths = [tmp_path / f"{name}.{suffix}" for name in ("one", "other")]
+        for path in paths:
+            draw([picture_of(replay(load("plateau"), log, GIVEN))], path)
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.0, 2.0],
+        [3.0] * 40,
+        [float("nan")] * 5 + [1.0] * 5,
+        [1e300, -1e300, 0.0, 5.0] * 10,
+        [10.0 ** (-i / 10) for i in range(60)],
+        [0.0] * 30,
+    ],
+)
+def test_odd_losses_are_drawn_without_a_complaint(log_of: MakeLog, tmp_path: Path, values: list[float]) -> None:
+    """Few points, constant ones, NaN, huge ones and such that fall over decades: a picture, and no warning."""
+    log = log_of(range(len(values)), values)
+    assert draw([picture_of(replay(load("plateau"), log, GIVEN))], tmp_path / "odd.png").exists()
+
+
+def test_pyplot_is_never_loaded(log_of: MakeLog, tmp_path: Path) -> None:
+    """Pictures need no display and no global state."""
+    draw([picture_of(replay(load("plateau"), log_of(range(1000), losses()), GIVEN))], tmp_path / "curve.png")
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+# Refusals
+
+
+def test_a_missing_matplotlib_is_one_sentence(log_of: MakeLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where matplotlib is not installed, the error names the extra that brings it."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    picture = picture_of(replay(load("plateau"), log_of(range(1000), losses()), GIVEN))
+    with pytest.raises(PlotError, match=r"pip install 'plateau-rule\[plot\]'"):
+        draw([picture], tmp_path / "curve.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "sentence"),
+    [
+        ("curve.pdf", 1, "ends in .png or .svg"),
+        ("nowhere/curve.png", 1, "there is no folder"),
+        ("curve.png", 8, "expected 1 to 7"),
+        ("curve.png", 0, "expected 1 to 7"),
+        ("a.png", 1, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(log_of: MakeLog, tmp_path: Path, name: str, count: int, sentence: str) -> None:
+    """Another format, a missing folder, too many curves, a folder in the way: a sentence each."""
+    (tmp_path / "a.png").mkdir()
+    picture = picture_of(replay(load("plateau"), log_of(range(1000), losses()), GIVEN))
+    with pytest.raises(PlotError, match=sentence):
+        draw([picture] * count, tmp_path / name)
+
+
+# Curves
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.sets(st.integers(0, 300), max_size=4))
+@settings(max_examples=60)
+def test_a_smoothed_curve_stays_within_its_losses(values: list[float], cuts: Collection[int]) -> None:
+    """A moving mean has as many points as the curve, lies between its extremes, and begins at its first point."""
+    tracer = Tracer(len(values))
+    tracer.add(np.arange(len(values)), np.array(values))
+    found = smoothed(tracer.trace(), sorted(cuts))
+    assert len(found) == len(values)
+    assert found.min() >= min(values) - 1e-3
+    assert found.max() <= max(values) + 1e-3
+    assert found[0] == pytest.approx(values[0], abs=1e-3)
+
+
+@given(st.lists(st.floats(allow_nan=True), min_size=1, max_size=200), st.integers(1, 7), st.integers(1, 60))
+@settings(max_examples=60)
+def test_a_trace_of_many_points_keeps_count_mean_and_range(values: list[float], size: int, batch: int) -> None:
+    """Stretches hold what their points hold, however the points come."""
+    tracer = Tracer(size * ROOM)
+    for start in range(0, len(values), batch):
+        part = values[start : start + batch]
+        tracer.add(np.arange(start, start + len(part)), np.array(part))
+    trace = tracer.trace()
+    finite = [value for value in values if np.isfinite(value)]
+    assert trace.count.sum() == len(finite)
+    assert len(trace.step) == -(-len(values) // size)
+    if finite:
+        assert np.nanmin(trace.low) == min(finite)
+        assert np.nanmax(trace.high) == max(finite)
+    for place, (step, count) in enumerate(zip(trace.step.tolist(), trace.count.tolist(), strict=True)):
+        inside = [value for value in values[step : step + size] if np.isfinite(value)]
+        assert count == len(inside)
+        if inside and max(map(abs, inside)) < 1e100:
+            assert trace.mean[place] == pytest.approx(sum(inside) / count, rel=1e-9, abs=1e-9)
+
+
+def test_between_takes_the_stretches_of_some_steps() -> None:
+    """`between` leaves out other steps, and stretches without a finite loss."""
+    empty = Trace(*(np.array(values) for values in ([0, 10, 20], [2, 0, 2], [1.0, np.nan, 3.0], [1.0] * 3, [1.0] * 3)))
+    assert empty.between(0, 20).step.tolist() == [0]
+    assert empty.between(5, None).average == 3.0
+    assert np.isnan(empty.between(30, None).average)
