@@ -139,10 +139,10 @@ class Plateau(Table):
     """What the threshold is measured on: `window`, or an amount of time such as `1000 steps`; not with `returns`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
     """With `trend`: how sure it must be."""
-    min_window: Window = 80
+    min_window: Window = 160
     """With `trend`: the least observations that it decides on; no less than a period of the order of the data."""
     cooldown: Annotated[int, Field(ge=0, le=10**9)] = 200
-    """With `trend`: observations after entering a state during which it stays silent."""
+    """With `trend`: observations in a state before it decides."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """With `returns`: flat when the last half of the time in the state brought less than this share of it all."""
 

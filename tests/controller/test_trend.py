@@ -27,6 +27,11 @@ def noisy(seed: int, count: int, falls: float, sigma: float = 0.01) -> list[floa
     return [3.0 * (1.0 - falls) ** min(i, count // 2) * (1.0 + rng.gauss(0, sigma)) for i in range(count)]
 
 
+def quick(max_rate: float, confidence: float = 0.99) -> Trend:
+    """A trend that decides as early as it can."""
+    return Trend(max_rate, confidence, min_window=80, cooldown=0)
+
+
 def looks(detector: Trend, values: list[float]) -> Iterator[bool | None]:
     """The verdict after each value."""
     for value in values:
@@ -132,14 +137,14 @@ def test_cooldown() -> None:
 def test_worsening_is_never_a_plateau(seed: int, rises: float, sigma: float) -> None:
     """A loss that grows faster than the rate, or whose noise hides it, is false or unknown, never true."""
     values = noisy(seed, 1200, rises, sigma)[:600]
-    assert True not in set(looks(Trend(1e-3, confidence=0.9999, cooldown=0), values))
+    assert True not in set(looks(quick(1e-3, 0.9999), values))
 
 
 def test_four_lines() -> None:
     """It says what it found, over which losses, against which rate; and what is missing."""
     lines = {}
     for name, falls, sigma in ((FLAT, 0, 0.001), (IMPROVING, 2e-3, 0.001), (WORSENING, -2e-3, 0.001), ("wait", 0, 0.2)):
-        detector = Trend(3e-4, cooldown=0)
+        detector = quick(3e-4)
         for value in noisy(3, 320, falls, sigma)[:160]:
             detector.push(value)
         lines[name] = detector.describe()
@@ -154,7 +159,7 @@ def test_four_lines() -> None:
 
 def test_noise_makes_it_wait() -> None:
     """The noisier a flat loss, the more losses it asks for, and it fires in the end."""
-    firsts = [first(Trend(3e-4, cooldown=0), noisy(3, 20_000, 0.0, sigma)) for sigma in (0.001, 0.01, 0.03, 0.1)]
+    firsts = [first(quick(3e-4), noisy(3, 20_000, 0.0, sigma)) for sigma in (0.001, 0.01, 0.03, 0.1)]
     assert firsts == sorted(firsts)
     assert firsts[0] == 80
     assert 250 < firsts[-1] < 5000
@@ -168,7 +173,7 @@ paths = st.tuples(st.integers(0, 9999), st.sampled_from([0.0, 5e-4, 1e-3, 3e-3])
 def test_a_larger_rate_never_raises_later(path: tuple[int, float, float], rate: float, more: float) -> None:
     """Path by path, a larger threshold fires at the same value or before."""
     values = noisy(path[0], 900, path[1], path[2])
-    assert first(Trend(rate * more, cooldown=0), values) <= first(Trend(rate, cooldown=0), values)
+    assert first(quick(rate * more), values) <= first(quick(rate), values)
 
 
 @given(paths, st.floats(0.51, 0.999), st.floats(0.51, 0.999))
@@ -176,7 +181,7 @@ def test_a_larger_rate_never_raises_later(path: tuple[int, float, float], rate: 
 def test_a_smaller_confidence_never_raises_later(path: tuple[int, float, float], one: float, other: float) -> None:
     """Path by path, a smaller confidence fires at the same value or before."""
     values, (low, high) = noisy(path[0], 900, path[1], path[2]), sorted((one, other))
-    assert first(Trend(1e-3, low, cooldown=0), values) <= first(Trend(1e-3, high, cooldown=0), values)
+    assert first(quick(1e-3, low), values) <= first(quick(1e-3, high), values)
 
 
 @given(paths, st.integers(1, 400), st.integers(1, 400))
@@ -230,14 +235,14 @@ def test_in_a_curriculum(two_states: Curriculum) -> None:
     values = noisy(5, 2000, 1e-3)
     controller = Controller(two_states)
     decided = next(i for i, value in enumerate(values, 1) if controller.observe(value))
-    assert decided == first(Trend(0.02 / 100, 0.95, 80, 100), values)
+    assert decided == first(Trend(0.02 / 100, 0.95, 160, 100), values)
     assert controller.plan.state == "hard"
 
 
 def test_infinite_sums_stay_out(two_states: Curriculum) -> None:
     """Losses at the edge of what a float holds are averaged without overflow, saved, and found flat."""
     controller, huge = Controller(two_states), sys.float_info.max
-    for _ in range(99):
+    for _ in range(159):
         assert controller.observe(huge) is None
     Controller(two_states).load_state_dict(controller.state_dict())
     assert controller.observe(huge) is not None
