@@ -26,7 +26,6 @@ KEPT = 2
 MANIFEST = "manifest.json"
 STATE, WEIGHTS, OPTIMIZER = "state.json", "weights.safetensors", "optimizer.safetensors"
 LARGEST_JSON_BYTES = 16 << 20
-LARGEST_FILE_BYTES = 1 << 40
 _NAME = re.compile(r"step-(\d{8,12})\Z", re.ASCII)
 
 
@@ -173,7 +172,7 @@ def read_commit(path: Path) -> Commit:
 
 
 def _verified(path: Path, listed: Mapping[str, Any]) -> bytes:
-    content = read_file(path, LARGEST_FILE_BYTES)
+    content = read_file(path, int(listed["bytes"]))
     if len(content) != listed["bytes"]:
         raise ValueError(f"{path.name} has {len(content)} bytes, and {listed['bytes']} were written")
     if hashlib.sha256(content).hexdigest() != listed["sha256"]:

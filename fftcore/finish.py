@@ -13,6 +13,8 @@ from fftcore.progress import Progress
 from fftcore.record import Record
 from fftcore.storage import Disk
 from fftcore.train import Learner
+from sim.plots import draw_run
+from sim.verdict import verdict_of_run
 
 SUMMARY, CURVE = "summary.json", "curve.png"
 PROMPT = b"\n\n"
@@ -48,8 +50,6 @@ def finish(
     for line in verdict:
         show.say(line)
     try:
-        from sim.plots import draw_run
-
         draw_run(folder, folder / CURVE)
     except PlateauError as error:
         show.say(f"no {CURVE}: {error}")
@@ -64,8 +64,6 @@ def finish(
 
 def _verdict(curriculum: Curriculum, folder: Path) -> list[str]:
     """Say whether the curriculum was too fast, healthy or too slow for this run."""
-    from sim.verdict import verdict_of_run
-
     try:
         return str(verdict_of_run(curriculum, folder)).splitlines()
     except PlateauError as error:

@@ -175,12 +175,12 @@ def read_file(path: Path, limit: int) -> bytes:
     """Read a regular file of at most `limit` bytes; a link, a device and a longer file raise ValueError."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(file, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
             raise ValueError(f"{path.name} is not a regular file")
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise ValueError(f"{path.name} is longer than {limit} bytes")
-    return content
+        if found.st_size > limit:
+            raise ValueError(f"{path.name} has {found.st_size} bytes, and at most {limit} belong there")
+        return stream.read()
 
 
 @contextmanager

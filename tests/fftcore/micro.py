@@ -60,10 +60,13 @@ def asked(out: Path, **changes: Any) -> Asked:
     if not text.exists():
         text.write_bytes(micro_text())
     overrides = replace(OVERRIDES, **changes.pop("overrides", {}))
-    return Asked(**{"out": out, "data": text, "device": "cpu", "log_every": 1000, "overrides": overrides} | changes)
+    given: dict[str, Any] = {"out": out, "data": text, "device": "cpu", "log_every": 1000, "overrides": overrides}
+    return Asked(**given | changes)
 
 
-def run(out: Path, *, resume: bool = False, curriculum: bytes = CURRICULUM, disk: Disk | None = None, **changes: Any) -> int:
+def run(
+    out: Path, *, resume: bool = False, curriculum: bytes = CURRICULUM, disk: Disk | None = None, **changes: Any
+) -> int:
     """Carry a micro run out, or resume it, and return its exit code."""
     line = asked(out, **changes)
     if resume and "overrides" not in changes:

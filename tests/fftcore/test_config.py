@@ -33,4 +33,4 @@ def test_bad_shapes(change: dict[str, int]) -> None:
 def test_frozen() -> None:
     """A config cannot be changed once it is made."""
     with pytest.raises(ValidationError, match="frozen"):
-        PRESETS["tiny"].batch_size = 3  # type: ignore[misc]
+        PRESETS["tiny"].batch_size = 3

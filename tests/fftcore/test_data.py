@@ -107,7 +107,7 @@ def test_bad_files(tmp_path: Path) -> None:
 
 @given(size=st.integers(1, 3_000), window=st.integers(2, 150))
 def test_short_texts(size: int, window: int) -> None:
-    """A text is refused exactly where one of its splits is shorter than a window, and the length it asks for suffices."""
+    """A text is refused exactly where a split is shorter than a window, and the length that is asked for suffices."""
     text = numbered(size)
     shortest = min(len(text.split(split)) for split in ("train", "validation", "test"))
     if shortest >= window:

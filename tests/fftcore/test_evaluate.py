@@ -32,7 +32,7 @@ def trained(shape: Model, steps: int) -> tuple[SpectralLM, Learner]:
 def test_the_alarm_goes_off() -> None:
     """A model with the published mask, trained for a moment, is refused as a leak: it is better than it really is."""
     model, learner = trained(LEARNING.model_copy(update={"zero_phase": True}), 150)
-    with pytest.raises(LeakError, match="leak: .* byte by byte"):
+    with pytest.raises(LeakError, match=r"leak: .* byte by byte"):
         evaluate(model, learner.epoch_windows_BW)
     assert bpb_parallel(model, learner.epoch_windows_BW) < bpb_stream(model, learner.epoch_windows_BW) - 0.02
 

@@ -93,7 +93,7 @@ def test_prefix(cutoff_bins: int) -> None:
 @pytest.mark.parametrize("cutoff_bins", [128, 1025])
 @torch.no_grad()
 def test_stream(cutoff_bins: int, zero_phase: bool) -> None:
-    """Byte by byte the logits are those of one pass; canary: those of a zero-phase mask are not, below the full cutoff."""
+    """Byte by byte the logits are those of one pass; canary: under a zero-phase mask that cuts they are not."""
     model = made(SMALL.model_copy(update={"zero_phase": zero_phase}), cutoff_bins=cutoff_bins).double()
     bytes_BT = random_bytes(3, 200)
     streams = model.stream(3)
@@ -120,7 +120,7 @@ def test_stream_does_not_grow() -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 @torch.no_grad()
 def test_first_loss(preset: str) -> None:
-    """Before training, both heads of every preset stand at 8.0 ± 0.1 bits per byte, at the first and the last cutoff."""
+    """Before training, both heads of every preset stand at 8.0 ± 0.1 bits per byte, at a low and the full cutoff."""
     shape = PRESETS[preset].model
     text_N = read_text(None).split("train")
     windows_BW = text_N[: 4 * 100_000].view(4, -1)[:, : 512 + shape.chunk]
@@ -144,7 +144,9 @@ def test_losses_are_the_definition(T: int, phase: int) -> None:
     hidden_TBD = model.hidden(window_BW[:, :T])
     next_loss, chunk_loss = model.losses(window_BW, phase)
     spelled = [
-        -F.log_softmax(model.logits(hidden_TBD[t, b]), -1)[window_BW[b, t + 1].long()] for b in range(2) for t in range(T)
+        -F.log_softmax(model.logits(hidden_TBD[t, b]), -1)[window_BW[b, t + 1].long()]
+        for b in range(2)
+        for t in range(T)
     ]
     torch.testing.assert_close(next_loss, torch.stack(spelled).mean())
     drafted = [
@@ -160,7 +162,7 @@ def test_every_parameter_learns() -> None:
     """Each parameter gets a gradient that is finite and not all zero."""
     model = made(SMALL, cutoff_bins=256)
     next_loss, chunk_loss = model.losses(random_bytes(2, 158), 3)
-    (next_loss + chunk_loss).backward()
+    torch.autograd.backward(next_loss + chunk_loss)
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name

@@ -84,7 +84,7 @@ def test_long_kernels_take_the_fft() -> None:
     """A kernel beyond 512 taps gives what its definition says, gradients included."""
     x_TBD, kernel_GK = random_problem(3, 40, 1, 1, 1, 600, torch.float64)
     y_TBD = spectral.convolve(x_TBD, kernel_GK)
-    y_TBD.sum().backward()
+    torch.autograd.backward(y_TBD.sum())
     assert kernel_GK.grad is not None
     torch.testing.assert_close(y_TBD[-1, 0, 0], (kernel_GK[0, :40].flip(0) * x_TBD[:, 0, 0]).sum(), rtol=1e-12, atol=0)
     torch.testing.assert_close(kernel_GK.grad[0, :40].flip(0), x_TBD[:, 0, 0].cumsum(0), rtol=1e-12, atol=1e-12)
@@ -144,7 +144,8 @@ def test_band_limit_is_the_minimiser() -> None:
 
     def objective(u_K: Tensor) -> Tensor:
         power_F = torch.fft.rfft(u_K, spectral.N_FFT).abs().square() / spectral.N_FFT
-        return (u_K - kernel_K).square().sum() + spectral.MU * (above_F * power_F).sum()
+        total: Tensor = (u_K - kernel_K).square().sum() + spectral.MU * (above_F * power_F).sum()
+        return total
 
     limited_K = (spectral.band_limit(200, 32, 32) @ kernel_K).requires_grad_()
     (slope_K,) = torch.autograd.grad(objective(limited_K), limited_K)
@@ -167,7 +168,7 @@ def test_only_the_taps_in_use(cutoff_bins: int, taps: int) -> None:
     taps_GK = kernel()
     assert torch.isfinite(taps_GK).all()
     assert torch.equal(taps_GK[:, taps:], torch.zeros(2, 48 - taps))
-    taps_GK.square().sum().backward()
+    torch.autograd.backward(taps_GK.square().sum())
     assert kernel.kernel_GK.grad is not None
     assert torch.equal(kernel.kernel_GK.grad[:, taps:], torch.zeros(2, 48 - taps))
 
@@ -212,6 +213,8 @@ def test_convolution_on_gpu(dtype: torch.dtype) -> None:
     slow = torch.autograd.grad(slow_TBD.square().sum(), (x_TBD, kernel_GK))
     there = [value.detach().to("cuda", dtype).requires_grad_() for value in (x_TBD, kernel_GK)]
     fast_TBD = spectral.convolve(there[0], there[1])
-    fast = torch.autograd.grad(fast_TBD.float().square().sum() if dtype != torch.float64 else fast_TBD.square().sum(), there)
+    fast = torch.autograd.grad(
+        fast_TBD.float().square().sum() if dtype != torch.float64 else fast_TBD.square().sum(), there
+    )
     for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
         assert relative(found.detach().double().cpu(), expected.detach()) <= tolerance

@@ -1,0 +1,98 @@
+"""Disks on which something happens at one system call, counted from 1."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+from fftcore.storage import Disk
+
+
+class CountedDisk(Disk):
+    """A disk that counts its calls, and does `happen` before some of them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def happen(self, call: str) -> None:
+        """Do what is to happen before a call."""
+
+    def _count(self, call: str) -> None:
+        self.calls += 1
+        self.happen(call)
+
+    def _open(self, path: Path, flags: int) -> int:
+        self._count("open")
+        return super()._open(path, flags)
+
+    def _write(self, file: int, content: memoryview) -> int:
+        self._count("write")
+        return super()._write(file, content)
+
+    def _fsync(self, file: int) -> None:
+        self._count("fsync")
+        super()._fsync(file)
+
+    def _truncate(self, file: int, size: int) -> None:
+        self._count("truncate")
+        super()._truncate(file, size)
+
+    def _mkdir(self, path: Path) -> None:
+        self._count("mkdir")
+        super()._mkdir(path)
+
+    def _rename(self, old: Path, new: Path) -> None:
+        self._count("rename")
+        super()._rename(old, new)
+
+    def _unlink(self, path: Path) -> None:
+        self._count("unlink")
+        super()._unlink(path)
+
+    def _rmdir(self, path: Path) -> None:
+        self._count("rmdir")
+        super()._rmdir(path)
+
+
+class FailingDisk(CountedDisk):
+    """Call number `at` fails, and all after it if `for_ever`; a short write writes half and fails at the rest."""
+
+    def __init__(self, at: int, error: int, for_ever: bool, short: bool = False) -> None:
+        super().__init__()
+        self.at, self.error, self.for_ever, self.short = at, error, for_ever, short
+
+    def happen(self, call: str) -> None:
+        """Fail, if it is time."""
+        if self.short and call == "write" and self.calls == self.at:
+            return
+        if self.calls == self.at or (self.for_ever and self.calls > self.at):
+            raise OSError(self.error, os.strerror(self.error))
+
+    def _write(self, file: int, content: memoryview) -> int:
+        if self.short and self.calls + 1 == self.at:
+            content = content[: (len(content) + 1) // 2]
+        return super()._write(file, content)
+
+
+class KillingDisk(CountedDisk):
+    """The process is killed at call number `at`: before it, or in the middle of it if it is a write and `torn`."""
+
+    def __init__(self, at: int, torn: bool) -> None:
+        super().__init__()
+        self.at, self.torn = at, torn
+
+    def happen(self, call: str) -> None:
+        """Die, if it is time."""
+        if self.calls == self.at and not (self.torn and call == "write"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _write(self, file: int, content: memoryview) -> int:
+        if self.torn and self.calls + 1 == self.at:
+            super()._write(file, content[: len(content) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._write(file, content)
+
+
+FAULTS = (errno.ENOSPC, errno.EIO)

@@ -1,0 +1,333 @@
+"""The loop: what it writes, how it ends, and that a resumed run is the uninterrupted one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from controller import Controller, NonFiniteLoss, loads
+from fftcore import run as run_module
+from fftcore.checkpoint import Checkpoints, read_commit
+from fftcore.errors import StorageError
+from fftcore.model import SpectralLM
+from fftcore.record import read_record
+from fftcore.storage import Disk
+from fftcore.train import Learner, limits
+from tests.fftcore.micro import CURRICULUM, contents, rows, run
+
+STEPS = 32
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a micro run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert run(out) == 0
+    return out
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures out, which take longer than these runs; the run that `whole` is has one."""
+    monkeypatch.setattr("fftcore.finish.draw_run", lambda *given: None)
+
+
+def same_run(out: Path, whole: Path) -> None:
+    """Assert that two runs left the same logs and the same last weights, to the bit."""
+    for name in ("metrics.jsonl", "decisions.jsonl", "summary.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    last = f"checkpoints/step-{STEPS:08d}/weights.safetensors"
+    assert (out / last).read_bytes() == (whole / last).read_bytes()
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, steps: dict[int, int]) -> None:
+    """Send this process a signal in the middle of these steps: step to signal."""
+    step_of = Learner.step
+
+    def step(self: Learner, number: int, lr: float) -> Tensor:
+        if number in steps:
+            os.kill(os.getpid(), steps.pop(number))
+        return step_of(self, number, lr)
+
+    monkeypatch.setattr(Learner, "step", step)
+
+
+def test_run_folder(whole: Path) -> None:
+    """A run leaves its record, its curriculum, both logs, commits, a summary and a picture, and nothing half done."""
+    assert {path.name for path in whole.iterdir()} == {
+        "run.json", "curriculum.toml", "metrics.jsonl", "decisions.jsonl", "checkpoints", "summary.json", "curve.png"
+    }  # fmt: skip
+    assert (whole / "curriculum.toml").read_bytes() == CURRICULUM
+    assert (whole / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert Checkpoints(whole / "checkpoints", 5, Disk()).steps() == [30, 32]
+
+
+def test_metrics(whole: Path) -> None:
+    """There is a row for every optimizer step, with what was planned and seen, and the scores where an epoch closes."""
+    found = rows(whole / "metrics.jsonl")
+    assert [row["step"] for row in found] == list(range(STEPS))
+    record = read_record(whole)
+    controller = Controller(loads(CURRICULUM, ""), limits(record.config), peak=record.bound.peak)
+    for row in found:
+        plan = controller.plan
+        assert {key: row[key] for key in ("epoch", "state", "knobs", "lr")} == {
+            "epoch": plan.epoch, "state": plan.state, "knobs": dict(plan.knobs), "lr": plan.lr
+        }  # fmt: skip
+        assert ("val_bpb" in row) == ("val_bpb_parallel" in row) == ((row["step"] + 1) % 8 == 0)
+        controller.observe(row["loss"])
+
+
+def test_decisions(whole: Path) -> None:
+    """Each transition is written down with the knobs and rates around it and why, as the controller took it."""
+    found = rows(whole / "decisions.jsonl")
+    assert [(row["step"], row["from"], row["to"]) for row in found] == [(16, "low", "middle"), (24, "middle", "full")]
+    assert [(row["knobs_before"]["cutoff"], row["knobs"]["cutoff"]) for row in found] == [(64, 256), (256, 1025)]
+    assert all(row["lr"] == 5e-3 > row["lr_before"] for row in found)
+    assert all("plateau" in " ".join(row["guards"]) and row["requests"] == ["checkpoint"] for row in found)
+
+
+def test_it_learns(whole: Path) -> None:
+    """The loss falls, from about 8 bits."""
+    found = [row["loss"] for row in rows(whole / "metrics.jsonl")]
+    assert found[0] == pytest.approx(8 * 0.6931, abs=0.1)
+    assert found[-1] < found[0] - 1
+
+
+def test_same_seed_same_run(whole: Path, tmp_path: Path) -> None:
+    """The same seed gives the same run to the bit, and another seed another."""
+    assert run(tmp_path / "run") == 0
+    same_run(tmp_path / "run", whole)
+    assert run(tmp_path / "other", seed=1) == 0
+    assert (tmp_path / "other" / "metrics.jsonl").read_bytes() != (whole / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A run that is told to end finishes its step, saves, says so by its exit code, and goes on from there."""
+    out = tmp_path / "run"
+    stop_at(monkeypatch, {3: number, 17: number})
+    handlers = signal.getsignal(number)
+    assert run(out) == 128 + number
+    assert signal.getsignal(number) is handlers
+    assert len(rows(out / "metrics.jsonl")) == 4
+    assert run(out, resume=True) == 128 + number
+    assert run(out, resume=True) == 0
+    same_run(out, whole)
+    assert [resumed.step for resumed in read_record(out).resumed] == [4, 18]
+
+
+def test_logs_are_cut_back(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that were written after the last commit are written again by the resumed run, not twice."""
+    out = tmp_path / "run"
+    stop_at(monkeypatch, {21: signal.SIGTERM})
+    assert run(out) == 143
+    for name, torn in (("metrics.jsonl", b'{"step": 22, "half a li'), ("decisions.jsonl", b"{}\n")):
+        (out / name).write_bytes((out / name).read_bytes() + torn)
+    assert run(out, resume=True) == 0
+    same_run(out, whole)
+
+
+def test_a_lost_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is shorter than its checkpoint says is an error, not a gap."""
+    out = tmp_path / "run"
+    stop_at(monkeypatch, {9: signal.SIGTERM})
+    assert run(out) == 143
+    (out / "metrics.jsonl").write_bytes(b"")
+    before = contents(out)
+    with pytest.raises(StorageError, match=r"metrics.jsonl: a log of at least \d+ bytes belongs here"):
+        run(out, resume=True)
+    assert contents(out) == before
+
+
+def test_finished_run(whole: Path, tmp_path: Path) -> None:
+    """Resuming a run that is over trains nothing; a longer one goes on, and what was is not changed."""
+    out = tmp_path / "run"
+    assert run(out) == 0
+    assert run(out, resume=True) == 0
+    same_run(out, whole)
+    assert run(out, resume=True, epochs=6) == 0
+    longer = (out / "metrics.jsonl").read_bytes()
+    assert longer.startswith((whole / "metrics.jsonl").read_bytes())
+    assert len(longer.splitlines()) == 48
+
+
+def test_late_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where losses come a step late, as on a GPU, every row is still written, and a resumed run is the same run."""
+    bound = run_module.bound
+    monkeypatch.setattr(run_module, "bound", lambda *given: bound(given[0], given[1], given[2], given[3], given[4], 1))
+    planned = run_module.planned
+
+    def late(*given: Any) -> Any:
+        record, text = planned(*given)
+        return record.model_copy(update={"bound": record.bound.model_copy(update={"lag": 1})}), text
+
+    monkeypatch.setattr(run_module, "planned", late)
+    assert run(tmp_path / "a") == 0
+    assert [row["step"] for row in rows(tmp_path / "a" / "metrics.jsonl")] == list(range(STEPS))
+    assert [row["step"] for row in rows(tmp_path / "a" / "decisions.jsonl")] == [16, 24]
+    stop_at(monkeypatch, {15: signal.SIGTERM, 20: signal.SIGTERM})
+    assert run(tmp_path / "b") == 143
+    assert run(tmp_path / "b", resume=True) == 143
+    assert run(tmp_path / "b", resume=True) == 0
+    same_run(tmp_path / "b", tmp_path / "a")
+
+
+# What is not finite
+
+
+class _NanBackward(torch.autograd.Function):
+    """The identity, with gradients that are NaN."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * float("nan")
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, steps: range, gradients_alone: bool = False) -> None:
+    """Make the loss of these optimizer steps NaN, or its gradients alone."""
+    count = iter(range(10_000))
+    losses_of = SpectralLM.losses
+
+    def losses(self: SpectralLM, window_BW: Tensor, phase: int) -> tuple[Tensor, Tensor]:
+        next_loss, chunk_loss = losses_of(self, window_BW, phase)
+        if next(count) in steps:
+            ruined: Tensor = _NanBackward.apply(next_loss)  # type: ignore[no-untyped-call]
+            next_loss = ruined if gradients_alone else next_loss * float("nan")
+        return next_loss, chunk_loss
+
+    monkeypatch.setattr(SpectralLM, "losses", losses)
+
+
+def test_dead_run(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """25 NaN in a row end the run with a sentence; the last commit is of a finite state, and resumes."""
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        poisoned(patch, range(3, 10_000))
+        with pytest.raises(NonFiniteLoss, match=r"step 27: 25 NaN or infinite .* it is of step 0"):
+            run(out)
+    found = rows(out / "metrics.jsonl")
+    assert [row["loss"] for row in found[3:]] == ["NaN"] * 25
+    assert run(out, resume=True) == 0
+    same_run(out, whole)
+
+
+def test_a_few_nan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few NaN losses are counted, written down, skipped by the optimizer, and the run goes on with finite weights."""
+    poisoned(monkeypatch, range(9, 12))
+    assert run(tmp_path / "run") == 0
+    found = rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in found if row["loss"] == "NaN"] == [9, 10, 11]
+    assert [row["step"] for row in found if row.get("skipped")] == [9, 10, 11]
+    assert isinstance(found[-1]["loss"], float)
+
+
+def test_gradients_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step with a finite loss and gradients that are not changes no weight and is marked as skipped."""
+    poisoned(monkeypatch, range(4, 5), gradients_alone=True)
+    assert run(tmp_path / "run") == 0
+    found = rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in found if row.get("skipped")] == [4]
+    assert isinstance(found[4]["loss"], float)
+    assert all(isinstance(row["loss"], float) for row in found)
+
+
+# Knobs and requests
+
+
+def test_every_knob(tmp_path: Path) -> None:
+    """Taps, sequence length and batch size are knobs as well, each within its limit."""
+    knobs = (
+        b'[knob.kernel_taps]\nladder = [4, 8, "full"]\n[knob.seq_len]\nladder = [8, 16, "full"]\n'
+        b"[knob.batch_size]\nladder = [1, 2]"
+    )
+    values = {
+        b"cutoff = 64": b"kernel_taps = 4, seq_len = 8, batch_size = 1",
+        b"cutoff = 256": b"kernel_taps = 8, seq_len = 16, batch_size = 2",
+        b'cutoff = "full"': b'kernel_taps = "full", seq_len = "full", batch_size = 2',
+    }
+    curriculum = CURRICULUM.replace(b'[knob.cutoff]\nladder = [64, 256, "full"]', knobs)
+    for cutoff, others in values.items():
+        curriculum = curriculum.replace(cutoff, others)
+    assert run(tmp_path / "run", curriculum=curriculum) == 0
+    found = [row["knobs"] for row in rows(tmp_path / "run" / "metrics.jsonl")]
+    assert found[0] == {"kernel_taps": 4, "seq_len": 8, "batch_size": 1}
+    assert found[16] == {"kernel_taps": 8, "seq_len": 16, "batch_size": 2}
+    assert found[-1] == {"kernel_taps": 12, "seq_len": 24, "batch_size": 2}
+
+
+def test_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A curriculum's requests are carried out before the step they belong to, and again the same after a resume."""
+    actions = b'["rollback", "reset_optimizer", "evaluate", { signal = "bell" }, "lr_restart"]'
+    curriculum = CURRICULUM.replace(b'["lr_restart", "checkpoint"]', actions)
+    assert run(tmp_path / "a", curriculum=curriculum) == 0
+    told = capsys.readouterr().out
+    assert "step 16: the curriculum asks for signal bell" in told
+    assert "weights and optimizer are those of step-00000015 again" in told
+    assert "val_bpb" in rows(tmp_path / "a" / "metrics.jsonl")[16]
+    stop_at(monkeypatch, {15: signal.SIGTERM, 16: signal.SIGTERM, 18: signal.SIGTERM})
+    assert run(tmp_path / "b", curriculum=curriculum) == 143
+    while run(tmp_path / "b", resume=True, curriculum=curriculum) == 143:
+        pass
+    same_run(tmp_path / "b", tmp_path / "a")
+
+
+def test_rollback_is_exact(tmp_path: Path) -> None:
+    """After a rollback weights and moments are those of the commit."""
+    out = tmp_path / "run"
+    assert run(out) == 0
+    record = read_record(out)
+    learner = Learner(
+        record.config, run_module.the_same_text(record, run_module.Asked(out=out)), 0, torch.device("cpu"), False
+    )
+    commit = read_commit(out / "checkpoints" / "step-00000030")
+    learner.turn({})
+    learner.restore(commit)
+    before = learner.files()
+    learner.step(3, 0.1)
+    assert learner.files()["weights.safetensors"] != before["weights.safetensors"]
+    learner.restore(commit, random=False)
+    assert learner.files() == before
+
+
+# The chunk head alone
+
+
+def test_frozen_backbone(whole: Path, tmp_path: Path) -> None:
+    """With a frozen backbone only a new chunk head is trained, by its own loss; it can be interrupted like any run."""
+    assert run(tmp_path / "head", freeze_backbone=whole) == 0
+    before = Checkpoints(whole / "checkpoints", 5, Disk()).newest()
+    after = Checkpoints(tmp_path / "head" / "checkpoints", 5, Disk()).newest()
+    assert before is not None
+    assert after is not None
+    from safetensors.torch import load
+
+    old, new = load(before.files["weights.safetensors"]), load(after.files["weights.safetensors"])
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert changed == {name for name in old if name.startswith("chunk_head.")}
+    found = rows(tmp_path / "head" / "metrics.jsonl")
+    assert all(row["loss"] == row["chunk_loss"] for row in found)
+    assert found[-1]["loss"] < found[0]["loss"]
+
+
+def test_saves_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is saved once even if plan, request and end all ask for it."""
+    saved: list[int] = []
+    save = Checkpoints.save
+
+    def counted(self: Checkpoints, step: int, files: Any) -> Path:
+        saved.append(step)
+        return save(self, step, files)
+
+    monkeypatch.setattr(Checkpoints, "save", counted)
+    assert run(tmp_path / "run", overrides={"save_every": 8}) == 0
+    assert saved == [0, 8, 16, 24, 32]
