@@ -34,9 +34,11 @@ class Remarks:
         """Whether a comment belongs to the header of the table at a path, or to something in it."""
         return any(len(p) > len(path) and p[: len(path)] == path for p in (*self.before, *self.after))
 
-    def of(self, path: Path) -> bool:
-        """Whether a comment belongs to exactly this."""
-        return path in self.before or path in self.after
+    def move(self, path: Path, to: Path) -> None:
+        """Put what belongs to one header above another one."""
+        lines = [*self.before.pop(path, []), *self.after.pop(path, [])]
+        if lines:
+            self.before[to] = [*lines, *self.before.get(to, [])]
 
     def settled(self, slots: list[Path]) -> Remarks:
         """The same comments, at places where comments can stand: each at its own, or near it where it is none.
@@ -88,7 +90,9 @@ def remarks_in(text: str) -> Remarks:
         for path, lines in statement.inside.items():
             remarks.before.setdefault(path, []).extend(lines)
         for path, lines in statement.after.items():
-            remarks.after.setdefault(path, []).extend(lines)
+            remarks.after[path] = lines[:1]  # two behind one item would run into one
+            if lines[1:]:
+                remarks.before.setdefault(path, []).extend(lines[1:])
     while remarks.end and not remarks.end[-1]:
         remarks.end.pop()
     return remarks

@@ -149,8 +149,9 @@ def _add(blocks: list[_Block], header: str, name: str, path: Path, table: Mappin
                 continue
         room = WIDEST_LINE - len(key) - 3
         block.lines.append((key, _value(value, here, spell, remarks, room), here))
-    if own and not block.lines and not header.startswith("[[") and not remarks.of(path):
+    if own and not block.lines and not header.startswith("[["):
         blocks.remove(block)  # the headers below it say that it is there
+        remarks.move(path, own[0][1])
     for key, here, inner in own:
         _add(blocks, f"[{name}.{key}]", f"{name}.{key}", here, inner, spell, remarks)
 
