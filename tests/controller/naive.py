@@ -157,13 +157,13 @@ class Naive:
         return [said[metric] for said in seen if said.get(metric) is not None and isfinite(said[metric])]
 
     def leaves(self, conditions: list[Any]) -> list[Any]:
-        found = []
+        found: list[Any] = []
         for guard in map(self.bound.curriculum.resolve, conditions):
             inner = {"any": guard.any, "all": guard.all, "not": [guard.not_]}.get(guard.word)
             found += [guard] if inner is None else self.leaves(inner)
         return found
 
-    def holds(self, condition: Any) -> bool | None:
+    def holds(self, condition: Any) -> Any:
         guard = self.bound.curriculum.resolve(condition)
         word, asked = guard.word, guard.value
         if word in ("any", "all"):
@@ -180,7 +180,7 @@ class Naive:
             return self.time >= self.bound.steps(asked if word == "dwell" else state.ramp[asked].over, self.total)
         return self.measured(word, asked, self.values(asked.metric, self.since[repr(guard)]))
 
-    def measured(self, word: str, asked: Any, values: list[float]) -> bool | None:
+    def measured(self, word: str, asked: Any, values: list[float]) -> Any:
         if word == "patience":
             best, waited = None, 0
             for value in means(values, asked.smooth):
@@ -291,7 +291,7 @@ class Naive:
     def lr(self) -> float:
         """The rate, from every turn since the start; of `amounts`, the one at `cycle` or the only one is in force."""
         anchor, warm, cycle, length, scale, amounts, written = 0, 0, 0, 0, 1.0, [""], ""
-        bound = self.bound
+        bound, run, own = self.bound, self.bound.curriculum.lr, self.bound.curriculum.state[0].lr
         for turn in [*self.turns, Turn(self.step, "now", self.stay.state, self.bound)]:
             while cycle + 1 < len(amounts) and turn.step >= anchor + warm + length:
                 anchor, warm, cycle = anchor + warm + length, 0, cycle + 1
