@@ -37,7 +37,10 @@ class Model(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.d_model % self.kernel_groups:
-            raise ValueError(f"d_model {self.d_model} is not a multiple of kernel_groups {self.kernel_groups}")
+            raise ValueError(
+                f"d_model {self.d_model} is not a multiple of kernel_groups {self.kernel_groups}: "
+                "each kernel serves as many channels as the others"
+            )
         return self
 
 

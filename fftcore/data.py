@@ -73,7 +73,7 @@ def read_text(path: Path | None) -> Text:
 
         return Text(torch.frombuffer(bytearray(default_text()), dtype=torch.uint8), EMBEDDED)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+        what = "is no regular file" if path.exists() else "does not exist"
         raise TextError(f"{path}: the text to train on {what}. Name a file of bytes by --data, or leave --data out")
     try:
         if path.stat().st_size == 0:

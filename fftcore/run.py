@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from pydantic import ValidationError
 
 from controller import BindingWarning, Controller, Curriculum, loads
@@ -99,11 +100,11 @@ def train(
     preset: Literal["tiny", "base"] | None = None,
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
-    seed: int | None = None,
+    seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     device: str | None = None,
     freeze_backbone: Path | None = None,
     on_change: Literal["refuse", "accept"] = "refuse",
-    log_every: int = 50,
+    log_every: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
     overrides: Overrides = Overrides(),
 ) -> int:
     """Train the byte-level language model under a curriculum.
@@ -293,7 +294,9 @@ def overridden(config: Config, given: dict[str, Any]) -> Config:
         return Config.model_validate(own)
     except ValidationError as error:
         first = error.errors()[0]
-        flag = "--" + str(first["loc"][-1] if first["loc"] else "").replace("_", "-").replace("peak", "lr")
+        if first["type"] == "value_error":  # values that do not fit each other, in a sentence of the config's own
+            raise RunError(str(first["ctx"]["error"])) from None
+        flag = "--" + str(first["loc"][-1]).replace("_", "-").replace("peak", "lr")
         raise RunError(f"{flag} {first['input']}: {first['msg']}") from None
 
 

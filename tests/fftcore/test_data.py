@@ -100,7 +100,7 @@ def test_any_bytes(tmp_path: Path) -> None:
 def test_bad_files(tmp_path: Path) -> None:
     """A missing file, a folder and an empty file are each refused in a sentence that names them and a remedy."""
     (tmp_path / "empty").touch()
-    for path, told in (("absent", "does not exist"), ("", "is a folder"), ("empty", "is empty")):
+    for path, told in (("absent", "does not exist"), ("", "is no regular file"), ("empty", "is empty")):
         with pytest.raises(TextError, match=rf"{tmp_path / path}: .*{told}.*--data"):
             read_text(tmp_path / path)
 
