@@ -42,7 +42,7 @@ def explain(code: str | None = None, /, *, as_json: JsonFlag = False) -> int:
 
 
 def fmt(
-    *files: str,
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
     check: Annotated[bool, Parameter(negative="")] = False,
     to_stdout: Annotated[bool, Parameter(name="--print", negative="")] = False,
 ) -> int:
@@ -58,6 +58,10 @@ def fmt(
             [Fault("no-such-file", (), "no file is named", "at least one, or - for the standard input")]
         )
     changed = 0
+    if option := next((name for name in files if name.startswith("-") and name != "-"), None):
+        raise CurriculumError(
+            [Fault("no-such-file", (), f"unknown option {visible(option)}", "a file, --check or --print")]
+        )
     for name in files:
         content, shown = (sys.stdin.buffer.read(), "<stdin>") if name == "-" else contents(name)
         text = _formatted(content, shown)

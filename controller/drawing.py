@@ -257,7 +257,7 @@ def svg(curriculum: Curriculum) -> str:
     right = left + BOX + 26 * max((lane + 1 for a, lane in lanes.items() if a.target >= a.source), default=0)
     texts = [*notes, *(" " * int((left + 60) / LETTER) + line for a in straight for line in _beside(a))]
     texts += _description(curriculum)
-    width = int(max(right, *(MARGIN + LETTER * len(line) for line in texts)) + MARGIN)
+    width = int(max([right, *(MARGIN + LETTER * len(line) for line in texts)]) + MARGIN)
     high = top + 4
     return "\n".join(
         [

@@ -1,0 +1,168 @@
+"""The commands explain, fmt, draw and schema, as they are called from a shell."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import plateau
+from controller.codes import CODES
+from controller.reading import shipped
+from controller.schema import schema_text
+
+PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
+UNTIDY = PLATEAU.replace('name        = "plateau"', 'name="plateau"')
+
+
+def test_explain(capfd: pytest.CaptureFixture[str]) -> None:
+    """`explain CODE` says what it means, why it matters, and what to do."""
+    assert plateau.main(["explain", "off-ladder"]) == 0
+    out, _ = capfd.readouterr()
+    assert out.startswith("off-ladder: a value that the knob does not have\n\nLadders and ranges say")
+    assert all(len(line) <= 100 for line in out.splitlines())
+
+
+def test_explain_all(capfd: pytest.CaptureFixture[str]) -> None:
+    """`explain` alone lists every code."""
+    assert plateau.main(["explain"]) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == list(CODES)
+
+
+def test_explain_json(capfd: pytest.CaptureFixture[str]) -> None:
+    """With --json the same comes as data."""
+    assert plateau.main(["explain", "[off-ladder]", "--json"]) == 0
+    (found,) = json.loads(capfd.readouterr().out)
+    assert found == {"code": "off-ladder", **CODES["off-ladder"]._asdict()}
+
+
+def test_explain_unknown(capfd: pytest.CaptureFixture[str]) -> None:
+    """A code that there is not is a mistake with exit code 2 and a suggestion."""
+    assert plateau.main(["explain", "of-ladder"]) == 2
+    assert 'Did you mean "off-ladder"?' in capfd.readouterr().err
+
+
+def test_fmt(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`fmt` lays out a file in place and says so; a second time it has nothing to do and says nothing."""
+    file = tmp_path / "mine.toml"
+    file.write_text(UNTIDY, encoding="utf-8")
+    assert plateau.main(["fmt", str(file)]) == 0
+    assert file.read_text(encoding="utf-8") == PLATEAU
+    assert capfd.readouterr().out == f"{file}: formatted\n"
+    assert plateau.main(["fmt", str(file)]) == 0
+    assert capfd.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_fmt_check(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`fmt --check` writes nothing, names what would change, and exits with 1 if there is any."""
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text(PLATEAU, encoding="utf-8")
+    bad.write_text(UNTIDY, encoding="utf-8")
+    assert plateau.main(["fmt", "--check", str(good), str(bad)]) == 1
+    assert capfd.readouterr().out == f"{bad}: would change\n"
+    assert bad.read_text(encoding="utf-8") == UNTIDY
+    assert plateau.main(["fmt", "--check", str(good)]) == 0
+
+
+def test_fmt_print(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`fmt --print` leaves the file alone; it is also how to get a shipped curriculum."""
+    file = tmp_path / "mine.toml"
+    file.write_text(UNTIDY, encoding="utf-8")
+    assert plateau.main(["fmt", "--print", str(file)]) == 0
+    assert plateau.main(["fmt", "--print", "plateau"]) == 0
+    assert capfd.readouterr().out == PLATEAU * 2
+    assert file.read_text(encoding="utf-8") == UNTIDY
+
+
+def test_fmt_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`fmt -` reads the standard input and prints, as editors call it."""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(UNTIDY.encode())))
+    assert plateau.main(["fmt", "-"]) == 0
+    assert capsys.readouterr().out == PLATEAU
+
+
+def test_fmt_keeps_line_ends_and_mode(tmp_path: Path) -> None:
+    """Windows' line ends stay, and so does who may read the file."""
+    file = tmp_path / "mine.toml"
+    file.write_bytes(UNTIDY.replace("\n", "\r\n").encode())
+    file.chmod(0o640)
+    assert plateau.main(["fmt", str(file)]) == 0
+    assert file.read_bytes() == PLATEAU.replace("\n", "\r\n").encode()
+    assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_fmt_follows_links(tmp_path: Path) -> None:
+    """A link stays a link; the file that it leads to is laid out."""
+    file, link = tmp_path / "mine.toml", tmp_path / "link.toml"
+    file.write_text(UNTIDY, encoding="utf-8")
+    try:
+        link.symlink_to(file)
+    except OSError:
+        pytest.skip("this system allows no links")
+    assert plateau.main(["fmt", str(link)]) == 0
+    assert link.is_symlink()
+    assert file.read_text(encoding="utf-8") == PLATEAU
+
+
+def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no curriculum stays as it is, nothing at all is a mistake, and shipped files are not overwritten."""
+    file = tmp_path / "mine.toml"
+    file.write_text("name = 5\n")
+    assert plateau.main(["fmt", str(file)]) == 2
+    assert file.read_text() == "name = 5\n"
+    assert f"{file}:1:8: name: found 5" in capfd.readouterr().err
+    assert plateau.main(["fmt"]) == 2
+    assert "no file is named" in capfd.readouterr().err
+    assert plateau.main(["fmt", "--chekc", str(file)]) == 2
+    assert "unknown option --chekc" in capfd.readouterr().err
+    monkeypatch.setattr("controller.writing.formatted", lambda content, name: PLATEAU + "# changed\n")
+    assert plateau.main(["fmt", "plateau"]) == 2
+    assert "[would-overwrite]" in capfd.readouterr().err
+    assert shipped()["plateau"].read_text(encoding="utf-8") == PLATEAU
+
+
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        ([], "---\ntitle: plateau\n---\nstateDiagram-v2\n"),
+        (["--as", "mermaid"], "---\n"),
+        (["--as", "dot"], 'digraph "plateau" {\n'),
+        (["--as", "svg"], "<svg "),
+    ],
+)
+def test_draw(capfd: pytest.CaptureFixture[str], words: list[str], begins: str) -> None:
+    """`draw` prints Mermaid, or what --as asks for."""
+    assert plateau.main(["draw", "plateau", *words]) == 0
+    assert capfd.readouterr().out.startswith(begins)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("a.svg", "<svg "), ("a.dot", "digraph"), ("a.gv", "digraph"), ("a.md", "---")]
+)
+def test_draw_to_a_file(tmp_path: Path, name: str, begins: str) -> None:
+    """With -o the picture goes to a file, whose name says which kind it is."""
+    assert plateau.main(["draw", "plateau", "-o", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
+
+
+def test_draw_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A file that is not there, a kind that is none, a folder that is not there: exit code 2 and a sentence."""
+    assert plateau.main(["draw", "platau"]) == 2
+    assert 'Did you mean "plateau"?' in capfd.readouterr().err
+    assert plateau.main(["draw", "plateau", "--as", "png"]) == 2
+    assert "png" in capfd.readouterr().err
+    assert plateau.main(["draw", "plateau", "-o", str(tmp_path / "no" / "a.svg")]) == 2
+    assert "No such file or directory" in capfd.readouterr().err
+
+
+def test_schema(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`schema` prints the schema, or writes it where -o says."""
+    assert plateau.main(["schema"]) == 0
+    assert capfd.readouterr().out == schema_text()
+    assert plateau.main(["schema", "-o", str(tmp_path / "s.json")]) == 0
+    assert (tmp_path / "s.json").read_text(encoding="utf-8") == schema_text()
