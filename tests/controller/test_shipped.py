@@ -1,0 +1,218 @@
+"""Each shipped curriculum does what its comment says, driven by losses made for it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from math import exp, nan
+
+import pytest
+
+from controller import BindingWarning, Controller, Decision, load
+from controller.reading import shipped
+
+LIMITS = {"cutoff": 1025, "seq_len": 1024, "modes": 16}
+Loss = Callable[[int], float]
+
+
+def limits_of(name: str) -> dict[str, float]:
+    """The limits of the knobs that a shipped curriculum turns."""
+    return {knob: LIMITS[knob] for knob in load(name).knob}
+
+
+def driven(controller: Controller, loss: Loss, steps: int | None = None) -> list[Decision]:
+    """The decisions on the way through the run, or its first steps; the loss is a function of the time in the state."""
+    found, entered = [], 0
+    for step in range(steps if steps is not None else controller.total_steps or 0):
+        if (decision := controller.observe(loss(step - entered))) is not None:
+            found.append(decision)
+            entered = decision.step
+    return found
+
+
+def noise(seed: int = 1) -> Iterator[float]:
+    """Evenly distributed numbers between -1 and 1, the same on every run."""
+    while True:
+        seed = seed * 1103515245 + 12345 & 0x7FFFFFFF
+        yield seed / 0x40000000 - 1
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_says_what_it_is(name: str) -> None:
+    """Each file names the schema, then says in comments when to use it, what it does and where it comes from."""
+    lines = shipped()[name].read_text(encoding="utf-8").splitlines()
+    about = [line for line in lines[1 : lines.index("format      = 1")] if line.startswith("# ")]
+    assert lines[0].startswith("#:schema")
+    assert about[0].startswith("# When to use it: ")
+    assert about[-1].startswith("# Where it comes from: ")
+    assert 3 <= len(about) <= 4
+    assert load(name).name == name
+    assert load(name).description.endswith(".")
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_fits(name: str) -> None:
+    """Each can be bound to the trainer's limits and run with its own run length, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BindingWarning)
+        controller = Controller(load(name), limits_of(name))
+    assert controller.total_steps == 50_000
+    assert controller.plan.step == 0
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_runs_to_its_end(name: str) -> None:
+    """Under a loss that falls and flattens in every state, each comes to its last state, and no knob falls."""
+    controller = Controller(load(name), limits_of(name), epochs=40, steps_per_epoch=100)
+    bumps = noise()
+    decisions = driven(controller, lambda time: 4 + exp(-time / 40) + 1e-3 * next(bumps))
+    names = [state.name for state in load(name).state]
+    assert [decision.to_state for decision in decisions] == names[1:]
+    assert all(set(decision.raises) or name == "sequence-length" for decision in decisions)
+
+
+def test_plateau() -> None:
+    """plateau: looked at when an epoch closes, from epoch 2 on, it raises on a flat loss and restarts the rate."""
+    controller = Controller(load("plateau"), limits_of("plateau"))
+    decisions = driven(controller, lambda time: 5.0, 6000)
+    assert [(d.step, d.epoch, d.knobs["cutoff"]) for d in decisions] == [
+        (2000, 2, 256),
+        (3000, 3, 512),
+        (4000, 4, 1025),
+    ]
+    assert all(d.lr == 2e-4 > d.lr_before for d in decisions)
+    improving = Controller(load("plateau"), limits_of("plateau"))
+    assert driven(improving, lambda time: 5.0 * 0.9997**time, 6000) == []
+
+
+def test_plateau_trend() -> None:
+    """plateau-trend: it raises when the loss is flat, and not while it improves by 4 % in 1000 steps under noise."""
+    bumps = noise()
+
+    def noisy(slope: float) -> list[Decision]:
+        controller = Controller(load("plateau-trend"), limits_of("plateau-trend"))
+        return driven(controller, lambda time: 5.0 * (1 - slope * time / 1000) * (1 + 0.05 * next(bumps)), 3000)
+
+    assert noisy(0.04) == []
+    flat = noisy(0.0)
+    assert flat
+    assert flat[0].step >= 200
+    assert flat[0].lr == 2e-4
+
+
+def test_plateau_returns() -> None:
+    """plateau-returns: it raises where the last half of the time brought under a tenth, also on a stretched curve."""
+    steps = []
+    for stretch in (200.0, 400.0, 800.0):
+        controller = Controller(load("plateau-returns"), limits_of("plateau-returns"))
+        decisions = driven(controller, lambda time, s=stretch: 3.0 + 2.0 * exp(-time / s), 9000)
+        steps.append(decisions[0].step / stretch)
+    assert steps == pytest.approx([steps[0]] * 3, rel=0.1)
+    assert 3 < steps[0] < 8  # exp(-x) - exp(-2x) = (1 - exp(-2x)) / 10 at x = 2.2, half of the time
+
+
+def test_patience() -> None:
+    """patience: no smoothed loss 0.01 below the best for 50 steps, and two raises from 128 bins to all."""
+    controller = Controller(load("patience"), limits_of("patience"))
+    decisions = driven(controller, lambda time: max(5.0 - 0.01 * time, 4.0), 1000)
+    assert [d.knobs["cutoff"] for d in decisions] == [512, 1025]
+    # The loss stops falling at time 100, the mean of 10 at 109; the last new best, by 0.01, comes a little before that.
+    assert 150 < decisions[0].step < 162
+    assert decisions[0].lr == 2e-4
+
+
+def test_fixed_epochs_and_misaligned() -> None:
+    """fixed-epochs raises at the peak of a cycle, at least twice; misaligned raises into a rate that has decayed."""
+    good = driven(Controller(load("fixed-epochs"), limits_of("fixed-epochs")), lambda time: 5.0, 12000)
+    bad = driven(Controller(load("misaligned"), limits_of("misaligned")), lambda time: 5.0, 12000)
+    assert [d.epoch for d in good] == [d.epoch for d in bad] == [2, 5, 10]
+    assert [d.lr for d in good[:2]] == [2e-4, 2e-4]
+    assert bad[0].lr < 0.75 * 2e-4
+
+
+def test_fixed_share() -> None:
+    """fixed-share: 20, 40 and 40 % of the steps, under one cosine that goes on, whatever the loss does."""
+    controller = Controller(load("fixed-share"), limits_of("fixed-share"), epochs=10, steps_per_epoch=100)
+    decisions = driven(controller, lambda time: 5.0 if time % 2 else 1e9)
+    assert [(d.step, d.knobs["cutoff"]) for d in decisions] == [(200, 512), (600, 1025)]
+    assert all(0.9999 < d.lr / d.lr_before < 1 or d.lr < d.lr_before for d in decisions)
+    assert decisions[0].lr == pytest.approx(2e-4 * 0.9045, rel=1e-3)
+
+
+def test_loss_gap() -> None:
+    """loss-gap: one more mode when the means of two epochs differ by at most 0.001, up or down; the rate goes on."""
+    controller = Controller(load("loss-gap"), limits_of("loss-gap"), epochs=30, steps_per_epoch=10)
+    means = [9.0, 8.0, 7.0, 7.0009, 5.0, 4.0, 3.9992, 3.0, 2.0]
+    decisions = [controller.observe(mean + bump) for mean in means for bump in (-0.5, 0.5) * 5]
+    taken = [(d.step, d.knobs["modes"]) for d in decisions if d is not None]
+    assert taken == [(40, 3), (70, 4)]
+    assert all(d.lr < d.lr_before for d in decisions if d is not None)
+
+
+def test_loss_gap_forgets() -> None:
+    """loss-gap: both epochs must lie in one state, so there is at most one raise in two epochs."""
+    controller = Controller(load("loss-gap"), limits_of("loss-gap"), epochs=30, steps_per_epoch=10)
+    assert [d.step for d in driven(controller, lambda time: 5.0)] == [20, 40, 60, 80, 100, 120]
+
+
+def test_sequence_length() -> None:
+    """sequence-length: from 64 to full over the first fifth of the run, in multiples of 8, never falling."""
+    controller = Controller(load("sequence-length"), limits_of("sequence-length"), epochs=10, steps_per_epoch=100)
+    lengths = []
+    for _ in range(400):
+        lengths.append(controller.plan.knobs["seq_len"])
+        controller.observe(5.0)
+    assert lengths[0] == 64
+    assert lengths[200:] == [1024] * 200
+    assert lengths == sorted(lengths)
+    assert all(isinstance(length, int) and length % 8 == 0 for length in lengths)
+    assert lengths[100] == (64 + 1024) // 2
+    assert controller.plan.state == "full"
+
+
+def test_two_knobs_with_retreat() -> None:
+    """two-knobs-with-retreat: a state lasts 0.15 of the run; two retreats at half the rate, and no third one."""
+    controller = Controller(
+        load("two-knobs-with-retreat"), limits_of("two-knobs-with-retreat"), epochs=10, steps_per_epoch=100
+    )
+    found = []
+    for step in range(1000):
+        in_full = controller.plan.state == "full"
+        decision = controller.observe(nan if in_full and step % 30 > 24 else 5.0 - 0.01 * (step % 100))
+        if decision is not None:
+            found.append((decision.transition, decision.from_state, decision.to_state))
+            if decision.transition == "retreat":
+                names = [request.name for request in controller.plan.requests]
+                assert names == ["rollback"]
+    assert found[:4] == [
+        ("timeout", a, b) for a, b in (("short", "medium"), ("medium", "finer"), ("finer", "long"), ("long", "full"))
+    ]
+    assert [way for way, _, _ in found[4:]] == ["retreat", "timeout", "retreat", "timeout"]
+    assert controller.plan.state == "full"
+    assert controller.plan.knobs == {"cutoff": 1025, "seq_len": 1024}
+    assert controller.plan.lr <= 2e-4 / 4
+
+
+def test_half_rate_on_raise() -> None:
+    """half-rate-on-raise: each raise restarts the rate at half of the peak before."""
+    controller = Controller(load("half-rate-on-raise"), limits_of("half-rate-on-raise"))
+    decisions = driven(controller, lambda time: 5.0, 6000)
+    assert [d.lr for d in decisions] == [1e-4, 5e-5, 2.5e-5]
+
+
+def test_full() -> None:
+    """full: everything from the first step on, and one cosine to a twentieth of the peak."""
+    controller = Controller(load("full"), limits_of("full"), epochs=2, steps_per_epoch=50)
+    assert controller.plan.knobs == {"cutoff": 1025}
+    assert controller.plan.lr == 2e-4
+    assert driven(controller, lambda time: 5.0) == []
+    assert controller.plan.lr == pytest.approx(1e-5)
+    assert controller.plan.stop is not None
+
+
+def test_clamped_by_a_small_trainer() -> None:
+    """A trainer with 300 bins gets 128, 256 and 300: two states become one, with a warning that names them."""
+    with pytest.warns(BindingWarning, match='"full".*"spelling"'):
+        controller = Controller(load("plateau"), {"cutoff": 300})
+    decisions = driven(controller, lambda time: 5.0, 6000)
+    assert [d.knobs["cutoff"] for d in decisions] == [256, 300]
