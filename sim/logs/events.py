@@ -14,9 +14,8 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 
-from sim.logs.rows import Block, Reader, Records, merged
+from sim.logs.rows import Block, Reader, Records, batches, merged
 from sim.logs.source import Source
 
 LARGEST_RECORD = 1 << 22  # pictures and graphs are larger; a scalar takes some 100 bytes
@@ -41,7 +40,7 @@ class EventFile(Reader):
     def blocks(self) -> Iterator[Block]:
         """A row a step, as long as its scalars stand together."""
         rows = merged(self._scalars())
-        while batch := list(islice(rows, BATCH_ROWS)):
+        for batch in batches(rows, BATCH_ROWS):
             yield Block(len(batch), Records(batch), 0, self.dropped.copy())
             self.dropped.clear()
         yield Block(0, Records([]), 0, self.dropped)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 
 from sim.logs.errors import LogError
 from sim.logs.points import POINT, Points, Spool
-from sim.logs.rows import ABSENT, NOT_A_NUMBER, NUMBER, Block, Floats, Reader, numbers
+from sim.logs.rows import ABSENT, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Block, Floats, Reader, numbers
 from sim.logs.series import Roles, Wanted, choose, is_eval
 
 HEAD_ROWS = 1000  # rows looked at before the columns get their roles
 LARGEST_STEP = 2.0**53
-MOST_COLUMNS = 10_000
+MOST_RUNS = 10_000
 MOST_EVALS = 64
 MOST_CHANGES = 10_000
 
@@ -226,6 +225,10 @@ class Gather:
         steps, epochs = points["step"][rows].astype(np.float64), points["epoch"][rows]
         back = np.flatnonzero(np.diff(steps, prepend=self._step) < 0)
         self.into.steps_back += len(back)
+        if self._points >= 1000 and not self._in_order():
+            self._backs += len(back)
+            self._follow(steps, epochs)
+            return [_Segment(0, count, self._offset, len(self.runs) - 1)]
         segments, begin = [], 0
         edges = [*back.tolist(), len(rows)]
         if edges[0] > 0:
@@ -263,8 +266,11 @@ class Gather:
             return False
         if epoch > self._epoch:
             return self._points >= 2
-        in_order = 10 * self._backs <= self._points
-        return in_order and self._points >= 10 and self._top - step >= 8 * self._spacing
+        return self._in_order() and self._points >= 10 and self._top - step >= 8 * self._spacing
+
+    def _in_order(self) -> bool:
+        """Whether the steps of the present run go back so rarely that going back means something."""
+        return 10 * self._backs <= self._points
 
     def _begin(self, epoch: float) -> None:
         """Begin a run; or, if the epoch has risen, count the steps of this one on."""
@@ -275,6 +281,8 @@ class Gather:
         else:
             self._offset = 0
             self.runs.append(Span())
+            if len(self.runs) > MOST_RUNS:
+                raise LogError(self.file, f"more than {MOST_RUNS:,} runs one after the other", remedy="Split the file")
         self._first, self._spacing, self._points, self._top, self._backs = 0.0, 0.0, 0, -1.0, 0
 
     def _is_wanted(self, run: int) -> bool:
@@ -297,7 +305,8 @@ class Gather:
         """The columns of evaluations in this block, each with the rows that have a number in it."""
         found = []
         for name in block.columns:
-            if name != self.roles.loss and _is_eval(name):
+            known = name in self.into.evals or len(self.into.evals) < MOST_EVALS
+            if known and name != self.roles.loss and is_eval(name):
                 value, kind = numbers(block.column(name))
                 has = usable & (kind == NUMBER)
                 if has.any():
@@ -310,7 +319,7 @@ class Gather:
         self, evals: list[tuple[str, Points, NDArray[np.bool_]]], steps: NDArray[np.int64], rows: slice
     ) -> None:
         for name, points, has in evals:
-            if has[rows].any() and (name in self.into.evals or len(self.into.evals) < MOST_EVALS):
+            if has[rows].any():
                 points["step"] = steps
                 self.into.evals.setdefault(name, Spool()).add(points[rows][has[rows]])
 
@@ -319,9 +328,8 @@ class Gather:
         knobs = [name for name in self.counts if name.startswith("knobs.") or name == "cutoff"]
         if "state" not in self.counts or not knobs:
             return
-        if "skipped" in self.counts:
-            skips = block.column("skipped")
-            self.into.skipped += [int(points["step"][row]) for row in rows.tolist() if skips[row] is True]
+        skips = block.column("skipped")
+        self.into.skipped += [int(points["step"][row]) for row in rows.tolist() if skips[row] is True]
         states = block.column("state")
         if states[0] == self._state and states.count(self._state) == len(states):
             return
@@ -380,8 +388,3 @@ class Gather:
             )
         if self.restarts:
             self.into.warnings.append(f"{self.file}: the steps begin anew in each epoch; they were counted on")
-
-
-@cache
-def _is_eval(name: str) -> bool:
-    return is_eval(name)

@@ -8,16 +8,16 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 
 from sim.logs.errors import LogError
-from sim.logs.rows import Block, Reader, Records, Row, merged
+from sim.logs.rows import Block, Reader, Records, Row, batches, merged
 from sim.logs.series import Wanted
 from sim.logs.source import Source
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 BATCH_ROWS = 4000
+LARGEST_CELL = 1 << 20
 LARGEST = 1.7976931348623157e308  # how MLflow's database keeps infinity
 # A metric file: milliseconds since 1970, value, step; newer releases may add the dataset.
 _LINE = re.compile(rb"^\d{9,16} [-+.\w]+ \d+( .*)?$")
@@ -103,6 +103,7 @@ class Database(Reader):
         try:
             connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
             opened.callback(connection.close)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_CELL)
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA cell_size_check = ON")
             tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
@@ -126,7 +127,8 @@ class Database(Reader):
             raise LogError(self.name, f"MLflow's tables cannot be read: {error}", remedy="Try a copy of it") from None
 
     def _choose_run(self, wanted: Wanted) -> str:
-        sql = "SELECT run_uuid, name, (SELECT count(*) FROM metrics m WHERE m.run_uuid = r.run_uuid) FROM runs r"
+        count = "SELECT count(*) FROM metrics m WHERE m.run_uuid = r.run_uuid"
+        sql = f"SELECT run_uuid, name, ({count}) FROM runs r LIMIT 10000"
         runs = [(str(run), str(name), points) for run, name, points in self._query(sql) if points]
         listing = [f"run {name!r}, id {run} ({points} values)" for run, name, points in runs]
         if not runs:
@@ -149,12 +151,12 @@ class Database(Reader):
         """A row a step, in the order in which the values were logged."""
         sql = "SELECT step, key, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY rowid"
         rows = merged(self._values(sql))
-        while batch := list(islice(rows, BATCH_ROWS)):
+        for batch in batches(rows, BATCH_ROWS):
             yield Block(len(batch), Records(batch))
 
     def names(self) -> Mapping[str, int]:
         """The metrics of the run."""
-        sql = "SELECT key, count(*) FROM metrics WHERE run_uuid = ? GROUP BY key"
+        sql = "SELECT key, count(*) FROM metrics WHERE run_uuid = ? GROUP BY key LIMIT 1000"
         counts = {str(key): count for key, count in self._query(sql, self.run) if isinstance(count, int)}
         return {"step": sum(counts.values()), **counts}
 

@@ -15,6 +15,7 @@ POINT = np.dtype([("step", "<i8"), ("loss", "<f8"), ("epoch", "<f8"), ("lr", "<f
 Points = NDArray[np.void]  # of dtype POINT
 MEMORY_BYTES = 1 << 25
 BATCH = 1 << 16  # points handed out at a time
+SORTED_AT_ONCE = 1 << 20  # points
 
 
 class Chunk(NamedTuple):
@@ -65,12 +66,13 @@ def distinct(points: Points, repeats: Repeats) -> Points:
     return kept
 
 
-def in_order(spool: Spool, repeats: Repeats, block: int = 1 << 20) -> Spool:
+def in_order(spool: Spool, repeats: Repeats, block: int | None = None) -> Spool:
     """A spool of the same points, strictly increasing in step: of points that share a step, one stays.
 
     Sorts blocks on their own, then merges them range by range of steps, so that no more than about two blocks are in
     memory (the splitters are a sample of each block).
     """
+    block = block or SORTED_AT_ONCE
     result, sorted_blocks, bounds, sample = Spool(), Spool(), [0], []
     for points in spool.parts(block):
         points = distinct(points, repeats)

@@ -26,7 +26,8 @@ _NAME = re.compile(
     r"""["']?\s{0,20}+[:=]?+\s{0,20}+["'\[(]{0,2}+(?:(?:tensor|array)?\(\[?)?([-+]?\.?)$"""
 )
 NAME_CHARACTERS = 200
-MOST_KINDS = 2000
+MOST_NUMBERS = 64  # that are looked at in a line
+MOST_KINDS, LONGEST_KIND = 2000, 1000  # that are remembered
 # What makes a number something else: 23ms, 10k, 1.2.3.
 _UNIT = re.compile(r"\w|\.\d")
 _FILLER = {"the", "a", "is", "was", "at", "of", "and", "on", "in", "after", "current", "this", "for"}
@@ -102,7 +103,7 @@ class Printed(Reader):
             dropped["progress bar of an epoch that is going on (a running mean)"] += 1
             return {}
         odd = "nan" in line or "inf" in line or "NaN" in line or "Inf" in line or "NAN" in line or "INF" in line
-        pieces = (_ANY if odd else _DIGITS).split(line)
+        pieces = (_ANY if odd else _DIGITS).split(line, MOST_NUMBERS)
         frame = tuple(pieces[::2])  # the line without its numbers: the same for all lines of its kind
         kind = self.kinds.get(frame) or self._learn(frame)
         if not kind:
@@ -126,8 +127,10 @@ class Printed(Reader):
             kind["eval train loss"] = kind.pop("train loss")  # measured together with the validation loss
         if len(self.kinds) >= MOST_KINDS:
             self.kinds.clear()
-        self.kinds[frame] = tuple((name, at, sign) for name, (at, sign) in kind.items())
-        return self.kinds[frame]
+        learned = tuple((name, at, sign) for name, (at, sign) in kind.items())
+        if sum(map(len, frame)) <= LONGEST_KIND:
+            self.kinds[frame] = learned
+        return learned
 
     def _name(self, spelt: str) -> str:
         """A name without words that only fill."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -87,23 +88,21 @@ class Meter:
     """Adds up how much of all files has been read, for a progress bar."""
 
     def __init__(self, names: Sequence[str], progress: Progress | None) -> None:
-        self.progress = progress
         self.sources: list[Source] = []
         files = [Path(name) for name in names]
         self.total: int | None = None
         with suppress(OSError, ValueError):
             self.total = sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else None
+        self.tick = None if progress is None else partial(self._tell, progress)
 
     def open(self, path: Path, name: str) -> Source:
         """Open a source whose reading counts."""
-        source = Source(path, name, self.tick if self.progress else None)
+        source = Source(path, name, self.tick)
         self.sources.append(source)
         return source
 
-    def tick(self) -> None:
-        """Tell how far it is."""
-        if self.progress is not None:
-            self.progress(sum(source.position for source in self.sources), self.total)
+    def _tell(self, progress: Progress) -> None:
+        progress(sum(source.position for source in self.sources), self.total)
 
 
 def _read_one(name: str, wanted: Wanted, keep_zeros: bool, gathered: Gathered, meter: Meter) -> tuple[Reader, Roles]:

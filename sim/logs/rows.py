@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ Floats = NDArray[np.float64]
 Row = dict[str, object]
 Columns = Mapping[str, Sequence[object]]
 
+MOST_COLUMNS = 1000  # that are looked at; no log of a training has more
+MOST_CELLS = 100_000  # in a block
 NUMBER, ABSENT, NOT_A_NUMBER = 0, 1, 2
 _WRAPPED = re.compile(r"(?:tensor|array|np\.float\d+)\(\[?([-+.\w]+)")  # a print of a tensor instead of its value
 
@@ -36,7 +39,7 @@ class Block:
         return self.columns.get(name) or [None] * self.count
 
 
-class Reader:
+class Reader(ABC):
     """A format, opened: one subclass each.
 
     format: what it is called in a report. averages: the trainer logs means over its logging interval, and 0 for a mean
@@ -52,15 +55,15 @@ class Reader:
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
+    @abstractmethod
     def blocks(self) -> Iterator[Block]:
         """The rows in file order; memory does not grow with the file."""
-        raise NotImplementedError
 
     def names(self) -> Mapping[str, int]:
         """The columns and how many numbers they hold, where that is known before reading; else nothing."""
         return {}
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most have opened nothing
         """Give back what was opened beside the source."""
 
 
@@ -114,7 +117,8 @@ class Records(Mapping[str, Sequence[object]]):
 
     def __iter__(self) -> Iterator[str]:
         first = self.rows[0] if self.rows else {}
-        for name in [*first, *sorted(set().union(*self.rows).difference(first))]:
+        names = [*first, *sorted(set().union(*self.rows).difference(first))]
+        for name in names[:MOST_COLUMNS]:
             value = next((value for row in self.rows if (value := row.get(name)) is not None), None)
             if type(value) is dict:
                 yield from (f"{name}.{inner}" for inner in value)
@@ -171,3 +175,17 @@ def merged(pairs: Iterable[tuple[int, str, object]]) -> Iterator[Row]:
         row[name] = value
     if row:
         yield row
+
+
+def batches(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Some rows at a time, fewer if they are wide, so that a block takes no more memory than another."""
+    batch: list[Row] = []
+    cells = 0
+    for row in rows:
+        batch.append(row)
+        cells += len(row)
+        if len(batch) >= size or cells > MOST_CELLS:
+            yield batch
+            batch, cells = [], 0
+    if batch:
+        yield batch

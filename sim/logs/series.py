@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 from sim.logs.errors import LogError
 
@@ -41,13 +42,14 @@ def normal(name: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "_", name.strip().lower()).rstrip("_") or name
 
 
-def words(name: str) -> set[str]:
+@lru_cache(maxsize=4096)
+def words(name: str) -> frozenset[str]:
     """The words of a name: "train/step_loss", "trainStepLoss" and "train step loss" have the same."""
     found = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)}
     for word in list(found):
         if word.endswith("loss") and word != "loss":  # valloss, trainloss
             found |= {"loss", word.removesuffix("loss")}
-    return found
+    return frozenset(found)
 
 
 def is_eval(name: str) -> bool:

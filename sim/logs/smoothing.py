@@ -7,7 +7,6 @@ import numpy as np
 from sim.logs.rows import Floats
 
 LEAST_POINTS = 1000
-MOST_POINTS = 40_000
 LEAST_COEFFICIENT = 0.85
 LOWEST = 6  # frequencies below it, in periods of the losses looked at, belong to the trend
 
@@ -30,8 +29,6 @@ def ema_coefficient(loss: Floats) -> float | None:
     if len(loss) < LEAST_POINTS:
         return None
     later = loss[len(loss) // 2 :]
-    if len(later) > MOST_POINTS:
-        later = later[-MOST_POINTS:]
     steps = np.diff(later)
     steps = steps - steps.mean()
     power = float(np.dot(steps, steps))

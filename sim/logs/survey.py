@@ -11,8 +11,9 @@ from sim.logs.gather import Span
 from sim.logs.points import Points, Spool
 from sim.logs.rows import Reader
 from sim.logs.series import Roles, granularity, is_eval, words
-from sim.logs.smoothing import MOST_POINTS, ema_coefficient, falls_within_epochs
+from sim.logs.smoothing import ema_coefficient, falls_within_epochs
 
+MOST_POINTS = 80_000  # the last ones, that are looked at for averages
 _STEP_VALUES = ("nanoGPT", "llm.c", "of a run of ours")
 
 
@@ -32,7 +33,7 @@ class Survey:
 
 
 def survey(spool: Spool) -> Survey:
-    """Look over points that are in order of their steps."""
+    """Look over two or more points that are in order of their steps."""
     result = Survey()
     spacings: Counter[int] = Counter()
     widest = 0
@@ -57,14 +58,13 @@ def survey(spool: Spool) -> Survey:
             first_epoch = float(epochs[0]) if np.isnan(first_epoch) else first_epoch
             last_epoch = float(epochs[-1])
         tail = [*tail[-1:], points]
-    if spacings:
-        result.spacing, count = max(spacings.items(), key=lambda item: (item[1], -item[0]))
-        result.regular = count / max(1, result.used.points - 1)
+    result.spacing, count = max(spacings.items(), key=lambda item: (item[1], -item[0]))
+    result.regular = count / (result.used.points - 1)
     if widest <= 10 * result.spacing:
         result.gap = None
     if not np.isnan(first_epoch):
         result.epochs = (first_epoch, last_epoch)
-    _smoothness(result, np.concatenate(tail)[-2 * MOST_POINTS :])
+    _smoothness(result, np.concatenate(tail)[-MOST_POINTS:])
     return result
 
 

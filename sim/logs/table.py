@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from sim.logs.errors import LogError
-from sim.logs.rows import NOT_A_NUMBER, NUMBER, Block, Reader, numbers
+from sim.logs.rows import MOST_CELLS, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Block, Reader, numbers
 from sim.logs.series import is_loss, normal, words
 from sim.logs.source import Source
 
 BATCH_ROWS = 4096
 _RUNS_TABLE = {"name", "state", "created"}
+_RAGGED = "row has not as many fields as the header"
 _DELIMITERS = (",", "\t", ";", "|", " ")
 
 
@@ -29,6 +30,8 @@ class Table(Reader):
         lines = _lines(source.head)
         self.delimiter = delimiter(source.head) or ","
         self.header = next((row for row in self._reader(iter(lines)) if row), [])
+        if len(self.header) > MOST_COLUMNS:
+            raise LogError(source.name, f"a table of {len(self.header):,} columns", f"at most {MOST_COLUMNS:,}")
         self.headless = _all_numbers(self.header)
         if self.headless:
             self.header = [str(number) for number in range(1, len(self.header) + 1)]
@@ -70,7 +73,7 @@ class Table(Reader):
             next((row for row in rows if row), None)
         line = 1 if self.headless else 2
         names = _distinct(self.header)
-        while batch := list(islice(rows, BATCH_ROWS)):
+        while batch := list(islice(rows, min(BATCH_ROWS, 1 + MOST_CELLS // len(names)))):
             good = batch if set(map(len, batch)) == {len(names)} else self._whole(batch, len(names), dropped)
             columns = dict(zip(names, zip(*good, strict=True), strict=True)) if good else {}
             yield Block(len(good), columns, line if len(batch) == len(good) else 0, dropped.copy())
@@ -85,14 +88,19 @@ class Table(Reader):
             if len(row) == fields or (len(row) > fields and not any(row[fields:])):
                 good.append(row[:fields])
             elif row:
-                dropped["row has not as many fields as the header"] += 1
+                dropped[_RAGGED] += 1
         return good
 
     def _rows(self, dropped: Counter[str]) -> Iterator[list[str]]:
+        widest = 2 * len(self.header) + 10  # what has more fields than that is not even kept for a moment
         reader = self._reader(chain.from_iterable(map(_lines, self.source.lines())))
         while True:
             try:
-                yield from reader
+                for row in reader:
+                    if len(row) <= widest:
+                        yield row
+                    else:
+                        dropped[_RAGGED] += 1
                 return
             except csv.Error:
                 dropped["row is not CSV (a quote that is never closed, or a field above 128 KiB)"] += 1
@@ -143,7 +151,10 @@ def _all_numbers(cells: list[str]) -> bool:
 
 def _distinct(header: list[str]) -> list[str]:
     """The names of the columns, with a number where there is none, or the same one twice."""
-    names: list[str] = []
-    for number, name in enumerate(header, 1):
-        names.append(f"{name} ({number})".strip() if not name or name in names else name)
-    return names
+    names: dict[str, None] = {}
+    for number, spelt in enumerate(header, 1):
+        name = spelt
+        while not name or name in names:
+            name = f"{name} ({number})".strip()
+        names[name] = None
+    return list(names)

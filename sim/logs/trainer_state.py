@@ -14,6 +14,7 @@ from sim.logs.source import LINE_BYTES, Source
 _HISTORY = re.compile(r'"log_history"\s*:\s*\[')
 _GAP = re.compile(r"[\s,]*")
 BATCH_ROWS = 2000
+BATCH_CHARACTERS = 1 << 20
 
 
 class TrainerState(Reader):
@@ -25,6 +26,7 @@ class TrainerState(Reader):
     def __init__(self, source: Source) -> None:
         super().__init__()
         self.source = source
+        self.passed = 0  # characters in the rows at hand
         if not is_trainer_state(source.head):
             self.format, self.averages = "JSON array", False
 
@@ -39,7 +41,8 @@ class TrainerState(Reader):
                 rows.append(found)
             else:
                 dropped[found if isinstance(found, str) else "element of the array is no object"] += 1
-            if len(rows) >= BATCH_ROWS:
+            if len(rows) >= BATCH_ROWS or self.passed >= BATCH_CHARACTERS:
+                self.passed = 0
                 yield Block(len(rows), Records(rows), 0, dropped)
                 rows, dropped = [], Counter()
         yield Block(len(rows), Records(rows), 0, dropped)
@@ -54,7 +57,9 @@ class TrainerState(Reader):
             if at < len(text) and text[at] == "]":
                 return
             try:
-                found, at = decoder.raw_decode(text, at)
+                found, end = decoder.raw_decode(text, at)
+                self.passed += end - at
+                at = end
                 yield found if isinstance(found, dict) else None
                 continue
             except RecursionError:

@@ -29,6 +29,16 @@ def test_run_folder(tmp_path: Path) -> None:
     assert log.report.places == {"line is not JSON": f"{tmp_path / 'metrics.jsonl'}:1"}
 
 
+def test_runs_within_a_file_of_a_folder(tmp_path: Path) -> None:
+    """Where a folder holds one log, the run that is asked for is one in that log."""
+    put(
+        tmp_path / "deep" / "metrics.csv", "step,loss\n" + "".join(f"{row % 30},{row // 30 + 1}\n" for row in range(60))
+    )
+    with pytest.raises(LogError, match="2 runs one after the other"):
+        read(tmp_path)
+    assert set(read(tmp_path, run=2).points().loss) == {2.0}
+
+
 def test_versions(tmp_path: Path) -> None:
     """Lightning's versions are runs: the error lists them, and one is chosen by its folder or a part of its name."""
     for version in (0, 1):
@@ -93,6 +103,7 @@ def test_mlflow_without_names(tmp_path: Path) -> None:
     put(tmp_path / "1" / "abc" / "metrics" / "train" / "loss", "1700000000000 2.5 1\n1700000000001 2.25 2\n")
     put(tmp_path / "1" / "abc" / "metrics" / "val_loss", "1700000000000 3.5 1\n1700000000001 3.25 2\n")
     put(tmp_path / "1" / "abc" / "artifacts" / "picture.png", "x")
+    put(tmp_path / "1" / "abc" / "artifacts" / "model" / "metrics" / "loss", "1700000000000 9.5 1\n")
     log = read(tmp_path)
     assert (log.report.series, log.report.evals) == ("train/loss", {"val_loss": 2})
 
