@@ -226,7 +226,8 @@ def bind(
         steps_per_epoch if steps_per_epoch is not None else curriculum.run.steps_per_epoch,
         tokens_per_step if tokens_per_step is not None else curriculum.run.tokens_per_step,
     )
-    faults = [*_number_faults(run, peak), *_limit_faults(curriculum, limits), *_amount_faults(curriculum, run)]
+    faults = _number_faults(run, peak)
+    faults += _limit_faults(curriculum, limits) + ([] if faults else _amount_faults(curriculum, run))
     if faults:
         raise BindingError([curriculum.placed(fault) for fault in faults])
     states, merged = _merge(curriculum, _bound_states(curriculum, limits))

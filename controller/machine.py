@@ -347,7 +347,7 @@ class Controller:
         left = ""
         if transition.at_most is not None:
             left = f", taken {self.taken.get(transition.key, 0)} of {transition.at_most} times"
-        head = f"{transition.title}: {transition.source} -> {transition.target}, looked at {when}{often}{left}"
+        head = f"{transition.title}: {transition.source} -> {transition.target}, asked {when}{often}{left}"
         parts = self._stay.guards[place].parts
         return [head, *(line for part in parts for line in part.lines(self.clock, "  "))]
 

@@ -73,7 +73,7 @@ def checksum(saved: Mapping[str, Any]) -> str:
 def _bound(controller: Controller) -> dict[str, Any]:
     machine = controller.machine
     return {
-        "limits": None if machine.limits is None else dict(machine.limits),
+        "limits": None if machine.limits is None else {name: machine.limits[name] for name in machine.curriculum.knob},
         "epochs": machine.run.epochs,
         "steps_per_epoch": machine.run.steps_per_epoch,
         "tokens_per_step": machine.run.tokens_per_step,
