@@ -309,8 +309,14 @@ def test_builder() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Rate(peek=1e-3), 'Rate: unknown key "peek". Did you mean "peak"? [unknown-key]'),
-        (lambda: Rate(), 'Rate: the key "peak" is missing; expected a number above 0.'),
+        (
+            lambda: Rate(peek=1e-3),  # type: ignore[call-arg]
+            'Rate: unknown key "peek". Did you mean "peak"? [unknown-key]',
+        ),
+        (
+            lambda: Rate(),  # type: ignore[call-arg]
+            'Rate: the key "peak" is missing; expected a number above 0.',
+        ),
         (lambda: State(name="a b"), 'State: name: found "a b"; expected a name of letters'),
         (
             lambda: Guard(min_epoch=1, min_step=2),
@@ -319,16 +325,19 @@ def test_builder() -> None:
         (lambda: Guard(), "Guard: found an empty table; expected exactly one key [one-key]"),
         (lambda: Guard(any=[]), "Guard: any: found an empty list; expected a list with at least one item"),
         (
-            lambda: Plateau(window=2.0),
+            lambda: Plateau(window=2.0),  # type: ignore[arg-type]
             "Plateau: window: found 2.0; expected a whole number from 1 to 1,000,000. Write 2.",
         ),
-        (lambda: Transition(from_="a", to="b", guards=(1,)), "Transition: guards: found tuple; expected a list"),
+        (
+            lambda: Transition(from_="a", to="b", guards=(1,)),  # type: ignore[arg-type]
+            "Transition: guards: found tuple; expected a list",
+        ),
         (
             lambda: Curriculum(name="x", lr=Rate(peak=1), state=[State(name="a", set={"cutoff": 1})]),
             'state "a", set.cutoff: no knob "cutoff" [unknown-knob]',
         ),
         (
-            lambda: Curriculum(name="x", lr=Rate(peak=1), state=[{"name": 1}]),
+            lambda: Curriculum(name="x", lr=Rate(peak=1), state=[{"name": 1}]),  # type: ignore[list-item]
             "[[state]] 1, name: found 1; expected a name",
         ),
     ],
