@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sim.logs import Log
     from sim.noise import Noise
-    from sim.replay import Timeline
     from sim.setting import Given
+    from sim.timeline import Timeline
 
 Progress = Callable[[int, int | None], None]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
@@ -143,7 +143,7 @@ def replay(
     if plot is not None:
         from sim.plots import draw, picture_of
 
-        title = f"{', '.join(timeline.curriculum.name for timeline in timelines)} over {', '.join(logs)}"
+        title = f"{', '.join(each.curriculum.name for each in timelines)} over {', '.join(map(_short, logs))}"
         path = draw([picture_of(timeline) for timeline in timelines], plot, title)
         print(f"Drawn: {path}", file=sys.stderr)
 
@@ -334,6 +334,31 @@ def _print_timelines(log: Log, timelines: Sequence[Timeline]) -> None:
         for each in lint(timeline.curriculum, noise) if noise is not None else ():
             if each.warning:
                 print(f"warning: {each}")
+    if len(timelines) > 1:
+        console.print(_summary_table(timelines, noise))
+
+
+def _summary_table(timelines: Sequence[Timeline], noise: Noise | None) -> Any:
+    """Several curricula side by side, a line each."""
+    from rich.table import Table
+
+    from sim.verdict import verdict_of
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title="\nSide by side", title_justify="left")
+    for name in ("curriculum", "transitions at steps", "ends in", "rate there", "verdict"):
+        table.add_column(name)
+    for timeline in timelines:
+        steps = ", ".join(f"{timeline.shown(decision.step):,}" for decision in timeline.decisions[:8])
+        more = f", … ({len(timeline.decisions)} in all)" if len(timeline.decisions) > 8 else ""
+        final = timeline.final
+        table.add_row(
+            timeline.curriculum.name,
+            (steps or "none") + more,
+            final.state,
+            f"{final.lr:.3g}",
+            verdict_of(timeline, noise).word,
+        )
+    return table
 
 
 def _transitions_table(timeline: Timeline) -> Any:
@@ -372,7 +397,9 @@ def _guards_table(timeline: Timeline) -> Any:
     from rich.table import Table
 
     per_epoch = timeline.setting.steps_per_epoch
-    table = Table(box=None, pad_edge=False, header_style="bold", title="\nWhere it was held", title_justify="left")
+    share = f" (of looks at every step, one in {timeline.sampled} is counted)" if timeline.sampled > 1 else ""
+    title = f"\nWhere it was held{share}"
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for name in ("state", "steps", "epochs", "guard", "true at", "closest"):
         table.add_column(name, justify="right" if name == "epochs" else "left", no_wrap=name in ("steps", "true at"))
     for stay in timeline.stays:

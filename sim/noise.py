@@ -338,8 +338,8 @@ def _lint_of(spec: Plateau, noise: Noise, path: tuple[str | int, ...], title: st
     needed = window_needed(rate, noise.sigma, noise.rho)
     seen = f"sigma {noise.sigma:.2%}, rho {noise.rho:.2f}"
     sentence = (
-        f"while the loss still improves at twice the threshold, one look in {spec.window} losses calls it flat with "
-        f"probability {chance:.1%} ({seen}); the threshold asks for {noise.told(rate)}."
+        f"one look, over {spec.window} losses, calls the loss flat with probability {chance:.1%} although it still "
+        f"improves at twice the threshold ({seen}); the threshold stands for {noise.told(rate)}."
     )
     if chance <= FALSE_ALLOWED:
         return Lint((*path, "plateau"), title, False, sentence, "", chance, needed)

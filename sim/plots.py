@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from controller.errors import PlateauError
 from controller.sense import hardness
 from sim.logs import Log, read
-from sim.replay import Timeline
 from sim.setting import record_of
+from sim.timeline import Timeline
 from sim.trace import Floats, Trace, Tracer
 
 if TYPE_CHECKING:
@@ -227,12 +227,12 @@ def _colour(number: int, pictures: Sequence[Picture]) -> str:
 
 
 def _lanes(ax: Axes, pictures: Sequence[Picture], lanes: Sequence[Picture]) -> None:
-    """A bar for each curriculum: its states, darker as they come later, with their names."""
+    """A bar for each curriculum: its states, darker where their first knob is harder, with their names."""
     width = max(span.stop for picture in lanes for span in picture.spans) or 1
-    names = list(dict.fromkeys(span.state for picture in lanes for span in picture.spans))
+    levels = sorted({_level(picture, span) for picture in lanes for span in picture.spans})
     for row, picture in enumerate(lanes):
         for span in picture.spans:
-            depth = 0.93 - 0.38 * names.index(span.state) / max(1, len(names) - 1)
+            depth = 0.93 - 0.38 * levels.index(_level(picture, span)) / max(1, len(levels) - 1)
             start, length = span.start + picture.first_step, span.stop - span.start
             ax.barh(row, length, left=start, height=0.82, color=str(depth), edgecolor="white", linewidth=1.2)
             if length / width > 0.012 * len(span.state):
@@ -249,6 +249,14 @@ def _lanes(ax: Axes, pictures: Sequence[Picture], lanes: Sequence[Picture]) -> N
     ax.spines[:].set_visible(False)
 
 
+def _level(picture: Picture, span: Span) -> float:
+    """How hard a state is, by the first knob's value as it begins; by its place where there is no knob."""
+    if not picture.knobs:
+        return float(picture.spans.index(span))
+    steps, values = next(iter(picture.knobs.values()))
+    return float(values[max(0, int(np.searchsorted(steps, span.start, side="right")) - 1)])
+
+
 def _losses(ax: Axes, pictures: Sequence[Picture]) -> None:
     """Raw losses faint, smoothed ones strong; each trace once, even if several replays share it."""
     traces: list[Trace] = []
@@ -263,22 +271,24 @@ def _losses(ax: Axes, pictures: Sequence[Picture]) -> None:
         x = trace.step + picture.first_step
         shared = sum(_same(each.trace, picture.trace) for each in pictures) > 1
         colour = INK if shared else COLOURS[number]
+        whole = int(trace.count.max()) > 1
+        faint = (
+            f"faint: {'range of the losses' if whole else 'loss of each logged point'}" if len(traces) == 1 else None
+        )
         if len(trace.step) <= 12:
             ax.plot(x, trace.mean, color=colour, marker="o", markersize=4)
-        elif int(trace.count.max()) > 1:
-            ax.fill_between(
-                x, trace.low, trace.high, color=colour, alpha=0.18, linewidth=0, label="range of the losses"
-            )
+        elif whole:
+            ax.fill_between(x, trace.low, trace.high, color=colour, alpha=0.18, linewidth=0, label=faint)
         else:
-            ax.plot(x, trace.mean, color=colour, alpha=0.28, linewidth=0.6, label="loss of each logged point")
+            ax.plot(x, trace.mean, color=colour, alpha=0.28, linewidth=0.6, label=faint)
         cuts = [] if picture.stand_in is not None or shared else [span.start for span in picture.spans[1:]]
         curve = smoothed(trace, cuts)
         shown.append(trace.mean)
         shown.append(curve)
-        told = "smoothed" if len(pictures) == 1 or shared else picture.name
+        told = "smoothed" if len(pictures) == 1 or shared else f"{picture.name}, smoothed"
         ax.plot(x, curve, color=colour, linewidth=2, label=told, linestyle=DASHES[0] if shared else DASHES[number])
     _raises(ax, pictures)
-    if len(pictures) > 1:
+    if len(pictures) > len(traces):
         for number, picture in enumerate(pictures):
             ax.plot([], [], color=COLOURS[number], linestyle=DASHES[number], marker=MARKS[number], linewidth=2,
                     markeredgecolor="white", markersize=8, label=f"{picture.name}: states, knobs, rate")  # fmt: skip
@@ -322,8 +332,9 @@ def _raises(ax: Axes, pictures: Sequence[Picture]) -> None:
             continue
         for place, (span, height) in enumerate(zip(picture.spans[1:], heights.tolist(), strict=True)):
             spot = (span.start + picture.first_step, height)
-            offset = (5, 10 + 13 * (place % 2))
-            ax.annotate(span.state, spot, xytext=offset, textcoords="offset points", fontsize=9, color=INK)
+            at_the_end = span.start > 0.9 * _last(picture)
+            offset, side = (-6 if at_the_end else 5, 10 + 13 * (place % 2)), "right" if at_the_end else "left"
+            ax.annotate(span.state, spot, xytext=offset, textcoords="offset points", fontsize=9, color=INK, ha=side)
 
 
 def smoothed(trace: Trace, cuts: Sequence[int]) -> Floats:

@@ -8,131 +8,25 @@ was not logged. So `min_epoch`, `min_step` and `dwell` mean steps, and a window 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import inf, nan
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan, clockwork
-from controller.binding import Knobs
-from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
+from controller import Controller, Curriculum, Decision, NonFiniteLoss
+from controller.guards import Reached
 from controller.sense import nearest
 from sim.logs import Log
-from sim.logs.report import Report
 from sim.logs.series import is_eval
 from sim.setting import Given, ReplayError, Setting, setting_of
-from sim.trace import Floats, Trace, Tracer
+from sim.stretch import Stretch
+from sim.timeline import Asked, Sample, Stay, Timeline, title_of
+from sim.trace import Floats, Tracer
 
 PROBES = 4000  # looks at which the guards' values are written down, at most about so many
 REMEMBERED = 2048  # losses before a transition that are kept with it
 Progress = Callable[[int, int], None]
-
-
-@dataclass
-class Asked:
-    """One guard of one transition, over the looks of one stay in a state.
-
-    looks: how often it was written down; true, unknown: how often it was that. closest: the line that says how close it
-    came to be true, with its value, at step `closest_step`.
-    """
-
-    transition: str
-    to: str
-    guard: str
-    looks: int = 0
-    true: int = 0
-    unknown: int = 0
-    closest: str = ""
-    closest_step: int = 0
-    distance: float = inf
-
-
-@dataclass
-class Stay:
-    """One stay in a state, from step `entered` up to `left`, None if it lasted to the end.
-
-    asked: the guards of the transitions out of it. refused: how often all clocks allowed a transition, the losses were
-    enough for an answer, and the answer was no.
-    """
-
-    state: str
-    knobs: Knobs
-    entered: int
-    left: int | None = None
-    asked: list[Asked] = field(default_factory=list)
-    refused: int = 0
-
-
-class Sample(NamedTuple):
-    """The plan of one step, for drawing."""
-
-    step: int
-    lr: float
-    knobs: Knobs
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """What a replay found. Steps are the controller's, from 0; `shown` gives those of the log.
-
-    points: observed ones. skipped: what was not, by reason. decisions: the transitions, in order; before: for each, the
-    last losses of the state that it left. stays: the states in order. final: the plan after the last observation.
-    ended: why there was nothing after it. trace: the losses. samples: plans along the way. answers: whether the losses
-    answer to these very transitions, because the log is of a run that made them; None if the log tells of none.
-    lines: every guard, after the last observation.
-    """
-
-    curriculum: Curriculum
-    fingerprint: str
-    setting: Setting
-    report: Report
-    points: int
-    skipped: Mapping[str, int]
-    decisions: tuple[Decision, ...]
-    before: tuple[Floats, ...]
-    stays: tuple[Stay, ...]
-    final: Plan
-    ended: str
-    trace: Trace
-    samples: tuple[Sample, ...]
-    answers: bool | None
-    lines: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def shown(self, step: int) -> int:
-        """A step as the log counts it."""
-        return step if self.setting.stretched else step + self.setting.first_step
-
-    def as_dict(self) -> dict[str, Any]:
-        """The replay as plain data for JSON; not-a-number and infinity as None."""
-        return {
-            "curriculum": self.curriculum.name,
-            "fingerprint": self.fingerprint,
-            "points": self.points,
-            "skipped": dict(self.skipped),
-            "transitions": [
-                {
-                    "step": self.shown(decision.step),
-                    "epoch": decision.epoch,
-                    "from": decision.from_state,
-                    "to": decision.to_state,
-                    "knobs": dict(decision.knobs),
-                    "lr": decision.lr,
-                    "loss": decision.loss if decision.loss is not None and abs(decision.loss) < inf else None,
-                }
-                for decision in self.decisions
-            ],
-            "final": {
-                "step": self.shown(self.final.step),
-                "state": self.final.state,
-                "knobs": dict(self.final.knobs),
-                "lr": self.final.lr,
-            },
-        }
 
 
 def replay(
@@ -171,7 +65,7 @@ class _Replay:
             peak=setting.peak,
             lag=setting.lag,
         )
-        self.clock = self.controller.clock
+        self.clock, self.stretch = self.controller.clock, Stretch(self.controller)
         self.total = self.controller.total_steps
         self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)
         self.end = min((end for end in (self.total, self.until) if end is not None), default=None)
@@ -186,7 +80,7 @@ class _Replay:
         self.notes: list[str] = []
         self.late: list[float | None] = [None] * setting.lag
         self.loss: float | None = None  # the last one that was logged
-        self.finite = False  # whether all losses of the current chunk are
+        self.at_once = False  # whether the losses at hand can be observed in one go
         self.tail = (np.empty(0, dtype=np.int64), np.empty(0))  # points before the current chunk
         self.chunk = self.tail
         self.eval_steps, self.evals = self._evaluations()
@@ -246,7 +140,6 @@ class _Replay:
                 kept &= steps < self.end
             steps, losses = steps[kept], chunk.loss[kept]
             self.chunk = (steps, losses)
-            self.finite = bool(np.isfinite(losses).all())
             self._feed(steps, losses)
             seen += len(chunk.step)
             self.tail = tuple(np.concatenate(pair)[-REMEMBERED:] for pair in zip(self.tail, self.chunk, strict=True))  # type: ignore[assignment]
@@ -276,13 +169,19 @@ class _Replay:
 
     def _feed(self, steps: NDArray[np.int64], losses: Floats) -> None:
         """Show the points of one chunk, stretch by stretch of steps that follow on each other."""
-        values = losses.tolist()
-        edges = [0, *(np.flatnonzero(np.diff(steps) != 1) + 1).tolist(), len(values)]
-        firsts = steps[edges[:-1]].tolist() if len(values) else []
-        for first, start, stop in zip(firsts, edges, edges[1:], strict=False):
+        if not len(steps):
+            return
+        values, finite = losses.tolist(), np.isfinite(losses)
+        dead = np.flatnonzero(~finite)
+        edges = np.unique(np.concatenate(([0], np.flatnonzero(np.diff(steps) != 1) + 1, dead, dead + 1, [len(values)])))
+        starts = edges[:-1]
+        for first, start, stop, alive in zip(
+            steps[starts].tolist(), starts.tolist(), edges[1:].tolist(), finite[starts].tolist(), strict=True
+        ):
             if self.over is not None:
                 return
             self._pass_to(first)
+            self.at_once = alive and not self.setting.lag
             self._show(values, start, stop)
 
     # Steps that were logged
@@ -306,68 +205,45 @@ class _Replay:
         return waiting, 0, len(values)
 
     def _plain(self, values: list[float], at: int, stop: int) -> int:
-        """Observe values[at:stop]; an epoch's end, and a look now and then, with care, what lies between fast."""
+        """Observe values[at:stop]; an epoch's end, and a look now and then, with care, what lies between at once."""
         clock, per_epoch = self.clock, self.setting.steps_per_epoch
         while at < stop and self.over is None:
-            careful = (
-                self.next_sample
-                if per_epoch is None
-                else min(self.next_sample, clock.step + per_epoch - 1 - clock.step % per_epoch)
-            )
+            careful = self.next_sample
+            if per_epoch is not None:
+                careful = min(careful, clock.step + per_epoch - 1 - clock.step % per_epoch)
             until = min(stop, at + max(0, careful - clock.step))
-            if until > at:
-                quiet = min(until, at + max(0, self.quiet_until - clock.step)) if self.finite else at
-                at = self._quiet(values, at, quiet) if quiet > at else self._fast(values, at, until)
+            if until > at and self.at_once:
+                count, decision = self.stretch.observe_all(values[at:until])
+                at += count
+                self.points += count
+                self.loss = values[at - 1]
+                if decision is not None:
+                    self._taken(decision)
             else:
                 self._one(values[at])
                 at += 1
-        return at
-
-    def _quiet(self, values: list[float], at: int, until: int) -> int:
-        """Observe finite values at which nothing is looked at, or nothing that could hold: into the detectors alone."""
-        self._move(until - at)
-        self.clock.nonfinite = 0
-        part = values[at:until]
-        for push in self.controller._pushes:
-            deque(map(push, part), maxlen=0)
-        self.points += until - at
-        self.loss = part[-1]
-        return until
-
-    def _fast(self, values: list[float], at: int, until: int) -> int:
-        """Observe values that end no epoch, up to a transition; the place of the first that was not observed."""
-        observe, start = self.controller.observe, at
-        try:
-            for value in values[at:until]:
-                at += 1
-                decision = observe(value)
-                if decision is not None:
-                    self.loss = value
-                    self._taken(decision)
-                    break
-            else:
-                self.loss = values[until - 1]
-        except NonFiniteLoss as error:
-            self._dead(error)
-        self.points += at - start
         return at
 
     def _one(self, value: float | None, special: int = -1) -> None:
         """Observe one value and write down what the guards say; `special` is its step if more came with it."""
         self.loss = value
         self.points += 1
-        self._observe(value, special in self.withheld, self.evals.get(special, {}))
+        metrics: dict[str, Any] = dict(self.evals.get(special, {}))
+        skipped = special in self.withheld
+        self._observed(
+            lambda: self.controller.observe(value, eval_end=bool(metrics), skipped=skipped, **metrics), bool(metrics)
+        )
 
-    def _observe(self, value: float | None, skipped: bool, metrics: Mapping[str, Any]) -> None:
+    def _observed(self, observe: Callable[[], Decision | None], eval_end: bool) -> None:
         try:
-            decision = self.controller.observe(value, eval_end=bool(metrics), skipped=skipped, **metrics)
+            decision = observe()
         except NonFiniteLoss as error:
-            self._dead(error)
+            self.over = f"the run would have ended here. {error}"
             return
         if decision is not None:
             self._taken(decision._replace(loss=self.loss))
         else:
-            self._probe(bool(metrics))
+            self._probe(eval_end)
 
     # Steps that were not
 
@@ -375,56 +251,13 @@ class _Replay:
         """Let the clocks go on to a step, stopping where a look is due."""
         clock = self.clock
         while clock.step < step and self.over is None:
-            stop = self._next_stop()
-            self._move(min(step, stop) - clock.step)
+            place = bisect_left(self.eval_steps, clock.step)
+            stop = min([self.stretch.next_look(), *self.eval_steps[place : place + 1]])
+            if min(step, stop) > clock.step:
+                self.stretch.pass_over(min(step, stop) - clock.step)
             if stop < step:
-                self._unlogged(self.evals.get(stop, {}))
-
-    def _move(self, steps: int) -> None:
-        """Let so many steps go by, of which none is looked at."""
-        controller, clock, per_epoch = self.controller, self.clock, self.setting.steps_per_epoch
-        if not steps:
-            return
-        if per_epoch is not None:
-            closed = (clock.step + steps) // per_epoch - clock.step // per_epoch
-            clock.epoch += closed
-            clock.closings += closed
-        clock.step += steps
-        clock.time += steps
-        controller._plan, controller._requests = None, ()
-        if controller._state.rate.cycles:
-            state, machine = controller._state, controller.machine
-            controller._rate = clockwork.advanced(controller._rate, machine, state, clock.step, self.total)
-
-    def _next_stop(self) -> int:
-        """The next step to look at: a state's first, an epoch's last, an evaluation's, one on which a clock is due."""
-        clock, per_epoch = self.clock, self.setting.steps_per_epoch
-        if clock.time == 0:
-            return clock.step
-        stops: list[float] = [inf]
-        if per_epoch is not None and self.asks_epochs:
-            stops.append(clock.step + per_epoch - 1 - clock.step % per_epoch)
-        place = bisect_left(self.eval_steps, clock.step)
-        if place < len(self.eval_steps):
-            stops.append(self.eval_steps[place])
-        for hand, need in self.due:
-            if hand == "epoch" and per_epoch is not None:
-                stop = need * per_epoch - 1
-            else:
-                stop = clock.step + need - getattr(clock, hand) - 1
-            if stop >= clock.step:
-                stops.append(stop)
-        return int(min(min(stops), 2**62))
-
-    def _unlogged(self, metrics: Mapping[str, float]) -> None:
-        """Observe a step that brought no loss: clocks and evaluations alone count, and losses that are NaN go on."""
-        clock = self.clock
-        value = 0.0
-        if clock.nonfinite:
-            clock.nonfinite -= 1
-            self.controller.skipped_values -= 1
-            value = nan
-        self._observe(value, True, metrics)
+                metrics = self.evals.get(stop, {})
+                self._observed(lambda metrics=metrics: self.stretch.observe_nothing(metrics), bool(metrics))  # type: ignore[misc]
 
     # What is written down
 
@@ -444,41 +277,17 @@ class _Replay:
         elif self.first_only:
             self.over = "after the first transition, as asked"
 
-    def _dead(self, error: NonFiniteLoss) -> None:
-        self.over = f"the run would have ended here. {error}"
-
     def _stay(self) -> Stay:
         """Begin a stay in the controller's present state."""
         plan, controller = self.controller.plan, self.controller
-        self.asks_epochs = any(transition.at == "epoch" for transition in controller._state.transitions)
-        self.due = sorted(set(_due(controller._stay.guards)))
-        self.quiet_until = self._first_look()
+        self.stretch.entered()
         self.guards = [
-            (transition, part, Asked(transition.title, transition.target, _title(part)))
+            (transition, part, Asked(transition.title, transition.target, title_of(part)))
             for transition, guard in zip(controller._state.transitions, controller._stay.guards, strict=True)
             for part in guard.parts
         ]
         self.next_probe = 0
         return Stay(plan.state, plan.knobs, plan.step, None, [asked for _, _, asked in self.guards])
-
-    def _first_look(self) -> int:
-        """The first step whose observation could bring one of the transitions that are looked at at every step."""
-        controller, clock = self.controller, self.clock
-        first = 2**62
-        for transition, guard in zip(controller._state.transitions, controller._stay.guards, strict=True):
-            if transition.at != "step":
-                continue
-            waits = [0]
-            for part in guard.parts:
-                if isinstance(part, Reached) and part.hand in ("step", "time"):
-                    waits.append(part.need - getattr(clock, part.hand) - 1)
-                elif isinstance(part, Reached) and part.hand == "epoch" and self.setting.steps_per_epoch is not None:
-                    waits.append(part.need * self.setting.steps_per_epoch - clock.step - 1)
-                elif isinstance(part, Watched):
-                    waits.append(part.detector.needs - 1)
-            first = min(first, clock.step + max(waits))
-        # Evaluations bring values of their own, and late losses come out of turn: then nothing is left out.
-        return clock.step if self.setting.lag else first
 
     def _sample(self) -> None:
         plan = self.controller.plan
@@ -498,16 +307,9 @@ class _Replay:
             if (transition.at == "epoch" and not closes) or (transition.at == "eval" and not eval_end):
                 continue
             self.next_probe = clock.step + self.stride
-            verdict = part.verdict(clock)
+            verdict = asked.note(part, clock)
             answered = verdict is True if isinstance(part, Reached) else verdict is not None
             refused[transition.index] = refused.get(transition.index, True) and answered
-            asked.looks += 1
-            asked.true += verdict is True
-            asked.unknown += verdict is None
-            distance = distance_of(part, clock) if verdict is not None else inf
-            if distance < asked.distance or asked.distance == inf:
-                asked.distance, asked.closest_step = distance, clock.step
-                asked.closest = part.lines(clock, "")[0].rpartition(" -> ")[0]
         self.stays[-1].refused += any(refused.values())
 
     def _timeline(self) -> Timeline:
@@ -543,6 +345,7 @@ class _Replay:
             self._answers(),
             tuple(lines),
             (*self.setting.notes, *self.controller.machine.notes, *self.notes),
+            self.stride,
         )
 
     def _why_ended(self) -> str:
@@ -561,40 +364,3 @@ class _Replay:
         found = [(each.step, each.to_state) for each in self.decisions if each.from_state != each.to_state]
         last = self.log.report.used.last_step or 0
         return made == [pair for pair in found if pair[0] <= last] and self.log.changes[0].state == self.stays[0].state
-
-
-def _due(guards: Sequence[GuardInState]) -> list[tuple[str, int]]:
-    """The clocks that a state's guards wait for: hand and number."""
-    found: list[tuple[str, int]] = []
-    for guard in guards:
-        if isinstance(guard, Reached) and guard.hand in ("step", "time", "epoch"):
-            found.append((guard.hand, guard.need))
-        elif isinstance(guard, Joined):
-            found += _due(guard.parts)
-        elif isinstance(guard, Opposite):
-            found += _due([guard.part])
-    return found
-
-
-def _title(guard: GuardInState) -> str:
-    return guard.word if isinstance(guard, Reached | Watched | Joined) else "not"
-
-
-def distance_of(guard: GuardInState, clock: Any) -> float:
-    """How far a guard is from being true, in units of its own; infinite where that is not known."""
-    if isinstance(guard, Reached):
-        return float(max(0, guard.need - getattr(clock, guard.hand)))
-    if not isinstance(guard, Watched):
-        return inf
-    detector: Any = guard.detector
-    name = type(detector).__name__
-    if name == "Halves":
-        improvement = detector.improvement()
-        return inf if improvement is None else float(improvement - detector.threshold)
-    if name == "NoNewBest":
-        return float(detector.spec.steps - detector.contents()["since"])
-    if name == "Beside":
-        values = detector.contents()
-        off = float(sum(values) / len(values) - detector.spec.value)
-        return off if detector.below else -off
-    return inf

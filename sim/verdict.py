@@ -30,7 +30,8 @@ from sim.noise import (
     rate_of,
     window_needed,
 )
-from sim.replay import Asked, Stay, Timeline, replay
+from sim.replay import replay
+from sim.timeline import Asked, Stay, Timeline
 from sim.trace import Floats
 
 QUICKEST, SLOWEST, FLAT = 2, 5, 10  # epochs

@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import BindingError, Controller, Curriculum, NonFiniteLoss, load, loads
+from controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
 from controller.errors import BindingWarning
 from sim.logs import Log, read
 from sim.replay import replay
 from sim.setting import Given, ReplayError, steps_per_epoch_of
 from sim.strategies import curricula, loss_streams
+from sim.stretch import Stretch
 from tests.sim.conftest import run_of, write_run
 
 LADDER = """
@@ -408,18 +409,16 @@ def test_a_dropped_step_does_not_enter_a_window(tmp_path: Path) -> None:
 
 def test_a_replay_that_forgot_a_window_would_be_caught(log_of: MakeLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the quick way left one loss in a hundred out, the comparison with the plain controller would fail."""
-    from sim import replay as module
-
     curriculum = small('at = "epoch"\nguards = [{ plateau = { window = 30, threshold = 0.002 } }]')
     losses = noisy(900, seed=3)
     log = log_of(range(900), losses)
     honest = [decision.guards for decision in replay(curriculum, log).decisions]
-    quick = module._Replay._quiet
+    observe_all = Stretch.observe_all
 
-    def forgetful(self: Any, values: list[float], at: int, until: int) -> int:
-        return quick(self, [9.9 if i == until - 1 else value for i, value in enumerate(values)], at, until)
+    def forgetful(self: Stretch, values: Sequence[float]) -> tuple[int, Decision | None]:
+        return observe_all(self, [*values[:-1], 9.9])
 
-    monkeypatch.setattr(module._Replay, "_quiet", forgetful)
+    monkeypatch.setattr(Stretch, "observe_all", forgetful)
     _, decisions, _, _ = run_of(curriculum, losses)
     assert honest == [decision.guards for decision in decisions]
     assert [decision.guards for decision in replay(curriculum, log).decisions] != honest

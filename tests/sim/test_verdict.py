@@ -13,8 +13,9 @@ from controller import Controller, Curriculum, load, loads
 from controller.reading import find
 from sim.logs import Log, read
 from sim.noise import Noise, lint, noise_of
-from sim.replay import Timeline, replay
+from sim.replay import replay
 from sim.setting import Given
+from sim.timeline import Timeline
 from sim.verdict import slope_of, verdict_of, verdict_of_run
 from tests.sim.conftest import run_of, write_run
 
