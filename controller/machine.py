@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf, isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple, SupportsFloat
@@ -93,6 +93,7 @@ class Controller:
             peak=peak,
         )
         self.lag = lag
+        self._total = self.machine.run.total_steps
         self.clock = Clock()
         self.skipped_values = 0
         self.taken: dict[str, int] = {}
@@ -119,7 +120,7 @@ class Controller:
     @property
     def total_steps(self) -> int | None:
         """The bound run's length in optimizer steps, or None where it is unknown."""
-        return self.machine.run.total_steps
+        return self._total
 
     @property
     def fingerprint(self) -> str:
@@ -137,10 +138,10 @@ class Controller:
     def _stop(self) -> str | None:
         if self._state.stop is not None:
             return self._state.stop
-        run = self.machine.run
-        if self.total_steps is not None and self.clock.step >= self.total_steps:
-            return f"the run of {self.total_steps} steps is over"
-        if self.total_steps is None and run.epochs is not None and self.clock.epoch >= run.epochs:
+        run, total = self.machine.run, self._total
+        if total is not None:
+            return f"the run of {total} steps is over" if self.clock.step >= total else None
+        if run.epochs is not None and self.clock.epoch >= run.epochs:
             return f"the run of {run.epochs} epochs is over"
         return None
 
@@ -168,8 +169,8 @@ class Controller:
         clock = self.clock
         if step is not None and step != clock.step:
             raise StepError(_out_of_order(step, clock.step))
-        value = self._loss(loss)
-        others = [(name, _number(name, given)) for name, given in metrics.items()]
+        value = loss if type(loss) is float else self._loss(loss)
+        others = [(name, _number(name, given)) for name, given in metrics.items()] if metrics else ()
         closes = self._closes(epoch_end)
         # 1. Clocks advance.
         clock.step += 1
@@ -210,8 +211,6 @@ class Controller:
         return self._take(chosen, value)
 
     def _loss(self, loss: SupportsFloat | None) -> float | None:
-        if type(loss) is float:
-            return loss
         if loss is None:
             if self.clock.time < self.lag:  # it would belong to the state before, or to no step at all
                 return None
@@ -233,7 +232,7 @@ class Controller:
             )
         return closes
 
-    def _push_metrics(self, metrics: list[tuple[str, float]]) -> None:
+    def _push_metrics(self, metrics: Sequence[tuple[str, float]]) -> None:
         for name, value in metrics:
             if not isfinite(value):
                 self.skipped_values += 1
