@@ -318,6 +318,6 @@ class Naive:
         x = 0.0 if passed == warm else 1.0 if passed - warm >= length else (passed - warm) / length
         low = run.floor if own.floor is None else own.floor
         decay = run.decay if own.decay is None else own.decay
-        wsd = 1.0 if x < 1.0 - decay else (1.0 - x) / decay
+        wsd = 1.0 if x < 1.0 - decay else min(1.0, (1.0 - x) / decay)
         shapes = {"constant": 1.0, "linear": 1.0 - x, "cosine": 0.5 * (1.0 + cos(pi * x)), "wsd": wsd}
         return float(top * (low + (1.0 - low) * shapes[own.shape or run.shape]))

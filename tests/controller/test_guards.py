@@ -1,0 +1,119 @@
+"""Three-valued guards: what the losses say, what any losses could say, and how both are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller import Controller, NonFiniteLoss
+from controller.guards import FALSE, TRUE, UNKNOWN, Clock, GuardInState, Joined, Opposite, Reached, answers_nonfinite
+from sim.strategies import curricula, observations, observe
+from tests.controller.small import small
+
+BITS = {True: TRUE, False: FALSE, None: UNKNOWN}
+VERDICTS = (True, False, None)
+
+
+class Fixed:
+    """A guard that says what it was told to."""
+
+    def __init__(self, verdict: bool | None, possible: int = 0) -> None:
+        self.said, self.could = verdict, possible or BITS[verdict]
+
+    def verdict(self, clock: Clock) -> bool | None:
+        """What it was told."""
+        return self.said
+
+    def possible(self, clock: Clock, seen: int) -> int:
+        """What it was told that it could."""
+        return self.could
+
+    def lines(self, clock: Clock, indent: str) -> list[str]:
+        """One line."""
+        return [f"{indent}fixed"]
+
+
+@pytest.mark.parametrize("one", VERDICTS)
+@pytest.mark.parametrize("other", VERDICTS)
+def test_joined_guards_follow_kleene(one: bool | None, other: bool | None) -> None:
+    """`any`, `all` and `not` are Kleene's or, and, not, over all pairs of true, false and unknown."""
+    rank = {False: 0, None: 1, True: 2}
+    parts = (Fixed(one), Fixed(other))
+    assert rank[Joined("any", parts).verdict(Clock())] == max(rank[one], rank[other])
+    assert rank[Joined("all", parts).verdict(Clock())] == min(rank[one], rank[other])
+    assert rank[Opposite(parts[0]).verdict(Clock())] == 2 - rank[one]
+
+
+@pytest.mark.parametrize("word", ["any", "all"])
+def test_what_joined_guards_could_say_is_what_their_parts_could(word: str) -> None:
+    """Over all sets of verdicts that two parts could give, `possible` is the set of what could come of them."""
+    for one in range(1, 8):
+        for other in range(1, 8):
+            found = 0
+            for first in VERDICTS:
+                for second in VERDICTS:
+                    if one & BITS[first] and other & BITS[second]:
+                        found |= BITS[Joined(word, (Fixed(first), Fixed(second))).verdict(Clock())]
+            assert Joined(word, (Fixed(None, one), Fixed(None, other))).possible(Clock(), 0) == found
+        turned = sum(BITS[Opposite(Fixed(said)).verdict(Clock())] for said in VERDICTS if one & BITS[said])
+        assert Opposite(Fixed(None, one)).possible(Clock(), 0) == turned
+
+
+def test_nothing_asked_is_true() -> None:
+    """A transition without guards is always free."""
+    assert Joined("all", ()).verdict(Clock()) is True
+    assert Joined("all", ()).possible(Clock(), 0) == TRUE
+
+
+def test_clock_has_reached() -> None:
+    """A clock's guard is true from its number on, and never unknown."""
+    clock, guard = Clock(), Reached("min_step", "step", 2, "steps")
+    said = []
+    for clock.step in range(4):
+        said.append((guard.verdict(clock), guard.possible(clock, 0)))
+    assert said == [(False, FALSE), (False, FALSE), (True, TRUE), (True, TRUE)]
+
+
+def test_any_stream_may_be_nonfinite() -> None:
+    """`nonfinite` could hold as soon as there was time for so many, and need not."""
+    clock, guard = Clock(), Reached("nonfinite", "nonfinite", 2, "losses")
+    assert guard.possible(clock, 0) == FALSE
+    clock.time = 2
+    assert guard.possible(clock, 0) == TRUE | FALSE
+
+
+@given(st.data())
+def test_every_verdict_was_possible(data: st.DataObject) -> None:
+    """What a guard says after any observations is among what it could say: so what is proved of all streams holds."""
+    curriculum = data.draw(curricula(open_runs=True, max_steps=60))
+    controller = Controller(curriculum)
+    for said in data.draw(observations(curriculum, max_size=60)):
+        before = controller._state
+        try:
+            observe(controller, said)
+        except NonFiniteLoss:
+            return
+        if controller._state is before and controller.clock.time:
+            for guard in controller._stay.guards:
+                bits = guard.possible(controller.clock, controller.clock.time)
+                assert bits & BITS[guard.verdict(controller.clock)]
+
+
+@pytest.mark.parametrize(
+    ("guard", "answers"),
+    [
+        ({"nonfinite": 2}, True),
+        ({"not": {"nonfinite": 2}}, True),
+        ({"any": [{"min_epoch": 1}, {"all": [{"nonfinite": 2}]}]}, True),
+        ({"min_epoch": 1}, False),
+        ({"not": {"below": {"value": 1.0}}}, False),
+        ({"any": [{"min_epoch": 1}, {"diverging": {}}]}, False),
+    ],
+)
+def test_who_answers_nonfinite_losses(guard: dict[str, Any], answers: bool) -> None:
+    """A guard answers a dead run if it asks for non-finite losses anywhere."""
+    found: GuardInState = Controller(small({"guards": [guard]}))._stay.guards[0]
+    assert answers_nonfinite(found) is answers
