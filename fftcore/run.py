@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from dataclasses import asdict, dataclass
@@ -127,6 +128,9 @@ def train(
     Returns:
         0; 143 or 130 when the run was told to end, and was saved.
     """
+    # Threads that wait sleep. Spinning ones starve whatever shares the cores with them, each other first: with both
+    # cores of a machine busy, a step was seen to take 40 times as long. Read when torch is loaded, which is below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     source, name = contents(curriculum)
     machine = loads(source, name)
     asked = Asked(

@@ -42,10 +42,15 @@ def cutoff_mask(cutoff_bins: int) -> Tensor:
     return 0.5 * (1 + torch.cos(torch.pi * into_rolloff.clamp(0, 1)))
 
 
+def lags(taps: int) -> Tensor:
+    """Return the K×K matrix whose entry (i, j) is |i − j|."""
+    index_K = torch.arange(taps)
+    return (index_K[:, None] - index_K[None, :]).abs()
+
+
 def symmetric_toeplitz(column_K: Tensor) -> Tensor:
     """Return the K×K matrix whose entry (i, j) is column[|i − j|]."""
-    index_K = torch.arange(len(column_K), device=column_K.device)
-    return column_K[(index_K[:, None] - index_K[None, :]).abs()]
+    return column_K[lags(len(column_K)).to(column_K.device)]
 
 
 @lru_cache(maxsize=64)
@@ -85,6 +90,7 @@ class SpectralKernel(nn.Module):
     """
 
     limit_KK: Tensor
+    lag_KK: Tensor
     in_use_K: Tensor
     cosines_FK: Tensor
 
@@ -95,6 +101,7 @@ class SpectralKernel(nn.Module):
             self.kernel_GK[:, 0] += 0.5
         self.gate_F = nn.Parameter(torch.zeros(BINS))
         self.register_buffer("limit_KK", torch.empty(kernel_len, kernel_len), persistent=False)
+        self.register_buffer("lag_KK", lags(kernel_len), persistent=False)
         self.register_buffer("in_use_K", torch.empty(kernel_len), persistent=False)
         self.register_buffer("cosines_FK", cosines(kernel_len).to(torch.get_default_dtype()), persistent=False)
         self.restrict(BINS, kernel_len)
@@ -109,7 +116,7 @@ class SpectralKernel(nn.Module):
     def forward(self) -> Tensor:
         """Return the taps in force, k_eff, (G, K), never in less than float32."""
         with torch.autocast(self.kernel_GK.device.type, enabled=False):
-            gate_KK = symmetric_toeplitz(2 * torch.sigmoid(self.gate_F) @ self.cosines_FK)
+            gate_KK = (2 * torch.sigmoid(self.gate_F) @ self.cosines_FK)[self.lag_KK]
             return (self.kernel_GK * self.in_use_K) @ gate_KK @ self.limit_KK  # both matrices are symmetric
 
 

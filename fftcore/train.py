@@ -169,13 +169,36 @@ class Caught:
             signal.signal(number, handler)
 
 
+class Stats:
+    """What one optimizer step brought, perhaps still on its way from the device.
+
+    Args:
+        values: loss, chunk loss, the gradient's norm, whether the step was skipped: (4,), on the device.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self._values, self._ready = values, None
+        if values.device.type == "cuda":  # copied as soon as it is there: no later kernel is waited for
+            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._values.copy_(values, non_blocking=True)
+            self._ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._ready.record()
+
+    def read(self) -> tuple[float, float, float, bool]:
+        """Wait for the numbers and return them."""
+        if self._ready is not None:
+            self._ready.synchronize()
+        loss, chunk_loss, norm, skipped = self._values.tolist()
+        return loss, chunk_loss, norm, bool(skipped)
+
+
 @dataclass
 class Late:
     """A loss on its way to the controller: first on the device, then known and written down, then observed."""
 
     plan: Plan
     row: dict[str, Any]
-    stats_4: Tensor | None
+    stats: Stats | None
     trained_bytes: int = 0
     loss: float = 0.0
     skipped: bool = False
@@ -295,11 +318,11 @@ class Training:
             if plan.step % self.checkpoints.every == 0:
                 self.save()
             self.learner.turn(plan.knobs)
-            stats_4 = self.learner.step(plan.step, plan.lr)
+            stats = Stats(self.learner.step(plan.step, plan.lr))
             if (plan.step + 1) % self.record.bound.steps_per_epoch == 0:
                 scores = self.learner.score()
             row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "knobs": dict(plan.knobs)}
-            self._late.append(Late(plan, row | {"lr": plan.lr} | scores, stats_4, self.learner.bytes_per_step))
+            self._late.append(Late(plan, row | {"lr": plan.lr} | scores, stats, self.learner.bytes_per_step))
             if decision := self._observe(plan, scores):
                 self._decided(decision)
         self.save()
@@ -327,10 +350,10 @@ class Training:
 
     def _settle(self, late: Late) -> None:
         """Wait for a loss that is still on the device, and write its row down."""
-        if late.stats_4 is None:
+        if late.stats is None:
             return
-        loss, chunk_loss, norm, skipped = late.stats_4.tolist()
-        late.stats_4, late.loss, late.skipped = None, loss, bool(skipped)
+        loss, chunk_loss, norm, late.skipped = late.stats.read()
+        late.stats, late.loss = None, loss
         self._finite = isfinite(loss)
         row = late.row | {"loss": loss, "chunk_loss": chunk_loss, "grad_norm": norm}
         if late.skipped:
