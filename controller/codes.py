@@ -291,4 +291,135 @@ CODES = {
         "A bare name means a file of the installed package, which every run of this machine shares.",
         "Copy it into a file of your own: plateau fmt NAME --print > mine.toml",
     ),
+    # What `plateau check` finds: names
+    "unused-guard": Code(
+        "a guard that nothing asks for",
+        "It was meant for a transition, and that transition does without it.",
+        "Name it in a transition's guards, or remove it.",
+    ),
+    "unused-rung": Code(
+        "a value on a ladder that no state sets",
+        "That is fine where a ladder serves several files; else a state may be missing.",
+        "Add a state for it, or take it off the ladder.",
+    ),
+    "odd-metric": Code(
+        "a metric whose name is almost another one's",
+        "A metric that the trainer never gives stays unknown for the whole run, and its guards never hold.",
+        "Correct the name, unless the trainer gives both.",
+    ),
+    "merged-states": Code(
+        "states that became equal within the trainer's limits",
+        "Values above a limit are clamped to it; a transition between equal states would raise nothing.",
+        "Nothing need be done; the states are one, and the others go on as written.",
+    ),
+    # reach
+    "unreachable": Code(
+        "a state that is never entered",
+        "Whatever the loss does, no way leads there within the run.",
+        "Add a transition to it, or correct those that lead there.",
+    ),
+    "dead-end": Code(
+        "a state that can never be left",
+        "Transitions lead out of it, and their guards can never hold together.",
+        "Correct the guards of its transitions.",
+    ),
+    "early-end": Code(
+        "a state that nothing leaves, although others are written after it",
+        "It is final by accident more often than by intention.",
+        'Add a transition out of it, or write stop = "reason" if the training ends there.',
+    ),
+    # escape
+    "never-final": Code(
+        "no loss leads to a final state",
+        "The run would end on the way, at an easier setting than the last one.",
+        "Let a transition lead on to the last state in time.",
+    ),
+    "may-stay": Code(
+        "some losses keep the run in a state",
+        "A loss that keeps improving is no plateau: training may end before it was ever hard. Perhaps that is meant.",
+        'To bound the stay, add a transition with a timeout: guards = [{ dwell = "0.3 run" }].',
+    ),
+    "too-late": Code(
+        "a state that cannot be left within the run",
+        "A window does not fit into what is left of the run, or a min_epoch lies past its end.",
+        "Shorten what is asked for, or make the run longer.",
+    ),
+    # monotone
+    "knob-falls": Code(
+        "a knob that falls on a transition which is not marked for it",
+        "Training gets harder, not easier, unless the file says otherwise in so many words.",
+        "Exchange the states, or write regress = true and at_most if this is a retreat.",
+    ),
+    "idle-regress": Code(
+        "regress = true where no knob falls",
+        "The mark says that something may happen which cannot.",
+        "Remove it.",
+    ),
+    "unbounded-cycle": Code(
+        "states that can be gone round without end",
+        "Some loss keeps the run going up and down for ever.",
+        "Write at_most on the transition that leads back.",
+    ),
+    # aligned
+    "misaligned": Code(
+        "a knob that rises into a low rate",
+        "What is new at the harder setting has to be learnt, and with a decayed rate that stalls: the mistake that "
+        "check exists to find.",
+        'Write actions = ["lr_restart"], or let the cycles of the rate end where the knob rises.',
+    ),
+    "rate-falls": Code(
+        "a rate that falls soon after a knob rises",
+        "It is high on the first step and gone before the harder setting is learnt.",
+        "Choose a longer length of the rate, or set [check] align to what is meant.",
+    ),
+    # order
+    "never-looked-at": Code(
+        "a transition that is never looked at",
+        "Its states are left, or the run is over, before an epoch closes or an evaluation comes.",
+        'Look at it at every step (at = "step"), or correct the other transitions.',
+    ),
+    "never-taken": Code(
+        "a transition that is never taken",
+        "Its guards could hold, but the state is always left, or the run is over, before they do.",
+        "Correct the times that are asked for, or remove it.",
+    ),
+    "shadowed": Code(
+        "a transition that another one always beats",
+        "The first in the file whose guards hold is taken; whenever this one could be, an earlier one is.",
+        "Write the narrower transition first.",
+    ),
+    "never-true": Code(
+        "a guard that is never true", "A transition that asks for it is never taken.", "Correct it, or remove it."
+    ),
+    "always-true": Code(
+        "a guard that is always true when it is looked at",
+        "It asks for nothing; often its number is a slip.",
+        "Leave it out, or correct its number.",
+    ),
+    "sustain-too-long": Code(
+        "guards that cannot hold for so many looks in a row",
+        "The state is left, or the run is over, before.",
+        "Choose a smaller sustain.",
+    ),
+    # timing, noise, resume, waivers
+    "little-left": Code(
+        "a last state that is left with little of the run",
+        "Even on the fastest way, most of the training happens at easier settings.",
+        "Let the states before it end earlier.",
+    ),
+    "noise": Code(
+        "a window that cannot tell a plateau from this log's noise",
+        "The losses of the log jump about so much that a look fires by chance, or never.",
+        'Lengthen the window as is suggested, or use method = "trend".',
+    ),
+    "resume-differs": Code(
+        "a run that goes on otherwise after it was killed and resumed",
+        "Every curriculum must go on exactly as it would have: this is a mistake of ours.",
+        "Please report it, with the file.",
+    ),
+    "idle-waiver": Code(
+        "a property that is waived, and holds",
+        "A waiver that is not needed hides what may go wrong later.",
+        "Remove it.",
+    ),
 }

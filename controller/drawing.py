@@ -95,8 +95,8 @@ def facts(curriculum: Curriculum, state: State) -> list[str]:
     for name, value in state.set.items():
         unit = curriculum.knob[name].unit
         ramp = state.ramp.get(name)
-        way = f" to {ramp.to}, {ramp.shape} over {ramp.over}" if ramp else ""
-        lines.append(f"{name} {value}{way}{f' {unit}' if unit else ''}")
+        end, way = (f" to {ramp.to}", f", {ramp.shape} over {ramp.over}") if ramp else ("", "")
+        lines.append(f"{name} {value}{end}{f' {unit}' if unit else ''}{way}")
     rate, own = curriculum.lr, state.lr
     shape, floor = own.shape or rate.shape, rate.floor if own.floor is None else own.floor
     over = own.length or (f"cycles of {', '.join(rate.cycles)}" if rate.cycles else rate.length or "rest")
