@@ -2,5 +2,6 @@
 
 from sim.batch.decisions import Decisions
 from sim.batch.engine import Batch
+from sim.batch.streams import Replayed, replay_all
 
-__all__ = ["Batch", "Decisions"]
+__all__ = ["Batch", "Decisions", "Replayed", "replay_all"]

@@ -1,7 +1,7 @@
 """`trend` and `returns` over many runs at once; see controller.trend and controller.returns.
 
 Blocks fill at different steps in different runs. Only the runs in which one has just filled are touched, and lines are
-fitted only when a guard asks. Sums are `accumulate`d, which adds in order, as the controller does.
+fitted only when a guard asks.
 """
 
 from __future__ import annotations
@@ -13,17 +13,11 @@ from numpy.typing import NDArray
 
 from controller import returns, trend
 from controller.student import quantile
-from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Detectors, Verdicts
+from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Detectors, Verdicts, in_order
 from sim.batch.history import Floats, Mask, Rows
 
 _LARGEST = sys.float_info.max
 _NOT_FULL, _UNDECIDED, _DECIDED, _FLAT = range(4)  # what a level says, the stronger word last
-
-
-def _in_order(parts: Floats) -> Floats:
-    """The sum of the rows of a table, first to last."""
-    found: Floats = np.add.accumulate(parts, axis=0)[-1]
-    return found
 
 
 class _Blocks(Detectors):
@@ -63,7 +57,7 @@ class Trends(_Blocks):
         while trend.BLOCKS * trend.BLOCK << self._first < scalar.min_window:
             self._first += 1
         self._count = np.zeros(runs, dtype=np.int64)  # full blocks in this state
-        self._levels: list[Floats] = []  # [run, place]: the last means of each run, oldest first
+        self._levels: list[Floats] = []  # [place, run], flat: the last means, the one numbered n at place n % BLOCKS
         self._says: list[NDArray[np.int8]] = []  # what each level says in each run
         self._fitted: list[Mask] = []  # whether that is up to date
 
@@ -84,17 +78,15 @@ class Trends(_Blocks):
         counts, level = self._count[rows], 0
         while len(rows):
             if level == len(self._levels):
-                self._levels.append(np.zeros((self._runs, trend.BLOCKS)))
+                self._levels.append(np.zeros(trend.BLOCKS * self._runs))
                 self._says.append(np.full(self._runs, _NOT_FULL, dtype=np.int8))
                 self._fitted.append(np.ones(self._runs, dtype=np.bool_))
-            table = self._levels[level]
-            kept = table[rows]
-            kept[:, :-1] = kept[:, 1:]
-            kept[:, -1] = means
-            table[rows] = kept
+            table, places = self._levels[level], (counts - 1) % trend.BLOCKS * self._runs
+            table[places + rows] = means
             self._fitted[level][rows] = False
             merged = counts & 1 == 0
-            means = 0.5 * kept[merged, -2] + 0.5 * means[merged]
+            before = table[(places[merged] - self._runs) % len(table) + rows[merged]]
+            means = 0.5 * before + 0.5 * means[merged]
             rows, counts, level = rows[merged], counts[merged] >> 1, level + 1
 
     def verdicts(self) -> Verdicts:
@@ -120,11 +112,13 @@ class Trends(_Blocks):
         if not len(rows):
             return
         self._fitted[level][rows] = True
-        means, width = np.ascontiguousarray(self._levels[level][rows].T), trend.BLOCK << level
-        middle = _in_order(means / trend.BLOCKS)
+        oldest = (self._count[rows] >> level) % trend.BLOCKS
+        means = self._levels[level].take((oldest + _ORDER) % trend.BLOCKS * self._runs + rows)
+        width = trend.BLOCK << level
+        middle = in_order(means / trend.BLOCKS)
         size = np.abs(middle)
         deviation = (means - middle) / size
-        cross, square = _in_order(_PLACES * deviation), _in_order(deviation * deviation)
+        cross, square = in_order(_PLACES * deviation), in_order(deviation * deviation)
         residue = square - cross * cross / _SPREAD
         error = np.where(residue > 0.0, np.sqrt(residue / ((trend.BLOCKS - 2) * _SPREAD)), residue * 0.0)
         falls = np.where(size == 0.0, 0.0, -cross / _SPREAD / width)
@@ -133,6 +127,7 @@ class Trends(_Blocks):
         self._says[level][rows] = np.where(flat, _FLAT, np.where(decided, _DECIDED, _UNDECIDED))
 
 
+_ORDER = np.arange(trend.BLOCKS)[:, None]
 _PLACES = (np.arange(trend.BLOCKS) - (trend.BLOCKS - 1) / 2)[:, None]
 _SPREAD = trend.BLOCKS * (trend.BLOCKS * trend.BLOCKS - 1) / 12
 _VERDICTS = np.array([UNKNOWN, UNKNOWN, FALSE, TRUE], dtype=np.int8)
@@ -193,18 +188,18 @@ def _judged(means: Floats, share: float, may_be_nothing: Mask) -> Verdicts:
     y = means / np.abs(means).max(axis=0)
     half, eighth = count // 2, count // 8
     before = half - eighth // 2
-    last = _in_order(y[-eighth:]) / eighth
-    gain = _in_order(y[before : before + eighth]) / eighth - last
+    last = in_order(y[-eighth:]) / eighth
+    gain = in_order(y[before : before + eighth]) / eighth - last
     a, b, c = y[:-2], y[1:-1], y[2:]
     middle_of_three = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
     total = np.maximum(y[0], middle_of_three.max(axis=0)) - last
     later = y[count - half :]
     second = later[:-2] - 2.0 * later[1:-1] + later[2:]
-    rough = _in_order(second * second)
+    rough = in_order(second * second)
     block_error = quantile(returns.CONFIDENCE, (half - 2) // 2) * np.sqrt(rough / (6.0 * (half - 2)))
     error = block_error * np.sqrt(2.0 / eighth)
     apart, apart_error = (
-        np.abs(_in_order(y[:half]) / half - _in_order(y[-half:]) / half),
+        np.abs(in_order(y[:half]) / half - in_order(y[-half:]) / half),
         block_error * np.sqrt(2.0 / half),
     )
     nothing = may_be_nothing & (apart + apart_error < returns.NOTHING * np.abs(last))

@@ -85,6 +85,30 @@ class Decisions:
             entered = step
 
 
+class Ledger:
+    """Where decisions are written down as they are taken."""
+
+    def __init__(self) -> None:
+        self._rows: list[Rows] = []
+        self._numbers: list[tuple[int, ...]] = []
+        self._values: list[tuple[Floats, ...]] = []
+
+    def add(self, rows: Rows, numbers: tuple[int, int, int, int, int], values: tuple[Floats, Floats, Floats]) -> None:
+        """These runs took a transition; numbers and values: the columns of Decisions, in their order."""
+        self._rows.append(rows)
+        self._numbers.append(numbers)
+        self._values.append(values)
+
+    def decisions(self) -> Decisions:
+        """All of them as one table."""
+        if not self._rows:
+            return joined([])
+        counts = [len(rows) for rows in self._rows]
+        numbers = np.repeat(np.array(self._numbers, dtype=np.int64), counts, axis=0).T
+        values = (np.concatenate(column) for column in zip(*self._values, strict=True))
+        return Decisions(np.concatenate(self._rows), *numbers, *values).ordered()
+
+
 def joined(parts: Sequence[Decisions]) -> Decisions:
     """Tables put below each other."""
     if not parts:

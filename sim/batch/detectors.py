@@ -20,6 +20,7 @@ from sim.batch.means import RunningMeans
 FALSE, UNKNOWN, TRUE = 0, 1, 2  # in Kleene's logic: all = minimum, any = maximum, not = 2 - verdict
 Verdicts = NDArray[np.int8]
 _AT_ONCE = 1 << 22  # values that are summed anew in one piece
+_FEW = 100  # columns, for which a loop over the rows is slower
 _TINY, _HUGE = 1e-290, 1e290  # outside, the bounds on rounding do not hold
 _SLACK = 8.0 * one.UNIT_ROUNDOFF  # more than a few roundings of a number lose, relative to it
 
@@ -53,6 +54,17 @@ def spelled(true: Mask, known: Mask) -> Verdicts:
     """Verdicts of what is true, and of what is known at all."""
     found: Verdicts = np.where(known, true.view(np.int8) * np.int8(TRUE), np.int8(UNKNOWN))
     return found
+
+
+def in_order(parts: Floats) -> Floats:
+    """The sum of the rows of a table, added first to last; numpy's own sum may add in another order."""
+    if parts.shape[1] < _FEW:
+        accumulated: Floats = np.add.accumulate(parts, axis=0)[-1]
+        return accumulated
+    total: Floats = parts[0].copy()
+    for row in parts[1:]:
+        total += row
+    return total
 
 
 class Halves(Detectors):
@@ -95,11 +107,9 @@ class Halves(Detectors):
             self._older[start : start + len(rows)], self._younger[start : start + len(rows)] = older, younger
 
     def _plain_sums(self, rows: Rows) -> tuple[Floats, Floats]:
-        """Both halves, added in order of arrival: `accumulate` is sequential, where `sum` is not."""
+        """Both halves, added in order of arrival."""
         window = self._history.window(self._window, rows)
-        halves = window[: self._first], window[self._first :]
-        older, younger = (np.add.accumulate(half, axis=0)[-1] for half in halves)
-        return older, younger
+        return in_order(window[: self._first]), in_order(window[self._first :])
 
     def verdicts(self) -> Verdicts:
         """By the running sums where their error cannot matter, else by sums made anew."""

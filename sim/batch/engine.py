@@ -18,7 +18,7 @@ from controller.errors import StepError
 from controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
 from controller.language import Curriculum
 from controller.sense import hardness
-from sim.batch.decisions import Decisions, Taken, joined
+from sim.batch.decisions import Decisions, Ledger, Taken
 from sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
 from sim.batch.guards import Ask, Clocks, all_hold, question
 from sim.batch.history import Floats, History, Mask, Rows
@@ -94,11 +94,14 @@ class Batch:
         self._clocks = Clocks(runs)
         self._rates = Rates(self.machine, runs)
         self._taken_often: dict[str, NDArray[np.int64]] = {}
-        self._decided: list[Decisions] = []
+        self._decided = Ledger()
         self._places = {state.name: place for place, state in enumerate(self.machine.states)}
         self._watched: dict[str, tuple[History, dict[str, Detectors]]] = {}
         self._equip(steps if self.total_steps is None else self.total_steps)
         self._inside = [np.full(runs, FALSE, dtype=np.int8) for _ in self._exits]  # TRUE where a run is in a state
+        self._population = [0] * len(self._exits)
+        self._inhabited: list[int] = []
+        self._metrics_needed: set[str] = set()
         self._enter(0, np.arange(runs))
         self._rates.advance(0)
         if self.machine.states[0].stop is not None or self._out_of_time():
@@ -173,6 +176,16 @@ class Batch:
         """Whether no run goes on."""
         return not self._inhabited
 
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The metrics that some guard watches."""
+        return frozenset(self._watched)
+
+    @property
+    def watching(self) -> bool:
+        """Whether any run is in, or can still enter, a state in which a loss is looked at."""
+        return bool(self._metrics_needed) or self._some_nonfinite
+
     def lr(self) -> Floats:
         """The learning rate of every run on the step about to be taken."""
         return self._rates.on(self._clocks.step)
@@ -195,7 +208,7 @@ class Batch:
 
     def decisions(self) -> Decisions:
         """Every transition that was taken so far."""
-        return joined(self._decided).ordered()
+        return self._decided.decisions()
 
     # One step
 
@@ -206,7 +219,7 @@ class Batch:
         eval_end: bool = False,
         *,
         skipped: Mask | None = None,
-        **metrics: ArrayLike,
+        metrics: Mapping[str, ArrayLike] | None = None,
     ) -> list[Taken]:
         """Take what the step that was planned has brought, in the order of Controller.observe.
 
@@ -216,7 +229,7 @@ class Batch:
         Returns the transitions that were taken. Raises StepError where an epoch cannot end here.
         """
         with np.errstate(all="ignore"):
-            return self._observe(loss, self._closes(epoch_end), eval_end, skipped, metrics)
+            return self._observe(loss, self._closes(epoch_end), eval_end, skipped, metrics or {})
 
     def _closes(self, epoch_end: bool) -> bool:
         per_epoch = self.machine.run.steps_per_epoch
@@ -322,25 +335,10 @@ class Batch:
             often = self._taken_often.setdefault(transition.key, np.zeros(self.runs, dtype=np.int64))
             often[rows] += 1
         self._inside[source][rows] = FALSE
+        self._population[source] -= len(rows)
         self._enter(target, rows)
-
-        def column(value: int) -> NDArray[np.int64]:
-            return np.full(len(rows), value, dtype=np.int64)
-
         loss = np.full(len(rows), np.nan) if losses is None else losses[rows]
-        self._decided.append(
-            Decisions(
-                rows,
-                column(step),
-                column(self._clocks.epoch),
-                column(source),
-                column(target),
-                column(exit_.place),
-                lr_before,
-                lr,
-                loss,
-            )
-        )
+        self._decided.add(rows, (step, self._clocks.epoch, source, target, exit_.place), (lr_before, lr, loss))
         return Taken(transition, rows, step, lr_before, lr)
 
     def _enter(self, place: int, rows: Rows) -> None:
@@ -358,6 +356,7 @@ class Batch:
             if exit_.sustained is not None:
                 exit_.sustained[rows] = 0
         self._inside[place][rows] = TRUE
+        self._population[place] += len(rows)
         if self.machine.states[place].stop is not None:
             self._end(rows)
         else:
@@ -366,8 +365,9 @@ class Batch:
     def _end(self, rows: Rows) -> None:
         self.running[rows] = False
         self.ended_step[rows] = self._clocks.step
-        for inside in self._inside:
+        for place, inside in enumerate(self._inside):
             inside[rows] = FALSE
+            self._population[place] = int(np.count_nonzero(inside))
         self._count()
 
     def _out_of_time(self) -> bool:
@@ -378,8 +378,10 @@ class Batch:
 
     def _count(self) -> None:
         """Where runs are, and which metrics a state that they are in, or can still enter, asks for."""
-        self._inhabited = [place for place, inside in enumerate(self._inside) if inside.any()]
-        self._metrics_needed = {metric for place in self._inhabited for metric in self._metrics_after[place]}
+        inhabited = [place for place, runs in enumerate(self._population) if runs]
+        if inhabited != self._inhabited:
+            self._inhabited = inhabited
+            self._metrics_needed = {metric for place in inhabited for metric in self._metrics_after[place]}
 
     _some_nonfinite = False
 

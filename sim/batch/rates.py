@@ -75,7 +75,7 @@ class Rates:
         if len(self._clocks) >= self._most:
             self._drop_unused()
         restarts = any(action.name == "lr_restart" for action in transition.actions)
-        places, which = np.unique(self._of[rows], return_inverse=True)
+        places, which = self._distinct(self._of[rows])
         before, after = np.empty(len(places)), np.empty(len(places))
         entered = np.empty(len(places), dtype=np.intp)
         done: dict[object, tuple[int, float]] = {}
@@ -90,6 +90,15 @@ class Rates:
             entered[i], after[i] = done[matters]
         self._of[rows] = entered[which]
         return before[which], after[which]
+
+    def _distinct(self, clocks: Rows) -> tuple[Rows, Rows]:
+        """The clocks that occur, and for each run which of them; np.unique would sort."""
+        occurs = np.zeros(len(self._clocks), dtype=np.bool_)
+        occurs[clocks] = True
+        places = np.flatnonzero(occurs)
+        order = np.empty(len(occurs), dtype=np.intp)
+        order[places] = np.arange(len(places))
+        return places, order[clocks]
 
     def _taken(
         self, clock: RateClock, transition: BoundTransition, old: BoundState, new: BoundState, step: int
@@ -141,7 +150,7 @@ def _linear(phase: Floats, decay: Floats) -> Floats:
 
 
 def _wsd(phase: Floats, decay: Floats) -> Floats:
-    return np.where(phase < 1.0 - decay, 1.0, (1.0 - phase) / decay)
+    return np.where(phase < 1.0 - decay, 1.0, np.minimum(1.0, (1.0 - phase) / decay))
 
 
 _SHARE = {"cosine": _cosine, "linear": _linear, "wsd": _wsd}

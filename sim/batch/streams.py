@@ -1,0 +1,101 @@
+"""One curriculum over many loss curves that do not answer to it: every decision, spread over all cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from controller.language import Curriculum
+from sim.batch.decisions import Decisions, joined
+from sim.batch.engine import Batch
+from sim.batch.history import Floats, Mask
+from sim.shards import Engine, cores, cut, spread
+
+_PIECE = 64  # steps that are brought into the order of steps at a time
+FEWEST = 50_000_000  # losses; below, to hand them to another process takes longer than to replay them
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a curriculum decided over many curves.
+
+    decisions: all transitions. ended_step: observations until each run was over, or all there were. final_state: its
+    place among the machine's states. dead: ended by NaN.
+    """
+
+    decisions: Decisions
+    ended_step: NDArray[np.int64]
+    final_state: NDArray[np.int64]
+    dead: Mask
+
+
+@dataclass(frozen=True)
+class _Shard:
+    curriculum: Curriculum
+    losses: Floats
+    epoch_end: frozenset[int]
+    eval_end: frozenset[int]
+    metrics: Mapping[str, Floats]
+    binding: Mapping[str, Any]
+
+
+def replay_all(
+    curriculum: Curriculum,
+    losses: ArrayLike,
+    limits: Mapping[str, float] | None = None,
+    *,
+    epoch_end: Sequence[int] = (),
+    eval_end: Sequence[int] = (),
+    metrics: Mapping[str, ArrayLike] | None = None,
+    workers: int | None = None,
+    engine: Engine = "processes",
+    **binding: Any,
+) -> Replayed:
+    """Replay one curriculum over many curves; each decides as a Controller would over it alone.
+
+    losses: [run, step], NaN and infinities included. epoch_end, eval_end: steps whose observation closes an epoch
+    (where steps_per_epoch is not bound) or brings an evaluation. metrics: further values, [run, step] with NaN where
+    there are none. workers: processes; unless given, all cores as soon as there is work for a second. engine:
+    `processes` or `ray`. limits, binding: as for Controller.
+    Raises BindingError where the curriculum does not fit.
+    """
+    table = np.atleast_2d(np.asarray(losses, dtype=np.float64))
+    others = {name: np.atleast_2d(np.asarray(values, dtype=np.float64)) for name, values in (metrics or {}).items()}
+    many = workers or (1 if table.size < FEWEST else cores())
+    shards = [
+        _Shard(
+            curriculum,
+            table[first : first + count],
+            frozenset(epoch_end),
+            frozenset(eval_end),
+            {name: values[first : first + count] for name, values in others.items()},
+            {"limits": limits, **binding},
+        )
+        for first, count in cut(len(table), many)
+    ]
+    parts = list(spread(_replay, shards, many, engine))
+    firsts = np.cumsum([0, *(len(part.ended_step) for part in parts)])[:-1].tolist()
+    return Replayed(
+        joined([part.decisions.shifted(first) for part, first in zip(parts, firsts, strict=True)]),
+        np.concatenate([part.ended_step for part in parts]),
+        np.concatenate([part.final_state for part in parts]),
+        np.concatenate([part.dead for part in parts]),
+    )
+
+
+def _replay(shard: _Shard) -> Replayed:
+    runs, steps = shard.losses.shape
+    batch = Batch(shard.curriculum, runs, **shard.binding, steps=steps)
+    for first in range(0, steps, _PIECE):
+        piece = np.ascontiguousarray(shard.losses[:, first : first + _PIECE].T)
+        for step, loss in enumerate(piece, first):
+            if batch.over:
+                break
+            found = {name: values[:, step] for name, values in shard.metrics.items()}
+            batch.observe(loss, step in shard.epoch_end, step in shard.eval_end, metrics=found)
+    ended = np.where(batch.ended_step < 0, batch.step, batch.ended_step)
+    return Replayed(batch.decisions(), ended, batch.state, batch.dead)
