@@ -360,11 +360,17 @@ def _limit(ax: Axes, shown: Sequence[Floats]) -> None:
     """Show nearly all of it; a few spikes may leave the picture, and a loss that falls far gets a logarithmic axis."""
     if not shown:
         return
-    values, curve = np.concatenate(shown), np.concatenate(list(shown[1::2]))
+    values, curve = np.concatenate(list(shown[0::2])), np.concatenate(list(shown[1::2]))
     low, high = np.percentile(values, (0.1, 99.8)).tolist()
     top = float(np.percentile(curve, 99.5))
     high = max(high, float(curve.max()) if curve.max() <= 4 * top else top)
     low = min(low, float(np.percentile(curve, 0.5)))
+    # A few losses of another order of magnitude would leave a flat line of all the others.
+    usual_low, usual_high = np.percentile(values, (5, 95)).tolist()
+    spread = 10 * (usual_high - usual_low)
+    if spread > 0:
+        near = values[(values <= usual_high + spread) & (values >= usual_low - spread)]
+        low, high = max(low, float(near.min())), min(high, float(near.max()))
     if low > 0 and high / low > 12:
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")

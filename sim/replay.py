@@ -70,7 +70,8 @@ class _Replay:
         self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)
         self.end = min((end for end in (self.total, self.until) if end is not None), default=None)
         self.tracer = Tracer(len(log))
-        self.stride = max(1, len(log) // PROBES)
+        last = int(self._ours(np.array([log.report.used.last_step or 0]))[0])
+        self.stride = max(1, last // PROBES)  # steps between looks, and between plans, that are written down
         self.next_probe = self.next_sample = 0
         self.over: str | None = None
         self.points = 0
@@ -345,7 +346,7 @@ class _Replay:
             self._answers(),
             tuple(lines),
             (*self.setting.notes, *self.controller.machine.notes, *self.notes),
-            self.stride,
+            max(1, len(self.log) // PROBES),
         )
 
     def _why_ended(self) -> str:
