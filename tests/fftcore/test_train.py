@@ -331,3 +331,15 @@ def test_saves_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoints, "save", counted)
     assert run(tmp_path / "run", overrides={"save_every": 8}) == 0
     assert saved == [0, 8, 16, 24, 32]
+
+
+@pytest.mark.gpu
+def test_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU a run learns, its losses come a step late without being waited for, and it can be interrupted."""
+    stop_at(monkeypatch, {13: signal.SIGTERM})
+    assert run(tmp_path / "run", device="cuda") == 143
+    assert run(tmp_path / "run", device="cuda", resume=True) == 0
+    found = rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["step"] for row in found] == list(range(STEPS))
+    assert found[-1]["loss"] < found[0]["loss"] - 1
+    assert read_record(tmp_path / "run").bound.lag == 1
