@@ -19,6 +19,7 @@ from controller.stays import Bound, Course, Courses
 from controller.zones import FAR, Moments, Zone, closed, contains, down, hull, moments, up
 
 MOST_COURSES = 3000  # that are looked at before nodes are merged
+MOST_ALIKE = 150  # nodes of one kind, before nodes are merged
 MOST_ZONES = 6  # of one kind, once nodes are merged
 MOST_BLOCKS = 8  # epochs in which a state can be entered, if what happens next is looked at for each of them
 MOST_GROWTHS = 6  # of a merged zone, before it is taken to grow for ever
@@ -109,7 +110,7 @@ class Reach:
                     node.to.append(edge)
                     edge.to = self._entered(edge)
                 node.stays = node.stays or self._can_stay(node, (first, last), limits)
-                if budget < 0:
+                if budget < 0 or (self.exact and len(self._of_kind[node.kind]) > MOST_ALIKE):
                     return False
         return True
 

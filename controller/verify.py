@@ -202,7 +202,7 @@ class _Verification:
 
     def _stuck(self, place: int) -> Finding:
         state = self.machine.states[place]
-        endless = Reach(self.machine, endless=True)
+        endless = Reach(self.machine, endless=True, exact=False, budget=FAR)
         leaves = any(node.kind.state == place and node.to for node in endless.nodes)
         guards = list(idle(self.reach, set(range(len(self.machine.states))) - {place}))
         blamed = next((f for f in guards if f.code == "never-true"), None)
