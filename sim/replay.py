@@ -7,6 +7,7 @@ was not logged. So `min_epoch`, `min_step` and `dwell` mean steps, and a window 
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss
+from controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
 from controller.guards import Reached
 from controller.sense import nearest
 from sim.logs import Log
@@ -56,15 +57,17 @@ class _Replay:
 
     def __init__(self, curriculum: Curriculum, log: Log, setting: Setting, first_only: bool, until: int | None) -> None:
         self.curriculum, self.log, self.setting, self.first_only = curriculum, log, setting, first_only
-        self.controller = Controller(
-            curriculum,
-            setting.limits,
-            epochs=setting.epochs,
-            steps_per_epoch=setting.steps_per_epoch,
-            tokens_per_step=setting.tokens_per_step,
-            peak=setting.peak,
-            lag=setting.lag,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BindingWarning)  # what it says is among the timeline's notes
+            self.controller = Controller(
+                curriculum,
+                setting.limits,
+                epochs=setting.epochs,
+                steps_per_epoch=setting.steps_per_epoch,
+                tokens_per_step=setting.tokens_per_step,
+                peak=setting.peak,
+                lag=setting.lag,
+            )
         self.clock, self.stretch = self.controller.clock, Stretch(self.controller)
         self.total = self.controller.total_steps
         self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
-from controller.errors import BindingWarning
 from sim.logs import Log, read
 
 
@@ -26,13 +25,14 @@ def run_of(
     evals: what evaluations bring, by step. dropped: steps that the optimizer does not take.
     """
     controller = Controller(curriculum, **binding)
-    rows, decisions, late = [], [], [(None, False)] * controller.lag
+    rows, decisions = list[dict[str, Any]](), list[Decision]()
+    late: list[tuple[float | None, bool]] = [(None, False)] * controller.lag
     for loss in losses:
         plan = controller.plan
         if plan.stop is not None:
             break
         row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "knobs": dict(plan.knobs), "lr": plan.lr}
-        brought = dict((evals or {}).get(plan.step, {}))
+        brought: dict[str, Any] = dict((evals or {}).get(plan.step, {}))
         skipped = {"skipped": True} if plan.step in dropped else {}
         rows.append({**row, **brought, "loss": loss, **skipped})
         late.append((loss, bool(skipped)))
@@ -77,11 +77,3 @@ def log_of(tmp_path: Path) -> Callable[..., Log]:
         return read(path)
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def _merged_states_are_fine(recwarn: pytest.WarningsRecorder) -> None:
-    """Binding may merge states; the tests here do not care."""
-    import warnings
-
-    warnings.simplefilter("ignore", BindingWarning)

@@ -135,11 +135,15 @@ def test_first_only_ends_after_the_first_transition(log: Path, said: Said) -> No
 def test_flags_override_what_the_run_was(run: Path, said: Said) -> None:
     """--limit, --peak, --epochs and --steps-per-epoch replace the run's own."""
     words = ("--limit", "cutoff=300", "--peak", "0.5", "--steps-per-epoch", "150", "--epochs", "10")
-    with pytest.warns(UserWarning, match="merged"):
-        found = json.loads(said("replay", "plateau", run, "--json", *words)[1])
+    code, out, err = said("replay", "plateau", run, "--json", *words)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
     assert {step["knobs"]["cutoff"] for step in found["transitions"]} <= {256, 300}
     assert all(step["step"] % 150 == 0 for step in found["transitions"])
     assert found["transitions"][0]["lr"] == 0.5
+    told = said("replay", "plateau", run, *words)[1]
+    assert "in place of that, as asked: limits cutoff 300, epochs 10" in told
+    assert 'state "full" equals "spelling" within the limits' in told
 
 
 def test_several_curricula_over_one_log(log: Path, said: Said, tmp_path: Path) -> None:
@@ -224,6 +228,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert code == 2
     assert sentence in err
     assert "Traceback" not in err
+
+
+def test_a_progress_bar_is_shown_on_a_terminal(run: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, reading and replaying show how far they are, on the standard error; the output stays clean."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    code, out, err = said("replay", "plateau", run, "--json")
+    assert code == 0
+    assert "replaying plateau" in err
+    assert json.loads(out)["points"] == 1500
 
 
 def test_a_log_without_enough_points_for_noise_is_still_replayed(tmp_path: Path, said: Said) -> None:
