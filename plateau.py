@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -71,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if (sentence := remedy(error)) is None:
             raise
-        print(sentence, file=sys.stderr)
+        if "--json" in (sys.argv[1:] if arguments is None else arguments) and hasattr(error, "fields"):
+            print(json.dumps(error.fields(), ensure_ascii=False))  # whoever asked for JSON reads the standard output
+        else:
+            print(sentence, file=sys.stderr)
         return 2
 
 

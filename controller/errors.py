@@ -15,6 +15,10 @@ WIDEST_LINE = 160  # of a longer line, only what is around the caret is shown
 class PlateauError(Exception):
     """Base of every error of this project that is fit to be shown to a user as it is."""
 
+    def fields(self) -> dict[str, Any]:
+        """The same as JSON-able data, for `--json`."""
+        return {"error": type(self).__name__, "message": str(self)}
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -163,6 +167,11 @@ class CurriculumError(PlateauError):
         self.more = more + len(faults) - len(self.faults)
         text = "\n".join(str(fault) for fault in self.faults)
         super().__init__(text + (f"\n… and {self.more} more" if self.more > 0 else ""))
+
+    def fields(self) -> dict[str, Any]:
+        """The same as JSON-able data, with the fields of each fault."""
+        faults = [fault.fields() for fault in self.faults]
+        return {"error": type(self).__name__, "faults": faults, "more": self.more}
 
     def __reduce__(self) -> tuple[type[CurriculumError], tuple[tuple[Fault, ...], int]]:
         return type(self), (self.faults, self.more)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import unicodedata
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -173,7 +172,7 @@ def shown(found: Any) -> str:
         return "a table" if found else "an empty table"
     if isinstance(found, list):
         return "a list" if found else "an empty list"
-    if isinstance(found, datetime.date | datetime.time):
+    if hasattr(found, "isoformat"):
         return f"the date or time {found}"
     if isinstance(found, int) and abs(found) >= 10**LONGEST_SHOWN:
         return "a number of more than 60 digits"

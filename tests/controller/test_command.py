@@ -160,6 +160,24 @@ def test_draw_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert "No such file or directory" in capfd.readouterr().err
 
 
+def test_faults_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks for JSON gets the faults of a file as JSON too, on the standard output, with exit code 2."""
+    file = tmp_path / "mine.toml"
+    file.write_text(PLATEAU.replace("cutoff = 256", "cutoff = 255").replace("peak   = 2e-4", "peak   = 0"))
+    assert plateau.main(["check", str(file), "--json"]) == 2
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert (found["error"], found["more"], err) == ("CurriculumError", 0, "")
+    assert [(fault["code"], fault["line"], fault["column"]) for fault in found["faults"]] == [
+        ("out-of-range", 14, 10),
+        ("off-ladder", 32, 19),
+    ]
+    assert found["faults"][0]["where"] == "lr.peak"
+    assert found["faults"][1]["where"] == 'state "words", set.cutoff'
+    assert plateau.main(["explain", "nothing", "--json"]) == 2
+    assert json.loads(capfd.readouterr().out)["faults"][0]["code"] == "unknown-code"
+
+
 def test_schema(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """`schema` prints the schema, or writes it where -o says."""
     assert plateau.main(["schema"]) == 0
