@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from controller import load
 from sim.logs import Log, read
-from sim.plots import PlotError, draw, draw_run, picture_of, picture_of_log, smoothed
+from sim.picture import picture_of, picture_of_log, smoothed
+from sim.plots import PlotError, draw, draw_run
 from sim.replay import replay
 from sim.setting import Given
 from sim.trace import ROOM, Trace, Tracer
