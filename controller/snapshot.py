@@ -141,8 +141,17 @@ def _load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> t
         controller._sustained = [int(count) for count in saved["sustained"]]
         if len(controller._sustained) != len(state.transitions):
             raise SnapshotError("the counts of looks in a row do not fit the state's transitions")
+        if unlike := _unlike(controller, saved):
+            raise SnapshotError(f"the saved controller cannot be restored as it was: {', '.join(unlike)} would differ")
     controller._raise_floors()
     return (*changes, *notes)
+
+
+def _unlike(controller: Controller, saved: Mapping[str, Any]) -> list[str]:
+    """The parts of a snapshot that would not be saved again as they are; names and a longer run may differ."""
+    again = save(controller)
+    free = ("curriculum", "bound", "checksum")
+    return [key for key in again if key not in saved or (key not in free and saved[key] != again[key])]
 
 
 def _rate(controller: Controller, saved: Mapping[str, Any], changed: bool) -> clockwork.RateClock:

@@ -1,0 +1,614 @@
+"""What is saved: its form, its size, what is refused, and how a run without it is adopted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from math import sin
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller import Controller, Curriculum, NonFiniteLoss, RegressionError, SnapshotError, load
+from controller.snapshot import checksum, earliest, hardest
+from sim.strategies import curricula, observations, observe
+from tests.controller.small import STATES, resumed, small, through
+
+GOLDEN = Path(__file__).parent / "golden"
+NOTES = (
+    "the run was 10 epochs long, and is {}: what has begun keeps its length, what has not is measured on the new one"
+)
+
+
+def everything() -> Curriculum:
+    """A curriculum whose snapshot has something to say under every key."""
+    states = [
+        STATES[0] | {"ramp": {"cutoff": {"to": 2, "over": "0.1 run"}}},
+        STATES[1] | {"lr": {"peak": 0.5}},
+        STATES[2],
+    ]
+    wait = {"name": "wait", "at": "epoch", "sustain": 2, "guards": [{"min_epoch": 1}, "flat"]}
+    alarms = {"any": [{"diverging": {"window": 4}}, {"nonfinite": 9}, {"not": {"ramp_done": "cutoff"}}]}
+    watch = [
+        {"patience": {"steps": 3, "smooth": 2}},
+        {"below": {"metric": "val_loss", "value": 1.0, "window": 3}},
+        {"gap": {"over": "2 steps", "value": 0.5}},
+        {"plateau": {"method": "trend"}},
+        {"plateau": {"method": "returns"}},
+        alarms,
+    ]
+    return small(
+        {
+            "from": "low",
+            "at_most": 1,
+            "guards": [{"dwell": "9 steps"}],
+            "actions": [{"lr_scale": 0.5}, {"signal": "x"}],
+        },
+        {"from": "mid", "guards": watch[:5]},
+        wait,
+        {"from": "low", "to": "high", "guards": [alarms, {"dwell": "1 run"}]},
+        state=states,
+        lr={"peak": 1.0, "cycles": ["0.1 run", "2 epochs", "rest"], "warmup": "3 steps"},
+        knob={"cutoff": {"ladder": [1, 2, 4, "full"]}},
+        guard={"flat": {"plateau": {"window": 6, "threshold": 0.005}}},
+    )
+
+
+def golden_runs() -> dict[str, Controller]:
+    """The controllers whose snapshots are kept: on the step of a request, and in the middle of windows."""
+    at_request = Controller(everything(), {"cutoff": 6})
+    through(at_request, [5.0] * 9)
+    in_windows = Controller(everything(), {"cutoff": 6})
+    for i in range(16):
+        in_windows.observe(5.0 if i != 13 else float("nan"), eval_end=i % 4 == 3, val_loss=3.0 + i / 8)
+    rule = {"at": "epoch", "guards": [{"min_epoch": 2}, {"plateau": {"window": 12}}], "actions": ["lr_restart"]}
+    late = Controller(small(rule), {"cutoff": 8}, lag=2)
+    for i in range(47):
+        late.observe(None if i < 2 else round(3.0 + sin(i) / 1000, 6))
+    return {"at-request": at_request, "in-windows": in_windows, "late": late}
+
+
+# The form
+
+
+@pytest.mark.parametrize("name", ["at-request", "in-windows", "late"])
+def test_golden_snapshot_is_what_is_saved(name: str) -> None:
+    """A snapshot is, to the byte, the one of format 1 that is kept: another form needs another number."""
+    controller = golden_runs()[name]
+    assert json.dumps(controller.state_dict(), indent=1) + "\n" == (GOLDEN / f"{name}.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["at-request", "in-windows", "late"])
+def test_golden_snapshot_is_resumed(name: str) -> None:
+    """A kept snapshot of format 1 is resumed, and goes on as the run that it was saved from."""
+    controller = golden_runs()[name]
+    machine = controller.machine
+    run: dict[str, Any] = {
+        "epochs": machine.run.epochs,
+        "steps_per_epoch": machine.run.steps_per_epoch,
+        "lag": controller.lag,
+    }
+    other = Controller(machine.curriculum, machine.limits, **run)
+    assert other.load_state_dict(json.loads((GOLDEN / f"{name}.json").read_text())) == ()
+    assert other.plan == controller.plan
+    for i in range(80):
+        assert observe(other, 3.0 + i % 7) == observe(controller, 3.0 + i % 7)
+        assert other.plan == controller.plan
+    assert other.state_dict() == controller.state_dict()
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(st.data())
+def test_snapshot_is_plain_json_and_nothing_is_lost(data: st.DataObject) -> None:
+    """Through JSON and another controller, a snapshot of any curriculum after any observations comes back the same."""
+    curriculum = data.draw(curricula(open_runs=True, monotone=False, max_steps=60))
+    controller = Controller(curriculum)
+    try:
+        for said in data.draw(observations(curriculum, max_size=40, extreme=True)):
+            observe(controller, said)
+    except NonFiniteLoss:
+        pass
+    saved = controller.state_dict()
+    assert json.loads(json.dumps(saved, allow_nan=False)) == saved
+    other = Controller(curriculum)
+    other.load_state_dict(saved)
+    assert other.state_dict() == saved
+    assert other.plan == controller.plan
+    assert other.explain() == controller.explain()
+
+
+def test_snapshot_stays_small_over_a_million_steps() -> None:
+    """After a million steps of a loss that never becomes flat, the snapshot of plateau-trend is under 8 KB of JSON."""
+    curriculum = load("plateau-trend")
+    controller = Controller(curriculum, {"cutoff": 1025}, epochs=2000, steps_per_epoch=1000)
+    state = controller.plan.state
+    for i in range(1_000_000):
+        controller.observe(0.9996**i)
+    assert (controller.plan.step, controller.plan.state) == (1_000_000, state)
+    assert len(json.dumps(controller.state_dict())) < 8_000
+
+
+def test_earlier_looks_are_not_another_timelines() -> None:
+    """After a load, what was seen on the way that was given up is no longer told."""
+    controller = Controller(small({"at": "epoch", "guards": [{"min_epoch": 99}]}), epochs=100)
+    saved = controller.state_dict()
+    through(controller, [5.0] * 20)
+    assert controller.explain(step=20)
+    controller.load_state_dict(saved)
+    assert controller.explain(step=20) == []
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("name", ["at-request", "late"])
+def test_every_changed_byte_is_refused(name: str) -> None:
+    """Whatever byte of a snapshot is changed, or cut off, it is refused or means the same; nothing else happens."""
+    text = json.dumps(json.loads((GOLDEN / f"{name}.json").read_text()))
+    original = json.loads(text)
+    controller = golden_runs()[name]
+    before = controller.state_dict()
+    damaged = [text[:i] + chr(ord(text[i]) ^ bit) + text[i + 1 :] for i in range(len(text)) for bit in (1, 8)]
+    damaged += [text[:i] for i in range(0, len(text), 7)]
+    refused = 0
+    for one in damaged:
+        try:
+            saved = json.loads(one)
+        except ValueError:
+            continue
+        if saved != original:
+            with pytest.raises(SnapshotError):
+                controller.load_state_dict(saved)
+            refused += 1
+    assert refused > len(text)
+    assert controller.state_dict() == before
+
+
+def paths(tree: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to everything in a tree of JSON."""
+    if here:
+        yield here
+    for key in tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ():
+        yield from paths(tree[key], (*here, key))
+
+
+@pytest.mark.parametrize("name", ["at-request", "in-windows", "late"])
+@pytest.mark.parametrize("on_change", ["refuse", "accept"])
+@pytest.mark.parametrize("value", [None, -1, 10**30, 1e308, "x", [], {}, [[]], True], ids=repr)
+def test_a_forged_snapshot_does_no_harm(name: str, on_change: str, value: Any) -> None:
+    """Anything in the place of anything, under a checksum that fits, is refused or loaded whole."""
+    controller = golden_runs()[name]
+    original = controller.state_dict()
+    for path in paths(original):
+        forged = deepcopy(original)
+        inside = forged
+        for key in path[:-1]:
+            inside = inside[key]
+        inside[path[-1]] = value
+        forged["checksum"] = checksum(forged) if path != ("checksum",) else value
+        before = controller.state_dict()
+        try:
+            controller.load_state_dict(forged, on_change)
+        except SnapshotError:
+            assert controller.state_dict() == before
+        else:
+            assert controller.load_state_dict(json.loads(json.dumps(controller.state_dict()))) == ()
+            controller.load_state_dict(original, "accept")
+
+
+@pytest.mark.parametrize("key", sorted(Controller(small({})).state_dict()))
+def test_a_missing_key_is_refused(key: str) -> None:
+    """A snapshot that lacks any of its keys is refused."""
+    saved = Controller(small({})).state_dict()
+    del saved[key]
+    if key != "checksum":
+        saved["checksum"] = checksum(saved)
+    with pytest.raises(SnapshotError, match=r"cannot be read|damaged|would differ"):
+        Controller(small({})).load_state_dict(saved)
+
+
+@pytest.mark.parametrize("saved", [None, [], 5, "x", {}, {"format": 1}, {"format": 2}])
+def test_what_is_no_snapshot_is_refused(saved: Any) -> None:
+    """What is no snapshot at all is refused with a sentence."""
+    with pytest.raises(SnapshotError):
+        Controller(small()).load_state_dict(saved)
+
+
+def test_refusals_are_readable() -> None:
+    """Another format, another checksum and a wrong word say what is wrong and what to do."""
+    controller = Controller(small())
+    saved = controller.state_dict()
+    for changed, sentence in (
+        ({"format": 2}, "the saved controller has format 2; this version reads format 1"),
+        ({"checksum": "0"}, "the saved controller is damaged: its checksum does not fit. Use an older checkpoint"),
+    ):
+        with pytest.raises(SnapshotError) as error:
+            controller.load_state_dict(saved | changed)
+        assert str(error.value) == sentence
+    with pytest.raises(SnapshotError, match='on_change is \'maybe\'; expected "refuse" or "accept"'):
+        controller.load_state_dict(saved, on_change="maybe")
+
+
+def test_a_plan_that_is_computed_otherwise_is_refused() -> None:
+    """If the same state gives another plan, by another version for instance, that is said and nothing is loaded."""
+    controller = Controller(small())
+    saved = controller.state_dict()
+    saved["plan"] |= {"lr": 0.75, "epoch": 3}
+    saved["checksum"] = checksum(saved)
+    with pytest.raises(SnapshotError) as error:
+        controller.load_state_dict(saved)
+    assert str(error.value) == (
+        "the plan that was saved and the one computed from the same state differ: epoch 3 and 0, lr 0.75 and 1.0"
+    )
+
+
+def test_a_detector_without_contents_is_refused() -> None:
+    """Under the same fingerprint, every detector must find what it had, and every transition its count of looks."""
+    controller = Controller(small({"guards": [{"plateau": {"window": 6}}]}))
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"detectors": []}, 'the contents of a detector are missing: {"plateau"'),
+        ({"sustained": []}, "the counts of looks in a row do not fit the state's transitions"),
+    ]
+    for changed, sentence in changes:
+        saved = controller.state_dict() | changed
+        with pytest.raises(SnapshotError, match=sentence):
+            controller.load_state_dict(saved | {"checksum": checksum(saved)})
+
+
+# Edited curricula
+
+
+@pytest.mark.parametrize(
+    ("edited", "difference"),
+    [
+        ({"state": [*STATES[:3], {"name": "peak", "set": {"cutoff": 8}}]}, 'state "top" is gone; state "peak" is new'),
+        (
+            {"state": [STATES[0] | {"lr": {"peak": 0.5}}, *STATES[1:]]},
+            'state "low" or a transition out of it was edited',
+        ),
+        ({"nonfinite": {"limit": 3}}, "the rate, the knobs or the order of the states was edited"),
+        ({"lr": {"peak": 0.5, "shape": "linear", "length": "100 steps"}}, "peak was 1.0, and is 0.5"),
+        ({"run": {"epochs": 10, "steps_per_epoch": 20}}, "steps_per_epoch was 10, and is 20"),
+        ({"run": {"epochs": 10, "steps_per_epoch": 10, "tokens_per_step": 5}}, "tokens_per_step was None, and is 5"),
+        ({"run": {"steps_per_epoch": 10}}, "epochs was 10, and is None"),
+    ],
+)
+def test_edited_curriculum_is_refused_with_the_difference(edited: dict[str, Any], difference: str) -> None:
+    """Another fingerprint or another binding is refused with what differs, and taken with `accept`."""
+    controller = Controller(small({}))
+    through(controller, [5.0])
+    other = Controller(small({}, **edited))
+    with pytest.raises(SnapshotError) as error:
+        other.load_state_dict(controller.state_dict())
+    assert difference in str(error.value)
+    assert 'Resume with the curriculum it was made with, or go on with the new one by on_change="accept"' in str(
+        error.value
+    )
+    assert difference in " ".join(other.load_state_dict(controller.state_dict(), on_change="accept"))
+    assert (other.plan.step, other.plan.state) == (1, "mid")
+
+
+@pytest.mark.parametrize("binding", [{"limits": {"cutoff": 9}}, {"lag": 1}, {"peak": 3.0}])
+def test_other_binding_is_an_edit(binding: dict[str, Any]) -> None:
+    """Other limits, another lag and another peak are refused like an edited file."""
+    saved = Controller(small()).state_dict()
+    with pytest.raises(SnapshotError, match=r"was .*, and is"):
+        Controller(small(), **binding).load_state_dict(saved)
+
+
+def test_spelling_is_no_edit() -> None:
+    """Another spelling of the same meaning resumes as if nothing had changed, contents of detectors included."""
+    first = small({"guards": [{"plateau": {"window": 6, "per": "20 steps"}}]}, lr={"peak": 1.0, "length": "1000 steps"})
+    second = small(
+        {"from": ["low", "mid", "high"], "guards": ["flat"], "name": "up"},
+        guard={"flat": {"plateau": {"per": "2e1 steps", "window": 6, "method": "halves"}}},
+        lr={"length": "1_000 steps", "peak": 1, "shape": "cosine"},
+        name="other",
+        description="other words",
+    )
+    assert (
+        Controller(first).fingerprint != Controller(second).fingerprint
+    )  # the names that transitions are counted under
+    second = small(
+        {"guards": ["flat"]},
+        guard={"flat": {"plateau": {"per": "2e1 steps", "window": 6, "method": "halves"}}},
+        lr={"length": "1_000 steps", "peak": 1, "shape": "cosine"},
+        name="other",
+        description="other words",
+    )
+    controller, other = Controller(first), Controller(second)
+    through(controller, [5.0] * 4)
+    assert other.load_state_dict(controller.state_dict()) == ()
+    assert len(through(other, [5.0] * 2)) == 1
+
+
+def test_state_that_is_gone_is_refused() -> None:
+    """Without a state of the same name there is nothing to go on in, accepted or not."""
+    controller = Controller(small({}))
+    through(controller, [5.0])
+    renamed = [STATES[0], {"name": "middle", "set": {"cutoff": 2}}, *STATES[2:]]
+    with pytest.raises(SnapshotError, match='in state "mid", which the curriculum no longer has'):
+        Controller(small({}, state=renamed)).load_state_dict(controller.state_dict(), on_change="accept")
+
+
+def test_slower_ramp_would_lower_a_knob() -> None:
+    """A ramp that was made slower, so that its knob would fall back on the resume, is refused."""
+
+    def ramped(over: str) -> Curriculum:
+        return small(state=[STATES[0] | {"ramp": {"cutoff": {"to": 8, "over": over}}}])
+
+    controller = Controller(ramped("14 steps"))
+    through(controller, [5.0] * 10)
+    assert controller.plan.knobs["cutoff"] == 4
+    with pytest.raises(RegressionError, match="sets cutoff = 1, and the run was already at 4"):
+        Controller(ramped("90 steps")).load_state_dict(controller.state_dict(), on_change="accept")
+    assert resumed(controller, ramped("15 steps")).plan.knobs["cutoff"] == 4
+
+
+def test_losses_under_other_knobs_are_forgotten() -> None:
+    """An edit of the current state's knob, or of what a step is, forgets its losses; any other edit keeps them."""
+    way: dict[str, Any] = {"from": "low", "to": "high", "guards": [{"plateau": {"window": 6}}]}
+    controller = Controller(small(way))
+    through(controller, [5.0] * 4)
+    for edited, seen in (
+        (small(way, state=[{"name": "low", "set": {"cutoff": 2}}, *STATES[1:]]), 0),
+        (small(way, run={"epochs": 10, "steps_per_epoch": 20}), 0),
+        (small(way, lr={"peak": 0.5, "shape": "constant"}), 4),
+        (small(way | {"to": "top"}), 4),
+    ):
+        assert resumed(controller, edited).explain()[1] == f"  plateau: {seen} of 6 losses -> unknown"
+
+
+def test_edited_length_takes_effect_from_where_the_phase_began() -> None:
+    """A length that was edited is measured anew from the beginning of the phase; one that was not is kept."""
+    controller = Controller(small())
+    through(controller, [5.0] * 20)
+    assert controller.plan.lr == 0.8
+    line: dict[str, Any] = {"peak": 1.0, "shape": "linear"}
+    assert resumed(controller, small(lr=line | {"length": "40 steps"})).plan.lr == 0.5
+    assert resumed(controller, small(lr=line | {"cycles": ["8 steps", "16 steps"]})).plan.lr == 1.0 - 12 / 16
+    assert resumed(controller, small(lr=line | {"length": "100 steps", "floor": 0.5})).plan.lr == 0.5 + 0.5 * 0.8
+
+
+def test_fewer_cycles_than_were_passed() -> None:
+    """A run in its third cycle goes on in the last one, where an edit left fewer."""
+    line: dict[str, Any] = {"peak": 1.0, "shape": "linear"}
+    controller = Controller(small(lr=line | {"cycles": ["4 steps", "4 steps", "40 steps"]}))
+    through(controller, [5.0] * 18)
+    assert controller.plan.lr == 0.75
+    assert resumed(controller, small(lr=line | {"cycles": ["4 steps", "20 steps"]})).plan.lr == 0.5
+    assert resumed(controller, small(lr=line | {"cycles": ["8 steps", "8 steps", "80 steps"]})).plan.lr == 1.0 - 10 / 80
+
+
+# Longer and shorter runs
+
+
+def test_longer_run_is_resumed() -> None:
+    """A longer run resumes and says so: what has begun keeps its length, what has not is measured on the new one."""
+    way = {"guards": [{"dwell": "0.3 run"}], "actions": ["lr_restart"]}
+    curriculum = small(way, lr={"peak": 1.0, "shape": "linear", "length": "rest"})
+    controller = Controller(curriculum)
+    through(controller, [5.0] * 20)
+    longer = Controller(curriculum, epochs=20)
+    assert longer.load_state_dict(controller.state_dict()) == (NOTES.format(20),)
+    assert longer.plan == controller.plan
+    decisions = through(longer, [5.0] * 180)
+    assert [d.step for d in decisions] == [30, 90, 150]  # 0.3 of 100 steps that had begun, then of 200
+    assert longer.plan.stop == "the run of 200 steps is over"
+
+
+def test_length_that_has_begun_is_kept() -> None:
+    """A rest of the run that has begun ends where it would have, and stays at its floor from there on."""
+    curriculum = small(lr={"peak": 1.0, "shape": "linear", "floor": 0.25, "length": "rest"})
+    controller = Controller(curriculum)
+    through(controller, [5.0] * 50)
+    longer = Controller(curriculum, epochs=20)
+    longer.load_state_dict(controller.state_dict())
+    through(longer, [5.0] * 50)
+    assert longer.plan.lr == 0.25
+    through(longer, [5.0] * 50)
+    assert longer.plan.lr == 0.25
+
+
+def test_cycle_that_has_not_begun_is_measured_on_the_new_run() -> None:
+    """The rest that begins after the extension lasts to the new end."""
+    curriculum = small(lr={"peak": 1.0, "shape": "linear", "cycles": ["30 steps", "rest"]})
+    controller = Controller(curriculum)
+    through(controller, [5.0] * 20)
+    longer = Controller(curriculum, epochs=20)
+    longer.load_state_dict(controller.state_dict())
+    through(longer, [5.0] * 95)
+    assert longer.plan.lr == 1.0 - 85 / 170
+
+
+def test_finished_run_is_resumed_longer_but_not_shorter() -> None:
+    """A run that is over can be looked at and extended; bound shorter than it already is, it is refused."""
+    controller = Controller(small())
+    through(controller, [5.0] * 100)
+    assert controller.plan.stop
+    assert resumed(controller).plan == controller.plan
+    assert resumed(controller, epochs=11).plan.stop is None
+    other = Controller(small(), epochs=9)
+    with pytest.raises(SnapshotError) as error:
+        other.load_state_dict(controller.state_dict())
+    assert str(error.value) == (
+        "the checkpoint is at step 100, epoch 10, and the run bound now has only 90 steps. Bind a longer run"
+    )
+    assert other.plan.step == 0
+
+
+def test_shorter_run_in_epochs() -> None:
+    """Where only epochs are known, a run that is already over by them is refused; one that is not is taken."""
+    curriculum = small(run={"epochs": 10}, lr={"peak": 1.0, "shape": "constant"})
+    controller = Controller(curriculum)
+    through(controller, [5.0] * 3, epoch_end=True)
+    with pytest.raises(SnapshotError, match="at step 3, epoch 3, and the run bound now has only 3 epochs"):
+        Controller(curriculum, epochs=3).load_state_dict(controller.state_dict())
+    assert Controller(curriculum, epochs=4).load_state_dict(controller.state_dict()) == (NOTES.format(4),)
+
+
+# Adoption
+
+
+@pytest.mark.parametrize(("epoch", "cutoff"), [(0, 128), (1, 128), (2, 256), (3, 512), (4, 1025), (20, 1025)])
+def test_adoption_as_published(epoch: int, cutoff: int) -> None:
+    """A run of plateau.toml without controller state is at 128 in epochs 0 and 1, then as high as it can be."""
+    controller = Controller(load("plateau"), {"cutoff": 1025})
+    (note,) = controller.adopt(epoch=epoch)
+    plan = controller.plan
+    assert (plan.step, plan.epoch, plan.knobs["cutoff"]) == (1000 * epoch, epoch, cutoff)
+    assert note == (
+        f'adopted at step {1000 * epoch}, epoch {epoch}: entered "{plan.state}", '
+        "the hardest state that this curriculum could have reached by then"
+    )
+    assert resumed(controller).plan == plan
+
+
+@pytest.mark.parametrize(("known", "state"), [(1, "low"), (2, "mid"), (3, "high"), (8, "top"), ("full", "top")])
+def test_adoption_by_known_knobs(known: float | str, state: str) -> None:
+    """With known knobs the first state that is at least as hard is entered, and never an easier one."""
+    ladder = {"cutoff": {"ladder": [1, 2, 4, 8, "full"]}}
+    states = [*STATES[:3], {"name": "top", "set": {"cutoff": "full"}}]
+    controller = Controller(small({}, state=states, knob=ladder), {"cutoff": 8})
+    (note,) = controller.adopt(step=55, knobs={"cutoff": known})
+    assert (controller.plan.state, controller.plan.step, controller.plan.epoch) == (state, 55, 5)
+    assert note.endswith(f"the first state at least as hard as {{'cutoff': {known!r}}}")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"step": 5, "epoch": 3}, "step 5 is not in epoch 3 of 10 steps each; both count from 0"),
+        ({"step": -1}, "step -1 is not in epoch"),
+        ({"step": 5, "knobs": {"cut": 3}}, 'the curriculum has no knob "cut". Did you mean "cutoff"?'),
+        ({"step": 5, "knobs": {"cutoff": "half"}}, "cutoff is 'half'; expected a number or \"full\""),
+        ({"step": 5, "knobs": {"cutoff": float("nan")}}, "cutoff is nan; expected a number"),
+        ({"step": 5, "knobs": {"cutoff": True}}, "cutoff is True; expected a number"),
+        ({"step": 5, "knobs": {"cutoff": 9}}, "no state is as hard as {'cutoff': 9}: a knob never falls on a resume"),
+    ],
+)
+def test_adoption_that_is_refused(given: dict[str, Any], sentence: str) -> None:
+    """A place that is none and knobs that no state has are refused, and the controller is left as it was."""
+    controller = Controller(small({}))
+    before = controller.state_dict()
+    with pytest.raises(SnapshotError) as error:
+        controller.adopt(**given)
+    assert sentence in str(error.value)
+    assert controller.state_dict() == before
+
+
+def test_adoption_comes_first() -> None:
+    """A controller that has observed something adopts nothing."""
+    controller = Controller(small({}))
+    controller.observe(5.0)
+    with pytest.raises(SnapshotError, match="adopt is for a controller that has observed nothing yet"):
+        controller.adopt(step=5)
+
+
+def test_adoption_without_the_length_of_an_epoch() -> None:
+    """Where epochs are closed by the trainer, adoption needs the step as well, and takes every step for a close."""
+    curriculum = small({"at": "epoch", "guards": [{"min_epoch": 2}]}, run={}, lr={"peak": 1.0, "shape": "constant"})
+    with pytest.raises(SnapshotError, match="needs step= as well where steps_per_epoch is not bound"):
+        Controller(curriculum).adopt(epoch=3)
+    for epoch, state in ((0, "low"), (1, "low"), (2, "top")):
+        controller = Controller(curriculum)
+        controller.adopt(epoch=epoch, step=300)
+        assert (controller.plan.state, controller.plan.epoch, controller.plan.step) == (state, epoch, 300)
+    controller = Controller(curriculum)
+    controller.adopt()
+    assert controller.plan.step == 0
+
+
+def test_adopted_rate() -> None:
+    """An adopted run is in the cycle that its step lies in; a state that is entered by a restart begins with one."""
+    line: dict[str, Any] = {"peak": 1.0, "shape": "linear"}
+    controller = Controller(small(lr=line | {"cycles": ["2 epochs", "4 epochs", "rest"]}))
+    controller.adopt(step=30)
+    assert controller.plan.lr == 0.75
+    way: dict[str, Any] = {"guards": [{"min_epoch": 2}], "actions": ["lr_restart"]}
+    controller = Controller(small(way, lr=line | {"length": "100 steps"}))
+    controller.adopt(step=15)
+    assert (controller.plan.state, controller.plan.lr) == ("low", 0.85)
+    controller = Controller(small(way, lr=line | {"length": "100 steps"}))
+    controller.adopt(step=25)
+    assert (controller.plan.state, controller.plan.lr) == ("top", 1.0)
+    own = [STATES[0], STATES[1] | {"lr": {"length": "20 steps"}}]
+    controller = Controller(
+        small({"guards": [{"min_epoch": 2}]}, state=own, lr=line | {"cycles": ["15 steps", "rest"]})
+    )
+    controller.adopt(step=25)
+    assert (controller.plan.state, controller.plan.lr) == ("mid", 0.5)
+
+
+def test_adoption_with_late_losses() -> None:
+    """After an adoption the first k losses are as unknown as after a start."""
+    controller = Controller(small(), lag=2)
+    controller.adopt(step=50)
+    for loss in (None, None, 5.0):
+        controller.observe(loss)
+    assert controller.plan.step == 53
+
+
+@pytest.mark.parametrize(
+    ("transitions", "step", "state"),
+    [
+        ([{"to": "mid", "from": "low", "guards": [{"below": {"value": 1}}]}, {"from": "low", "to": "top"}], 1, "top"),
+        ([{"from": "low", "to": "mid"}, {"from": "low", "to": "top"}], 50, "mid"),  # nothing passes the first
+        ([{"from": "low", "guards": [{"dwell": "5 steps"}], "sustain": 3}], 6, "low"),
+        ([{"from": "low", "guards": [{"dwell": "5 steps"}], "sustain": 3}], 7, "mid"),
+        ([{"guards": [{"plateau": {"window": 6}}]}], 17, "high"),
+        ([{"guards": [{"plateau": {"window": 6}}]}], 18, "top"),
+        ([{"guards": [{"nonfinite": 4}]}], 4, "mid"),
+        ([{"at": "eval"}], 2, "high"),
+        ([{"guards": [{"not": {"min_step": 5}}]}, {"from": "top", "to": "low", "regress": True}], 50, "top"),
+        ([{"from": "low", "to": "low", "at_most": 1}, {"guards": [{"patience": {"steps": 2}}]}], 3, "mid"),
+    ],
+)
+def test_what_a_stream_could_have_reached(transitions: list[dict[str, Any]], step: int, state: str) -> None:
+    """Adoption enters the hardest state that some stream reaches by then: clocks are exact, metrics are free."""
+    machine = Controller(small(*transitions)).machine
+    assert hardest(machine, step, step // 10).name == state
+
+
+def test_states_that_stop_are_not_adopted() -> None:
+    """A run is not adopted into a state that ends it, nor into one that is easier in every knob."""
+    states = [
+        STATES[0],
+        STATES[1],
+        {"name": "failed", "set": {"cutoff": 2}, "stop": "diverged"},
+        STATES[0] | {"name": "end"},
+    ]
+    machine = Controller(small({}, state=states)).machine
+    assert hardest(machine, 50, 5).name == "mid"
+    assert earliest(machine, 50, 5) == {"low": 0, "mid": 1, "failed": 2, "end": 3}
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(st.data())
+def test_adoption_is_never_easier_than_any_stream(data: st.DataObject) -> None:
+    """Whatever a run has seen, the state that would be adopted at its step has been possible, or is as hard."""
+    curriculum = data.draw(curricula(max_steps=60, max_knobs=1, regress=False))
+    controller = Controller(curriculum)
+    for said in data.draw(observations(curriculum, max_size=60)):
+        try:
+            observe(controller, said)
+        except NonFiniteLoss:
+            return
+    plan = controller.plan
+    assert plan.state in earliest(controller.machine, plan.step, plan.epoch)
+    found = hardest(controller.machine, plan.step, plan.epoch)
+    here = controller.machine.by_name[plan.state]
+    assert here.stop is not None or all(_hard(found.knobs[name]) >= _hard(value) for name, value in here.knobs.items())
+
+
+def _hard(value: float | str) -> float:
+    return float("inf") if value == "full" else float(value)
+
+
+if __name__ == "__main__":  # writes the golden files anew, for another format
+    for name, run in golden_runs().items():
+        (GOLDEN / f"{name}.json").write_text(json.dumps(run.state_dict(), indent=1) + "\n")
