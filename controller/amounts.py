@@ -63,7 +63,7 @@ def amount_hint(text: str) -> str:
         shares = Fraction(number) / 100
         number, units = f"{float(shares):g}", ["run"]
     else:
-        units = get_close_matches(unit, [*UNITS, "step", "epoch", "token"], n=1, cutoff=0.5)
+        units = get_close_matches(unit, [*UNITS, "step", "epoch", "token"], n=1, cutoff=0.7)
     suggested = f"{number} {units[0]}" if units else ""
     try:
         parse_amount(suggested)

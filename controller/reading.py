@@ -129,13 +129,21 @@ def _syntax(message: str, place: Place) -> Fault:
     if message == "duplicate key":
         key = re.match(r"[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'", rest)
         named = f' "{visible(key.group().strip(chr(34) + chr(39)))}"' if key else ""
-        return Fault("duplicate-key", (), f"the key{named} a second time", "each key of a table once", place=place)
+        many = re.match(r"\[ *(state|transition)\b", place.text.lstrip())
+        hint = f"Write [[{many[1]}]], with double brackets, for each of them." if many else ""
+        found = f"the key{named} a second time"
+        return Fault("duplicate-key", (), found, "each key of a table once", hint, place)
+    word = re.match(r"[A-Za-z_*][\w.*-]*", rest)
+    if message.startswith(("string values must be quoted", "invalid boolean", "invalid float")) and word:
+        place = replace(place, end_column=place.column + len(word.group()) - 1)
+        hint = f'Texts stand in quotation marks: "{visible(word.group())}".'
+        return Fault("not-toml", (), f"found {visible(word.group())}", "a value", hint, place)
     if message.startswith("string values must be quoted"):
-        if not rest:
-            return Fault("not-toml", (), 'nothing after "="', "a value", place=place)
-        word = visible(place.text[place.column - 1 : place.end_column])
-        return Fault(
-            "not-toml", (), f"found {word}", "a number, true, false, or a text in quotation marks", place=place
-        )
+        value = visible(place.text[place.column - 1 : place.end_column])
+        found = f"found {value}" if rest else 'nothing after "="'
+        return Fault("not-toml", (), found, "a number, true, false, or a text in quotation marks", place=place)
+    if message.startswith("unexpected key or value") and rest.startswith(","):
+        hint = "Lists have brackets: [ … ]."
+        return Fault("not-toml", (), "a comma after the value", "the end of the line", hint, place)
     found, _, expected = message.removesuffix(", expected nothing").partition(", expected ")
     return Fault("not-toml", (), visible(found), visible(expected.replace("`", '"')), place=place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -13,8 +14,8 @@ from pydantic import Discriminator, Tag, ValidationError
 
 from controller.amounts import amount_hint
 from controller.errors import Fault, Key, spelled, visible
-from controller.language import ActionTable, ActionWord, Curriculum, Guard
-from controller.values import LARGEST, Asks, Table
+from controller.language import ActionTable, ActionWord, Curriculum, Guard, Knob
+from controller.values import LARGEST, Asks, OneKey, Table
 
 LONGEST_SHOWN = 60  # characters of a value
 
@@ -141,7 +142,10 @@ def phrase(kind: Any, found: Any = None) -> str:
         if not least:
             return listed
         return listed + (", at least one" if tables else " with at least one item")
-    return "a table"
+    if isinstance(core, type) and issubclass(core, Table):
+        keys = list(keys_of(core))
+        return f"a table of one key, such as {keys[0]}" if issubclass(core, OneKey) else f"a table of {', '.join(keys)}"
+    return "a table, { NAME = … }"
 
 
 def _limits(notes: tuple[Any, ...], found: Any) -> str:
@@ -230,7 +234,7 @@ def _fault(detail: dict[str, Any], model: type[Table], written: Mapping[str, Any
     ):
         code = "out-of-range"  # an integer that no float can hold
     if code == "unknown-key":
-        return _unknown_key(path, model, where)
+        return _unknown_key(path, model, where, written)
     if code == "missing-key":
         asked = tables_at(path[:-1], model)[0]
         about = asked.model_fields[_field(asked, str(path[-1]))].description or ""
@@ -266,22 +270,24 @@ def _found(code: str, found: Any) -> str:
     return f"{text} of {len(found)}" if code == "wrong-count" and found else text
 
 
-def _unknown_key(path: tuple[Key, ...], model: type[Table], where: str) -> Fault:
+def _unknown_key(path: tuple[Key, ...], model: type[Table], where: str, written: Mapping[str, Any]) -> Fault:
     tables, key = tables_at(path[:-1], model), str(path[-1])
     words = tuple(sorted({word for table in tables for word in keys_of(table)}))
-    hint, word = "", key
+    short = visible(key if len(key) <= LONGEST_SHOWN else key[:LONGEST_SHOWN] + "…")
+    hint = ""
+    named = written.get("guard") if model is Curriculum else None
     if ActionTable in tables and key in get_args(ActionWord):
-        hint, word = f'This action has no argument: write "{key}".', ""
-    elif Guard in tables and key in _GUARD_OWN_KEYS:
-        owners = [
-            w for w, kind in keys_of(Guard).items() for t in tables_in(kind) if t is not Guard and key in keys_of(t)
-        ]
-        hint, word = f"It is a key of {', '.join(owners)}: write {{ {owners[0]} = {{ {key} = … }} }}.", ""
-    shown_key = visible(key if len(key) <= LONGEST_SHOWN else key[:LONGEST_SHOWN] + "…")
-    return Fault("unknown-key", path, f'unknown key "{shown_key}"', "", hint, None, True, where, word, words)
+        hint = f'This action has no argument: write "{key}".'
+    elif Guard in tables and isinstance(named, Mapping) and key in named:
+        hint = f'It is a [guard.NAME]: write "{short}".'
+    elif Guard in tables and key in _KEYS_IN_GUARDS:
+        words_with_it = [word for word, inner in _TABLES_OF_GUARDS.items() if any(key in keys_of(t) for t in inner)]
+        hint = f"It is a key of {', '.join(words_with_it)}: write {{ {words_with_it[0]} = {{ {key} = … }} }}."
+    return Fault("unknown-key", path, f'unknown key "{short}"', "", hint, None, True, where, "" if hint else key, words)
 
 
-_GUARD_OWN_KEYS = {key for kind in keys_of(Guard).values() for table in tables_in(kind) for key in keys_of(table)}
+_TABLES_OF_GUARDS = {word: [t for t in tables_in(kind) if t is not Guard] for word, kind in keys_of(Guard).items()}
+_KEYS_IN_GUARDS = {key for tables in _TABLES_OF_GUARDS.values() for table in tables for key in keys_of(table)}
 
 
 def _hint(code: str, kind: Any, found: Any) -> tuple[str, str, tuple[str, ...]]:
@@ -295,6 +301,8 @@ def _hint(code: str, kind: Any, found: Any) -> tuple[str, str, tuple[str, ...]]:
             return f"This action has an argument: write {{ {found} = … }}.", "", ()
         literals = [m for m in (*members(kind).values(), kind) if get_origin(bare(m).core) is Literal]
         words = [str(word) for m in literals for word in get_args(bare(m).core)]
+        if get_origin(core) is Literal and not get_close_matches(found[:LONGEST_SHOWN].lower(), words):
+            return "", "", ()  # all of them are listed as what is expected
         return "", found if len(found) <= LONGEST_SHOWN else "", tuple(words or ["full"])
     if code != "wrong-type":
         return "", "", ()
@@ -303,12 +311,15 @@ def _hint(code: str, kind: Any, found: Any) -> tuple[str, str, tuple[str, ...]]:
             return f'Say the unit: "{found} steps".', "", ()
         if core is int and float(found).is_integer():
             return f"Write {int(found)}.", "", ()
-    if isinstance(found, str) and core in (int, float, bool):
-        return "Write it without quotation marks.", "", ()
-    if isinstance(found, str) and asks is not None and "number" in asks.phrase:
-        return "Write it without quotation marks.", "", ()
+    if isinstance(found, str) and (core in (int, float, bool) or (asks is not None and "number" in asks.phrase)):
+        share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?) ?%", found)
+        return f"Write {float(share[1]) / 100:g}." if share else "Write it without quotation marks.", "", ()
     if get_origin(core) is list and "[[" not in phrase(kind):
         return f"Put it into brackets: {'[ { … } ]' if isinstance(found, Mapping) else '[ … ]'}.", "", ()
-    if isinstance(found, list) and tables_in(kind):
-        return "Tables of which there is one have single brackets, […].", "", ()
+    if isinstance(found, list) and core is Knob:
+        return "Write { ladder = [ … ] }.", "", ()
+    if isinstance(found, list) and Guard in tables_in(kind):
+        return "Join several by { any = [ … ] } or { all = [ … ] }.", "", ()
+    if isinstance(found, list) and isinstance(core, type) and issubclass(core, Table):
+        return "A table of which there is one has single brackets, […].", "", ()
     return "", "", ()

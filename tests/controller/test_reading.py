@@ -267,3 +267,44 @@ def test_nothing_reaches_the_terminal() -> None:
     fault = Fault("x", (), "found", place=Place("a\x1b[31m.toml", 1, 1, 1, "b\x1b[31m\u202e"))
     assert "\x1b" not in str(fault)
     assert "\u202e" not in str(fault)
+
+
+WAY = '[[transition]]\nfrom = "low"\nto = "next"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SMALL + WAY + 'guards = "flat"\n', "expected a list. Put it into brackets: [ … ]."),
+        (SMALL + WAY + "guards = { min_epoch = 2 }\n", "expected a list. Put it into brackets: [ { … } ]."),
+        (SMALL + WAY + "guards = [[{ min_epoch = 2 }]]\n", "Join several by { any = [ … ] } or { all = [ … ] }."),
+        (SMALL + WAY + 'guards = ["plateau"]\n', "Write a table, { plateau = … }."),
+        (SMALL + "guard.f.min_step = 1\n" + WAY + "guards = [{ f = 1 }]\n", 'It is a [guard.NAME]: write "f".'),
+        (SMALL + WAY + "guards = [{ window = 50 }]\n", "write { plateau = { window = … } }."),
+        (SMALL + WAY + 'actions = ["lr_scale"]\n', "This action has an argument: write { lr_scale = … }."),
+        (SMALL + WAY + "actions = [{ lr_restart = true }]\n", 'This action has no argument: write "lr_restart".'),
+        (SMALL + WAY.replace("[[", "[").replace("]]", "]"), "expected tables with double brackets, [[…]]"),
+        (SMALL + WAY.replace("[[", "[").replace("]]", "]") * 2, "Write [[transition]], with double brackets"),
+        (SMALL + WAY.replace('"next"', "next"), 'Texts stand in quotation marks: "next".'),
+        (SMALL + '[[transition]]\nfrom = "low", "high"\n', "Lists have brackets: [ … ]."),
+        (SMALL.replace('[128, "full"]', "[128, full]"), 'Texts stand in quotation marks: "full".'),
+        (SMALL.replace("cutoff.ladder", "cutoff"), "Write { ladder = [ … ] }."),
+        (SMALL.replace("1e-3", '"1e-3"'), "expected a number above 0. Write it without quotation marks."),
+        (SMALL + 'lr.floor = "10%"\n', "expected a number from 0 to 1. Write 0.1."),
+        (SMALL + 'lr.length = "10%"\n', 'Did you mean "0.1 run"?'),
+        (SMALL + "lr.length = 500\n", 'Say the unit: "500 steps".'),
+        (SMALL + 'lr.length = "5 minutes"\n', "Units: steps, epochs, tokens, run."),
+        (SMALL + "run.epochs = 5.0\n", "Write 5."),
+        (SMALL + "[[run]]\nepochs = 5\n", "A table of which there is one has single brackets, […]."),
+        (SMALL + "[lr_schedule]\n", "Known here: check, description, format, guard"),
+        (SMALL.replace("lr.peak = 1e-3", "lr = 1e-3"), "expected a table of peak, shape, floor, length"),
+        (SMALL.replace("set = { cutoff = 128 }", "set = 128"), "expected a table, { NAME = … }"),
+        (SMALL + "guard.min_epoch = 2\n", "expected a table of one key, such as min_epoch"),
+    ],
+)
+def test_common_mistakes(text: str, message: str) -> None:
+    """The slips that people make are answered by what they meant."""
+    with pytest.raises(CurriculumError) as caught:
+        loads(text, "f.toml")
+    assert len(caught.value.faults) == 1
+    assert message in str(caught.value)
