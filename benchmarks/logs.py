@@ -20,6 +20,9 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import NamedTuple
 
+if Path(sys.path[0]) == Path(__file__).resolve().parent:
+    del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
+
 from sim.logs import read
 from sim.logs.events import masked_crc
 

@@ -17,7 +17,8 @@ from sim.logs.source import Source
 
 _NUMPY = re.compile(r"np\.float\d\d\(")  # how NumPy prints a scalar in a dictionary
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# Numbers without their signs; NaN and infinity are looked for only in lines that seem to have them, for speed.
+# Numbers without their signs; NaN and infinity are looked for only in blocks that seem to have them, for speed.
+_ODD = re.compile(rb"[nN][aA][nN]|[iI][nN][fF]")
 _DIGITS = re.compile(r"(\d++(?:\.\d++)?+(?:[eE][-+]?\d++)?+)")
 _ANY = re.compile(r"(\d++(?:\.\d++)?+(?:[eE][-+]?\d++)?+|(?<!\w)(?i:nan|inf(?:inity)?)(?!\w))")
 # Before a number: one to four words, then a colon, an equals sign or blanks; its sign.
@@ -83,7 +84,8 @@ class Printed(Reader):
             lines = _clean(data).split("\n")
             if not lines[-1]:
                 lines.pop()
-            rows = [row for line in lines if self._tells(line) and (row := self._row(line, dropped))]
+            pattern = _ANY if _ODD.search(data) else _DIGITS
+            rows = [row for line in lines if self._tells(line) and (row := self._row(line, pattern, dropped))]
             if silent := len(lines) - len(rows) - dropped.total():
                 dropped["line that tells no loss"] += silent
             yield Block(len(rows), Records(rows), 0, dropped)
@@ -94,16 +96,15 @@ class Printed(Reader):
             return True
         return "LOSS" in line or "nll" in line or "poch" in line
 
-    def _row(self, line: str, dropped: Counter[str]) -> Row:
+    def _row(self, line: str, pattern: re.Pattern[str], dropped: Counter[str]) -> Row:
         """The names and numbers of a line; of a name that stands there twice, the first."""
-        if heading := _KERAS_EPOCH.match(line):
+        if "poch" in line and (heading := _KERAS_EPOCH.match(line)):
             self.epoch = heading[1]
             return {}
         if self.running and (bar := _KERAS_BAR.match(line)) and bar[1] != bar[2]:
             dropped["progress bar of an epoch that is going on (a running mean)"] += 1
             return {}
-        odd = "nan" in line or "inf" in line or "NaN" in line or "Inf" in line or "NAN" in line or "INF" in line
-        pieces = (_ANY if odd else _DIGITS).split(line, MOST_NUMBERS)
+        pieces = pattern.split(line, MOST_NUMBERS)
         frame = tuple(pieces[::2])  # the line without its numbers: the same for all lines of its kind
         kind = self.kinds.get(frame) or self._learn(frame)
         if not kind:
