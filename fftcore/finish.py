@@ -53,13 +53,18 @@ def finish(
         draw_run(folder, folder / CURVE)
     except PlateauError as error:
         show.say(f"no {CURVE}: {error}")
-    sample = generate(learner.model, PROMPT, 200, seed=record.seed).decode("utf-8", "backslashreplace")
-    show.say("the model writes: " + " / ".join(line for line in sample.splitlines() if line.strip()))
+    show.say(f"the model writes: {_printable(generate(learner.model, PROMPT, 200, seed=record.seed))}")
     show.say(
         f"validation: {scores['val_bpb']:.4f} bits/byte byte by byte, {scores['val_bpb_parallel']:.4f} in parallel, "
         f"on {summary['bytes']:,} bytes ({scores['val_bpb'] * log(2):.4f} nats)"
     )
     show.say(f"all of it is in {folder}")
+
+
+def _printable(sample: bytes) -> str:
+    """Put what a model wrote into one line that does a terminal no harm."""
+    lines = [line for line in sample.decode("utf-8", "replace").splitlines() if line.strip()]
+    return "".join(letter if letter.isprintable() else "·" for letter in " / ".join(lines))
 
 
 def _verdict(curriculum: Curriculum, folder: Path) -> list[str]:

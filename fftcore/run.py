@@ -210,14 +210,21 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
         preset=asked.preset or DEFAULT_PRESET,
         config=config,
         seed=asked.seed or 0,
-        text=TextRecord(name=text.name, bytes=len(text), sha256=text.sha256),
+        text=TextRecord(name=_absolute(text.name), bytes=len(text), sha256=text.sha256),
         heads_only=backbone is not None,
-        backbone=None if backbone is None else str(backbone),
+        backbone=None if backbone is None else _absolute(str(backbone)),
         device=str(device),
         threads=torch.get_num_threads(),
         versions=versions(),
         command=command_line(),
     ), text
+
+
+def _absolute(name: str) -> str:
+    """Return a path as it can be found from anywhere; the embedded text's name stays."""
+    from fftcore.data import EMBEDDED
+
+    return name if name == EMBEDDED else str(Path(name).absolute())
 
 
 def continued(record: Record, curriculum: Curriculum, source: bytes, asked: Asked) -> Record:
