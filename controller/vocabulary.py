@@ -208,15 +208,15 @@ def faults_in(error: ValidationError, model: type[Table], written: Mapping[str, 
     raised inside is none of pydantic's errors and comes through on its own.
     """
     faults = [_fault(dict(detail), model, written) for detail in error.errors(include_url=False)]
-    misspelt = [(fault.path[:-1], fault.word) for fault in faults if fault.code == "unknown-key"]
-    return [
-        fault
-        for fault in faults
-        if fault.code != "missing-key"
-        or not any(
-            table == fault.path[:-1] and get_close_matches(word, [str(fault.path[-1])]) for table, word in misspelt
-        )
-    ]
+    misspelt: dict[tuple[Key, ...], list[str]] = {}
+    for fault in faults:
+        if fault.code == "unknown-key" and len(fault.word) <= LONGEST_SHOWN:
+            misspelt.setdefault(fault.path[:-1], []).append(fault.word)
+
+    def is_there(fault: Fault) -> bool:
+        return bool(get_close_matches(str(fault.path[-1]), misspelt.get(fault.path[:-1], []), n=1))
+
+    return [fault for fault in faults if fault.code != "missing-key" or not is_there(fault)]
 
 
 def _fault(detail: dict[str, Any], model: type[Table], written: Mapping[str, Any]) -> Fault:
@@ -226,13 +226,8 @@ def _fault(detail: dict[str, Any], model: type[Table], written: Mapping[str, Any
     if model is not Curriculum:
         where = f"{model.__name__}: {where}" if where else model.__name__
     code = error if "-" in error else CODES_OF_KINDS.get(error, "wrong-type")
-    if (
-        code == "wrong-type"
-        and isinstance(found, int | float)
-        and not isinstance(found, bool)
-        and bare(kind).core is float
-    ):
-        code = "out-of-range"  # an integer that no float can hold
+    if code == "wrong-type" and type(found) is int and bare(kind).core is float:
+        code = "out-of-range"  # no float can hold it
     if code == "unknown-key":
         return _unknown_key(path, model, where, written)
     if code == "missing-key":
@@ -306,7 +301,7 @@ def _hint(code: str, kind: Any, found: Any) -> tuple[str, str, tuple[str, ...]]:
         return "", found if len(found) <= LONGEST_SHOWN else "", tuple(words or ["full"])
     if code != "wrong-type":
         return "", "", ()
-    if isinstance(found, int | float) and not isinstance(found, bool):
+    if isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < LARGEST:
         if asks is not None and asks.phrase.startswith("an amount"):
             return f'Say the unit: "{found} steps".', "", ()
         if core is int and float(found).is_integer():

@@ -146,6 +146,7 @@ def large() -> dict[str, str]:
         "doubled guards": BASE + doubled + WAY + 'guards = ["g0"]\n',
         "circle of guards": BASE + chain.replace("min_epoch = 1", 'not = "g0"'),
         "transitions": BASE + ways,
+        "misspelt keys": BASE + "[[transition]]\nfrm=1\nt=1\n" * 1000 + wrong[:30000],
         "transitions with mistakes": BASE.partition("state")[0] + states + ways,
         "fine words": BASE + WAY * 1000 + "actions = [\n" + '"lr_restrat",\n' * 1000 + "]\n",
         "brackets": "[" * 65000,
@@ -239,7 +240,7 @@ WORST = [
     *("inline tables", "values", "tables in a list", "keys", "headers", "sub-tables", "dotted keys", "long headers"),
     *("guards", "chain of guards", "doubled guards", "circle of guards", "transitions with mistakes", "knobs"),
     *("states", "states that look alike", "noise", "brackets", "triple", "combining", "dotted 30000"),
-    *("arrays in lines 30000", "tables 30000", "not 30000"),
+    *("arrays in lines 30000", "tables 30000", "not 30000", "misspelt keys"),
 ]
 LIMITED = """
 import resource, sys
