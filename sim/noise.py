@@ -16,7 +16,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controller.amounts import parse_amount
+from controller.amounts import RunLength, parse_amount, steps_in
 from controller.errors import PlateauError
 from controller.language import Curriculum, Guard, Plateau
 from controller.sense import walk
@@ -62,6 +62,11 @@ class Noise:
     level: float
     crosses_zero: bool
     counted: str = "step"
+
+    @property
+    def steps(self) -> float:
+        """Steps that one point stands for; 1 where they are not counted."""
+        return self.spacing if self.counted == "step" else 1.0
 
     def told(self, rate: float) -> str:
         """A relative change from one point to the next, in words: so much per 1000 steps."""
@@ -303,7 +308,9 @@ def lint(curriculum: Curriculum, log: Log | Noise | str | Path) -> list[Lint]:
             Lint((*path, "plateau"), title, True, BOTH_SIDES, ANOTHER_METRIC, None, None)
             for _, path, title in plateaus(curriculum)
         ]
-    return [_lint_of(guard.value, noise, path, title) for guard, path, title in plateaus(curriculum)]
+    length = curriculum.run
+    run = RunLength(length.epochs, length.steps_per_epoch, length.tokens_per_step)
+    return [_lint_of(guard.value, run, noise, path, title) for guard, path, title in plateaus(curriculum)]
 
 
 def _as_noise(log: Log | Noise | str | Path) -> Noise:
@@ -326,13 +333,13 @@ def plateaus(curriculum: Curriculum) -> Iterator[tuple[Guard, tuple[str | int, .
                 yield written, place, title
 
 
-def _lint_of(spec: Plateau, noise: Noise, path: tuple[str | int, ...], title: str) -> Lint:
+def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int, ...], title: str) -> Lint:
     if spec.method == "returns":
         sentence = "`returns` asks for no rate and has no window; it measures the noise of its own blocks."
         return Lint((*path, "plateau"), title, False, sentence, "", None, None)
     if spec.method == "trend":
-        return _lint_of_trend(spec, noise, (*path, "plateau"), title)
-    rate = rate_of(spec)
+        return _lint_of_trend(spec, run, noise, (*path, "plateau"), title)
+    rate = rate_of(spec, run, noise.steps)
     threshold = rate * spec.window / 2
     chance = false_raise(spec.window, threshold, noise.sigma, noise.rho)
     needed = window_needed(rate, noise.sigma, noise.rho)
@@ -343,26 +350,38 @@ def _lint_of(spec: Plateau, noise: Noise, path: tuple[str | int, ...], title: st
     )
     if chance <= FALSE_ALLOWED:
         return Lint((*path, "plateau"), title, False, sentence, "", chance, needed)
+    threshold = threshold_for(spec, rate, needed, run, noise.steps)
     remedy = (
-        f"A window of {needed} can tell the two apart: window = {needed}, threshold = {rate * needed / 2:.3g} keeps "
-        f'the rate; or method = "trend", which waits until the noise allows an answer.'
+        f"A window of {needed} can tell the two apart: window = {needed}, threshold = {threshold:.3g} "
+        f'keeps the rate; or method = "trend", which waits until the noise allows an answer.'
     )
     return Lint((*path, "plateau", "window"), title, True, sentence, remedy, chance, needed)
 
 
-def rate_of(spec: Plateau) -> float:
-    """Relative improvement per value under which a guard calls the loss flat; 1 value = 1 step.
+def rate_of(spec: Plateau, run: RunLength | None = None, spacing: float = 1.0) -> float:
+    """Relative improvement from one value to the next under which a guard calls the loss flat.
 
-    The halves' means stand half a window apart; `trend` asks for 1.5 times as much.
+    spec: `halves`, whose means stand half a window apart, or `trend`, which asks for 1.5 times as much per window. run:
+    its length, for thresholds per epoch or per share of the run; where it is not known, they count as per window.
+    spacing: steps that one value stands for.
     """
-    amount = None if spec.per == "window" else parse_amount(spec.per)
-    if amount is None or amount.unit != "steps":
-        return 2 * spec.threshold / spec.window
-    return spec.threshold / float(amount.count)
+    room = 1.5 if spec.method == "trend" else 1.0
+    if spec.per != "window":
+        amount, run = parse_amount(spec.per), run or RunLength()
+        try:
+            return spec.threshold * spacing / max(1, steps_in(amount, run, run.total_steps))
+        except ValueError:
+            pass
+    return room * 2 * spec.threshold / spec.window
 
 
-def _lint_of_trend(spec: Plateau, noise: Noise, path: tuple[str | int, ...], title: str) -> Lint:
-    rate = 1.5 * rate_of(spec)
+def threshold_for(spec: Plateau, rate: float, window: int, run: RunLength | None = None, spacing: float = 1.0) -> float:
+    """The threshold by which a guard with this window calls flat what improves at less than a rate; see rate_of."""
+    return rate * spec.threshold / rate_of(spec.model_copy(update={"window": window}), run, spacing)
+
+
+def _lint_of_trend(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int, ...], title: str) -> Lint:
+    rate = rate_of(spec, run, noise.steps)
     z = NormalDist().inv_cdf(spec.confidence)
     quantile = z + (z**3 + z) / (4 * 14)  # Student's, 14 degrees of freedom, to first order
     variance = (1 + noise.rho) / (1 - noise.rho) * noise.sigma**2

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
 from controller.guards import Reached
+from controller.meaning import fingerprints
 from controller.sense import nearest
 from sim.logs import Log
 from sim.logs.series import is_eval
-from sim.setting import Given, ReplayError, Setting, setting_of
+from sim.setting import Given, ReplayError, Setting, per_point, setting_of
 from sim.stretch import Stretch
 from sim.timeline import Asked, Sample, Stay, Timeline, title_of
 from sim.trace import Floats, Tracer
@@ -57,10 +58,17 @@ class _Replay:
 
     def __init__(self, curriculum: Curriculum, log: Log, setting: Setting, first_only: bool, until: int | None) -> None:
         self.curriculum, self.log, self.setting, self.first_only = curriculum, log, setting, first_only
+        self.notes: list[str] = []
+        spacing = log.report.spacing * ((setting.steps_per_epoch or 1) if setting.stretched else 1)
+        bound = curriculum if spacing == 1 or log.report.counted == "row" else per_point(curriculum, setting, spacing)
+        if bound is not curriculum:
+            self.notes.append(
+                f"what guards measure per time is measured per steps: one value stands for {spacing:,} of them"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BindingWarning)  # what it says is among the timeline's notes
             self.controller = Controller(
-                curriculum,
+                bound,
                 setting.limits,
                 epochs=setting.epochs,
                 steps_per_epoch=setting.steps_per_epoch,
@@ -81,7 +89,6 @@ class _Replay:
         self.decisions: list[Decision] = []
         self.before: list[Floats] = []
         self.samples: list[Sample] = []
-        self.notes: list[str] = []
         self.late: list[float | None] = [None] * setting.lag
         self.loss: float | None = None  # the last one that was logged
         self.at_once = False  # whether the losses at hand can be observed in one go
@@ -334,7 +341,7 @@ class _Replay:
             ]
         return Timeline(
             self.curriculum,
-            self.controller.fingerprint,
+            fingerprints(self.curriculum)[0],
             self.setting,
             report,
             self.points,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil, floor, inf
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from controller.amounts import RunLength, parse_amount, steps_in
 from controller.errors import PlateauError
-from controller.language import Curriculum
+from controller.language import Curriculum, Plateau
 from controller.meaning import fingerprints
 from sim.logs import Log
 
@@ -281,3 +283,38 @@ def steps_per_epoch_of(log: Log, first_step: int = 0) -> tuple[int, bool] | None
     if ceil(low) <= floor(high):
         return max(1, (ceil(low) + floor(high)) // 2), ceil(low) == floor(high)
     return (max(1, round((last[0] - first[0]) / (last[1] - first[1]))), False) if last[1] > first[1] else None
+
+
+def per_point(curriculum: Curriculum, setting: Setting, spacing: int) -> Curriculum:
+    """A curriculum for a log in which one value of the loss stands for `spacing` steps.
+
+    What a guard on the loss measures by time means steps: a threshold `per = "1000 steps"`, the stretches of `gap`. A
+    detector counts values, so both are restated in values.
+    """
+    run = RunLength(setting.epochs, setting.steps_per_epoch, setting.tokens_per_step)
+    written = curriculum.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return Curriculum.model_validate(written) if _restate(written, run, spacing) else curriculum
+
+
+def _restate(written: Any, run: RunLength, spacing: int) -> bool:
+    """Restate the guards inside a part of a curriculum, in place; whether there were any."""
+    if isinstance(written, list):
+        return sum(_restate(part, run, spacing) for part in written) > 0  # all of them, not up to the first
+    if not isinstance(written, dict):
+        return False
+    changed = False
+    for word, value in written.items():
+        on_loss = isinstance(value, dict) and value.get("metric", "loss") == "loss"
+        if isinstance(value, list) or not on_loss:
+            changed |= _restate(value, run, spacing)
+        elif word == "plateau" and value.get("per", "window") != "window":
+            value["threshold"] = value.get("threshold", Plateau().threshold) * spacing
+            changed = True
+        elif word == "gap" and "over" in value:
+            with suppress(ValueError):  # binding says which amount cannot be resolved
+                steps = steps_in(parse_amount(value["over"]), run, run.total_steps)
+                value["over"] = f"{max(1, round(steps / spacing))} steps"
+                changed = True
+        else:
+            changed |= _restate(value, run, spacing)
+    return changed

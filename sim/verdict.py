@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from controller.amounts import RunLength
 from controller.language import Curriculum, Plateau
 from sim.logs import read
 from sim.noise import (
@@ -28,6 +29,7 @@ from sim.noise import (
     noise_of,
     plateaus,
     rate_of,
+    threshold_for,
     window_needed,
 )
 from sim.replay import replay
@@ -99,7 +101,7 @@ def verdict_of(timeline: Timeline, noise: Noise | None = None) -> Verdict:
     fast = [*_at_every_look(raises, timeline, spec), *_against_the_loss(raises, timeline, spec, noise)]
     unsettled, recovered = _settling(raises, timeline, spec)
     fast += unsettled
-    slow, held = _flat_stretches(timeline, spec)
+    slow, held = _flat_stretches(timeline)
     if fast and slow:
         clocks = [(asked, epoch) for asked, epoch in held if not _watches(asked.guard)]
         return Verdict("unclear", (*fast, *slow), (*_earlier(timeline, clocks), *_later(timeline, spec, noise)))
@@ -117,6 +119,11 @@ def _raises(timeline: Timeline) -> Iterator[_Raise]:
         stay, after = timeline.stays[place], timeline.stays[place + 1]
         by_loss = any(asked.transition == decision.transition and _watches(asked.guard) for asked in stay.asked)
         yield _Raise(decision.step, stay, after, decision.transition, timeline.before[place], by_loss)
+
+
+def _run_of(timeline: Timeline) -> RunLength:
+    setting = timeline.setting
+    return RunLength(setting.epochs, setting.steps_per_epoch, setting.tokens_per_step)
 
 
 def _watches(title: str) -> bool:
@@ -154,7 +161,7 @@ def _at_every_look(raises: Sequence[_Raise], timeline: Timeline, spec: Plateau |
         return
     first, last = decided[0].losses[-window:], decided[-1].losses[-window:]
     fell = (first.mean() - last.mean()) / abs(first.mean()) if len(first) and len(last) and first.mean() else 0.0
-    if fell > (spec or PUBLISHED).threshold:
+    if fell > PUBLISHED.threshold:
         yield f"{told}, while the logged loss went on falling, by {fell:.1%} between the first and the last"
 
 
@@ -162,9 +169,9 @@ def _against_the_loss(
     raises: Sequence[_Raise], timeline: Timeline, spec: Plateau | None, noise: Noise | None
 ) -> Iterator[str]:
     """Raises while the loss fell at twice the rate asked, or rose: by a line through more losses than the guard had."""
-    if noise is None or spec is None:
+    if noise is None or spec is None or spec.method == "returns":
         return
-    rate = rate_of(spec)
+    rate = rate_of(spec, _run_of(timeline), noise.steps)
     for each in raises:
         found = slope_of(each.losses, noise, max(spec.window, window_needed(rate, noise.sigma, noise.rho)))
         if found is None or not each.by_loss:
@@ -231,12 +238,11 @@ def _settling(raises: Sequence[_Raise], timeline: Timeline, spec: Plateau | None
 # Too slow
 
 
-def _flat_stretches(timeline: Timeline, spec: Plateau | None) -> tuple[list[str], list[tuple[Asked, int]]]:
-    """Stays of which 10 epochs are flat by the rule's own formula; the guards that held them, and from which epoch."""
+def _flat_stretches(timeline: Timeline) -> tuple[list[str], list[tuple[Asked, int]]]:
+    """Stays of which 10 epochs are flat by the published formula; the guards that held them, and from which epoch."""
     per_epoch = timeline.setting.steps_per_epoch
     if per_epoch is None:
         return [], []
-    threshold = (spec or PUBLISHED).threshold
     found: list[str] = []
     held: list[tuple[Asked, int]] = []
     for stay in timeline.stays:
@@ -248,7 +254,7 @@ def _flat_stretches(timeline: Timeline, spec: Plateau | None) -> tuple[list[str]
         for start in range(stay.entered, stop - FLAT * per_epoch + 1, per_epoch):
             older = timeline.trace.between(start, start + FLAT // 2 * per_epoch).average
             newer = timeline.trace.between(start + FLAT // 2 * per_epoch, start + FLAT * per_epoch).average
-            if older != 0 and (older - newer) / abs(older) < threshold:
+            if older != 0 and (older - newer) / abs(older) < PUBLISHED.threshold:
                 guards = _holding(stay)
                 held += [(guard, start // per_epoch) for guard in guards]
                 found.append(
@@ -276,37 +282,60 @@ def _named(guards: Sequence[Asked]) -> str:
 # What to turn
 
 
+# What to turn on a guard so that it holds earlier, and later. Of `plateau`, the published advice has one backwards: a
+# larger threshold holds earlier, a larger window later.
+TURN = {
+    "min_epoch": ("lower min_epoch", "raise min_epoch"),
+    "min_step": ("lower min_step", "raise min_step"),
+    "dwell": ("lower dwell", "raise dwell"),
+    "ramp_done": ("shorten the ramp", "lengthen the ramp"),
+    "plateau": ("first raise threshold, then shorten window", "first lengthen window, then lower threshold"),
+    "returns": ("raise share", "lower share"),
+    "patience": ("lower steps of patience, or raise its min_delta", "raise steps of patience, or lower its min_delta"),
+    "below": ("raise value of below", "lower value of below"),
+    "above": ("lower value of above", "raise value of above"),
+    "gap": ("raise value of gap", "lower value of gap"),
+}
+DWELL = 'add { dwell = "2 epochs" } to the guards, so that a raise is never answered by the next look'
+
+
+def _word(asked: Asked, timeline: Timeline) -> str:
+    word = asked.guard.rpartition("(")[2].rstrip(")")
+    spec = _plateau_of(timeline.curriculum)
+    return "returns" if word == "plateau" and spec is not None and spec.method == "returns" else word
+
+
 def _later(timeline: Timeline, spec: Plateau | None, noise: Noise | None) -> tuple[str, ...]:
     """What makes raises come later: first the window (noise), then the threshold (rate)."""
-    dwell = 'add { dwell = "2 epochs" } to the guards, so that a raise is never answered by the next look'
-    if spec is None:
-        return (f"no plateau guard on the loss decides here: let its clocks run longer, or {dwell}",)
-    if spec.method == "returns":
-        return (f"lower share below {spec.share:g}, for instance to {spec.share / 2:.3g}", dwell)
-    if noise is None:
-        return ("first lengthen window (noise), then lower threshold (rate)", dwell)
-    turn = []
-    rate = rate_of(spec)
+    if spec is None or spec.method == "returns" or noise is None:
+        left = [stay for stay, decision in zip(timeline.stays, timeline.decisions, strict=False) if decision.raises]
+        words = dict.fromkeys(_word(asked, timeline) for stay in left for asked in stay.asked if _watches(asked.guard))
+        return (*(TURN[word][1] for word in words if word in TURN), DWELL)
+    turn, run = [], _run_of(timeline)
+    rate = rate_of(spec, run, noise.steps)
     needed = window_needed(rate, noise.sigma, noise.rho)
     if spec.method == "halves":
         now = false_raise(spec.window, rate * spec.window / 2, noise.sigma, noise.rho)
         if now > FALSE_ALLOWED and needed > spec.window:
             then = false_raise(needed, rate * needed / 2, noise.sigma, noise.rho)
+            threshold = threshold_for(spec, rate, needed, run, noise.steps)
             turn.append(
-                f"first lengthen window from {spec.window} to {needed}, with threshold = {rate * needed / 2:.3g} to "
-                f"keep the rate: in this noise (sigma {noise.sigma:.1%}) a look at twice the threshold then fires "
-                f"falsely with {then:.1%}, not {now:.1%}"
+                f"first lengthen window from {spec.window} to {needed}, with threshold = {threshold:.3g} to keep the "
+                f"rate: in this noise (sigma {noise.sigma:.1%}) a look at twice the threshold then fires falsely with "
+                f"{then:.1%}, not {now:.1%}"
             )
-    elif spec.confidence < 0.99:
-        turn.append(f"raise confidence from {spec.confidence:g} to 0.99")
-    window = max(spec.window, needed)
-    falls = max((_clear_fall(each.losses, noise, window) for each in _raises(timeline)), default=0.0)
+    window = max(spec.window, needed) if spec.method == "halves" else spec.window
+    falls = max((_clear_fall(each.losses, noise, max(window, needed)) for each in _raises(timeline)), default=0.0)
     if 0 < falls <= 2 * rate:
-        lower = f"{'then ' if turn else ''}lower threshold to {falls / 2 * window / 2:.2g} (at window = {window})"
-        turn.append(f"{lower}: the loss still fell {noise.told(falls)} when it was raised")
+        lower = threshold_for(spec, falls / 2, window, run, noise.steps)
+        beside = f" (at window = {window})" if spec.method == "halves" else ""
+        turn.append(
+            f"{'then ' if turn else ''}lower threshold to {lower:.2g}{beside}: the loss still fell {noise.told(falls)} "
+            "when it was raised"
+        )
     if spec.method == "halves":
         turn.append('or let method = "trend" decide, which waits until the noise allows an answer')
-    return (*turn, dwell)
+    return (*turn, DWELL)
 
 
 def _clear_fall(losses: Floats, noise: Noise, window: int) -> float:
@@ -324,20 +353,14 @@ def _earlier(timeline: Timeline, held: Sequence[tuple[Asked, int]]) -> tuple[str
     """What makes raises come earlier, for the guards that held, each with the epoch from which on it did."""
     turn: dict[str, None] = {}
     for asked, epoch in held:
-        word = asked.guard.rpartition("(")[2].rstrip(")")
+        word = _word(asked, timeline)
         closest = f"{asked.closest.removeprefix(f'{asked.guard}: ')} at step {timeline.shown(asked.closest_step):,}"
-        if word in ("min_epoch", "min_step", "dwell", "ramp_done"):
-            turn[f"lower {word}: the loss is flat from epoch {epoch} on ({closest})"] = None
-        elif asked.unknown == asked.looks:
+        if asked.unknown == asked.looks:
             turn[f"{asked.guard} never had enough losses to answer ({closest}): shorten its window"] = None
-        elif word == "plateau":
-            turn[f"first raise threshold, then shorten window (closest: {closest})"] = None
-        elif word == "patience":
-            turn[f"lower steps of patience, or raise its min_delta (closest: {closest})"] = None
-        elif word in ("below", "above"):
-            turn[f"{'raise' if word == 'below' else 'lower'} value of {word} (closest: {closest})"] = None
+        elif _watches(asked.guard):
+            turn[f"{TURN.get(word, (f'loosen {asked.guard}',))[0]} (closest: {closest})"] = None
         else:
-            turn[f"loosen {asked.guard} (closest: {closest})"] = None
+            turn[f"{TURN[word][0]}: the loss is flat from epoch {epoch} on ({closest})"] = None
     return tuple(turn)
 
 

@@ -191,6 +191,26 @@ def test_clocks_mean_steps_and_windows_mean_points_in_a_sparse_log(log_of: MakeL
     assert [d.step for d in replay(flat, log).decisions] == [151, 351]
 
 
+def test_what_is_measured_per_time_means_steps_in_a_sparse_log(log_of: MakeLog) -> None:
+    """A threshold per 100 steps, and the stretches of `gap`, are as much time with a point every 50 steps as dense."""
+    losses = 1 + 2 * np.exp(-np.arange(4000) / 500)
+    flat = "guards = [{ plateau = { window = WINDOW, threshold = 0.02, per = '100 steps' } }]"
+    gap = "guards = [{ gap = { over = '200 steps', value = 0.1 } }]"
+    for guards in (flat, gap):
+        dense, sparse = (
+            replay(
+                small(guards.replace("WINDOW", str(window))),
+                log_of(range(0, 4000, spacing), losses[::spacing].tolist()),
+                Given(epochs=40),
+            )
+            for window, spacing in ((200, 1), (4, 50))
+        )
+        assert dense.decisions
+        assert sparse.decisions[0].step == pytest.approx(dense.decisions[0].step, abs=120)
+        assert sparse.fingerprint == dense.fingerprint or "WINDOW" in guards
+        assert any("one value stands for 50" in note for note in sparse.notes)
+
+
 def test_an_epoch_is_looked_at_on_its_own_last_step(log_of: MakeLog) -> None:
     """An epoch that ends between two logged points is looked at there, and the next begins in the new state."""
     log = log_of(range(30, 1000, 70), [2.0] * 14)
