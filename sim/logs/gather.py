@@ -214,8 +214,7 @@ class Gather:
             return np.maximum(step, 0.0), np.ones(block.count, dtype=bool)
         name = self.roles.step if self.counted == "step" else self.roles.epoch
         step, kind = numbers(block.column(name or ""))
-        with np.errstate(invalid="ignore"):
-            usable = (kind == NUMBER) & (step >= 0) & (step < LARGEST_STEP) & (np.floor(step) == step)
+        usable = (kind == NUMBER) & (step >= 0) & (step < LARGEST_STEP) & (np.floor(step) == step)
         return step, usable
 
     def _segments(self, points: Points, rows: NDArray[np.intp], count: int) -> list[_Segment]:

@@ -81,9 +81,10 @@ def read(
     wanted = Wanted(column, metric, step_column, None if run is None else str(run))
     gathered = Gathered()
     meter = Meter(names, progress)
-    with _without_collector():
-        files = [_read_one(name, wanted, keep_zeros, gathered, meter) for name in names]
-    return _finish(gathered, names, files, repeats, ema)
+    with np.errstate(all="ignore"):  # losses may be NaN, infinite, and too large to be squared
+        with _without_collector():
+            files = [_read_one(name, wanted, keep_zeros, gathered, meter) for name in names]
+        return _finish(gathered, names, files, repeats, ema)
 
 
 @contextmanager

@@ -76,8 +76,7 @@ class Unsmooth:
         """Take the next losses back, in order."""
         before = np.concatenate(([self._before], loss[:-1]))
         self._before = float(loss[-1]) if len(loss) else self._before
-        with np.errstate(invalid="ignore", over="ignore"):
-            raw = (loss - self.coefficient * before) / (1 - self.coefficient)
+        raw = (loss - self.coefficient * before) / (1 - self.coefficient)
         return np.where(np.isfinite(before), raw, loss)
 
 

@@ -43,7 +43,7 @@ print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_memory_is_flat(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """A log four times as long takes no more memory, once its points no longer fit the memory set aside for them."""
     peaks = []
-    for points in (200_000, 800_000):
+    for points in (100_000, 500_000):
         path = tmp_path / f"{points}.jsonl"
         with path.open("wb") as file:
             file.writelines(b'{"step": %d, "loss": 2.5}\n' % step for step in range(points))
@@ -52,8 +52,8 @@ def test_memory_is_flat(tmp_path: Path, pytestconfig: pytest.Config) -> None:
         count, peak_kib = map(int, child.stdout.split())
         assert count == points
         peaks.append(peak_kib / 1024)
-    # The points of the longer one alone would take 18 MiB more.
-    assert peaks[1] - peaks[0] < 8
+    # The points of the longer one alone would take 12 MiB more.
+    assert peaks[1] - peaks[0] < 6
 
 
 def test_canary() -> None:
@@ -65,7 +65,7 @@ WIDE = ",".join(f"c{number}" for number in range(900))
 SHAPES: dict[str, Callable[[], bytes]] = {
     "rows of half a million fields": lambda: b"step,loss\n1,2\n" + (b"," * 500_000 + b"\n") * 40 + b"2,1\n",
     "rows of a thousand columns": lambda: (
-        f"step,loss,{WIDE}\n".encode() + b"1,2\n2,1\n" + (b"1," * 901 + b"1\n") * 3000
+        f"step,loss,{WIDE}\n".encode() + b"1,2\n2,1\n" + (b"1," * 901 + b"1\n") * 1000
     ),
     "other keys in each row": lambda: b"".join(
         json.dumps({"step": row, "loss": 2.0} | {f"k{row}_{key}": 1 for key in range(100)}).encode() + b"\n"
@@ -77,7 +77,7 @@ SHAPES: dict[str, Callable[[], bytes]] = {
     ),
     "other words in each line": lambda: (
         b"step 1 loss 2\nstep 2 loss 1\n"
-        + b"".join(b"loss " + f"{row:x} word ".encode() * 3000 + b"\n" for row in range(500))
+        + b"".join(b"loss " + f"{row:x} word ".encode() * 3000 + b"\n" for row in range(100))
     ),
     "an array of long objects": lambda: (
         b"["
@@ -86,7 +86,7 @@ SHAPES: dict[str, Callable[[], bytes]] = {
     ),
     "an event of many scalars": lambda: b"".join(
         tfrecord(b"\x10\x01\x2a" + bytes([0x80 | size & 0x7F, 0x80 | size >> 7 & 0x7F, size >> 14]) + summary)
-        for start in range(0, 27_000, 4500)
+        for start in range(0, 13_500, 4500)
         for summary in [b"".join(scalar(number) for number in range(start, start + 4500))]
         for size in [len(summary)]
     ),

@@ -340,8 +340,10 @@ def test_packed_and_piped(write: Write, monkeypatch: pytest.MonkeyPatch) -> None
     assert len(read(packed)) == 50
     for file in (path, packed):
         with file.open("rb") as stream, monkeypatch.context() as patched:
-            patched.setattr(sys, "stdin", io.TextIOWrapper(stream))
+            text = io.TextIOWrapper(stream)
+            patched.setattr(sys, "stdin", text)
             assert len(read("-")) == 50
+            assert text.detach() is stream
             assert not stream.closed
 
 
