@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from controller.amounts import RunLength, parse_amount, steps_in
+from controller.conditions import walk
 from controller.errors import PlateauError
 from controller.language import Curriculum, Guard, Plateau
-from controller.sense import walk
 from sim.logs import Log, read
 
 Floats = NDArray[np.float64]
@@ -320,16 +320,20 @@ def _as_noise(log: Log | Noise | str | Path) -> Noise:
 
 
 def plateaus(curriculum: Curriculum) -> Iterator[tuple[Guard, tuple[str | int, ...], str]]:
-    """Every plateau guard on the loss, with its path in the file and what to call it."""
-    roots: list[tuple[Guard | str, tuple[str | int, ...], str]] = [
-        (guard, ("guard", name), f'guard "{name}"') for name, guard in curriculum.guard.items()
-    ]
+    """Every plateau guard on the loss that a transition asks, with its path in the file and what to call it."""
+    waiting: list[tuple[Guard | str, tuple[str | int, ...], str]] = []
     for i, transition in enumerate(curriculum.transition):
         title = f'transition "{transition.name}"' if transition.name else f"transition {i + 1}"
-        roots += [(written, ("transition", i, "guards", j), title) for j, written in enumerate(transition.guards)]
-    for root, path, title in roots:
+        waiting += [(written, ("transition", i, "guards", j), title) for j, written in enumerate(transition.guards)]
+    named: set[str] = set()
+    while waiting:
+        root, path, title = waiting.pop(0)
         for written, place in walk(curriculum, root, path):
-            if isinstance(written, Guard) and written.word == "plateau" and written.value.metric == "loss":
+            if isinstance(written, str):
+                if written not in named:
+                    named.add(written)
+                    waiting.append((curriculum.guard[written], ("guard", written), f'guard "{written}"'))
+            elif written.word == "plateau" and written.value.metric == "loss":
                 yield written, place, title
 
 

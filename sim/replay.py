@@ -62,9 +62,7 @@ class _Replay:
         spacing = log.report.spacing * ((setting.steps_per_epoch or 1) if setting.stretched else 1)
         bound = curriculum if spacing == 1 or log.report.counted == "row" else per_point(curriculum, setting, spacing)
         if bound is not curriculum:
-            self.notes.append(
-                f"what guards measure per time is measured per steps: one value stands for {spacing:,} of them"
-            )
+            self.notes.append(f"what guards measure by time, they measure in steps: one value stands for {spacing:,}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BindingWarning)  # what it says is among the timeline's notes
             self.controller = Controller(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def verdict_of(timeline: Timeline, noise: Noise | None = None) -> Verdict:
         return Verdict("unclear", (BOTH_SIDES,), (ANOTHER_METRIC,))
     raises = list(_raises(timeline))
     spec = _plateau_of(timeline.curriculum)
-    fast = [*_at_every_look(raises, timeline, spec), *_against_the_loss(raises, timeline, spec, noise)]
+    fast = [*_at_every_look(raises, timeline), *_against_the_loss(raises, timeline, spec, noise)]
     unsettled, recovered = _settling(raises, timeline, spec)
     fast += unsettled
     slow, held = _flat_stretches(timeline)
@@ -140,26 +140,28 @@ def _plateau_of(curriculum: Curriculum) -> Plateau | None:
 # Too fast
 
 
-def _at_every_look(raises: Sequence[_Raise], timeline: Timeline, spec: Plateau | None) -> Iterator[str]:
-    """A raise at every look: twice and more, within 2 epochs of each other, and never a look that said no.
+def _at_every_look(raises: Sequence[_Raise], timeline: Timeline) -> Iterator[str]:
+    """A raise in every epoch, or at every look: twice and more, within 2 epochs of each other, and no look said no.
 
     Where the losses do not answer to the raises, they must have gone on falling; if they are flat, nothing else could
     have happened.
     """
     decided = [each for each in raises if each.by_loss]
-    if len(decided) < 2 or any(each.stay.refused for each in decided):
+    per_epoch = timeline.setting.steps_per_epoch
+    if len(decided) < 2:
         return
-    per_epoch, window = timeline.setting.steps_per_epoch, (spec or PUBLISHED).window
-    if per_epoch is not None and any(
-        each.step - before.step >= QUICKEST * per_epoch for before, each in pairwise(decided)
-    ):
-        return
+    apart = [inf if per_epoch is None else (b.step - a.step) / per_epoch for a, b in pairwise(decided)]
     steps = ", ".join(f"{timeline.shown(each.step):,}" for each in decided)
-    told = f"a raise at every look that could bring one (steps {steps})"
-    if timeline.answers:
-        yield f"{told}: the guard never said no"
+    if max(apart) <= 1:
+        told = f"a raise in every epoch (steps {steps})"
+    elif not any(each.stay.refused for each in decided) and (per_epoch is None or max(apart) < QUICKEST):
+        told = f"a raise at every look that could bring one (steps {steps})"
+    else:
         return
-    first, last = decided[0].losses[-window:], decided[-1].losses[-window:]
+    if timeline.answers:
+        yield told
+        return
+    first, last = decided[0].losses[-PUBLISHED.window :], decided[-1].losses[-PUBLISHED.window :]
     fell = (first.mean() - last.mean()) / abs(first.mean()) if len(first) and len(last) and first.mean() else 0.0
     if fell > PUBLISHED.threshold:
         yield f"{told}, while the logged loss went on falling, by {fell:.1%} between the first and the last"

@@ -77,9 +77,20 @@ def test_a_raise_at_every_look_is_too_fast(log_of: MakeLog) -> None:
     log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
     found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
     assert found.word == "too fast"
-    assert "a raise at every look that could bring one (steps 400, 600, 800)" in found.signs[0]
+    assert "a raise in every epoch (steps 400, 600, 800), while the logged loss went on falling" in found.signs[0]
     assert found.turn[0].startswith("first lengthen window from 50 to 15")
     assert any("dwell" in turn for turn in found.turn)
+
+
+def test_a_guard_that_never_says_no_is_too_fast(log_of: MakeLog) -> None:
+    """Raises one and a half epochs apart, at every look that the clock allowed, while the loss goes on falling."""
+    log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
+    every = published('at      = "epoch"', "").model_dump(by_alias=True, exclude_unset=True)
+    every["transition"][0]["guards"] = [{"dwell": "300 steps"}, {"below": {"value": 9}}]
+    found = judged(replay(Curriculum.model_validate(every), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    assert found.word == "too fast"
+    assert "a raise at every look that could bring one (steps 300, 600, 900)" in found.signs[0]
+    assert found.turn[0] == "lower value of below"
 
 
 def test_a_loss_that_never_settles_is_too_fast(tmp_path: Path) -> None:
