@@ -24,6 +24,7 @@ COMMANDS = {
     ),
     "noise": ("sim.command:noise", "Estimate a log's noise, and whether a curriculum can tell a plateau from it."),
     "plot": ("sim.command:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
+    "simulate": ("sim.simulating:simulate", "Put curricula through thousands of synthetic trainings."),
     "train": ("fftcore.run:train", "Train the byte-level language model under a curriculum, or resume a run."),
 }
 

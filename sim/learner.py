@@ -20,8 +20,8 @@ each band that opens. The loss without noise and the loss that is observed on a 
     L = l + sum_i a_i x_i + s + h                  never below l plus the closed bands: each cutoff has a floor
     L (1 + sigma e),  e = rho e' + sqrt(1 - rho^2) z    with z normal and e' the e of the step before
 
-and where u exceeds `rate_limit`, s += (s + 0.01 L) (u / rate_limit - 1) / tau_s: it diverges; beyond 1000 times the loss
-at the start it is NaN. A step costs c_0 + (1 - c_0) times the mean of the knobs' shares of their limits.
+and where u exceeds `rate_limit`, s += (s + 0.01 L) (u / rate_limit - 1) / tau_s: it diverges; beyond 1000 times the
+loss at the start it is NaN. A step costs c_0 + (1 - c_0) times the mean of the knobs' shares of their limits.
 
 The equations are ours. The parts are what is known of real curves: spectral bias (Rahaman et al. 2019), the bump and
 the recovery after a restart (Loshchilov & Hutter 2017), the gain from a falling rate (Hu et al. 2024).
@@ -58,8 +58,8 @@ def ranges(run_steps: int, peak: float) -> dict[str, Range]:
         "height": Range(3.0, 8.0),
         "falloff": Range(0.35, 0.7),
         "tau": Range(0.01 * part, 0.04 * part, log=True),
-        "tau_growth": Range(1.0, 1.4),
-        "beta": Range(0.0, 0.8),
+        "tau_growth": Range(1.0, 2.0),
+        "beta": Range(0.2, 1.0),
         "kappa": Range(0.0, 0.9),
         "iota": Range(0.0, 0.5),
         "jump": Range(0.5, 1.5),
@@ -146,6 +146,10 @@ class Learners:
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    def twice(self) -> Learners:
+        """Each of them a second time, after all the others."""
+        return Learners({name: np.tile(values, 2) for name, values in self.of.items()}, [*self.seeds, *self.seeds])
 
     def with_values(self, **values: float) -> Learners:
         """The same with one value for all in place of what was drawn."""

@@ -1,29 +1,28 @@
-"""A curriculum put through many synthetic trainings: the closed loop, in which the losses answer to its decisions.
-
-Each learner is drawn and observed from streams of its own, so learner 17 does the same in any company: results depend
-neither on how many learners there are, nor on how they are spread over processes.
-"""
+"""A curriculum simulated: learners are drawn, put through it shard by shard, and the same ones through its rivals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.amounts import RunLength, parse_amount, steps_in
 from controller.binding import Machine, bind
+from controller.detectors import Halves
 from controller.errors import PlateauError
 from controller.language import Curriculum
 from controller.sense import hardness
-from sim.batch import Batch, Decisions
-from sim.batch.decisions import Taken, joined
-from sim.learner import Bands, Floats, Learners, Learning, Mask, Observed, Rows
+from controller.trend import Trend
+from sim.curves import Range
+from sim.learner import PARAMETERS, Floats, Learners, ranges
+from sim.loop import Binding, Outcome, Truth, together, train
+from sim.rivals import oracle, without
+from sim.shards import Engine, cores, cut, spread
 
-FLAT_RATE = 1e-4  # relative improvement for each step under which a loss is flat, where the curriculum names no rate
-FLATNESS = "flatness"
-START = 10.0  # what the flatness is taken for on entering a state, before anything was seen
+RIVALS = 1000  # learners that are also put through the rivals; each is compared with itself, so fewer are enough
+_RATE = re.compile(r"^\s*([0-9.]+(?:e-?[0-9]+)?)\s*%\s+per\s+(.+?)\s*$")
 
 
 class SimulateError(PlateauError):
@@ -31,256 +30,153 @@ class SimulateError(PlateauError):
 
 
 @dataclass(frozen=True)
-class Truth:
-    """What is called flat, and for how long.
+class Settings:
+    """How to simulate.
 
-    rate: relative improvement of the noiseless loss for each step, under which it is flat. horizon: steps over which
-    that is averaged (exponentially). late: steps that it may have been flat for, before a raise is too late; and for
-    which a loss may stay above its level before a raise until that counts as a stall.
+    learners: how many. seed: of everything that is drawn. ranges: in place of those that learners are drawn from. flat:
+    the improvement under which the true loss is flat, such as "2% per 1000 steps"; by default what the curriculum's own
+    plateau asks for. workers: processes. engine: `processes` or `ray`. binding: limits, lengths and peak.
     """
 
-    rate: float
-    horizon: int
-    late: int
+    learners: int = 10_000
+    seed: int = 0
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    flat: str | None = None
+    workers: int | None = None
+    engine: Engine = "processes"
+    binding: Binding = field(default_factory=Binding)
 
 
 @dataclass(frozen=True)
-class Binding:
-    """What the curriculum is bound to; as for Controller."""
+class Simulation:
+    """A simulation's result.
 
-    limits: Mapping[str, float] | None = None
-    epochs: int | None = None
-    steps_per_epoch: int | None = None
-    tokens_per_step: int | None = None
-    peak: float | None = None
+    machine: the curriculum as it was bound. settings: what was asked for. truth: what was called flat. outcome: of all
+    learners. oracle: of the first RIVALS of them, under raises at the right moment; None where there is nothing to
+    raise. full_steps, full_cost: the true final loss of those without a curriculum, for as many steps as they took
+    here, and for as much as those cost.
+    """
 
-    def __call__(self) -> dict[str, Any]:
-        """As keyword arguments."""
-        return {column.name: getattr(self, column.name) for column in fields(self)}
+    machine: Machine
+    settings: Settings
+    truth: Truth
+    outcome: Outcome
+    oracle: Outcome | None
+    full_steps: Floats
+    full_cost: Floats
+
+    def hardness(self, place: int) -> list[float]:
+        """How hard every knob is in a state."""
+        return [hardness(value) for value in self.machine.states[place].knobs.values()]
+
+    @property
+    def listens(self) -> frozenset[str]:
+        """The metrics that transitions watch; none where clocks alone decide."""
+        stays = (self.machine.stay(state, self.machine.run.total_steps) for state in self.machine.states)
+        return frozenset(metric for stay in stays for metric, _ in stay.detectors.values())
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of some learners; arrays with a place for each, or for each decision.
+class _Shard:
+    curriculum: Curriculum
+    binding: Binding
+    truth: Truth
+    ranges: Mapping[str, Range]
+    seed: int
+    first: int
+    count: int
 
-    decisions: all transitions. flatness: of the loss at each of them, in units of the rate that counts as flat (below 1:
-    flat). flat_steps: for how long it had been so. returned: steps that the noiseless loss took, from a raise on, to come
-    back to its level before; -1 where it never did while the state lasted. steps, cost: how much each learner did.
-    in_state, cost_in_state: [state, learner]. loss: without noise, at the end. final_state: where that was. dead: ended
-    by NaN.
+    def learners(self) -> Learners:
+        return Learners.drawn(self.ranges, self.count, self.seed, self.first)
+
+
+def simulate(
+    curriculum: Curriculum, settings: Settings, progress: Callable[[int, int], None] | None = None
+) -> Simulation:
+    """Simulate a curriculum and its rivals.
+
+    progress: called with the learners that are done, and how many there are.
+    Raises SimulateError where it cannot be simulated, BindingError where it does not fit.
     """
-
-    decisions: Decisions
-    flatness: Floats
-    flat_steps: NDArray[np.int64]
-    returned: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    cost: Floats
-    in_state: NDArray[np.int64]
-    cost_in_state: Floats
-    loss: Floats
-    final_state: NDArray[np.int64]
-    dead: Mask
-
-
-class _Watch:
-    """The noiseless truth beside the runs: how flat each loss is, and whether it came back after a raise."""
-
-    def __init__(self, truth: Truth, loss: Floats) -> None:
-        runs = len(loss)
-        self._rate, self._weight = truth.rate, 1.0 / truth.horizon
-        self.flatness = np.full(runs, START)
-        self.flat_steps = np.zeros(runs, dtype=np.int64)
-        self.returned = np.full(4 * runs, -1, dtype=np.int64)  # for each decision
-        self._decided = 0
-        self._before = loss.copy()
-        self._level = np.full(runs, -np.inf)  # to come back under, where that has not happened
-        self._entered = np.zeros(runs, dtype=np.int64)
-        self._by = np.zeros(runs, dtype=np.int64)  # the decision that the run entered its state by
-
-    def see(self, loss: Floats, step: int, warm: bool) -> None:
-        """Take the noiseless loss of a step."""
-        if not warm:
-            change = (self._before - loss) / (np.abs(loss) * self._rate)
-            self.flatness += (change - self.flatness) * self._weight
-            self.flat_steps += 1
-            self.flat_steps[self.flatness >= 1.0] = 0
-        self._before = loss
-        back = loss <= self._level
-        if back.any():
-            self.returned[self._by[back]] = step - self._entered[back]
-            self._level[back] = -np.inf
-
-    def enter(self, rows: Rows, step: int, rises: bool, loss: Floats) -> None:
-        """These runs take a transition; loss: of every run, as it is after the knobs were turned."""
-        before, after = self._before, self._before.copy()
-        if self._decided + len(rows) > len(self.returned):
-            self.returned = np.concatenate((self.returned, np.full_like(self.returned, -1)))
-        self._by[rows] = np.arange(self._decided, self._decided + len(rows))
-        self._decided += len(rows)
-        self._level[rows] = before[rows] if rises else -np.inf
-        self._entered[rows] = step
-        self.flatness[rows], self.flat_steps[rows] = START, 0
-        after[rows] = loss[rows]
-        self._before = after
-
-
-class _Books:
-    """Steps and cost of each run in each state."""
-
-    def __init__(self, states: int, runs: int) -> None:
-        self.steps = np.zeros((states, runs), dtype=np.int64)
-        self.cost = np.zeros((states, runs))
-        self._spent = np.zeros(runs)  # since the start
-        self._at_entry = np.zeros(runs), np.zeros(runs, dtype=np.int64)
-
-    def spend(self, cost: Floats) -> None:
-        """A step was taken."""
-        self._spent += cost
-
-    def close(self, rows: Rows, state: NDArray[np.int64] | int, step: int) -> None:
-        """These runs leave a state, `step` steps after the start."""
-        spent, since = self._at_entry
-        self.steps[state, rows] += step - since[rows]
-        self.cost[state, rows] += self._spent[rows] - spent[rows]
-        spent[rows], since[rows] = self._spent[rows], step
-
-
-class _Loop:
-    """Some learners in closed loop."""
-
-    def __init__(self, batch: Batch, learners: Learners, truth: Truth) -> None:
-        self._batch, self._learners = batch, learners
-        self._machine, self._bands = batch.machine, Bands.of(batch.machine)
-        knobs = self._knobs()
-        self._learning = Learning(learners, self._bands, self._bands.open(knobs, batch.runs))
-        self._observed = Observed(learners)
-        self._watch = _Watch(truth, self._learning.loss())
-        self._books = _Books(len(self._machine.states), batch.runs)
-        self._price = self._prices(knobs)
-        self._ramped = any(state.ramps for state in self._machine.states)
-        self._evaluated = [metric for metric in batch.metrics if metric not in ("loss", FLATNESS)]
-        self._judged: list[tuple[Rows, int, Floats, NDArray[np.int64]]] = []
-        self._final = np.zeros(batch.runs)
-
-    def _knobs(self) -> dict[str, Floats]:
-        return {name: self._batch.knob(name) for name in self._machine.curriculum.knob}
-
-    def _prices(self, knobs: Mapping[str, Floats]) -> Floats:
-        fixed = self._learners.of["fixed_cost"]
-        shares = [values / self._bands.limits[name] for name, values in knobs.items()]
-        return fixed + (1.0 - fixed) * np.mean(shares, axis=0) if shares else np.ones(self._batch.runs)
-
-    def step(self) -> None:
-        """Take one step in every learner, and let the controller see its loss."""
-        batch, learning, watch = self._batch, self._learning, self._watch
-        lr, step, running, states = batch.lr(), batch.step, batch.running.copy(), batch.state.copy()
-        clean = learning.loss()
-        watch.see(clean, step, step < self._machine.warmup_steps)
-        per_epoch = self._machine.run.steps_per_epoch
-        closes = per_epoch is not None and (step + 1) % per_epoch == 0
-        metrics = {FLATNESS: watch.flatness} if FLATNESS in batch.metrics else {}
-        metrics |= dict.fromkeys(self._evaluated, clean) if closes else {}
-        self._books.spend(self._price)
-        # In a final state nothing is looked at, so noise need not be made.
-        taken = batch.observe(self._observed(clean) if batch.watching else clean, eval_end=closes, metrics=metrics)
-        learning.learn(lr)
-        for one in taken:
-            self._turn(one, states)
-        if self._ramped:
-            self._follow_ramps()
-        ended = np.flatnonzero(running & ~batch.running)
-        if len(ended):
-            self._final[ended] = learning.loss()[ended]
-            self._books.close(ended, batch.state[ended], batch.step)
-        if closes:
-            learning.save(slice(None))
-
-    def _turn(self, one: Taken, states: NDArray[np.int64]) -> None:
-        """What a transition means for the learners that take it."""
-        rows, actions = one.rows, {action.name for action in one.transition.actions}
-        self._judged.append((rows, one.step, self._watch.flatness[rows], self._watch.flat_steps[rows]))
-        self._books.close(rows, states[rows], one.step)
-        if "rollback" in actions:
-            self._learning.restore(rows)
-        knobs = self._knobs()
-        self._price = self._prices(knobs)
-        self._learning.turn(rows, self._bands.open(knobs, self._batch.runs)[:, rows])
-        self._watch.enter(rows, one.step, self._rises(one), self._learning.loss())
-        if "checkpoint" in actions:
-            self._learning.save(rows)
-
-    def _rises(self, one: Taken) -> bool:
-        old, new = (self._machine.by_name[name] for name in (one.transition.source, one.transition.target))
-        return any(hardness(new.knobs[name]) > hardness(old.knobs[name]) for name in new.knobs)
-
-    def _follow_ramps(self) -> None:
-        knobs = self._knobs()
-        self._price = self._prices(knobs)
-        is_open = self._bands.open(knobs, self._batch.runs)
-        rows = np.flatnonzero((is_open != self._learning.is_open).any(axis=0))
-        if len(rows):
-            self._learning.turn(rows, is_open[:, rows])
-
-    def outcome(self) -> Outcome:
-        """What became of them."""
-        batch, watch = self._batch, self._watch
-        decisions = batch.decisions()
-        empty: list[tuple[Rows, int, Floats, NDArray[np.int64]]] = [
-            (np.zeros(0, np.intp), 0, np.zeros(0), np.zeros(0, int))
-        ]
-        parts = self._judged or empty
-        runs = np.concatenate([rows for rows, _, _, _ in parts])
-        steps = np.concatenate([np.full(len(rows), step) for rows, step, _, _ in parts])
-        order = np.lexsort((steps, runs))
-        return Outcome(
-            decisions,
-            np.concatenate([flatness for _, _, flatness, _ in parts])[order],
-            np.concatenate([flat for _, _, _, flat in parts])[order],
-            watch.returned[: len(order)][order],
-            batch.ended_step.copy(),
-            self._books.cost.sum(axis=0),
-            self._books.steps,
-            self._books.cost,
-            self._final,
-            batch.state.copy(),
-            batch.dead.copy(),
-        )
-
-
-def simulate(curriculum: Curriculum, learners: Learners, binding: Binding, truth: Truth) -> Outcome:
-    """Put learners through a curriculum, all in this process.
-
-    A guard that watches `flatness` sees the truth: the noiseless improvement in units of the rate that counts as flat.
-    Other metrics than the loss are evaluations when an epoch closes, without noise.
-    Raises SimulateError where the run's length is unknown.
-    """
-    batch = Batch(curriculum, len(learners), **binding())
-    if batch.total_steps is None:
+    binding = filled(curriculum, settings.binding)
+    machine = bind(curriculum, **{key: value for key, value in binding().items() if key != "lag"})
+    if machine.run.total_steps is None:
         raise SimulateError(
             f'"{curriculum.name}" does not say how long a run is, and nothing else does. '
             "Add epochs and steps_per_epoch to its [run], or give --epochs and --steps-per-epoch"
         )
-    loop = _Loop(batch, learners, truth)
-    with np.errstate(all="ignore"):
-        while not batch.over:
-            loop.step()
-    return loop.outcome()
+    if settings.learners < 1:
+        raise SimulateError(f"{settings.learners} learners; expected at least 1")
+    truth = truth_of(machine, settings.flat)
+    bounds = {**ranges(machine.run.total_steps, machine.peak), **settings.ranges}
+    if unknown := sorted(bounds.keys() - PARAMETERS.keys()):
+        raise SimulateError(f"a learner has no {', '.join(unknown)}; it has {', '.join(PARAMETERS)}")
+    workers = settings.workers or cores()
+
+    def shards(of: Curriculum, learners: int) -> list[_Shard]:
+        pieces = cut(learners, workers)
+        return [_Shard(of, binding, truth, bounds, settings.seed, first, count) for first, count in pieces]
+
+    done, parts = 0, []
+    for part in spread(_simulated, shards(curriculum, settings.learners), workers, settings.engine):
+        parts.append(part)
+        done += len(part.steps)
+        if progress is not None:
+            progress(done, settings.learners)
+    outcome = together(parts)
+    few = min(settings.learners, RIVALS)
+    ideal = oracle(curriculum)
+    raised = None
+    if ideal is not None:
+        raised = together(list(spread(_simulated, shards(ideal, few), workers, settings.engine)))
+    learners = Learners.drawn(bounds, few, settings.seed)
+    affordable = np.maximum(1, outcome.cost[:few]).astype(np.int64)
+    full = without(machine, learners.twice(), np.concatenate((outcome.steps[:few], affordable)))
+    return Simulation(machine, settings, truth, outcome, raised, full[:few], full[few:])
 
 
-def together(parts: Sequence[Outcome]) -> Outcome:
-    """Outcomes of shards, in the order of their learners."""
-    columns: dict[str, Any] = {}
-    for column in fields(Outcome):
-        values = [getattr(part, column.name) for part in parts]
-        if column.name == "decisions":
-            firsts = np.cumsum([0, *(len(part.steps) for part in parts)])[:-1].tolist()
-            columns[column.name] = joined([table.shifted(first) for table, first in zip(values, firsts, strict=True)])
-        else:
-            columns[column.name] = np.concatenate(values, axis=-1)
-    return Outcome(**columns)
+def _simulated(shard: _Shard) -> Outcome:
+    return train(shard.curriculum, shard.learners(), shard.binding, shard.truth)
 
 
-def bound_machine(curriculum: Curriculum, binding: Binding) -> Machine:
-    """The machine that a simulation interprets."""
-    return bind(curriculum, binding.limits, **{name: value for name, value in binding().items() if name != "limits"})
+def filled(curriculum: Curriculum, binding: Binding) -> Binding:
+    """A binding with a limit for every knob: twice the largest number of its values where none is given."""
+    limits = dict(binding.limits or {})
+    for name, knob in curriculum.knob.items():
+        if name not in limits:
+            values = [*(knob.ladder or ()), *((knob.range.min, knob.range.max) if knob.range else ())]
+            numbers = [hardness(value) for value in values if hardness(value) < float("inf")]
+            limits[name] = 2 * max(numbers) if len(numbers) < len(values) and numbers else max(numbers, default=1.0)
+    return replace(binding, limits=limits)
+
+
+def truth_of(machine: Machine, flat: str | None) -> Truth:
+    """What is called flat: what was asked for, else what the curriculum's first plateau asks for, else 1 / run."""
+    total = machine.run.total_steps or 1
+    late = max(1, total // 50)
+    rate = rate_of(flat, machine.run) if flat is not None else _own_rate(machine) or 1.0 / total
+    return Truth(rate, max(10, late // 10), late)
+
+
+def rate_of(flat: str, run: RunLength) -> float:
+    """Read "2% per 1000 steps" as a share for each step. Raises SimulateError where it says something else."""
+    found = _RATE.match(flat)
+    try:
+        if found is None:
+            raise ValueError('expected a rate such as "2% per 1000 steps"')
+        rate = float(found[1]) / 100 / steps_in(parse_amount(found[2]), run, run.total_steps)
+    except (ValueError, ZeroDivisionError) as error:
+        raise SimulateError(f"--flat {flat!r}: {error}") from None
+    if rate <= 0:
+        raise SimulateError(f"--flat {flat!r}: expected more than 0 %")
+    return rate
+
+
+def _own_rate(machine: Machine) -> float | None:
+    for state in machine.states:
+        for _, detector in machine.stay(state, machine.run.total_steps).detectors.values():
+            if isinstance(detector, Halves):
+                return 2.0 * detector.threshold / detector.window
+            if isinstance(detector, Trend):
+                return detector.max_rate
+    return None

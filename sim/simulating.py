@@ -1,0 +1,108 @@
+"""The commands `simulate`, `tune`, `fit` and `test`. What they need is imported when they are called."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from sim.command import BINDING, Binding, Flag, Several, UsageError, _bar
+from sim.shards import Engine
+
+if TYPE_CHECKING:
+    from sim.curves import Range
+    from sim.loop import Binding as Bound
+
+
+def simulate(
+    *curricula: str,
+    learners: int = 10_000,
+    seed: int = 0,
+    flat: str | None = None,
+    learner: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
+    fitted: Path | None = None,
+    engine: Engine = "processes",
+    workers: int | None = None,
+    json: Flag = False,
+    plot: Path | None = None,
+    binding: Binding = BINDING,
+) -> None:
+    """Put curricula through thousands of synthetic trainings: the losses answer to what they decide.
+
+    Args:
+        curricula: files, or names of shipped curricula.
+        learners: how many trainings.
+        seed: of everything that is drawn.
+        flat: when the true loss is flat, as "2% per 1000 steps"; by default what the curriculum's plateau asks for.
+        learner: what a parameter of the learners is, or is drawn from, as sigma=0.03 or tau=200..2000.
+        fitted: a file that `plateau fit` wrote: the learners are drawn around what it found.
+        engine: what spreads the work: `processes`, or `ray` (an extra).
+        workers: processes at a time; all cores by default.
+        json: print one JSON object instead of tables.
+        plot: draw when states are entered into this file, .png or .svg.
+        binding: what the run is.
+    """
+    from controller import load
+    from sim.simulate import Settings
+    from sim.simulate import simulate as simulate_one
+    from sim.summary import summary
+
+    if not curricula:
+        raise UsageError("plateau simulate: name a curriculum, by its file or by the name of a shipped one")
+    drawn_from = {**(_fitted(fitted) if fitted else {}), **_ranges(learner)}
+    settings = Settings(learners, seed, drawn_from, flat, workers, engine, _bound(binding))
+    found = []
+    for curriculum in [load(name) for name in curricula]:
+        with _bar(f"simulating {curriculum.name}", "learners") as progress:
+            found.append(simulate_one(curriculum, settings, progress))
+    summaries = [summary(each) for each in found]
+    if json:
+        print(json_format.dumps(summaries[0] if len(summaries) == 1 else {"simulations": summaries}, allow_nan=False))
+    else:
+        from sim.simulated import print_summary
+
+        for each in summaries:
+            print_summary(each)
+    if plot is not None:
+        from sim.portrait import draw_simulations
+
+        print(f"Drawn: {draw_simulations(found, plot)}", file=sys.stderr)
+
+
+def _bound(binding: Binding) -> Bound:
+    from sim.loop import Binding as Bound
+
+    given = binding.given()
+    return Bound(given.limits, given.epochs, given.steps_per_epoch, given.tokens_per_step, given.peak, given.lag or 0)
+
+
+def _ranges(words: Several) -> Mapping[str, Range]:
+    """Read NAME=NUMBER and NAME=LOW..HIGH."""
+    from sim.curves import Range
+    from sim.learner import PARAMETERS
+
+    found = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        low, dots, high = text.partition("..")
+        try:
+            bounds = float(low), float(high if dots else low)
+        except ValueError:
+            bounds = 1.0, 0.0
+        if not equals or name not in PARAMETERS or not 0 <= bounds[0] <= bounds[1] < float("inf"):
+            raise UsageError(
+                f"--learner {word}: expected NAME=NUMBER or NAME=LOW..HIGH, for instance --learner tau=200..2000. "
+                f"Names: {', '.join(PARAMETERS)}"
+            )
+        found[name] = Range(*bounds, log=bounds[0] > 0)
+    return found
+
+
+def _fitted(file: Path) -> Mapping[str, Range]:
+    from sim.fit import ranges_in
+
+    return ranges_in(file)
