@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, nan
+from math import inf, isfinite, nan
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -37,7 +37,7 @@ _LEVELS = st.integers(0, 64).map(lambda eighths: eighths / 8)
 
 
 class Piece(NamedTuple):
-    """A stretch of a stream: `kind`, the losses in it, and the words for it."""
+    """A stretch of a stream: the words for it, and the losses in it."""
 
     words: str
     losses: tuple[float, ...]
@@ -58,39 +58,40 @@ class LossStream(tuple[float, ...]):
         return f"<{len(self)} losses: {', '.join(piece.words for piece in self.pieces) or 'none'}>"
 
 
+def _for(steps: int) -> str:
+    return f"for {steps} step{'s' * (steps != 1)}"
+
+
 def _flat(level: float, steps: int) -> Piece:
-    return Piece(f"{level:g} for {steps} steps", (level,) * steps)
+    return Piece(f"{level:g} {_for(steps)}", (level,) * steps)
 
 
-def _falls(start: float, end: float, steps: int) -> Piece:
+def _slope(start: float, end: float, steps: int) -> Piece:
     losses = tuple(start + (end - start) * (i + 1) / steps for i in range(steps))
-    return Piece(f"{start:g} {'falls' if end < start else 'rises'} to {end:g} over {steps} steps", losses)
+    return Piece(f"{start:g} {'falls' if end < start else 'rises'} to {end:g} {_for(steps)}", losses)
 
 
-def _jagged(level: float, eighths: list[int]) -> Piece:
-    losses = tuple(level + bump / 8 for bump in eighths)
-    return Piece(" ".join(f"{loss:g}" for loss in losses), losses)
+def _each(losses: Iterable[float]) -> Piece:
+    losses = tuple(losses)
+    return Piece(" ".join(f"{loss:g}" if float(f"{loss:g}") == loss else repr(loss) for loss in losses), losses)
 
 
-@st.composite
-def _pieces(draw: st.DrawFn, longest: int, nonfinite: bool, extreme: bool) -> Piece:
-    """One piece of at most `longest` losses, the simplest kinds first."""
-    kinds = ["flat", "slope", "jagged", "spike", *["nonfinite"] * nonfinite, *["any"] * extreme]
-    kind, steps = draw(st.sampled_from(kinds)), draw(st.integers(1, longest))
-    if kind == "flat":
-        return _flat(draw(_LEVELS), steps)
-    if kind == "slope":
-        return _falls(draw(_LEVELS), draw(_LEVELS), steps)
-    if kind == "jagged":
-        return _jagged(draw(_LEVELS), draw(st.lists(st.integers(-8, 8), min_size=steps, max_size=steps)))
-    if kind == "spike":
-        level = draw(_LEVELS)
-        return Piece(f"a spike of {level * 8:g}", (level * 8,))
-    if kind == "nonfinite":
-        value = draw(st.sampled_from((nan, inf, -inf)))
-        return Piece(f"{value} for {steps} steps", (value,) * steps)
-    losses = draw(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=steps, max_size=steps))
-    return Piece(" ".join(map(repr, losses)), tuple(losses))
+def _pieces(longest: int, nonfinite: bool, extreme: bool) -> st.SearchStrategy[Piece]:
+    """Pieces of at most `longest` losses, the simplest kinds first."""
+    steps = st.integers(1, longest)
+    eighths = st.lists(_LEVELS, min_size=1, max_size=longest)
+    kinds = [
+        st.builds(_flat, _LEVELS, steps),
+        st.builds(_slope, _LEVELS, _LEVELS, steps),
+        st.builds(lambda level, bumps: _each(level + bump / 8 for bump in bumps), _LEVELS, eighths),
+        st.builds(lambda level: Piece(f"a spike of {8 * level:g}", (8 * level,)), _LEVELS),
+    ]
+    if nonfinite:
+        kinds.append(st.builds(_flat, st.sampled_from((nan, inf, -inf)), steps))
+    if extreme:
+        floats = st.floats(allow_nan=False, allow_infinity=False)
+        kinds.append(st.builds(_each, st.lists(floats, min_size=1, max_size=longest)))
+    return st.one_of(kinds)
 
 
 @st.composite
@@ -105,16 +106,22 @@ def loss_streams(
 ) -> LossStream:
     """Streams of losses: flats, falls and rises, noise, spikes, bursts of NaN and infinity.
 
-    min_size, max_size: how many losses, 0 to 100 more than min_size unless said otherwise. piece: the longest piece.
-    nonfinite: whether NaN and infinity occur. extreme: whether any other float does, such as 1e308, 5e-324 or -0.0.
+    min_size, max_size: how many losses, 0 to 100 more than min_size unless said otherwise; a stream that is too short
+    goes on with its last finite loss. piece: the longest piece. nonfinite: whether NaN and infinity occur. extreme:
+    whether any other float does, such as 1e308, 5e-324 or -0.0.
     """
     most = min_size + 100 if max_size is None else max_size
+    drawn = draw(
+        st.lists(_pieces(piece, nonfinite, extreme), min_size=min_size // piece, max_size=2 * most // piece + 1)
+    )
     pieces: list[Piece] = []
-    size = 0
-    wanted = draw(st.integers(min_size, most))
-    while size < wanted:
-        pieces.append(draw(_pieces(min(piece, wanted - size), nonfinite, extreme)))
-        size += len(pieces[-1].losses)
+    left = most
+    for one in drawn:
+        pieces.append(one if len(one.losses) <= left else _each(one.losses[:left]))
+        left -= len(pieces[-1].losses)
+    if (short := min_size - (most - left)) > 0:
+        finite = [loss for one in pieces for loss in one.losses if isfinite(loss)]
+        pieces.append(_flat(finite[-1] if finite else 1.0, short))
     return LossStream(pieces)
 
 
@@ -276,7 +283,7 @@ def _states(
         for i, (state, place) in enumerate(zip(states, places, strict=True)):
             state["set"][knob] = values[place]
             last = places[i + 1] if b.monotone and i + 1 < len(places) else len(values) - 1
-            if last > place and draw(st.integers(0, 2)) == 2:
+            if last > place and draw(st.booleans()):
                 end = values[draw(st.integers(place, last))]
                 ramp = {"to": end, "over": draw(_amounts(run, b.max_steps // 3 + 1))}
                 ramp |= {"shape": "root"} if draw(st.booleans()) else {}
@@ -414,7 +421,7 @@ def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, int], b: _Bounds)
     word = draw(
         st.sampled_from(
             ("dwell", "plateau", "min_epoch", "min_step", "patience", "below", "above", "diverging", "gap", "nonfinite",
-             *["ramp_done"] * bool(ramped))
+             *["ramp_done"] * (4 * bool(ramped)))
         )
     )  # fmt: skip
     few, metric = st.integers(1, 6), draw(st.sampled_from(b.metrics))
