@@ -52,10 +52,10 @@ format: setup    ## put the code into the form that lint asks for
 	$(BIN)/ruff format .
 
 demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, a few minutes
-	$(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 12 --steps-per-epoch 100
+	@env -u OMP_NUM_THREADS $(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 20 --steps-per-epoch 80
 
 bench: setup     ## run the benchmarks
-	@for benchmark in benchmarks/[a-z]*.py; do echo "$$benchmark"; $(BIN)/python $$benchmark || exit; done
+	@for benchmark in benchmarks/[a-z]*.py; do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
 
 constraints: ## pin anew: resolve in a fresh environment, write constraints.txt
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
