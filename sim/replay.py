@@ -98,6 +98,7 @@ class _Replay:
         self.special = sorted({*self.eval_steps, *self.withheld})
         self.stays = [self._stay()]
         self._sample()
+        self._stop()
 
     # From the log
 
@@ -156,24 +157,20 @@ class _Replay:
             if progress is not None:
                 progress(seen, len(self.log))
         last = self._last_step()
-        if self.over is None and last is not None:
+        if self.over is None:
             self._pass_to(last)
         return self._timeline()
 
-    def _last_step(self) -> int | None:
-        """Up to where the clocks go on after the last point: to the last evaluation, or to what was asked for."""
-        last = self.clock.step
-        if self.eval_steps:
-            last = max(last, self.eval_steps[-1] + 1)
-        if self.until is not None and self.log.report.used.last_step is not None:
-            of_log = int(self._ours(np.array([self.log.report.used.last_step]))[0]) + 1
-            if self.until > of_log:
-                asked = self.until + (0 if self.setting.stretched else self.setting.first_step)
-                raise ReplayError(
-                    f"step {asked:,} lies beyond the log, whose last point is step "
-                    f"{self.log.report.used.last_step:,}. Ask for a step up to the one after it"
-                )
-            last = self.until
+    def _last_step(self) -> int:
+        """Up to where the clocks go on after the last point: the log's last step or evaluation, the end, `until`."""
+        of_log = int(self._ours(np.array([self.log.report.used.last_step or 0]))[0]) + 1
+        if self.until is not None and self.until > of_log:
+            asked = self.until + (0 if self.setting.stretched else self.setting.first_step)
+            raise ReplayError(
+                f"step {asked:,} lies beyond the log, whose last point is step {self.log.report.used.last_step:,}. "
+                "Ask for a step up to the one after it"
+            )
+        last = max(of_log, *(step + 1 for step in self.eval_steps[-1:]), self.clock.step)
         return last if self.end is None else min(last, self.end)
 
     def _feed(self, steps: NDArray[np.int64], losses: Floats) -> None:
@@ -270,6 +267,12 @@ class _Replay:
 
     # What is written down
 
+    def _stop(self) -> None:
+        """A state may end the training."""
+        plan = self.controller.plan
+        if plan.stop is not None and (self.total is None or plan.step < self.total):
+            self.over = f'state "{plan.state}" ends the training: {plan.stop}'
+
     def _taken(self, decision: Decision) -> None:
         entered = self.stays[-1].entered
         steps = np.concatenate((self.tail[0], self.chunk[0]))
@@ -281,9 +284,8 @@ class _Replay:
         self.stays[-1].left = decision.step
         self.stays.append(self._stay())
         self._sample()
-        if self.controller.plan.stop is not None and (self.total is None or decision.step < self.total):
-            self.over = f'state "{decision.to_state}" ends the training: {self.controller.plan.stop}'
-        elif self.first_only:
+        self._stop()
+        if self.first_only and self.over is None:
             self.over = "after the first transition, as asked"
 
     def _stay(self) -> Stay:

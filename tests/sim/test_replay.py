@@ -19,7 +19,7 @@ from controller import BindingError, Controller, Curriculum, Decision, NonFinite
 from controller.errors import BindingWarning
 from sim.logs import Log, read
 from sim.replay import replay
-from sim.setting import Given, ReplayError, steps_per_epoch_of
+from sim.setting import Given, ReplayError, per_point, steps_per_epoch_of
 from sim.strategies import curricula, loss_streams
 from sim.stretch import Stretch
 from tests.sim.conftest import run_of, write_run
@@ -177,9 +177,10 @@ def test_passing_over_steps_decides_as_if_every_step_had_been_observed(data: st.
         warnings.simplefilter("ignore", BindingWarning)
         path = Path(folder) / "log.jsonl"
         path.write_text("".join(json.dumps({"step": s, "loss": v}) + "\n" for s, v in zip(steps, losses, strict=True)))
-        run = curriculum.run
-        timeline = replay(curriculum, read(path), Given(epochs=run.epochs, steps_per_epoch=run.steps_per_epoch))
-        expected = stepwise(curriculum, dict(zip(steps, losses, strict=True)), steps[-1] + 1)
+        run, log = curriculum.run, read(path)
+        timeline = replay(curriculum, log, Given(epochs=run.epochs, steps_per_epoch=run.steps_per_epoch))
+        restated = per_point(curriculum, timeline.setting, log.report.spacing)
+        expected = stepwise(restated, dict(zip(steps, losses, strict=True)), steps[-1] + 1)
     assert [(decision.step, decision.to_state) for decision in timeline.decisions] == expected
 
 
@@ -232,6 +233,14 @@ def test_a_log_that_counts_from_one_is_shown_in_its_own_steps(log_of: MakeLog) -
     assert [decision.step for decision in found.decisions] == [100, 200]
     assert [transition["step"] for transition in found.as_dict()["transitions"]] == [101, 201]
     assert found.as_dict()["final"]["step"] == 301
+
+
+def test_a_run_that_ends_between_two_points_goes_on_to_its_end(log_of: MakeLog) -> None:
+    """Clocks go on to the end of the run, though the log has its next point beyond it."""
+    log = log_of([0, 700, 1600], [2.0, 2.0, 2.0])
+    found = replay(small("guards = [{ min_step = 900 }]"), log, Given(epochs=10))
+    assert [decision.step for decision in found.decisions] == [900, 901]
+    assert found.final.step == 1000
 
 
 def test_what_comes_before_the_first_point_is_passed_over_by_the_clocks(log_of: MakeLog) -> None:
@@ -348,6 +357,13 @@ def test_a_state_that_stops_ends_the_replay(log_of: MakeLog) -> None:
     found = replay(curriculum, log_of(range(200), noisy(200)))
     assert found.ended == 'state "mid" ends the training: good enough'
     assert found.points == 50
+
+
+def test_a_first_state_that_stops_ends_the_replay_before_it_begins(log_of: MakeLog) -> None:
+    """Where the first state ends the training, nothing is observed."""
+    curriculum = loads(LADDER.replace('name = "low"', 'name = "low"\nstop = "no need"') + "guards = []")
+    found = replay(curriculum, log_of(range(200), noisy(200)))
+    assert (found.points, found.decisions, found.ended) == (0, (), 'state "low" ends the training: no need')
 
 
 def test_first_only_stops_after_the_first_transition(log_of: MakeLog) -> None:
