@@ -114,6 +114,11 @@ def _load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> t
             'Resume with the curriculum it was made with, or go on with the new one by on_change="accept"'
         )
     state = machine.by_name.get(saved["state"])
+    if state is None and any(written.name == saved["state"] for written in machine.curriculum.state):
+        raise RegressionError(
+            f'the checkpoint is in state "{saved["state"]}", which equals an easier one within the limits '
+            f"{dict(machine.limits or {})}: a knob never falls on a resume. Bind the limits it was made with"
+        )
     if state is None:
         raise SnapshotError(
             f'the checkpoint is in state "{saved["state"]}", which the curriculum no longer has. '

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import Controller, Curriculum, NonFiniteLoss, RegressionError, SnapshotError, load
+from controller import BindingWarning, Controller, Curriculum, NonFiniteLoss, RegressionError, SnapshotError, load
 from controller.snapshot import checksum, earliest, hardest
 from sim.strategies import curricula, observations, observe
 from tests.controller.small import STATES, resumed, small, through
@@ -333,6 +333,20 @@ def test_state_that_is_gone_is_refused() -> None:
     renamed = [STATES[0], {"name": "middle", "set": {"cutoff": 2}}, *STATES[2:]]
     with pytest.raises(SnapshotError, match='in state "mid", which the curriculum no longer has'):
         Controller(small({}, state=renamed)).load_state_dict(controller.state_dict(), on_change="accept")
+
+
+def test_state_that_lower_limits_merge_is_refused() -> None:
+    """A checkpoint in a state that lower limits would merge into an easier one is refused, and that is what is said."""
+    controller = Controller(small({}), {"cutoff": 8})
+    through(controller, [5.0] * 3)
+    with pytest.warns(BindingWarning):
+        other = Controller(small({}), {"cutoff": 4})
+    with pytest.raises(RegressionError) as error:
+        other.load_state_dict(controller.state_dict(), on_change="accept")
+    assert str(error.value) == (
+        "the checkpoint is in state \"top\", which equals an easier one within the limits {'cutoff': 4}: a knob never "
+        "falls on a resume. Bind the limits it was made with"
+    )
 
 
 def test_slower_ramp_would_lower_a_knob() -> None:

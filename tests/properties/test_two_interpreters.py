@@ -196,4 +196,8 @@ class TwoInterpreters(RuleBasedStateMachine):
 
 def test_two_interpreters() -> None:
     """No history of observations, saves, crashes, extensions and edits tells the two interpreters apart."""
-    run_state_machine_as_test(TwoInterpreters, settings=settings(max_examples=60, stateful_step_count=30))
+    examples = settings().max_examples
+    run_state_machine_as_test(
+        TwoInterpreters,
+        settings=settings(max_examples=examples * 2 // 5, stateful_step_count=50 if examples > 1000 else 30),
+    )
