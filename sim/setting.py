@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from controller.amounts import RunLength, parse_amount, steps_in
-from controller.errors import PlateauError
+from controller.errors import CurriculumError, PlateauError
 from controller.language import Curriculum, Plateau
 from controller.meaning import fingerprints
+from controller.reading import loads
 from sim.logs import Log
 
 METRICS, RECORD = "metrics.jsonl", "run.json"
@@ -83,7 +84,8 @@ def record_of(log: Log) -> Mapping[str, Any] | None:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             bound = record["bound"]
-            return {"fingerprint": record["fingerprint"], "file": str(path), **{key: bound[key] for key in _BOUND}}
+            found = {"fingerprint": _fingerprint_of(record), "file": str(path)}
+            return {**found, **{key: bound[key] for key in _BOUND}}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             if not log.changes:  # a run.json of somebody else's
                 return None
@@ -92,6 +94,15 @@ def record_of(log: Log) -> Mapping[str, Any] | None:
                 "Move it away, and say with --epochs, --steps-per-epoch and --limit what the run was"
             ) from None
     return None
+
+
+def _fingerprint_of(record: Mapping[str, Any]) -> str:
+    """What the run's curriculum means, by its text if that is on record: another version may have spelt it differently."""
+    written = record.get("curriculum")
+    if isinstance(written, Mapping) and isinstance(written.get("text"), str):
+        with suppress(CurriculumError):
+            return fingerprints(loads(written["text"]))[0]
+    return str(record["fingerprint"])
 
 
 def _metrics_files(log: Log) -> list[Path]:

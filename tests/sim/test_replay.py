@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
 from controller.errors import BindingWarning
+from controller.reading import find
 from sim.logs import Log, read
 from sim.replay import replay
 from sim.setting import Given, ReplayError, per_point, steps_per_epoch_of
@@ -98,6 +99,17 @@ def test_the_binding_is_that_of_the_run_and_the_replay_says_so(tmp_path: Path) -
     assert list(timeline.decisions) == decisions
     assert timeline.answers is True
     assert "limits cutoff 1025, 15 epochs of 100 steps, peak rate 0.5" in timeline.notes[0]
+
+
+def test_a_run_s_curriculum_is_known_by_its_text(tmp_path: Path) -> None:
+    """A record whose fingerprint another version would spell differently still counts as of the same curriculum."""
+    rows, _, _, controller = run_of(load("plateau"), noisy(300), epochs=3, steps_per_epoch=100, peak=0.5)
+    log = read(write_run(tmp_path, rows, controller))
+    record = json.loads((tmp_path / "run.json").read_text())
+    record |= {"fingerprint": "spelt otherwise", "curriculum": {"name": "plateau", "text": find("plateau").read_text()}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert replay(load("plateau"), log).setting.peak == 0.5
+    assert replay(load("fixed-epochs"), log).setting.peak is None
 
 
 def test_another_curriculum_over_a_run_keeps_its_own_peak(tmp_path: Path) -> None:
