@@ -97,7 +97,7 @@ def record_of(log: Log) -> Mapping[str, Any] | None:
 
 
 def _fingerprint_of(record: Mapping[str, Any]) -> str:
-    """What the run's curriculum means, by its text if that is on record: another version may have spelt it differently."""
+    """What the run's curriculum means: by its text if there is one, since another version may spell it otherwise."""
     written = record.get("curriculum")
     if isinstance(written, Mapping) and isinstance(written.get("text"), str):
         with suppress(CurriculumError):
