@@ -16,6 +16,7 @@ from typing import Any
 from controller.amounts import parse_amount
 from controller.language import Curriculum, Guard
 from controller.sense import METHOD_KEYS, NEXT, sources
+from controller.values import Table
 
 _AMOUNTS = {"dwell", "length", "warmup", "over", "per"}
 
@@ -25,12 +26,12 @@ def canonical(curriculum: Curriculum) -> dict[str, Any]:
     keys = transition_keys(curriculum)
     return {
         "format": curriculum.format,
-        "lr": _plain(curriculum.lr.model_dump()),
-        "knob": {name: _plain(knob.model_dump(exclude={"unit"})) for name, knob in curriculum.knob.items()},
-        "state": [_plain(state.model_dump()) for state in curriculum.state],
+        "lr": _written(curriculum.lr),
+        "knob": {name: _written(knob, "unit") for name, knob in curriculum.knob.items()},
+        "state": [_written(state) for state in curriculum.state],
         "transition": [_transition(curriculum, index, key) for index, key in enumerate(keys)],
         "ways": _ways(curriculum),
-        "nonfinite": _plain(curriculum.nonfinite.model_dump()),
+        "nonfinite": _written(curriculum.nonfinite),
     }
 
 
@@ -79,13 +80,18 @@ def _hash(meaning: object) -> str:
     ).hexdigest()
 
 
+def _written(table: Table, *without: str) -> Any:
+    """What a table says that its defaults do not: a key that the language gains later changes no fingerprint."""
+    return _plain(table.model_dump(exclude=set(without), exclude_defaults=True))
+
+
 def _plain(value: Any, key: str = "") -> Any:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
         return float(value)
     if isinstance(value, dict):
-        return {name: _plain(inner, name) for name, inner in value.items()}
+        return {name: _plain(inner, name) for name, inner in value.items() if inner not in (None, {})}
     if isinstance(value, list | tuple):
         return [_plain(inner, "length" if key == "cycles" else key) for inner in value]
     if key in _AMOUNTS and value not in ("window", "full"):  # a knob may be called "length"
@@ -115,5 +121,6 @@ def guard_meaning(curriculum: Curriculum, condition: Guard | str) -> dict[str, A
     if word == "not":
         return {word: guard_meaning(curriculum, value)}
     if word == "plateau":
-        return {word: _plain(value.model_dump(include={"metric", "method", *METHOD_KEYS[value.method]}))}
-    return {word: _plain(value.model_dump() if hasattr(value, "model_dump") else value, word)}
+        own = {"metric", "method", *METHOD_KEYS[value.method]}
+        return {word: _written(value, *(type(value).model_fields.keys() - own))}
+    return {word: _written(value) if isinstance(value, Table) else _plain(value, word)}
