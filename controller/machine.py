@@ -163,8 +163,8 @@ class Controller:
 
         loss: the same, reduced value on every rank. epoch_end: this observation closes an epoch (not needed where
         steps_per_epoch is bound). eval_end: it brings an evaluation. step: the step it belongs to, checked if given.
-        skipped: the optimizer step was dropped (by an AMP scaler); clocks advance, a finite loss is not shown to the
-        detectors. metrics: further values, such as val_loss.
+        skipped: the optimizer step of this loss was dropped (by an AMP scaler); clocks advance, a finite loss is
+        not shown to the detectors. metrics: further values, such as val_loss.
         Returns the Decision if a transition was taken. Raises StepError where the observation does not belong to the
         planned step, NonFiniteLoss where the run is dead.
         """

@@ -95,6 +95,24 @@ def test_plateau_is_at_its_peak_on_the_first_step_of_every_raise(losses: LossStr
     assert_aligned(curriculum, losses, **binding)
 
 
+@settings(max_examples=EXAMPLES // 2)
+@given(
+    losses=loss_streams(min_size=100, max_size=STEPS, nonfinite=False),
+    thresholds=st.tuples(*[st.floats(1e-6, 1.0)] * 2).map(sorted),
+    at=st.sampled_from(("step", "epoch")),
+)
+def test_a_larger_threshold_never_raises_later(losses: LossStream, thresholds: list[float], at: str) -> None:
+    """On the same losses, the published rule with a larger threshold raises at the same step first, or before."""
+    first = []
+    for threshold in thresholds:
+        written = load("plateau").model_dump(by_alias=True, exclude_unset=True)
+        written["guard"]["flat"]["plateau"]["threshold"] = threshold
+        written["transition"][0]["at"] = at
+        decisions = trace(Curriculum.model_validate(written), losses, **bound(load("plateau"))).decisions
+        first.append(decisions[0].step if decisions else STEPS + 1)
+    assert first[1] <= first[0]
+
+
 def test_plateau_climbs_on_a_flat_loss() -> None:
     """The examples above are not empty: a flat loss takes plateau.toml through all of its states."""
     curriculum = load("plateau")
