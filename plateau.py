@@ -25,6 +25,9 @@ COMMANDS = {
     "noise": ("sim.command:noise", "Estimate a log's noise, and whether a curriculum can tell a plateau from it."),
     "plot": ("sim.command:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
     "simulate": ("sim.simulating:simulate", "Put curricula through thousands of synthetic trainings."),
+    "tune": ("sim.simulating:tune", "Show which settings of a plateau raise too early how often, and how late."),
+    "fit": ("sim.simulating:fit", "Fit the synthetic learner to a log."),
+    "test": ("sim.simulating:test", "Carry out scenario files: does a curriculum do what was expected of it?"),
     "train": ("fftcore.run:train", "Train the byte-level language model under a curriculum, or resume a run."),
 }
 

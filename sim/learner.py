@@ -166,9 +166,10 @@ class Learning:
     """Learners while they learn; every array has a place for each of them.
 
     learners: their parameters. bands: what there is to learn. is_open: which bands are, at the start: [band, run].
+    held: steps for which the speed of the bands is held.
     """
 
-    def __init__(self, learners: Learners, bands: Bands, is_open: Mask) -> None:
+    def __init__(self, learners: Learners, bands: Bands, is_open: Mask, held: int = HELD) -> None:
         p, runs, count = learners.of, len(learners), len(bands.edges)
         self.runs = runs
         self._names = [name for name, _ in bands.edges]
@@ -187,7 +188,7 @@ class Learning:
         self._x = np.ones((count, runs))  # at the last full account
         self._since = np.zeros(runs)  # g summed since then
         self.spike, self.heat = np.zeros(runs), p["alpha"].copy()
-        self._steps = 0
+        self._steps, self._held = 0, held
         self._account(np.arange(runs))
         self._most = BLOWN_UP * np.maximum(self.loss(), 1.0)
         self._saved = self._x.copy(), self.spike.copy(), self.heat.copy()
@@ -232,7 +233,7 @@ class Learning:
             self.spike[rows] += pushed * (u[rows] / self._limit[rows] - 1.0) * self._per_spike[rows]
             self.spike[self.loss() > self._most] = np.nan
         self._steps += 1
-        if self._steps % HELD == 0:
+        if self._steps % self._held == 0:
             self._account(slice(None))
 
     def turn(self, rows: Rows, is_open: Mask) -> None:

@@ -7,7 +7,8 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,22 +71,33 @@ def draw(pictures: Sequence[Picture], path: str | Path, title: str = "") -> Path
     pictures: at most 7. path: ends in .png or .svg. title: above it all; the names of the pictures by default.
     Returns the path. Raises PlotError where matplotlib is missing, or the picture cannot be written.
     """
-    path = drawable(path)
     if not 1 <= len(pictures) <= len(COLOURS):
         raise PlotError(f"{len(pictures)} curves for one picture; expected 1 to {len(COLOURS)}")
+    with page(path, (11.0, 0.0)) as figure:
+        _compose(figure, pictures, title)
+    return Path(path)
+
+
+@contextmanager
+def page(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """An empty figure to draw into; what is on it at the end is written.
+
+    path: ends in .png or .svg. size: width and height in inches. Raises PlotError where matplotlib is missing, or the
+    picture cannot be written.
+    """
+    path = drawable(path)
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "plateau", "svg.fonttype": "none", "font.size": 10}):
-        figure = Figure(figsize=(11, 0), layout="constrained", dpi=120)
-        _compose(figure, pictures, title)
+        figure = Figure(figsize=size, layout="constrained", dpi=120)
+        yield figure
         _settle(figure)
         try:
             # No date in the file: the same run gives the same picture, byte for byte.
             figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
         except OSError as error:
             raise PlotError(f"{path}: cannot be written: {error.strerror or error}") from None
-    return path
 
 
 def _settle(figure: Figure) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 
+from sim.fit import Fit, table
 from sim.tables import _console
+from sim.tune import Measured
 
 
 def print_summary(known: dict[str, Any]) -> None:
@@ -14,9 +17,9 @@ def print_summary(known: dict[str, Any]) -> None:
     out = _console()
     flat = 100_000 * known["flat_per_step"]
     out.print(
-        f"\n{known['curriculum']}: {known['learners']:,} learners, {known['steps']:,} steps each, seed {known['seed']}. "
-        f"Flat is a true loss that improves by less than {flat:.3g} % per 1000 steps."
+        f"\n{known['curriculum']}: {known['learners']:,} learners, {known['steps']:,} steps each, seed {known['seed']}."
     )
+    out.print(f"Flat is a true loss that improves by less than {flat:.3g} % per 1000 steps.")
     out.print(_states(known["states"]))
     raises = known["raises"]
     if raises["each"]:
@@ -56,6 +59,33 @@ def _states(states: list[dict[str, Any]]) -> Table:
             *(_percent(state[key]) for key in ("steps_share", "cost_share", "early", "late", "stalls")),
         )
     return table
+
+
+def print_tuned(name: str, found: Sequence[Measured]) -> None:
+    """Print the front of the best settings, beside the settings as they are written now."""
+    out = _console()
+    keys = list(found[1].settings)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in (*keys, "false raises", "no raise", "median delay"):
+        table.add_column(title, justify="right")
+    for each in (found[0], *(one for one in found[1:] if one.best)):
+        settings = [f"{each.settings[key]:.4g}" if each.settings else "as written" for key in keys]
+        table.add_row(*settings, _percent(each.false), _percent(each.missed), _number(each.delay))
+    out.print(
+        f"{name}: {len(found) - 1} settings tried; none is better than these in one respect and as good in the other."
+    )
+    out.print(table)
+
+
+def print_fit(found: Fit) -> None:
+    """Print a fitted learner's parameters."""
+    table_ = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("parameter", "value", "best learners", "what it is"):
+        table_.add_column(title, justify="right" if title in ("value", "best learners") else "left")
+    for row in table(found):
+        spread = "-" if row["spread"] is None else f"{row['spread'][0]:.3g} to {row['spread'][1]:.3g}"
+        table_.add_row(row["name"], f"{row['value']:.4g}", spread, row["meaning"])
+    _console().print(table_)
 
 
 _RIVALS = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sim.command import BINDING, Binding, Flag, Several, UsageError, _bar
+from sim.command import BINDING, READING, Binding, Flag, Reading, Several, UsageError, _bar, _read, _short
 from sim.shards import Engine
 
 if TYPE_CHECKING:
@@ -71,6 +71,117 @@ def simulate(
         from sim.portrait import draw_simulations
 
         print(f"Drawn: {draw_simulations(found, plot)}", file=sys.stderr)
+
+
+def tune(
+    curriculum: str,
+    *,
+    log: Several = (),
+    over: Annotated[tuple[str, ...], Parameter(negative="", show_default=False, consume_multiple=True)] = (),
+    trials: int = 60,
+    seed: int = 0,
+    flat: str | None = None,
+    workers: int | None = None,
+    json: Flag = False,
+    plot: Path | None = None,
+    reading: Reading = READING,
+    binding: Binding = BINDING,
+) -> None:
+    """Show which settings of a plateau raise too early how often, and how late, on losses like those that were logged.
+
+    Needs the extra `tune` (Optuna).
+
+    Args:
+        curriculum: a file, or the name of a shipped curriculum.
+        log: a log; several are several runs.
+        over: a key of the plateau and its range, as window=50..800.
+        trials: how many settings to try.
+        seed: of the noise, and of what is tried.
+        flat: when a loss is flat, as "2% per 1000 steps"; by default what the curriculum asks for now.
+        workers: processes at a time; all cores by default.
+        json: print one JSON object instead of a table.
+        plot: draw false raises against delay into this file, .png or .svg.
+        reading: how to read the logs.
+        binding: what the run is.
+    """
+    from controller import load
+    from sim.tune import over as settings_over
+    from sim.tune import tune as tune_one
+
+    if not log:
+        raise UsageError("plateau tune: name a log: plateau tune CURRICULUM --log LOG --over window=50..800")
+    loaded, settings = load(curriculum), settings_over(over)
+    logs = [_read([name], reading) for name in log]
+    with _bar(f"tuning {loaded.name}", "settings") as progress:
+        found = tune_one(
+            loaded, logs, settings, trials=trials, seed=seed, flat=flat,
+            binding=_bound(binding), workers=workers, progress=progress,
+        )  # fmt: skip
+    if json:
+        print(json_format.dumps({"curriculum": loaded.name, "settings": [each.as_dict() for each in found]}))
+    else:
+        from sim.simulated import print_tuned
+
+        print_tuned(loaded.name, found)
+    if plot is not None:
+        from sim.portrait import draw_front
+
+        print(f"Drawn: {draw_front(loaded.name, found, plot)}", file=sys.stderr)
+
+
+def fit(
+    *logs: str,
+    out: Path | None = None,
+    seen: float = 0.7,
+    seed: int = 0,
+    json: Flag = False,
+    reading: Reading = READING,
+) -> None:
+    """Fit the synthetic learner to a log, and say how well it foretells the part that it did not see.
+
+    Args:
+        logs: logs that are parts of one run; a run of our own trainer also tells its knobs.
+        out: write what was found to this file, for `plateau simulate --fitted`.
+        seen: the share of the log, from its start, that the search is shown.
+        seed: of the search.
+        json: print one JSON object instead of sentences.
+        reading: how to read the log.
+    """
+    from sim.fit import fit as fit_one
+    from sim.fit import sentences
+
+    found = fit_one(_read(logs, reading), _short(logs[0]), seen=seen, seed=seed)
+    if out is not None:
+        found.write(out)
+    if json:
+        print(json_format.dumps(found.as_dict(), allow_nan=False))
+    else:
+        from sim.simulated import print_fit
+
+        print("\n".join(sentences(found)))
+        print_fit(found)
+    if out is not None:
+        print(f"Written: {out}", file=sys.stderr)
+
+
+def test(*files: Path) -> int:
+    """Carry out scenario files: does a curriculum do what was expected of it?
+
+    Exits with 0 if everything expected happened, 1 if not, 2 if a file cannot be carried out.
+
+    Args:
+        files: scenario files.
+    """
+    from sim.scenario import read, report, run
+
+    if not files:
+        raise UsageError("plateau test: name a scenario file")
+    failed = 0
+    for suite in map(read, files):
+        results = [run(suite, scenario) for scenario in suite.file.scenario]
+        print("\n".join(report(suite, results)))
+        failed += sum(bool(result.failures) for result in results)
+    return 1 if failed else 0
 
 
 def _bound(binding: Binding) -> Bound:

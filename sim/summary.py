@@ -160,7 +160,8 @@ def verdicts(found: Simulation, known: dict[str, Any]) -> list[str]:
     if raises["late"] >= 0.25:
         said.append(
             f"{raises['late']:.0%} of the raises come late: the true loss was flat (less than {asked}) for more "
-            f"than {found.truth.late:,} steps." + (" First raise `threshold`, then shorten `window`." if rule else "")
+            f"than {found.truth.late:,} steps."
+            + (" Look more often (`at`), wait less (`min_epoch`, `dwell`), or ask for less." if rule else "")
         )
     if raises["cascades"] >= NOTABLE / 5:
         said.append(

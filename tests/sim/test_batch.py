@@ -86,6 +86,8 @@ def together(
         arrays: dict[str, Any] = {
             key: np.array(value) if isinstance(value, list) else value for key, value in one.items()
         }
+        if "val_loss" in arrays:
+            arrays["metrics"] = {"val_loss": arrays.pop("val_loss")}
         if one["loss"][0] is None:
             arrays["loss"] = None
         batch.observe(**arrays)

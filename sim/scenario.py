@@ -1,0 +1,359 @@
+"""Scenarios: losses spelled out piece by piece, and what a curriculum must have done by when; for `plateau test`.
+
+    curriculum = "mine.toml"                  # beside this file, or the name of a shipped one
+    limits     = { cutoff = 1025 }
+
+    [[scenario]]
+    name   = "a flat loss raises the cutoff when the third epoch closes"
+    losses = ["falls from 5.0 to 3.0 over 2 epochs", "flat for 2 epochs"]
+    expect = [
+      { before = "2 epochs", raises = 0 },
+      { at = "3 epochs", state = "words", cutoff = 256, lr = 2e-4 },
+    ]
+
+In the manner of `promtool test rules`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf, isclose, nan
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan, load
+from controller.amounts import RunLength, parse_amount, steps_in
+from controller.errors import PlateauError, nearest, visible
+from controller.sense import hardness
+
+LARGEST_FILE_BYTES = 64 * 1024
+LONGEST = 10_000_000  # losses in a scenario
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_PIECES = {
+    "flat": re.compile(rf"^flat(?: (?:at )?({_NUMBER}))? for (.+)$"),
+    "slope": re.compile(rf"^(?:falls|rises)(?: from ({_NUMBER}))? to ({_NUMBER}) over (.+)$"),
+    "lost": re.compile(r"^(nan|inf|-inf)(?: ([0-9]+))?$"),
+    "spike": re.compile(rf"^spike (?:to |of )?({_NUMBER})$"),
+    "values": re.compile(rf"^({_NUMBER})(?:[ ,]+{_NUMBER})*$"),
+}
+_EXAMPLES = '"flat 3.0 for 200 steps", "falls to 2.5 over 1 epoch", "nan 3", "spike 9.0" or "3.0 2.9 2.8"'
+
+
+class ScenarioError(PlateauError):
+    """A scenario file that cannot be carried out."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Expectation(BaseModel):
+    """What must hold at a time, up to it, or from the start to the end.
+
+    at: the plan of the step after so much time. by: the state has been entered by that step. before: it has not been,
+    on any earlier step. Without a time, the end is meant. never: a state that is not entered. raises: how many
+    transitions were taken by then. dead: whether the run ends by NonFiniteLoss. Any other key is a knob with its value.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    at: str | None = None
+    by: str | None = None
+    before: str | None = None
+    state: str | None = None
+    never: str | None = None
+    lr: float | None = None
+    epoch: int | None = None
+    raises: int | None = None
+    dead: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Expectation:
+        if sum(when is not None for when in (self.at, self.by, self.before)) > 1:
+            raise ValueError("one of at, by and before, not several")
+        if self.by is not None and self.state is None:
+            raise ValueError("by asks for a state")
+        return self
+
+    @property
+    def knobs(self) -> Mapping[str, Any]:
+        """The knobs that it names, with the values that they must have."""
+        return self.__pydantic_extra__ or {}
+
+
+class Scenario(_Table):
+    """One scenario: its losses, and what must come of them."""
+
+    name: str
+    """What it shows."""
+    losses: Annotated[list[str], Field(min_length=1, max_length=1000)]
+    """The stream, piece by piece."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standard deviation of normal noise, relative to the loss."""
+    seed: int = 0
+    """Of the noise."""
+    eval_every: Annotated[int, Field(ge=1)] | None = None
+    """Steps after each of which there is an evaluation; its val_loss is the loss without noise."""
+    expect: Annotated[list[Expectation], Field(min_length=1, max_length=1000)]
+    """What must hold."""
+
+
+class File(_Table):
+    """A scenario file."""
+
+    curriculum: str
+    """A file beside this one, or the name of a shipped curriculum."""
+    limits: dict[str, float | int] | None = None
+    """The trainer's knobs with their largest values."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Replaces the curriculum's."""
+    steps_per_epoch: Annotated[int, Field(ge=1)] | None = None
+    """Replaces the curriculum's."""
+    tokens_per_step: Annotated[int, Field(ge=1)] | None = None
+    """Replaces the curriculum's."""
+    scenario: Annotated[list[Scenario], Field(min_length=1, max_length=1000)]
+    """The scenarios."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A scenario file that has been read, with its curriculum."""
+
+    path: Path
+    file: File
+    curriculum: Curriculum
+
+    def controller(self) -> Controller:
+        """A fresh controller, bound as the file says. Raises BindingError where the curriculum does not fit."""
+        file = self.file
+        return Controller(
+            self.curriculum,
+            file.limits,
+            epochs=file.epochs,
+            steps_per_epoch=file.steps_per_epoch,
+            tokens_per_step=file.tokens_per_step,
+        )
+
+
+@dataclass
+class Result:
+    """What became of a scenario: the failures, a sentence each, and the decisions that were taken."""
+
+    scenario: Scenario
+    failures: list[str] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    explained: list[str] = field(default_factory=list)  # the guards at the first failure's time
+
+
+def read(path: Path) -> Suite:
+    """Read a scenario file and its curriculum. Raises ScenarioError or CurriculumError where something is wrong."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ScenarioError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(content) > LARGEST_FILE_BYTES:
+        raise ScenarioError(f"{path} is larger than 64 KiB")
+    try:
+        written = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ScenarioError(f"{path}: not TOML: {error}") from None
+    try:
+        file = File.model_validate(written)
+    except ValidationError as error:
+        raise ScenarioError("\n".join(f"{path}: {_sentence(detail)}" for detail in error.errors()[:20])) from None
+    beside = path.parent / file.curriculum
+    return Suite(path, file, load(beside if beside.is_file() else file.curriculum))
+
+
+def _sentence(detail: Any) -> str:
+    place = " ".join(f"{key + 1}" if isinstance(key, int) else str(key) for key in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        model = Scenario if detail["loc"][0] == "scenario" and len(detail["loc"]) > 2 else File
+        return f'unknown key "{visible(place)}". {nearest(str(detail["loc"][-1]), model.model_fields)}'
+    return f"{visible(place)}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+# Losses
+
+
+def losses(scenario: Scenario, run: RunLength, where: str) -> Iterator[tuple[float, float]]:
+    """The losses of a scenario, step by step, without and with noise. Raises ScenarioError at a piece of nonsense."""
+    rng = random.Random(scenario.seed)
+    level: float | None = None
+    count = 0
+    for piece in scenario.losses:
+        values, level = _piece(piece, level, run, f'{where}, scenario "{scenario.name}"')
+        for value in values:
+            count += 1
+            if count > LONGEST:
+                raise ScenarioError(f'{where}, scenario "{scenario.name}": more than {LONGEST:,} losses')
+            yield value, value * (1.0 + scenario.noise * rng.gauss()) if scenario.noise else value
+
+
+def _piece(text: str, level: float | None, run: RunLength, where: str) -> tuple[Iterator[float], float | None]:
+    found = {kind: match for kind, pattern in _PIECES.items() if (match := pattern.match(text.strip()))}
+    if match := found.get("flat"):
+        level = float(match[1]) if match[1] else _known(level, text, where)
+        return _flat(level, _steps(match[2], text, run, where)), level
+    if match := found.get("slope"):
+        start = float(match[1]) if match[1] else _known(level, text, where)
+        return _slope(start, float(match[2]), _steps(match[3], text, run, where)), float(match[2])
+    if match := found.get("lost"):
+        return _flat({"nan": nan, "inf": inf, "-inf": -inf}[match[1]], int(match[2] or 1)), level
+    if match := found.get("spike"):
+        return _flat(float(match[1]), 1), level
+    if found.get("values"):
+        values = [float(value) for value in re.split(r"[ ,]+", text.strip())]
+        return iter(values), values[-1]
+    raise ScenarioError(f'{where}: losses "{visible(text)}": expected a piece such as {_EXAMPLES}')
+
+
+def _known(level: float | None, text: str, where: str) -> float:
+    if level is None:
+        raise ScenarioError(f'{where}: losses "{text}" does not say from where, and nothing comes before it')
+    return level
+
+
+def _flat(level: float, steps: int) -> Iterator[float]:
+    return (level for _ in range(steps))
+
+
+def _slope(start: float, end: float, steps: int) -> Iterator[float]:
+    return (start + (end - start) * (step + 1) / steps for step in range(steps))
+
+
+def _steps(amount: str, text: str, run: RunLength, where: str) -> int:
+    try:
+        return steps_in(parse_amount(amount), run, run.total_steps)
+    except ValueError as error:
+        raise ScenarioError(f'{where}: "{visible(text)}": {error}') from None
+
+
+# Running
+
+
+def run(suite: Suite, scenario: Scenario) -> Result:
+    """Carry out one scenario. Raises ScenarioError where it asks for a time, a state or a knob that does not exist."""
+    controller, result = suite.controller(), Result(scenario)
+    length, where = controller.machine.run, str(suite.path)
+    checks = [
+        _Check(one, _end_of(one, length, scenario, where), controller, scenario, where) for one in scenario.expect
+    ]
+    dead = False
+    for clean, loss in losses(scenario, length, where):
+        if controller.plan.stop:
+            break
+        _look(checks, controller, result)
+        step = controller.plan.step
+        due = scenario.eval_every is not None and (step + 1) % scenario.eval_every == 0
+        try:
+            decision = controller.observe(loss, eval_end=True, val_loss=clean) if due else controller.observe(loss)
+        except NonFiniteLoss:
+            dead = True
+            break
+        if decision is not None:
+            result.decisions.append(decision)
+    _look(checks, controller, result)
+    for check in checks:
+        result.failures += check.at_the_end(controller.plan, result, dead)
+    return result
+
+
+def _look(checks: list[_Check], controller: Controller, result: Result) -> None:
+    plan = controller.plan
+    for check in checks:
+        if not check.done and plan.step >= check.step:
+            check.done = True
+            found = check.now(plan, result)
+            if found and not result.failures:
+                result.explained = controller.explain()
+            result.failures += found
+
+
+def _end_of(one: Expectation, run: RunLength, scenario: Scenario, where: str) -> float:
+    when = one.at or one.by or one.before
+    if when is None:
+        return inf
+    steps = _steps(when, when, run, f'{where}, scenario "{scenario.name}"')
+    return max(0, steps - 1) if one.before is not None else steps
+
+
+class _Check:
+    """One expectation while its scenario runs."""
+
+    def __init__(self, one: Expectation, step: float, controller: Controller, scenario: Scenario, where: str) -> None:
+        self.one, self.step, self.done = one, step, False
+        states, knobs = controller.machine.by_name, controller.machine.curriculum.knob
+        for name in (one.state, one.never):
+            if name is not None and name not in states:
+                raise ScenarioError(f'{where}, scenario "{scenario.name}": no state "{name}". {nearest(name, states)}')
+        for name in one.knobs:
+            if name not in knobs:
+                words = [*Expectation.model_fields, *knobs]
+                raise ScenarioError(f'{where}, scenario "{scenario.name}": no knob "{name}". {nearest(name, words)}')
+
+    def now(self, plan: Plan, result: Result) -> list[str]:
+        """What is wrong at its time."""
+        one = self.one
+        entered = {decision.to_state for decision in result.decisions}
+        when = f"step {plan.step} (epoch {plan.epoch})"
+        failures = []
+        if one.by is not None:
+            if one.state not in entered and one.state != plan.state:
+                failures.append(f'by {one.by}: expected state "{one.state}" to be entered; {when} is in "{plan.state}"')
+        elif one.before is not None:
+            if one.state is not None and one.state in (entered | {plan.state}):
+                failures.append(f'before {one.before}: expected state "{one.state}" not to be entered')
+        elif one.state is not None and one.state != plan.state:
+            failures.append(f'at {one.at or "the end"}: expected state "{one.state}", found "{plan.state}" on {when}')
+        label = f"at {one.at}" if one.at else f"before {one.before}" if one.before else f"by {one.by}" if one.by else ""
+        label = label or "at the end"
+        if one.lr is not None and not isclose(plan.lr, one.lr, rel_tol=1e-6):
+            failures.append(f"{label}: expected lr {one.lr:g}, found {plan.lr:g} on {when}")
+        if one.epoch is not None and plan.epoch != one.epoch:
+            failures.append(f"{label}: expected epoch {one.epoch}, found {plan.epoch} on step {plan.step}")
+        if one.raises is not None and len(result.decisions) != one.raises:
+            failures.append(f"{label}: expected {one.raises} transitions, found {len(result.decisions)} by {when}")
+        for name, value in one.knobs.items():
+            if hardness(plan.knobs[name]) != hardness(value):
+                failures.append(f"{label}: expected {name} {value}, found {plan.knobs[name]} on {when}")
+        return failures
+
+    def at_the_end(self, plan: Plan, result: Result, dead: bool) -> list[str]:
+        """What is wrong when there are no more losses."""
+        one, failures = self.one, []
+        if not self.done:
+            if self.step == inf:
+                failures += self.now(plan, result)
+            else:
+                when = one.at or one.by or one.before
+                over = plan.stop or ("the run died of NaN" if dead else "there are no more losses")
+                failures.append(f"{when} is never reached: {over}, at step {plan.step}")
+        if one.never is not None and (hit := [d for d in result.decisions if d.to_state == one.never]):
+            failures.append(f'expected state "{one.never}" never to be entered; it is, on step {hit[0].step}')
+        if one.dead is not None and dead is not one.dead:
+            failures.append(
+                f"expected the run {'' if one.dead else 'not '}to die of NaN; it {'did' if dead else 'did not'}"
+            )
+        return failures
+
+
+def report(suite: Suite, results: list[Result]) -> list[str]:
+    """What to print: a line for each scenario, and for those that fail what was expected and what was decided."""
+    lines = [f"{suite.path}: {suite.curriculum.name}"]
+    for result in results:
+        lines.append(f"  {'FAILED' if result.failures else 'ok'}: {result.scenario.name}")
+        lines += [f"    {failure}" for failure in result.failures]
+        if result.failures:
+            lines += [
+                f'    step {d.step} (epoch {d.epoch}): "{d.from_state}" -> "{d.to_state}" by {d.transition}'
+                for d in result.decisions
+            ] or ["    no transition was taken"]
+            lines += [f"    {line}" for line in result.explained]
+    return lines
