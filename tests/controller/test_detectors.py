@@ -112,6 +112,7 @@ class TestHalves:
         """Of an odd window the first half is the shorter one, as published."""
         detector = Halves(3, 0.1)
         for value in (2.0, 1.0, 3.0):
+            assert detector.improvement() is None
             detector.push(value)
         assert detector.improvement() == 0.0
         assert detector.verdict() is True

@@ -139,6 +139,18 @@ def test_a_larger_share_never_raises_later(seed: int, one: float, other: float, 
     assert first(Returns(high), values) <= first(Returns(low), values)
 
 
+@pytest.mark.parametrize("cut", [1, 319, 320, 639, 640, 1279, 1280, 2555])
+def test_resumed_between_merges(cut: int) -> None:
+    """Saved before, at and after a merge, it goes on with blocks of the same width."""
+    values = exponential(2, 3000, 500.0, 0.05)
+    uncut, resumed = Returns(), Returns()
+    for value in values[:cut]:
+        uncut.push(value)
+    resumed.restore(uncut.contents())
+    assert list(looks(resumed, values[cut:])) == list(looks(uncut, values[cut:]))
+    assert resumed.contents() == uncut.contents()
+
+
 def test_lines() -> None:
     """It says what the last half brought, in which blocks; or what is missing."""
     falling, slow, rising, silent, zero = (Returns() for _ in range(5))
