@@ -23,6 +23,9 @@ from statistics import mean, median
 from time import perf_counter
 from typing import Any, NamedTuple
 
+if Path(sys.path[0]) == Path(__file__).resolve().parent:
+    del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
+
 import numpy as np
 from numpy.typing import NDArray
 
