@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from math import inf, isfinite, nan
 from typing import Any, NamedTuple
 
@@ -573,9 +573,13 @@ def assert_resume_identical(
     every = [Cut(step, 0) for step in range(len(stream) + 1)]
     resumed = trace(curriculum, stream, every if cuts is None else cuts, **binding)
     for one, other in zip(uncut.plans, resumed.plans, strict=False):
-        assert one == other, f"step {one.step}: the uncut run plans {one}, the resumed one {other}"
-    assert len(uncut.plans) == len(resumed.plans), f"{len(uncut.plans)} plans, and {len(resumed.plans)} when resumed"
-    assert uncut.decisions == resumed.decisions, f"decisions {uncut.decisions}, and {resumed.decisions} when resumed"
+        if one != other:
+            raise AssertionError(f"step {one.step}: the uncut run plans {one}, the resumed one {other}")
+    if len(uncut.plans) != len(resumed.plans):
+        raise AssertionError(f"the uncut run has {len(uncut.plans)} plans, the resumed one {len(resumed.plans)}")
+    for decision, again in zip_longest(uncut.decisions, resumed.decisions):
+        if decision != again:
+            raise AssertionError(f"the uncut run decides {decision}, the resumed one {again}")
 
 
 def assert_never_regresses(
@@ -592,9 +596,9 @@ def assert_never_regresses(
     for before, after in [*run.resumed, *pairwise(run.plans)]:
         for knob, value in after.knobs.items():
             falls = hardness(value) < hardness(before.knobs[knob])
-            assert not falls or (after.step in allowed and after.step > before.step), (
-                f"step {after.step}: {knob} falls from {before.knobs[knob]} ({before.state}) to {value} ({after.state})"
-            )
+            if falls and not (after.step in allowed and after.step > before.step):
+                fall = f"from {before.knobs[knob]} ({before.state}) to {value} ({after.state})"
+                raise AssertionError(f"step {after.step}: {knob} falls {fall}")
 
 
 def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
@@ -623,10 +627,11 @@ def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **bind
             continue
         share = plan.lr / peak
         due = align.min if since == within - 1 else align.hold if since >= within else 0.0
-        assert share >= due - TOLERANCE, (
-            f"{decision.from_state} -> {decision.to_state} at step {entered} raises {', '.join(raised)}; on step "
-            f"{plan.step} the rate is {plan.lr:g}, {share:.0%} of the peak {peak:g}, and {due:.0%} was asked"
-        )
+        if share < due - TOLERANCE:
+            raise AssertionError(
+                f"{decision.from_state} -> {decision.to_state} at step {entered} raises {', '.join(raised)}; on step "
+                f"{plan.step} the rate is {plan.lr:g}, {share:.0%} of the peak {peak:g}, and {due:.0%} was asked"
+            )
 
 
 def _raised(controller: Controller, decision: Decision, time: int) -> list[str]:
@@ -646,7 +651,8 @@ def assert_finishes(curriculum: Curriculum, losses: Iterable[Observation], **bin
     """
     controller = Controller(curriculum, **binding)
     total, stream = controller.total_steps, list(losses)
-    assert total is not None, "the length of the run is unknown; bind epochs and steps_per_epoch"
+    if total is None:
+        raise AssertionError("the length of the run is unknown; bind epochs and steps_per_epoch")
     last: Observation = stream[-1] if stream else 1.0
     while not controller.plan.stop:
         step = controller.plan.step
@@ -656,5 +662,5 @@ def assert_finishes(curriculum: Curriculum, losses: Iterable[Observation], **bin
             return
     plan = controller.plan
     state = controller.machine.by_name[plan.state]
-    final = state.stop is not None or not state.transitions
-    assert final, f'the run of {total} steps ends in "{plan.state}", which is not a final state'
+    if state.stop is None and state.transitions:
+        raise AssertionError(f'the run of {total} steps ends in "{plan.state}", which is not a final state')

@@ -96,7 +96,7 @@ def test_the_whole_language_is_drawn() -> None:
 def test_what_is_drawn_can_be_run(data: st.DataObject) -> None:
     """A drawn curriculum binds to drawn limits, and takes drawn observations with drawn cuts."""
     curriculum = data.draw(curricula(open_runs=True, max_steps=40))
-    said = data.draw(observations(curriculum, max_size=40))
+    said = data.draw(observations(curriculum, max_size=40, extreme=True))
     run = trace(curriculum, said, data.draw(interruptions(len(said))), limits=data.draw(st.none() | limits(curriculum)))
     assert [plan.step for plan in run.plans] == list(range(len(run.plans)))
     assert run.ended or len(run.plans) == len(said) + 1
@@ -228,6 +228,65 @@ def test_a_run_that_does_not_finish_is_found() -> None:
         assert_finishes(curriculum, [5.0])
     with pytest.raises(AssertionError, match="the length of the run is unknown; bind epochs and steps_per_epoch"):
         assert_finishes(small(run={}, lr={"peak": 1.0, "shape": "constant"}), [5.0])
+
+
+class Late(Controller):
+    """A controller that is broken on a resume: by a step, a plan, or a word."""
+
+    def load_state_dict(self, saved: Any, on_change: str = "refuse") -> tuple[str, ...]:
+        notes = super().load_state_dict(saved, on_change)
+        self.broken()
+        return notes
+
+    def broken(self) -> None:
+        """What is wrong with it."""
+
+
+class Forgets(Late):
+    """Forgets how long it has been in its state."""
+
+    def broken(self) -> None:
+        """No time in the state."""
+        self.clock.time = 0
+
+
+class Renames(Late):
+    """Calls its transitions something else."""
+
+    def broken(self) -> None:
+        """Another machine, of which only the names differ."""
+        curriculum = self.machine.curriculum
+        self._state = Controller(small({"name": "up", "guards": curriculum.transition[0].guards})).machine.states[0]
+
+
+class Dies(Late):
+    """Counts one non-finite loss as many."""
+
+    def broken(self) -> None:
+        """Close to the end."""
+        self._limit = 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        (Forgets, "step 10: the uncut run plans Plan(step=10, epoch=1, state='mid'"),
+        (
+            Renames,
+            "the uncut run decides Decision(step=10, epoch=1, from_state='low', to_state='mid', transition='trans",
+        ),
+        (Dies, "the uncut run has 31 plans, the resumed one 6"),
+    ],
+)
+def test_a_resume_that_differs_is_found(kind: type[Late], problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another plan, another decision and another end after a resume are found, and told."""
+    curriculum = small({"from": "low", "guards": [{"dwell": "10 steps"}]})
+    losses = [nan if i == 5 else 5.0 for i in range(30)]
+    assert_resume_identical(curriculum, losses)
+    monkeypatch.setattr("sim.strategies.Controller", kind)
+    with pytest.raises(AssertionError) as failure:
+        assert_resume_identical(curriculum, losses, [Cut(3, 0)])
+    assert str(failure.value).startswith(problem)
 
 
 def test_runs_that_die_say_nothing() -> None:
