@@ -113,7 +113,8 @@ def moments_of(machine: Machine, reach: Reach, edge: Edge, longest: int) -> Iter
     seen = set[Moment]()
     for end in sorted(ends):
         for since in _nearest(zone, end, reach.period):
-            for moment in (_first(zone, since, reach.period), _last(zone, since, reach.period)):
+            around = (_first(zone, since, reach.period), _last(zone, since, reach.period))
+            for moment in (*around, *_held_to_the_end(machine, zone, since, reach.period)):
                 if moment is not None and moment not in seen:
                     seen.add(moment)
                     yield moment
@@ -143,6 +144,18 @@ def _first(zone: Zone, since: int, period: int) -> Moment | None:
 def _last(zone: Zone, since: int, period: int) -> Moment | None:
     step = down(min(zone.entry_high, zone.anchor_high + since), zone.entry_arc, period)
     return _moment(zone, step, since, period)
+
+
+def _held_to_the_end(machine: Machine, zone: Zone, since: int, period: int) -> Iterator[Moment | None]:
+    """The moments around the last raise whose whole stretch of [check] align lies in the run.
+
+    A rate that falls over `rest` falls the faster, the later it began, and is asked for only as long as the run lasts.
+    """
+    total = machine.run.total_steps
+    if total is not None:
+        last = min(max(zone.entry_low, total - 1 - machine.curriculum.check.align.steps), zone.entry_high)
+        yield _moment(zone, down(last, zone.entry_arc, period), since, period)
+        yield _moment(zone, up(last, zone.entry_arc, period), since, period)
 
 
 def _moment(zone: Zone, step: int, since: int, period: int) -> Moment | None:

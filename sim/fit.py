@@ -41,9 +41,10 @@ class Fit:
     """What was found.
 
     log: its name. steps: how many it covers. seen: the share that the search was shown. best: the learner that fits
-    best, as far as this log tells its parameters. spread: for each of them the lowest and highest of the best learners'.
-    error_seen, error_unseen: root mean square of what is left, relative to the loss, in means of `stretch` steps. noise:
-    what the log's noise alone would leave. error_still: what is left of the unseen part if the loss stayed as it was.
+    best, as far as this log tells its parameters. spread: for each of them the lowest and highest of the best ones.
+    error_seen, error_unseen: root mean square of what is left, relative to the loss, in means of `stretch` steps.
+    noise: what the log's noise alone would leave. error_still: what is left of the unseen part if the loss stayed as
+    it was.
     """
 
     log: str
