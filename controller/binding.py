@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from math import floor, inf, sqrt
+from math import copysign, floor, inf, sqrt
 from types import MappingProxyType
 from typing import Any
 
@@ -75,7 +75,9 @@ class BoundRamp:
         elif self.shape == "linear":
             found = self.start + (self.end - self.start) * share
         else:
-            found = sqrt(self.start**2 + (self.end**2 - self.start**2) * share)
+            low, high = copysign(self.start**2, self.start), copysign(self.end**2, self.end)
+            square = low + (high - low) * share
+            found = copysign(sqrt(abs(square)), square)
         if self.rungs is not None:
             found = max((rung for rung in self.rungs if self.start <= rung <= found), default=self.start)
         elif self.multiple_of is not None and found != self.end:

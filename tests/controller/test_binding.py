@@ -7,7 +7,7 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller import BindingError, BindingWarning, Controller, load
@@ -210,6 +210,7 @@ def test_ramp_shapes() -> None:
     assert [bound_ramp(0, 8).value(time, 4) for time in range(6)] == [0, 2, 4, 6, 8, 8]
     root = [bound_ramp(1, 7, shape="root").value(time, 4) for time in range(5)]
     assert root == [1, 13**0.5, 5, 37**0.5, 7]
+    assert [bound_ramp(-4, 4, shape="root").value(time, 8) for time in range(0, 9, 2)] == [-4, -(8**0.5), 0, 8**0.5, 4]
 
 
 def test_ramp_is_rounded_down() -> None:
@@ -228,12 +229,13 @@ def test_ramp_to_full_without_a_limit() -> None:
 
 
 @given(
-    start=st.integers(1, 100),
+    start=st.integers(-100, 100),
     rise=st.integers(0, 1000),
     shape=st.sampled_from(("linear", "root")),
     multiple_of=st.sampled_from((None, 1.0, 8.0, 0.3)),
     over=st.integers(1, 200),
 )
+@example(start=-4, rise=6, shape="root", multiple_of=None, over=4)
 def test_ramp_never_falls(start: int, rise: int, shape: str, multiple_of: float | None, over: int) -> None:
     """From step to step no ramp falls, and it stays between its ends."""
     ramp = bound_ramp(start, start + rise, shape=shape, multiple_of=multiple_of)
