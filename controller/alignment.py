@@ -10,7 +10,7 @@ from controller import clockwork
 from controller.amounts import parse_amount, steps_in
 from controller.binding import BoundState, Knobs, Machine
 from controller.clockwork import RateClock
-from controller.reach import Edge, Kind, Reach
+from controller.reach import ANY_CYCLE, Edge, Kind, Reach
 from controller.sense import hardness
 from controller.zones import FAR, Zone, closed, down, up
 
@@ -26,161 +26,209 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A raise into a low rate: on step `step` the rate is `share` of the peak, and `asked` was asked."""
+    """A raise into a low rate: on step `step` the rate is `share` of the peak, and `asked` was asked.
+
+    late: whether that is after the steps within which the rate must be there.
+    """
 
     edge: Edge
     moment: Moment
     step: int
     share: float
     asked: float
+    late: bool
 
 
-@dataclass(slots=True)
-class Raise:
-    """A transition that raises knobs from one state to another, and the shares of the peak around it."""
+class Jump(NamedTuple):
+    """The knobs around an edge, the names of those that it raises, and the longest stay after which it still does."""
 
-    index: int
-    source: str
-    target: str
-    knobs: dict[str, tuple[object, object]]
-    before: list[float]
-    after: list[float]
+    before: Knobs
+    after: Knobs
+    raised: tuple[str, ...]
+    longest: int
 
 
-def clock_of(machine: Machine, kind: Kind, anchor: int, step: int) -> RateClock:
-    """The rate's clock on a step in a state, given the descriptor of a node and the step its phase began on."""
-    state = machine.states[kind.state]
-    total = machine.run.total_steps
-    clock = RateClock(anchor, kind.warm, kind.cycle, 1, 1.0)
-    amount = clockwork.amount_in_force(clock, state)
-    length = 1 if amount.unit == "rest" and total is None else steps_in(amount, machine.run, total, anchor)
-    return clockwork.advanced(RateClock(anchor, kind.warm, kind.cycle, length, 1.0), machine, state, step, total)
+class Alignment:
+    """The rates of a machine, as shares of the peak that is in force."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.total = machine, machine.run.total_steps
+        self.align = machine.curriculum.check.align
+        self.due = int(parse_amount(self.align.within).count) - 1  # steps after a raise on which `min` is asked
+        self._jumps: dict[tuple[int, int], Jump] = {}
+        self._restarts: dict[tuple[int, int, int], bool] = {}
+
+    # The rate
+
+    def clock(self, kind: Kind, anchor: int, step: int) -> RateClock:
+        """The rate's clock on a step in a state, given what a node knows and the step that its phase began on."""
+        machine, state = self.machine, self.machine.states[kind.state]
+        amount = clockwork.amount_in_force(RateClock(anchor, kind.warm, kind.cycle, 1, 1.0), state)
+        unknown = amount.unit == "rest" and self.total is None
+        length = 1 if unknown else steps_in(amount, machine.run, self.total, anchor)
+        clock = RateClock(anchor, kind.warm, kind.cycle, length, 1.0)
+        return clockwork.advanced(clock, machine, state, step, self.total)
+
+    def share(self, kind: Kind, anchor: int, step: int) -> float:
+        """The rate on a step."""
+        state, clock = self.machine.states[kind.state], self.clock(kind, anchor, step)
+        return clockwork.rate(clock, self.machine, state, step) / (self.machine.peak * clock.scale * state.rate.peak)
+
+    def bends(self, kind: Kind, first: int, last: int) -> list[int]:
+        """Steps since the anchor after which the rate turns, the ends of the warm-up and of cycles, within bounds."""
+        state = self.machine.states[kind.state]
+        found, at = [kind.warm - 1] if kind.warm else [], kind.warm
+        for amount in state.rate.cycles[kind.cycle : -1]:
+            at += steps_in(amount, self.machine.run, self.total)
+            found.append(at - 1)
+        return [bend for bend in found if first <= bend <= last]
+
+    def _first_below(self, kind: Kind, anchor: int, first: int, last: int, least: float) -> int | None:
+        """The first step, within bounds, on which the rate is below a share of the peak."""
+        start = first
+        for bend in [*self.bends(kind, first - anchor, last - anchor), FAR]:
+            end = min(anchor + bend, last)
+            if start > end:
+                continue
+            if self.share(kind, anchor, start) < least:
+                return start
+            if self.share(kind, anchor, end) < least:  # falling from here to there
+                while start < end:
+                    middle = (start + end) // 2
+                    low = self.share(kind, anchor, middle) < least
+                    start, end = (start, middle) if low else (middle + 1, end)
+                return start
+            start = end + 1
+        return None
+
+    # Raises
+
+    def jump(self, edge: Edge) -> Jump:
+        """What an edge does to the knobs.
+
+        A ramp is where it would have stood on the first step of the new state: what it would have done by itself is no
+        raise.
+        """
+        old, new = self.machine.states[edge.source.kind.state], self.machine.states[edge.kind.state]
+        if old.ramps:
+            return self._from_ramp(old, new, edge.spent)
+        key = (edge.source.kind.state, edge.kind.state)
+        if key not in self._jumps:
+            names = _harder(new.knobs, old.knobs)
+            self._jumps[key] = Jump(old.knobs, new.knobs, names, FAR)
+        return self._jumps[key]
+
+    def _from_ramp(self, old: BoundState, new: BoundState, spent: tuple[int, int]) -> Jump:
+        over = self.machine.stay(old, self.total).ramp_steps
+
+        def knobs(time: int) -> Knobs:
+            return {**old.knobs, **{name: ramp.value(time, over[name]) for name, ramp in old.ramps.items()}}
+
+        first, last = spent[0], min(spent[1], max([spent[0], *over.values()]))
+        names = _harder(new.knobs, knobs(first))
+        if not names or _harder(new.knobs, knobs(last)):
+            return Jump(knobs(first), new.knobs, names, FAR)
+        while first < last:  # ramps only rise: find the last time at which something is still raised
+            middle = (first + last + 1) // 2
+            first, last = (middle, last) if _harder(new.knobs, knobs(middle)) else (first, middle - 1)
+        return Jump(knobs(spent[0]), new.knobs, names, first)
+
+    def moments(self, reach: Reach, edge: Edge) -> Iterator[tuple[Edge, Moment]]:
+        """The moments of a raise at which the rate can be lowest: the ends of stretches on which it moves one way."""
+        zone: Zone | None = edge.zone
+        longest = self.jump(edge).longest
+        if longest < edge.spent[1]:  # only a stay that is short enough ends in a raise
+            high = min(edge.zone.entry_high, edge.entered[1] + longest)
+            zone = closed(edge.zone._replace(entry_high=high), reach.period)
+        if zone is None:
+            return
+        for known in self._with_cycle(edge):
+            ends = {zone.since_low, zone.since_high}
+            for bend in self.bends(known.kind, zone.since_low - 1, zone.since_high):
+                ends |= {since for since in (bend, bend + 1) if zone.since_low <= since <= zone.since_high}
+            found = (moment for end in sorted(ends) for moment in _moments(zone, end, reach.period))
+            for moment in dict.fromkeys(found):
+                yield known, moment
+
+    def _with_cycle(self, edge: Edge) -> Iterator[Edge]:
+        """The edge, for each cycle that the rate can be in where that was not kept."""
+        if edge.kind.cycle != ANY_CYCLE:
+            yield edge
+            return
+        for cycle in range(len(self.machine.states[edge.kind.state].rate.cycles) or 1):
+            yield Edge(edge.source, edge.place, edge.spent, edge.steps, edge.entered, edge.phase, edge.shift,
+                       edge.kind._replace(cycle=cycle), edge.zone, edge.to)  # fmt: skip
+
+    def miss(self, reach: Reach, edge: Edge, moment: Moment) -> Miss | None:
+        """The first step after a raise on which the rate is lower than asked, as long as the new state can last."""
+        if edge.shift is None and self._fine_after_restart(edge.kind, moment):
+            return None
+        end = FAR if self.total is None else self.total - 1  # the last step of the stay
+        end = min(end, _longest(reach, edge, moment.step) - 1)
+        return self._miss(edge, moment, end)
+
+    def _fine_after_restart(self, kind: Kind, moment: Moment) -> bool:
+        """Whether a restart there is followed by a high rate however long the stay; it need be asked only once."""
+        rate = self.machine.states[kind.state].rate
+        if (rate.cycles[kind.cycle] if rate.cycles else rate.length).unit == "rest":
+            return False
+        key = (kind.state, kind.cycle, kind.warm)
+        if key not in self._restarts:
+            self._restarts[key] = self._miss(None, Moment(moment.step, moment.step), FAR, kind) is None
+        return self._restarts[key]
+
+    def _miss(self, edge: Edge | None, moment: Moment, end: int, kind: Kind | None = None) -> Miss | None:
+        kind = edge.kind if edge is not None else kind
+        if kind is None:
+            return None
+        first = moment.step + self.due
+        if first <= end:
+            found = self.share(kind, moment.anchor, first)
+            if found < self.align.min - TOLERANCE:
+                return Miss(edge, moment, first, found, self.align.min, False)  # type: ignore[arg-type]
+        last = min(end, moment.step + self.align.steps)
+        step = self._first_below(kind, moment.anchor, first + 1, last, self.align.hold - TOLERANCE)
+        if step is None:
+            return None
+        found = self.share(kind, moment.anchor, step)
+        return Miss(edge, moment, step, found, self.align.hold, True)  # type: ignore[arg-type]
+
+    def before(self, reach: Reach, edge: Edge) -> Iterator[float]:
+        """Shares of the peak on the last step of the stay that an edge ends, for its first and last moments."""
+        kind = edge.source.kind
+        for step in {edge.zone.entry_low, min(edge.zone.entry_high, FAR - 1)}:
+            anchor = None if edge.shift is None else edge.zone.anchor_low
+            for _, begun in reach.before(edge, step, anchor):
+                if begun is not None and step > begun and kind.cycle != ANY_CYCLE:
+                    yield self.share(kind, begun, step - 1)
 
 
-def share(machine: Machine, clock: RateClock, state: BoundState, step: int) -> float:
-    """The rate on a step as a share of the peak that is in force there."""
-    return clockwork.rate(clock, machine, state, step) / (machine.peak * clock.scale * state.rate.peak)
+def _harder(new: Knobs, old: Knobs) -> tuple[str, ...]:
+    return tuple(name for name, value in new.items() if hardness(value) > hardness(old[name]))
 
 
-def bends(machine: Machine, kind: Kind, most: int) -> list[int]:
-    """Steps since the phase's anchor, below `most`, after which the rate turns: the ends of the warm-up and of cycles."""
-    state = machine.states[kind.state]
-    found, at = [kind.warm - 1] if kind.warm else [], kind.warm
-    for amount in state.rate.cycles[kind.cycle : -1]:
-        at += steps_in(amount, machine.run, machine.run.total_steps)
-        found.append(at - 1)
-    return [bend for bend in found if 0 <= bend < most]
+def _moments(zone: Zone, since: int, period: int) -> Iterator[Moment]:
+    """The first and the last moment of a zone with so many steps since the anchor, or next to so many."""
+    for number in _nearest(zone, since, period):
+        low = up(max(zone.entry_low, zone.anchor_low + number), zone.entry_arc, period)
+        high = down(min(zone.entry_high, zone.anchor_high + number), zone.entry_arc, period)
+        for step in (low, high):
+            anchor = step - number
+            fits = zone.anchor_low <= anchor <= zone.anchor_high and up(anchor, zone.anchor_arc, period) == anchor
+            if fits and zone.entry_low <= step <= zone.entry_high:
+                yield Moment(step, anchor)
 
 
-def raised(machine: Machine, edge: Edge) -> tuple[Knobs, Knobs, tuple[str, ...], int]:
-    """The knobs around an edge, those that it raises, and the longest stay after which it still does.
-
-    A ramp is where it would have stood on the first step of the new state: what the ramp would have done by itself is
-    no raise.
-    """
-    old, new = machine.states[edge.source.kind.state], machine.states[edge.kind.state]
-    stay = machine.stay(old, machine.run.total_steps)
-
-    def after(time: int) -> dict[str, object]:
-        return {**old.knobs, **{name: ramp.value(time, stay.ramp_steps[name]) for name, ramp in old.ramps.items()}}
-
-    def rising(time: int) -> tuple[str, ...]:
-        there = after(time)
-        return tuple(name for name, value in new.knobs.items() if hardness(value) > hardness(there[name]))  # type: ignore[arg-type]
-
-    low, high = edge.spent
-    names = rising(low)
-    if not names or not old.ramps:
-        return after(low), new.knobs, names, high  # type: ignore[return-value]
-    high = min(high, max([low, *stay.ramp_steps.values()]))
-    first, last = low, high
-    while first < last:  # ramps only rise: find the last time at which something is still raised
-        middle = (first + last + 1) // 2
-        first, last = (middle, last) if rising(middle) else (first, middle - 1)
-    return after(low), new.knobs, names, edge.spent[1] if rising(edge.spent[1]) else first  # type: ignore[return-value]
-
-
-def moments_of(machine: Machine, reach: Reach, edge: Edge, longest: int) -> Iterator[Moment]:
-    """The moments of an edge at which the rate can be lowest: the ends of each stretch on which it moves one way."""
-    zone: Zone | None = edge.zone
-    if longest < edge.spent[1]:  # only a short enough stay is a raise
-        zone = closed(edge.zone._replace(entry_high=min(edge.zone.entry_high, edge.entered[1] + longest)), reach.period)
-    if zone is None:
-        return
-    ends = {zone.since_low, zone.since_high}
-    for bend in bends(machine, edge.kind, zone.since_high + 1):
-        ends |= {since for since in (bend, bend + 1) if zone.since_low <= since <= zone.since_high}
-    seen = set[Moment]()
-    for end in sorted(ends):
-        for since in _nearest(zone, end, reach.period):
-            around = (_first(zone, since, reach.period), _last(zone, since, reach.period))
-            for moment in (*around, *_held_to_the_end(machine, zone, since, reach.period)):
-                if moment is not None and moment not in seen:
-                    seen.add(moment)
-                    yield moment
-
-
-def _nearest(zone: Zone, since: int, period: int) -> set[int]:
+def _nearest(zone: Zone, since: int, period: int) -> list[int]:
     """Steps since the anchor that the zone has, at or next to a wanted number."""
-    if zone.anchor_low == zone.anchor_high:
-        anchor = zone.anchor_low
-        found = {
-            down(since + anchor, zone.entry_arc, period) - anchor,
-            up(since + anchor, zone.entry_arc, period) - anchor,
-        }
+    anchor = zone.anchor_low
+    if anchor == zone.anchor_high:
+        arc = zone.entry_arc and ((zone.entry_arc[0] - anchor) % period, zone.entry_arc[1])
     elif zone.entry_arc and zone.anchor_arc and zone.entry_arc[1] == zone.anchor_arc[1] == 0:
         arc = ((zone.entry_arc[0] - zone.anchor_arc[0]) % period, 0)
-        found = {down(since, arc, period), up(since, arc, period)}
     else:
-        found = {since}
-    return {number for number in found if zone.since_low <= number <= zone.since_high}
-
-
-def _first(zone: Zone, since: int, period: int) -> Moment | None:
-    step = up(max(zone.entry_low, zone.anchor_low + since), zone.entry_arc, period)
-    return _moment(zone, step, since, period)
-
-
-def _last(zone: Zone, since: int, period: int) -> Moment | None:
-    step = down(min(zone.entry_high, zone.anchor_high + since), zone.entry_arc, period)
-    return _moment(zone, step, since, period)
-
-
-def _held_to_the_end(machine: Machine, zone: Zone, since: int, period: int) -> Iterator[Moment | None]:
-    """The moments around the last raise whose whole stretch of [check] align lies in the run.
-
-    A rate that falls over `rest` falls the faster, the later it began, and is asked for only as long as the run lasts.
-    """
-    total = machine.run.total_steps
-    if total is not None:
-        last = min(max(zone.entry_low, total - 1 - machine.curriculum.check.align.steps), zone.entry_high)
-        yield _moment(zone, down(last, zone.entry_arc, period), since, period)
-        yield _moment(zone, up(last, zone.entry_arc, period), since, period)
-
-
-def _moment(zone: Zone, step: int, since: int, period: int) -> Moment | None:
-    anchor = step - since
-    fits = zone.anchor_low <= anchor <= zone.anchor_high and up(anchor, zone.anchor_arc, period) == anchor
-    return Moment(step, anchor) if fits and zone.entry_low <= step <= zone.entry_high else None
-
-
-def miss(machine: Machine, reach: Reach, edge: Edge, moment: Moment) -> Miss | None:
-    """The first step after a raise on which the rate is lower than asked, as long as the new state can last."""
-    align = machine.curriculum.check.align
-    due = int(parse_amount(align.within).count) - 1
-    state, total = machine.states[edge.kind.state], machine.run.total_steps
-    end = min(FAR if total is None else total, _longest(reach, edge, moment.step)) - 1  # the last step of the stay
-    first = moment.step + due
-    if first <= end:
-        found = share(machine, clock_of(machine, edge.kind, moment.anchor, first), state, first)
-        if found < align.min - TOLERANCE:
-            return Miss(edge, moment, first, found, align.min)
-    last = min(end, moment.step + align.steps)
-    step = _first_below(machine, edge.kind, moment.anchor, first + 1, last, align.hold - TOLERANCE)
-    if step is None:
-        return None
-    found = share(machine, clock_of(machine, edge.kind, moment.anchor, step), state, step)
-    return Miss(edge, moment, step, found, align.hold)
+        arc = None
+    return [n for n in {down(since, arc, period), up(since, arc, period)} if zone.since_low <= n <= zone.since_high]
 
 
 def _longest(reach: Reach, edge: Edge, entry: int) -> int:
@@ -190,32 +238,7 @@ def _longest(reach: Reach, edge: Edge, entry: int) -> int:
     found = FAR
     for course, first, last in reach.courses_of(edge.to):
         if first <= entry <= last:
-            arc = (entry % reach.period, 0)
             for deadline in course.deadlines:
-                bound, _ = deadline.bound(reach.period, entry, entry, arc)
+                bound, _ = deadline.bound(reach.period, entry, entry, (entry % reach.period, 0))
                 found = min(found, bound.steps + entry * bound.relative)
     return found
-
-
-def _first_below(machine: Machine, kind: Kind, anchor: int, first: int, last: int, least: float) -> int | None:
-    """The first step of some on which the rate is below a share of the peak."""
-    state = machine.states[kind.state]
-
-    def low(step: int) -> bool:
-        return share(machine, clock_of(machine, kind, anchor, step), state, step) < least
-
-    start = first
-    for bend in [*bends(machine, kind, FAR), FAR]:
-        end = min(anchor + bend, last)
-        if end < start or start > last:
-            continue
-        if low(start):
-            return start
-        if low(end):  # falling from here to there
-            high = end
-            while start < high:
-                middle = (start + high) // 2
-                start, high = (start, middle) if low(middle) else (middle + 1, high)
-            return start
-        start = end + 1
-    return None

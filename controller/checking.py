@@ -16,14 +16,14 @@ from cyclopts import Parameter
 from controller.binding import Machine, bind
 from controller.drawing import arrows, definitions, facts
 from controller.errors import BindingWarning, CurriculumError, Fault, visible
-from controller.findings import Counterexample, Finding, Report, Severity
+from controller.findings import Counterexample, Finding, Report, Severity, percent
 from controller.places import Places
 from controller.reading import contents, loads
 from controller.sense import PROPERTIES
-from controller.verify import MOST_OBSERVATIONS, percent, verify
+from controller.verify import MOST_LOOKS, verify
 
 Flag = Annotated[bool, Parameter(negative="")]
-LONGER = 10  # times as many observations are tried where the streams are asked for
+LONGER = 10  # times as many looks are tried where the streams are asked for
 
 
 def check(
@@ -68,7 +68,7 @@ def check(
             tokens_per_step=tokens_per_step,
         )
     wanted = counterexample is not None
-    report = verify(machine, streams=wanted, observations=MOST_OBSERVATIONS * (LONGER if wanted else 1))
+    report = verify(machine, streams=wanted, looks=MOST_LOOKS * (LONGER if wanted else 1))
     places = Places(content.decode(), name)
     found = [*report.findings, *(_noise(machine, log) if log else ())]
     placed = [replace(finding, place=places.of(finding.path, finding.at_key)) for finding in found]

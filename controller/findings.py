@@ -104,3 +104,8 @@ def visits_of(machine: Machine, trail: Sequence[tuple[int, int]], until: int) ->
     if until > entered:
         visits.append(Visit(state, entered, until, None))
     return tuple(visits)
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:.3g} %"

@@ -81,14 +81,14 @@ class Place(NamedTuple):
 
 
 def idle(reach: Reach, stuck: set[int]) -> Iterator[Finding]:
-    """Transitions that are never taken, guards that are never or always true; not of states that are `stuck` anyway."""
+    """Transitions that are never taken, guards that are never or always true; not those of `stuck` states alone."""
     machine = reach.machine
-    reached = {node.kind.state for node in reach.nodes} - stuck
+    reached = {node.kind.state for node in reach.nodes}
     taken = {(edge.source.kind.state, edge.place) for node in reach.nodes for edge in node.to}
     for index in range(len(machine.curriculum.transition)):
         places = [Place(s, j) for s in sorted(reached) for j, t in enumerate(machine.states[s].transitions)
                   if t.index == index and machine.states[s].stop is None]  # fmt: skip
-        if places:
+        if any(place.state not in stuck for place in places):
             yield from _of_transition(reach, index, places, any(place in taken for place in places))
 
 
@@ -166,11 +166,14 @@ def _reason(reach: Reach, looked: list[Place], nodes: list[Node]) -> str:
     if atom.kind == STEP:
         return f": step {atom.needs} lies at or past the end of the run of {total} steps" if atom.needs >= total else ""
     what = {TIME: "steps in the state", FREE: "values in the state"}[atom.kind]
-    return (
-        f": it takes {atom.needs} {what}, and the run has {total} steps"
-        if atom.needs >= total
-        else (f": it takes {atom.needs} {what}, and the state never lasts that long")
-    )
+    first = min(n.zone.entry_low for n in reach.nodes if any(n.kind.state == place.state for place in looked))
+    if atom.needs >= total:
+        end = f"the run has {total} steps"
+    elif first + atom.needs >= total:
+        end = f"it is entered at step {first} of {total} at the earliest"
+    else:
+        end = "the state never lasts that long"
+    return f": it takes {atom.needs} {what}, and {end}"
 
 
 def _never_taken(reach: Reach, transition: BoundTransition, path: Path, looked: list[Place]) -> Finding:
@@ -194,7 +197,8 @@ def _never_taken(reach: Reach, transition: BoundTransition, path: Path, looked: 
     title = transition.title
     if not together:
         return Finding("never-true", "order", "error", (*path, "guards"),
-                       f"the guards of {title} are never true together", "Correct them, or remove the transition", at_key=True)  # fmt: skip
+                       f"the guards of {title} are never true together",
+                       "Correct them, or remove the transition", at_key=True)  # fmt: skip
     if beaten:
         by = titles[min(beaten)]
         return Finding("shadowed", "order", "error", path,

@@ -7,9 +7,9 @@ never too little (`exact` says which), and what rests on them is to be confirmed
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from controller.amounts import steps_in
@@ -18,11 +18,11 @@ from controller.looks import Looks
 from controller.stays import Bound, Course, Courses
 from controller.zones import FAR, Moments, Zone, closed, contains, down, hull, moments, up
 
-MOST_COURSES = 3000  # that are looked at before nodes are merged
+MOST_COURSES = 1000  # that are looked at before nodes are merged
 MOST_ALIKE = 150  # nodes of one kind, before nodes are merged
-MOST_ZONES = 6  # of one kind, once nodes are merged
+ANY_CYCLE = -1  # where nodes are merged, and the rate's cycle is not kept
 MOST_BLOCKS = 8  # epochs in which a state can be entered, if what happens next is looked at for each of them
-MOST_GROWTHS = 6  # of a merged zone, before it is taken to grow for ever
+MOST_GROWTHS = 2  # of a merged zone towards the start of the run, before it is taken to begin there
 
 
 class Kind(NamedTuple):
@@ -85,7 +85,9 @@ class Reach:
         counted = {t.key: t.at_most for state in machine.states for t in state.transitions if t.at_most is not None}
         self.counted = {key: (place, most) for place, (key, most) in enumerate(counted.items())}
         self.looked: dict[tuple[int, int], set[tuple[int, int]]] = {}  # state, transition -> thresholds passed at looks
-        self.courses = [Courses(Looks(machine, state, not exact)) for state in machine.states]
+        self._noted: set[tuple[int, int, tuple[int, int]]] = set()
+        self._places = {state.name: place for place, state in enumerate(machine.states)}
+        self.courses = [Courses(Looks(machine, state, not exact), not exact) for state in machine.states]
         self.nodes: list[Node] = []
         self._of_kind: dict[Kind, list[Node]] = {}
         self._growths: dict[Kind, int] = {}
@@ -98,9 +100,10 @@ class Reach:
         used = (0,) * len(self.counted) if self.exact else ()
         arc = (0, 0) if self.period > 1 else None
         start = Zone(0, 0, 0, 0, 0, 0, arc, arc)
-        self._todo = deque([self._new(Kind(0, used, 0, machine.warmup_steps, self.final[0]), start, None)])
+        self._todo: list[tuple[int, int, Node]] = []
+        self._new(Kind(0, used, 0 if self.exact else ANY_CYCLE, machine.warmup_steps, self.final[0]), start, None)
         while self._todo:
-            node = self._todo.popleft()
+            _, _, node = heappop(self._todo)
             if machine.states[node.kind.state].stop is not None or node.into is not None:
                 continue
             for course, first, last in self.courses_of(node):
@@ -118,6 +121,8 @@ class Reach:
         node = Node(kind, zone, by)
         self.nodes.append(node)
         self._of_kind.setdefault(kind, []).append(node)
+        # Ways of few transitions first; where nodes are merged, early ones, so that what is merged later lies behind.
+        heappush(self._todo, (0 if self.exact else zone.entry_low, len(self.nodes), node))
         return node
 
     def _entered(self, edge: Edge) -> Node:
@@ -128,27 +133,26 @@ class Reach:
                 return node
         zone = edge.zone
         merged: list[Node] = []
-        if not self.exact and len(same) >= MOST_ZONES:
-            for node in same:
-                zone = hull(zone, node.zone)
+        if not self.exact and same:
+            zone = hull(zone, same[0].zone)
             growths = self._growths[edge.kind] = self._growths.get(edge.kind, 0) + 1
-            if growths > MOST_GROWTHS:
-                zone = zone._replace(entry_high=self.last, anchor_high=self.last, since_high=self.last)
-                zone = zone._replace(entry_low=0, anchor_low=0, since_low=0)
+            zone = Zone(zone.entry_low if growths <= MOST_GROWTHS else 0, self.last, 0, self.last, 0, self.last,
+                        zone.entry_arc, zone.anchor_arc)  # fmt: skip
             merged = list(same)
             same.clear()
         node = self._new(edge.kind, zone, edge)
         for other in merged:
             other.into = node
-        self._todo.append(node)
         return node
 
     def _present(self, kind: Kind) -> int:
         """The transitions out of a node that are not used up, as bits."""
+        if not self.exact or not self.counted:
+            return (1 << len(self.machine.states[kind.state].transitions)) - 1
         found = 0
         for j, transition in enumerate(self.machine.states[kind.state].transitions):
             place, most = self.counted.get(transition.key, (0, 0))
-            if transition.at_most is None or not self.exact or kind.used[place] < (most or 0):
+            if transition.at_most is None or kind.used[place] < (most or 0):
                 found |= 1 << j
         return found
 
@@ -183,7 +187,7 @@ class Reach:
     ) -> Iterator[Edge]:
         state = self.machine.states[node.kind.state]
         for stretch in course.stretches:
-            times, steps = self._within(limits, None, (stretch.start,), (stretch.end,) if stretch.end else ())
+            times, steps = self._within(limits, None, stretch.starts, stretch.ends)
             self._note(node, state, entered, times, steps, (stretch.times, stretch.steps))
         for chance in course.chances:
             times, steps = self._within(limits, chance.place, chance.start, chance.end)
@@ -219,20 +223,28 @@ class Reach:
     ) -> None:
         """Remember which guards are looked at after which thresholds."""
         present = self._present(node.kind)
+        key = (state.index, present, passed)
+        if key in self._noted:
+            return
+        everything = True
         for at, arc in (("step", None), ("eval", None), ("epoch", (0, 0) if self.period > 1 else None)):
             places = [j for j, t in enumerate(state.transitions) if t.at == at and present >> j & 1]
-            new = [j for j in places if passed not in self.looked.setdefault((state.index, j), set())]
+            new = [j for j in places if passed not in self.looked.setdefault((node.kind.state, j), set())]
             if new and moments(node.zone, self.period, entered, spent, steps, arc) is not None:
                 for j in new:
-                    self.looked[state.index, j].add(passed)
+                    self.looked[node.kind.state, j].add(passed)
+            elif new:
+                everything = False
+        if everything:
+            self._noted.add(key)
 
     def _taken(self, node: Node, place: int, found: Moments) -> Iterator[Edge]:
         """The edges of one transition at some moments: one for each cycle of the rate that it can be taken in."""
         machine, kind = self.machine, node.kind
         old = machine.states[kind.state]
         transition = old.transitions[place]
-        new = machine.by_name[transition.target]
-        index = machine.states.index(new)
+        index = self._places[transition.target]
+        new = machine.states[index]
         restarts = restarts_rate(transition)
         used = kind.used
         if self.exact and transition.key in self.counted:
@@ -241,6 +253,9 @@ class Reach:
         zone = found.zone
         since = (zone.since_low + found.spent_low, zone.since_high + found.spent_high)
         same_cycles = bool(old.rate.cycles and new.rate.cycles)
+        if not self.exact:
+            yield self._roughly_taken(node, place, found, index, restarts)
+            return
         for low, high, cycle, shift, warm in self._cycles(old, kind, since, same_cycles and not restarts):
             first, last = max(found.low, zone.anchor_low + low), min(found.high, zone.anchor_high + high)
             if restarts:
@@ -256,6 +271,16 @@ class Reach:
                 yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
                            (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
                            reached, tight)  # fmt: skip
+
+    def _roughly_taken(self, node: Node, place: int, found: Moments, index: int, restarts: bool) -> Edge:
+        """The edge of a transition, where nothing is known of the rate but whether it was restarted."""
+        anchors, since = ((found.low, found.high), (0, 0)) if restarts else ((0, found.high), (0, found.high))
+        zone = Zone(found.low, found.high, *anchors, *since, found.arc, found.arc if restarts else None)
+        warm = self.machine.warmup_steps if self.machine.curriculum.lr.rewarm or not restarts else 0
+        kind = Kind(index, (), ANY_CYCLE, warm, node.kind.done or self.final[index])
+        return Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
+                    (found.zone.entry_low, found.zone.entry_high), (0, FAR),
+                    None if restarts else 0, kind, zone)  # fmt: skip
 
     def _cycles(
         self, state: BoundState, kind: Kind, since: tuple[int, int], whole: bool
@@ -286,6 +311,12 @@ class Reach:
         return closed(inside, self.period) is not None
 
     # Reading what was found
+
+    def edges(self) -> Iterator[Edge]:
+        """Every transition that can be taken, from the nodes that were not merged into others."""
+        for node in self.nodes:
+            if node.into is None:
+                yield from node.to
 
     def state(self, node: Node) -> BoundState:
         """The state that a node is in."""
@@ -336,12 +367,23 @@ class Reach:
                 yield entry, chosen
 
 
-def explored(machine: Machine, endless: bool = False) -> tuple[Reach, Reach | None]:
-    """What is reachable, and, where nodes had to be merged for it, what had been found before that."""
-    reach = Reach(machine, endless=endless)
-    if reach.finished:
-        return reach, None
-    return Reach(machine, endless=endless, exact=False, budget=FAR), reach
+class Explored(NamedTuple):
+    """All that is reachable; and, where nodes had to be merged for it, what had been found before that."""
+
+    whole: Reach
+    near: Reach | None
+
+    def edges(self) -> Iterator[tuple[Reach, Edge]]:
+        """Every transition that can be taken, those of exact nodes first."""
+        for reach in filter(None, (self.near, self.whole)):
+            for edge in reach.edges():
+                yield reach, edge
+
+
+def explore(machine: Machine) -> Explored:
+    """Find what is reachable in a machine within its run."""
+    reach = Reach(machine)
+    return Explored(reach, None) if reach.finished else Explored(Reach(machine, exact=False, budget=FAR), reach)
 
 
 def is_final(state: BoundState) -> bool:

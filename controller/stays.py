@@ -64,12 +64,17 @@ class Deadline:
 
 @dataclass(slots=True)
 class Stretch:
-    """Looks between two bounds, where no clock passes a number that matters."""
+    """Looks from all bounds of `starts` on, before all of `ends`, where no clock passes a number that matters."""
 
-    start: Bound
-    end: Bound | None
+    starts: tuple[Bound, ...]
+    ends: tuple[Bound, ...]
     times: int  # how many of the state's thresholds in time are passed
     steps: int
+
+    @property
+    def start(self) -> Bound:
+        """Where it starts, if there is one bound."""
+        return self.starts[0]
 
 
 @dataclass(slots=True)
@@ -84,14 +89,14 @@ class Course:
 
 
 class Courses:
-    """All courses of the stays in one state."""
+    """All courses of the stays in one state; `rough`: without telling apart in which order clocks become due."""
 
-    def __init__(self, looks: Looks) -> None:
+    def __init__(self, looks: Looks, rough: bool = False) -> None:
         self.looks = looks
         self.per_epoch = looks.per_epoch or 1
         cuts = {step - time for step in looks.steps for time in (1, *looks.times)}
         self.cuts = sorted(cut for cut in cuts if cut >= 0)
-        self.rough = len(self.cuts) > MOST_ORDERS
+        self.rough = rough or len(self.cuts) > MOST_ORDERS
         if self.rough:
             self.cuts = []
         self._courses: dict[tuple[int, int], Course] = {}
@@ -125,25 +130,40 @@ class Courses:
         return course
 
     def _roughly(self, course: Course, present: int) -> None:
-        """Too many orders to go through: each transition whenever any of them allows it, and no deadline."""
-        course.stretches = [Stretch(Bound(True, 1), None, len(self.looks.times), len(self.looks.steps))]
-        course.chances = [
-            Chance(j, (Bound(True, 1),), (), self._arc(j, True, True))
-            for j in range(len(self.looks.transitions))
-            if present >> j & 1
+        """Each transition wherever any order of the clocks allows it, sustained or not, and no deadline."""
+        looks = self.looks
+        times = [Bound(True, time) for time in (1, *looks.times)]
+        steps = [Bound(False, step) for step in (0, *looks.steps)]
+        course.stretches = [
+            Stretch((times[t], steps[s]), (*times[t + 1 : t + 2], *steps[s + 1 : s + 2]), t, s)
+            for s in range(len(steps))
+            for t in range(len(times))
         ]
+        for j, transition in enumerate(looks.transitions):
+            last: Chance | None = None
+            for stretch in course.stretches if present >> j & 1 else ():
+                can = self._can(stretch, j, present)
+                if not any(can):
+                    last = None
+                    continue
+                chance = Chance(j, (*stretch.starts, Bound(True, transition.sustain)), stretch.ends, self._arc(j, *can))
+                if last is not None and stretch.times and last.arc == chance.arc:  # goes on with the next time
+                    course.chances.pop()
+                    chance = Chance(j, last.start, chance.end, chance.arc)
+                course.chances.append(chance)
+                last = chance
 
     def _stretches(self, entry: int) -> list[Stretch]:
         looks = self.looks
         passed = {entry + time: Bound(True, time) for time in looks.times}
         passed |= {step: Bound(False, step) for step in looks.steps if step > entry + 1}
         times, steps = 0, sum(step <= entry + 1 for step in looks.steps)
-        found = [Stretch(Bound(True, 1), None, times, steps)]
+        found = [Stretch((Bound(True, 1),), (), times, steps)]
         for moment in sorted(passed):
             times = bisect_left(looks.times, moment - entry + 1)
             steps = bisect_left(looks.steps, moment + 1)
-            found[-1].end = passed[moment]
-            found.append(Stretch(passed[moment], None, times, steps))
+            found[-1].ends = (passed[moment],)
+            found.append(Stretch((passed[moment],), (), times, steps))
         return found
 
     def _can(self, stretch: Stretch, j: int, present: int) -> tuple[bool, bool]:
@@ -166,6 +186,8 @@ class Courses:
     def _overtaken(self, stretches: list[Stretch], j: int, present: int) -> bool:
         """Whether another transition is sustained whenever this one is, and taken before it."""
         mine, common = self.looks.transitions[j], present & ~self.looks.soft
+        if mine.sustain == 1:
+            return False
         for stretch in stretches:
             facts = self.looks.facts(stretch.times, stretch.steps, present)
             if facts.true >> j & 1:

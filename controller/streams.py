@@ -21,6 +21,7 @@ from controller.machine import Controller, Decision
 from controller.sense import walk
 
 MOST_SHAPES = 400  # of a metric's values in one stay
+COST_OF_EVALUATION = 30  # as many looks, since each is kept for explain
 LARGEST_LOG = 500.0  # of a ratio between the first and the last value of a stay
 
 
@@ -76,9 +77,9 @@ _TAILS: dict[str, Callable[[float, float], float]] = {
 
 @dataclass
 class Budget:
-    """How many observations may still be tried."""
+    """How much may still be tried, in looks: about one for each transition that is looked at, and one for each step."""
 
-    observations: int
+    looks: int
 
 
 def controller_of(machine: Machine) -> Controller:
@@ -115,12 +116,13 @@ def _played(machine: Machine, controller: Controller, visit: Visit, budget: Budg
     before = controller.state_dict()
     steps = visit.left - visit.entered
     for number, (shapes, evaluated, closed) in enumerate(_ways(machine, visit)):
-        if budget.observations < steps and number:
+        cost = 1 + sum(t.at == "step" for t in visit.state.transitions)
+        if budget.looks < cost * steps + COST_OF_EVALUATION * evaluated:
             return None
         if number:
             controller.load_state_dict(before)
         rows, seen = _attempt(controller, visit, shapes, evaluated, closed)
-        budget.observations -= seen
+        budget.looks -= cost * seen + COST_OF_EVALUATION * min(evaluated, seen)
         if rows is not None:
             return rows
     return None
@@ -149,14 +151,19 @@ def _attempt(
         row: Row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "lr": plan.lr, "loss": losses[i]}
         rows.append(row | metrics | ({"eval_end": True} if evaluates else {}) | ({"epoch_end": True} if closes else {}))
         last = i + 1 == steps
-        if decision is not None and not (last and wanted is not None and _is(decision, wanted)):
+        if decision is not None and not last:
             return None, i + 1
-        if last and wanted is not None and decision is None:
+        if last and not _is(decision, wanted, controller):
             return None, i + 1
     return rows, steps
 
 
-def _is(decision: Decision, wanted: BoundTransition) -> bool:
+def _is(decision: Decision | None, wanted: BoundTransition | None, controller: Controller) -> bool:
+    """Whether a stay ended as it should; what is decided on the last step of the run has no step to apply to."""
+    if decision is not None and controller.total_steps == decision.step:
+        return wanted is None
+    if decision is None or wanted is None:
+        return decision is None and wanted is None
     return (decision.transition, decision.to_state) == (wanted.title, wanted.target)
 
 

@@ -14,7 +14,7 @@ Arc = tuple[int, int]  # remainders from the first number on, so many more after
 
 
 class Zone(NamedTuple):
-    """Pairs (entry, anchor) with low <= entry, anchor, entry - anchor <= high; an arc is None where all remainders are in."""
+    """Pairs (entry, anchor) with low <= entry, anchor, entry - anchor <= high; an arc of None holds every remainder."""
 
     entry_low: int
     entry_high: int

@@ -20,7 +20,7 @@ each band that opens. The loss without noise and the loss that is observed on a 
     L = l + sum_i a_i x_i + s + h                  never below l plus the closed bands: each cutoff has a floor
     L (1 + sigma e),  e = rho e' + sqrt(1 - rho^2) z    with z normal and e' the e of the step before
 
-and where u exceeds `rate_limit`, s += (s + 0.01 L) (u / rate_limit - 1) / tau_s: it diverges; beyond 1000 times the
+and where u exceeds `rate_limit`, s += (s + 0.01 L) u / rate_limit / tau_s as well: it diverges; beyond 1000 times the
 loss at the start it is NaN. A step costs c_0 + (1 - c_0) times the mean of the knobs' shares of their limits.
 
 The equations are ours. The parts are what is known of real curves: spectral bias (Rahaman et al. 2019), the bump and
@@ -230,7 +230,7 @@ class Learning:
         if wild.any():
             rows = np.flatnonzero(wild)
             pushed = self.spike[rows] + 0.01 * self.loss()[rows]
-            self.spike[rows] += pushed * (u[rows] / self._limit[rows] - 1.0) * self._per_spike[rows]
+            self.spike[rows] += pushed * u[rows] / self._limit[rows] * self._per_spike[rows]
             self.spike[self.loss() > self._most] = np.nan
         self._steps += 1
         if self._steps % self._held == 0:

@@ -1,7 +1,7 @@
 """Every loss stream of a small run, step by step: the real Controller, with a script in the place of each detector.
 
-What the verifier computes with bounds is found here by trying: at each step every detector says each verdict that it has
-seen enough for, the loss is a number or not, an evaluation comes or not. Runs that have come to the same point are
+What the verifier computes with bounds is found here by trying: at each step every detector says each verdict that it
+has seen enough for, the loss is a number or not, an evaluation comes or not. Runs that have come to the same point are
 followed once.
 """
 
@@ -72,7 +72,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a run is: the controller, non-finite losses in this stay, whether a final state was entered, the last raise."""
+    """Where a run is: controller, non-finite losses in this stay, whether a final state was entered, the last raise."""
 
     controller: Controller
     lost: int

@@ -55,13 +55,13 @@ def spiky(rng: np.random.Generator) -> Floats:
 
 def constant(rng: np.random.Generator) -> Floats:
     """Nothing moves; a tenth is no float."""
-    return np.full((STEPS, RUNS), 2.1) + np.arange(RUNS) / 10
+    return np.asarray(np.full((STEPS, RUNS), 2.1) + np.arange(RUNS) / 10, dtype=np.float64)
 
 
 def extreme(rng: np.random.Generator) -> Floats:
     """Sums that overflow, values that have few bits, signs that change."""
     scale = rng.choice([1e308, 1.0, 1e-300, 5e-324, 0.0], (STEPS, RUNS))
-    return rng.uniform(-1.7, 1.7, (STEPS, RUNS)) * scale
+    return np.asarray(rng.uniform(-1.7, 1.7, (STEPS, RUNS)) * scale, dtype=np.float64)
 
 
 STREAMS = [halves_of_eighths, falling, spiky, constant, extreme]
