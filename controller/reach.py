@@ -312,6 +312,11 @@ class Reach:
 
     # Reading what was found
 
+    @property
+    def told_apart(self) -> bool:
+        """Whether no configurations were merged, and no orders of clocks taken together."""
+        return self.exact and not any(courses.rough for courses in self.courses)
+
     def edges(self) -> Iterator[Edge]:
         """Every transition that can be taken, from the nodes that were not merged into others."""
         for node in self.nodes:

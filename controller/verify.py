@@ -61,8 +61,8 @@ class _Verification:
         ]
         found = [*map(self._waived, found), *self._idle_waivers(found)]
         found.sort(key=lambda finding: ORDER[finding.severity])
-        return Report(self.machine, tuple(found), tuple(self.entries()), tuple(raise_rates(self.machine, self.explored)), self.reach.exact,
-                      self.resumed)  # fmt: skip
+        raises = tuple(raise_rates(self.machine, self.explored))
+        return Report(self.machine, tuple(found), tuple(self.entries()), raises, self.reach.told_apart, self.resumed)
 
     # reach, escape
 
