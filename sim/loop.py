@@ -83,8 +83,9 @@ class _Watch:
 
     def __init__(self, truth: Truth, loss: Floats) -> None:
         runs = len(loss)
-        self._rate, self._weight = truth.rate, 1.0 / truth.horizon
-        self.flatness = np.full(runs, START)
+        self._rate, self._horizon, self._weight = truth.rate, truth.horizon, 1.0 / truth.horizon
+        self._average = np.zeros(runs)  # of the improvement, exponentially weighted
+        self._missing = np.ones(runs)  # the weight that it still lacks: 1 on entering a state
         self.flat_steps = np.zeros(runs, dtype=np.int64)
         self.returned = np.full(4 * runs, -1, dtype=np.int64)  # for each decision
         self._decided = 0
@@ -93,11 +94,22 @@ class _Watch:
         self._entered = np.zeros(runs, dtype=np.int64)
         self._by = np.zeros(runs, dtype=np.int64)  # the decision that the run entered its state by
 
+    @property
+    def flatness(self) -> Floats:
+        """The improvement in this state, in units of the rate that counts as flat; START before anything was seen."""
+        return np.where(self._missing < 1.0, self._average / (1.0 - self._missing), START)
+
+    def settled(self, step: int) -> Floats:
+        """The same for the oracle: START until a state has lasted as long as improvements are averaged over."""
+        return np.where(self._entered <= step - self._horizon, self.flatness, START)
+
     def see(self, loss: Floats, step: int, warm: bool) -> None:
         """Take the noiseless loss of a step."""
         if not warm:
             change = (self._before - loss) / (np.abs(loss) * self._rate)
-            self.flatness += (change - self.flatness) * self._weight
+            if step:  # before the first step there was no loss
+                self._average += (change - self._average) * self._weight
+                self._missing *= 1.0 - self._weight
             self.flat_steps += 1
             self.flat_steps[self.flatness >= 1.0] = 0
         self._before = loss
@@ -115,7 +127,7 @@ class _Watch:
         self._decided += len(rows)
         self._level[rows] = before[rows] if rises else -np.inf
         self._entered[rows] = step
-        self.flatness[rows], self.flat_steps[rows] = START, 0
+        self._average[rows], self._missing[rows], self.flat_steps[rows] = 0.0, 1.0, 0
         after[rows] = loss[rows]
         self._before = after
 
@@ -175,7 +187,7 @@ class _Loop:
         watch.see(clean, step, step < self._machine.warmup_steps)
         per_epoch = self._machine.run.steps_per_epoch
         closes = per_epoch is not None and (step + 1) % per_epoch == 0
-        metrics = {FLATNESS: watch.flatness} if FLATNESS in batch.metrics else {}
+        metrics = {FLATNESS: watch.settled(step)} if FLATNESS in batch.metrics else {}
         metrics |= dict.fromkeys(self._evaluated, clean) if closes else {}
         self._books.spend(self._price)
         # In a final state nothing is looked at, so noise need not be made.

@@ -19,8 +19,9 @@ from __future__ import annotations
 import random
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from math import inf, isclose, nan
 from pathlib import Path
 from typing import Annotated, Any
@@ -185,32 +186,38 @@ def _sentence(detail: Any) -> str:
 def losses(scenario: Scenario, run: RunLength, where: str) -> Iterator[tuple[float, float]]:
     """The losses of a scenario, step by step, without and with noise. Raises ScenarioError at a piece of nonsense."""
     rng = random.Random(scenario.seed)
+    where = f'{where}, scenario "{scenario.name}"'
     level: float | None = None
-    count = 0
-    for piece in scenario.losses:
-        values, level = _piece(piece, level, run, f'{where}, scenario "{scenario.name}"')
-        for value in values:
-            count += 1
-            if count > LONGEST:
-                raise ScenarioError(f'{where}, scenario "{scenario.name}": more than {LONGEST:,} losses')
-            yield value, value * (1.0 + scenario.noise * rng.gauss()) if scenario.noise else value
+    pieces, count = [], 0
+    for text in scenario.losses:  # all of them first: a mistake at the end is seen even if the run does not get there
+        values, steps, level = _piece(text, level, run, where)
+        pieces.append(values)
+        count += steps
+    if count > LONGEST:
+        raise ScenarioError(f"{where}: {count:,} losses; expected at most {LONGEST:,}")
+    for value in chain.from_iterable(pieces):
+        yield value, value * (1.0 + scenario.noise * rng.gauss()) if scenario.noise else value
 
 
-def _piece(text: str, level: float | None, run: RunLength, where: str) -> tuple[Iterator[float], float | None]:
+def _piece(text: str, level: float | None, run: RunLength, where: str) -> tuple[Iterable[float], int, float | None]:
+    """The losses of a piece, how many they are, and the level after them."""
     found = {kind: match for kind, pattern in _PIECES.items() if (match := pattern.match(text.strip()))}
     if match := found.get("flat"):
         level = float(match[1]) if match[1] else _known(level, text, where)
-        return _flat(level, _steps(match[2], text, run, where)), level
+        steps = _steps(match[2], text, run, where)
+        return repeat(level, steps), steps, level
     if match := found.get("slope"):
-        start = float(match[1]) if match[1] else _known(level, text, where)
-        return _slope(start, float(match[2]), _steps(match[3], text, run, where)), float(match[2])
+        start, end = float(match[1]) if match[1] else _known(level, text, where), float(match[2])
+        steps = _steps(match[3], text, run, where)
+        return (start + (end - start) * (step + 1) / steps for step in range(steps)), steps, end
     if match := found.get("lost"):
-        return _flat({"nan": nan, "inf": inf, "-inf": -inf}[match[1]], int(match[2] or 1)), level
+        steps = int(match[2] or 1)
+        return repeat({"nan": nan, "inf": inf, "-inf": -inf}[match[1]], steps), steps, level
     if match := found.get("spike"):
-        return _flat(float(match[1]), 1), level
+        return [float(match[1])], 1, level
     if found.get("values"):
         values = [float(value) for value in re.split(r"[ ,]+", text.strip())]
-        return iter(values), values[-1]
+        return values, len(values), values[-1]
     raise ScenarioError(f'{where}: losses "{visible(text)}": expected a piece such as {_EXAMPLES}')
 
 
@@ -218,14 +225,6 @@ def _known(level: float | None, text: str, where: str) -> float:
     if level is None:
         raise ScenarioError(f'{where}: losses "{text}" does not say from where, and nothing comes before it')
     return level
-
-
-def _flat(level: float, steps: int) -> Iterator[float]:
-    return (level for _ in range(steps))
-
-
-def _slope(start: float, end: float, steps: int) -> Iterator[float]:
-    return (start + (end - start) * (step + 1) / steps for step in range(steps))
 
 
 def _steps(amount: str, text: str, run: RunLength, where: str) -> int:
@@ -289,6 +288,7 @@ class _Check:
 
     def __init__(self, one: Expectation, step: float, controller: Controller, scenario: Scenario, where: str) -> None:
         self.one, self.step, self.done = one, step, False
+        self.first = controller.plan.state
         states, knobs = controller.machine.by_name, controller.machine.curriculum.knob
         for name in (one.state, one.never):
             if name is not None and name not in states:
@@ -301,14 +301,14 @@ class _Check:
     def now(self, plan: Plan, result: Result) -> list[str]:
         """What is wrong at its time."""
         one = self.one
-        entered = {decision.to_state for decision in result.decisions}
+        entered = {self.first, *(decision.to_state for decision in result.decisions)}
         when = f"step {plan.step} (epoch {plan.epoch})"
         failures = []
         if one.by is not None:
-            if one.state not in entered and one.state != plan.state:
+            if one.state not in entered:
                 failures.append(f'by {one.by}: expected state "{one.state}" to be entered; {when} is in "{plan.state}"')
         elif one.before is not None:
-            if one.state is not None and one.state in (entered | {plan.state}):
+            if one.state in entered:
                 failures.append(f'before {one.before}: expected state "{one.state}" not to be entered')
         elif one.state is not None and one.state != plan.state:
             failures.append(f'at {one.at or "the end"}: expected state "{one.state}", found "{plan.state}" on {when}')

@@ -151,9 +151,13 @@ def filled(curriculum: Curriculum, binding: Binding) -> Binding:
 
 
 def truth_of(machine: Machine, flat: str | None) -> Truth:
-    """What is called flat: what was asked for, else what the curriculum's first plateau asks for, else 1 / run."""
+    """What is called flat: what was asked for, else what the curriculum's first plateau asks for, else 1 / run.
+
+    A raise is late after an epoch, or in a run of few epochs after a fiftieth of it.
+    """
     total = machine.run.total_steps or 1
-    late = max(1, total // 50)
+    epochs, per_epoch = machine.run.epochs or 1, machine.run.steps_per_epoch or 1
+    late = per_epoch if epochs >= 5 else max(1, total // 50)
     rate = rate_of(flat, machine.run) if flat is not None else _own_rate(machine) or 1.0 / total
     return Truth(rate, max(10, late // 10), late)
 
