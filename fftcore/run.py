@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from pydantic import ValidationError
 
-from controller import BindingWarning, Controller, Curriculum, loads
+from controller import Controller, Curriculum, loads
 from controller.reading import contents
-from fftcore.config import DEFAULT_PRESET, PRESETS, Config
+from fftcore.binding import NOTHING, Asked, Overrides, bound, chosen_device, continued, planned, the_same_text
 from fftcore.errors import RunError
-from fftcore.record import (
-    Bound,
-    Record,
-    Resumed,
-    TextRecord,
-    command_line,
-    make_run_folder,
-    read_record,
-    versions,
-    write_record,
-)
+from fftcore.record import Record, Resumed, command_line, make_run_folder, read_record, write_record
 from fftcore.storage import Disk, locked
 
 if TYPE_CHECKING:
@@ -36,60 +23,6 @@ if TYPE_CHECKING:
     from fftcore.data import Text
     from fftcore.progress import Progress
     from fftcore.train import Learner
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Overrides:
-    """What replaces a value of the preset."""
-
-    lr: float | None = None
-    "Peak learning rate, in place of the preset's or the curriculum's."
-    d_model: int | None = None
-    "Channels."
-    layers: int | None = None
-    "Blocks."
-    seq_len: int | None = None
-    "Bytes of context."
-    kernel_len: int | None = None
-    "Taps of the convolution along time."
-    kernel_groups: int | None = None
-    "Kernels in a block."
-    chunk: int | None = None
-    "Bytes that the chunk head drafts."
-    batch_size: int | None = None
-    "Windows in one forward pass."
-    accumulation: int | None = None
-    "Forward passes in one optimizer step."
-    weight_decay: float | None = None
-    "Weight decay, on matrices."
-    grad_clip: float | None = None
-    "Largest norm of the gradient."
-    dropout: float | None = None
-    "Share that is dropped of each half block's output."
-    save_every: int | None = None
-    "Optimizer steps from one checkpoint to the next."
-
-    def given(self) -> dict[str, Any]:
-        """Return those that were given, by their name on the command line."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What was asked for on the command line, but for the curriculum; None where nothing was said."""
-
-    data: Path | None = None
-    out: Path
-    preset: str | None = None
-    epochs: int | None = None
-    steps_per_epoch: int | None = None
-    seed: int | None = None
-    device: str | None = None
-    freeze_backbone: Path | None = None
-    on_change: str = "refuse"
-    log_every: int = 50
-    overrides: Overrides = Overrides()
 
 
 def train(
@@ -106,7 +39,7 @@ def train(
     freeze_backbone: Path | None = None,
     on_change: Literal["refuse", "accept"] = "refuse",
     log_every: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
-    overrides: Overrides = Overrides(),
+    overrides: Overrides = NOTHING,
 ) -> int:
     """Train the byte-level language model under a curriculum.
 
@@ -172,226 +105,6 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume:
         if not resume:
             write_record(asked.out, record, disk)
         return _carry_out(record, curriculum, text, asked, resume, disk)
-
-
-# What a run is
-
-
-def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record, Text]:
-    """Work out all that a new run is, and read its text, before anything is written."""
-    import torch
-
-    from fftcore.checkpoint import read_commit
-    from fftcore.data import read_text
-
-    device = chosen_device(asked.device)
-    config = PRESETS[asked.preset or DEFAULT_PRESET]
-    backbone = None
-    if asked.freeze_backbone is not None:
-        backbone = commit_at(asked.freeze_backbone)
-        config = config.model_copy(update={"model": Config.model_validate(read_commit(backbone).state["config"]).model})
-    config = overridden(config, asked.overrides.given())
-    text = read_text(asked.data)
-    text.require(config.model.seq_len + config.model.chunk)
-    lag = 1 if device.type == "cuda" else 0  # one step late, and the device need not be waited for
-    controller = bound(curriculum, config, asked.epochs, asked.steps_per_epoch, config.peak, lag)
-    run = controller.machine.run
-    return Record(
-        fingerprint=controller.fingerprint,
-        curriculum={"name": curriculum.name, "text": source.decode()},
-        bound=Bound(
-            limits=dict(_limits(config)),
-            epochs=run.epochs or 0,
-            steps_per_epoch=run.steps_per_epoch or 0,
-            tokens_per_step=run.tokens_per_step or 0,
-            peak=controller.machine.peak,
-            lag=lag,
-        ),
-        preset=asked.preset or DEFAULT_PRESET,
-        config=config,
-        seed=asked.seed or 0,
-        text=TextRecord(name=_absolute(text.name), bytes=len(text), sha256=text.sha256),
-        heads_only=backbone is not None,
-        backbone=None if backbone is None else _absolute(str(backbone)),
-        device=str(device),
-        threads=torch.get_num_threads(),
-        versions=versions(),
-        command=command_line(),
-    ), text
-
-
-def _absolute(name: str) -> str:
-    """Return a path as it can be found from anywhere; the embedded text's name stays."""
-    from fftcore.data import EMBEDDED
-
-    return name if name == EMBEDDED else str(Path(name).absolute())
-
-
-def continued(record: Record, curriculum: Curriculum, source: bytes, asked: Asked) -> Record:
-    """Compare what is asked for with what the run is, and lengthen it if that is asked for.
-
-    Raises:
-        RunError: something else is asked for than what the run is.
-    """
-    was: dict[str, object] = {
-        **record.config.model_dump(exclude={"model", "peak"}),
-        **record.config.model.model_dump(),
-        "lr": record.bound.peak,
-        "seed": record.seed,
-        "steps-per-epoch": record.bound.steps_per_epoch,
-    }
-    given = {**asked.overrides.given(), "seed": asked.seed, "steps-per-epoch": asked.steps_per_epoch}
-    for name, value in given.items():
-        if value is not None and value != was[name]:
-            raise RunError(_not_as_begun(asked.out, name, value, was[name]))
-    if asked.preset is not None and asked.preset != record.preset:
-        raise RunError(
-            f"{asked.out}: its checkpoints are of another model, of preset {record.preset}. Leave --preset out to "
-            "resume, or begin another run with another --out"
-        )
-    if asked.freeze_backbone is not None:
-        raise RunError(f"{asked.out}: --freeze-backbone is for a new run; leave it out to resume this one")
-    if asked.epochs is not None and asked.epochs < record.bound.epochs:
-        raise RunError(_not_as_begun(asked.out, "epochs", asked.epochs, record.bound.epochs) + " A longer run is fine")
-    changed: dict[str, Any] = {}
-    if asked.epochs is not None:
-        changed["bound"] = record.bound.model_copy(update={"epochs": asked.epochs})
-    if asked.on_change == "accept":
-        changed["curriculum"] = {"name": curriculum.name, "text": source.decode()}
-    return record.model_copy(update=changed)
-
-
-def _not_as_begun(out: Path, name: str, value: object, was: object) -> str:
-    flag = "--" + name.replace("_", "-")
-    return (
-        f"{out}: {flag} {value} contradicts the run, which was begun with {was}. Leave {flag} out to resume, or begin "
-        "another run with another --out."
-    )
-
-
-def the_same_text(record: Record, asked: Asked) -> Text:
-    """Read the text that the run was begun with, from where it was or from where it is now.
-
-    Raises:
-        RunError: it is another text.
-    """
-    from fftcore.data import EMBEDDED, read_text
-
-    path = asked.data or (None if record.text.name == EMBEDDED else Path(record.text.name))
-    text = read_text(path)
-    if text.sha256 != record.text.sha256:
-        raise RunError(
-            f"{text.name}: is another text than the run in {asked.out} was begun with ({record.text.bytes} bytes, "
-            f"SHA-256 {record.text.sha256[:12]}…). Name that one by --data, or begin another run with another --out"
-        )
-    return text
-
-
-def overridden(config: Config, given: dict[str, Any]) -> Config:
-    """Return a config with some values replaced.
-
-    Raises:
-        RunError: a value is out of range, or does not fit the others.
-    """
-    own = config.model_dump()
-    for name, value in given.items():
-        if name == "lr":
-            own["peak"] = value
-        elif name in own["model"]:
-            own["model"][name] = value
-        else:
-            own[name] = value
-    try:
-        return Config.model_validate(own)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "value_error":  # values that do not fit each other, in a sentence of the config's own
-            raise RunError(str(first["ctx"]["error"])) from None
-        flag = "--" + str(first["loc"][-1]).replace("_", "-").replace("peak", "lr")
-        raise RunError(f"{flag} {first['input']}: {first['msg']}") from None
-
-
-def _limits(config: Config) -> dict[str, int]:
-    from fftcore.train import limits
-
-    return limits(config)
-
-
-def bound(
-    curriculum: Curriculum,
-    config: Config,
-    epochs: int | None,
-    steps_per_epoch: int | None,
-    peak: float | None,
-    lag: int,
-) -> Controller:
-    """Bind a curriculum to this trainer.
-
-    Raises:
-        BindingError: it does not fit.
-        RunError: the run has no length, or a knob has a value that this trainer cannot take.
-    """
-    epochs = epochs if epochs is not None else curriculum.run.epochs
-    steps_per_epoch = steps_per_epoch if steps_per_epoch is not None else curriculum.run.steps_per_epoch
-    for flag, value in (("--epochs", epochs), ("--steps-per-epoch", steps_per_epoch)):
-        if value is None:
-            raise RunError(f"how long is the run? The curriculum's [run] does not say; give {flag}")
-    tokens = config.batch_size * config.model.seq_len * config.accumulation
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BindingWarning)  # said as a line of the run's own
-        controller = Controller(
-            curriculum,
-            _limits(config),
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            tokens_per_step=tokens,
-            peak=peak,
-            lag=lag,
-        )
-    for state in controller.machine.states:
-        for name, rung in state.knobs.items():
-            if isinstance(rung, str) or rung < 1 or rung != int(rung):
-                raise RunError(f'state "{state.name}": {name} = {rung}; this trainer takes whole numbers of at least 1')
-    return controller
-
-
-def chosen_device(name: str | None) -> torch.device:
-    """Return the device to train on: the one that was named, else a GPU if there is one.
-
-    Raises:
-        RunError: there is no such device here.
-    """
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RunError(f"--device {name}: not the name of a device; expected cpu, cuda or cuda:1") from None
-    if device.type not in ("cpu", "cuda"):
-        raise RunError(f"--device {name}: this trainer runs on cpu and cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RunError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here. Leave --device out")
-    return device
-
-
-def commit_at(path: Path) -> Path:
-    """Find the newest whole commit at a path: a commit's own folder, a run's, or its checkpoints'.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    from fftcore.checkpoint import Checkpoints, read_commit
-    from fftcore.errors import CheckpointError
-
-    for folder in (path / "checkpoints", path):
-        commit = Checkpoints(folder, 1, Disk()).newest()
-        if commit is not None:
-            return commit.path
-    if (path / "manifest.json").exists():
-        return read_commit(path).path
-    raise CheckpointError(f"{path}: there is no checkpoint here. Name a run's folder, or one of its checkpoints")
 
 
 # Carrying it out

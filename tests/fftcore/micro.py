@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from controller import loads
-from fftcore.run import Asked, Overrides, begin_or_resume
+from fftcore.binding import Asked, Overrides
+from fftcore.run import begin_or_resume
 from fftcore.storage import Disk
 from fftcore.text import default_text
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from controller import Controller, NonFiniteLoss, loads
 from fftcore import run as run_module
+from fftcore.binding import Asked, planned, the_same_text
 from fftcore.checkpoint import Checkpoints, read_commit
 from fftcore.errors import StorageError
 from fftcore.model import SpectralLM
@@ -159,9 +160,6 @@ def test_finished_run(whole: Path, tmp_path: Path) -> None:
 
 def test_late_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where losses come a step late, as on a GPU, every row is still written, and a resumed run is the same run."""
-    bound = run_module.bound
-    monkeypatch.setattr(run_module, "bound", lambda *given: bound(given[0], given[1], given[2], given[3], given[4], 1))
-    planned = run_module.planned
 
     def late(*given: Any) -> Any:
         record, text = planned(*given)
@@ -286,9 +284,7 @@ def test_rollback_is_exact(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run(out) == 0
     record = read_record(out)
-    learner = Learner(
-        record.config, run_module.the_same_text(record, run_module.Asked(out=out)), 0, torch.device("cpu"), False
-    )
+    learner = Learner(record.config, the_same_text(record, Asked(out=out)), 0, torch.device("cpu"), False)
     commit = read_commit(out / "checkpoints" / "step-00000030")
     learner.turn({})
     learner.restore(commit)
