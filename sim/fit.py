@@ -270,14 +270,18 @@ def _noise(log: Log, stretch: int) -> dict[str, float]:
 
 def sentences(found: Fit) -> list[str]:
     """What a fit says, in sentences."""
-    skill = 1.0 - found.error_unseen / found.error_still if found.error_still > 0 else 0.0
     lines = [
         f"{found.log}: {found.steps:,} steps in means of {found.stretch}; the first {found.seen:.0%} were shown.",
         f"left of what was shown: {found.error_seen:.2%} of the loss (its noise alone: {found.noise:.2%}).",
         f"left of what was not: {found.error_unseen:.2%}; if the loss stayed as it was: {found.error_still:.2%}.",
     ]
+    still = found.error_still**2 - found.noise**2
+    if still <= 0.0:
+        lines.append("The part that was not shown holds nothing to foretell but noise.")
+        return lines
+    skill = 1.0 - (max(0.0, found.error_unseen**2 - found.noise**2) / still) ** 0.5
     verdict = "foretells it well" if skill > 0.5 else "foretells some of it" if skill > 0 else "does not foretell it"
-    lines.append(f"The learner {verdict}: {skill:+.0%} of that error is gone.")
+    lines.append(f"The learner {verdict}: beyond the noise, {skill:.0%} of the error of taking it to stay is gone.")
     return lines
 
 

@@ -53,6 +53,10 @@ def simulate(
 
     if not curricula:
         raise UsageError("plateau simulate: name a curriculum, by its file or by the name of a shipped one")
+    if plot is not None:
+        from sim.plots import drawable
+
+        drawable(plot)
     drawn_from = {**(_fitted(fitted) if fitted else {}), **_ranges(learner)}
     settings = Settings(learners, seed, drawn_from, flat, workers, engine, _bound(binding))
     found = []
@@ -110,6 +114,10 @@ def tune(
 
     if not log:
         raise UsageError("plateau tune: name a log: plateau tune CURRICULUM --log LOG --over window=50..800")
+    if plot is not None:
+        from sim.plots import drawable
+
+        drawable(plot)
     loaded, settings = load(curriculum), settings_over(over)
     logs = [_read([name], reading) for name in log]
     with _bar(f"tuning {loaded.name}", "settings") as progress:

@@ -37,7 +37,7 @@ def stream(*pieces: str) -> list[float]:
 
 
 def test_pieces_mean_what_they_say() -> None:
-    """Each kind of piece gives the losses that its words say; `flat` and `falls` go on from where the last one ended."""
+    """Each piece gives the losses that its words say; `flat` and `falls` go on from where the last one ended."""
     assert stream("flat 3.0 for 3 steps") == [3.0] * 3
     assert stream("falls from 5 to 4 over 4 steps", "flat for 2 steps") == [4.75, 4.5, 4.25, 4.0, 4.0, 4.0]
     assert stream("flat 2 for 1 step", "rises to 3 over 2 steps") == [2.0, 2.5, 3.0]
