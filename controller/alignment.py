@@ -55,6 +55,9 @@ class Alignment:
         self.machine, self.total = machine, machine.run.total_steps
         self.align = machine.curriculum.check.align
         self.due = int(parse_amount(self.align.within).count) - 1  # steps after a raise on which `min` is asked
+        # Over `rest` the rate falls the faster, the later a raise comes, but it is asked for only as long as the run
+        # lasts: lowest after the last raise whose whole stretch lies in the run.
+        self._last_whole = FAR if self.total is None else self.total - 1 - max(self.due, self.align.steps)
         self._jumps: dict[tuple[int, int], Jump] = {}
         self._restarts: dict[tuple[int, int, int], bool] = {}
 
@@ -146,7 +149,7 @@ class Alignment:
             ends = {zone.since_low, zone.since_high}
             for bend in self.bends(known.kind, zone.since_low - 1, zone.since_high):
                 ends |= {since for since in (bend, bend + 1) if zone.since_low <= since <= zone.since_high}
-            found = (moment for end in sorted(ends) for moment in _moments(zone, end, reach.period))
+            found = (moment for end in sorted(ends) for moment in _moments(zone, end, reach.period, self._last_whole))
             for moment in dict.fromkeys(found):
                 yield known, moment
 
@@ -207,12 +210,15 @@ def _harder(new: Knobs, old: Knobs) -> tuple[str, ...]:
     return tuple(name for name, value in new.items() if hardness(value) > hardness(old[name]))
 
 
-def _moments(zone: Zone, since: int, period: int) -> Iterator[Moment]:
-    """The first and the last moment of a zone with so many steps since the anchor, or next to so many."""
+def _moments(zone: Zone, since: int, period: int, between: int) -> Iterator[Moment]:
+    """Moments of a zone with (about) so many steps since the anchor: the first, the last, and around one between."""
     for number in _nearest(zone, since, period):
         low = up(max(zone.entry_low, zone.anchor_low + number), zone.entry_arc, period)
         high = down(min(zone.entry_high, zone.anchor_high + number), zone.entry_arc, period)
-        for step in (low, high):
+        middle = (
+            {down(between, zone.entry_arc, period), up(between, zone.entry_arc, period)} if low < between < high else ()
+        )
+        for step in (low, *sorted(middle), high):
             anchor = step - number
             fits = zone.anchor_low <= anchor <= zone.anchor_high and up(anchor, zone.anchor_arc, period) == anchor
             if fits and zone.entry_low <= step <= zone.entry_high:
