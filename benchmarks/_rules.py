@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from controller.detectors import Halves, NoNewBest
-from controller.language import Patience
-from controller.returns import Returns
-from controller.trend import Trend
+from controller.detectors.returns import Returns
+from controller.detectors.trend import Trend
+from controller.detectors.windows import Halves, NoNewBest
+from controller.language.curriculum import Patience
 
 WINDOW, THRESHOLD = 50, 0.005  # as published
 EPOCH = 100  # steps that rules which want epochs are fed the mean of

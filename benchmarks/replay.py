@@ -21,7 +21,7 @@ from time import perf_counter, process_time
 import numpy as np
 
 from controller import Controller, Curriculum, load, loads
-from controller.reading import find
+from controller.language.reading import find
 from sim.logs import Log, read
 from sim.noise import noise_of
 from sim.replay import replay

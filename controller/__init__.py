@@ -16,10 +16,10 @@ from controller.errors import (
     SnapshotError,
     StepError,
 )
-from controller.language import Curriculum
+from controller.language.curriculum import Curriculum
+from controller.language.reading import load, loads
+from controller.language.writing import dumps
 from controller.machine import Controller, Decision, Plan
-from controller.reading import load, loads
-from controller.writing import dumps
 
 __all__ = [
     "Action",

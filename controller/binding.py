@@ -11,16 +11,16 @@ from math import copysign, floor, inf, sqrt
 from types import MappingProxyType
 from typing import Any
 
-from controller.amounts import Amount, RunLength, parse_amount, steps_in
-from controller.detectors import Beside, Detector, Growing, Halves, NoNewBest
+from controller.detectors.gap import Apart
+from controller.detectors.returns import Returns
+from controller.detectors.trend import Trend
+from controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest
 from controller.errors import BindingError, BindingWarning, Fault, Key
-from controller.gap import Apart
 from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
-from controller.language import FULL, ActionTable, Curriculum, Guard, Knob, Plateau, Rung, State
-from controller.meaning import fingerprints, guard_meaning, transition_keys
-from controller.returns import Returns
-from controller.sense import NEXT, hardness, nearest, sources, walk
-from controller.trend import Trend
+from controller.language.amounts import Amount, RunLength, parse_amount, steps_in
+from controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Plateau, Rung, State
+from controller.language.meaning import fingerprints, guard_meaning, transition_keys
+from controller.language.sense import NEXT, hardness, nearest, sources, walk
 
 Knobs = Mapping[str, Rung]
 Path = tuple[Key, ...]

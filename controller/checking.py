@@ -16,11 +16,11 @@ from cyclopts import Parameter
 from controller.binding import Machine, bind
 from controller.drawing import arrows, definitions, facts
 from controller.errors import BindingWarning, CurriculumError, Fault, visible
-from controller.findings import Counterexample, Finding, Report, Severity, percent
-from controller.places import Places
-from controller.reading import contents, loads
-from controller.sense import PROPERTIES
-from controller.verify import MOST_LOOKS, verify
+from controller.language.places import Places
+from controller.language.reading import contents, loads
+from controller.language.sense import PROPERTIES
+from controller.verifier.findings import Counterexample, Finding, Report, Severity, percent
+from controller.verifier.verify import MOST_LOOKS, verify
 
 Flag = Annotated[bool, Parameter(negative="")]
 LONGER = 10  # times as many looks are tried where the streams are asked for

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from controller.amounts import Amount, steps_in
 from controller.binding import BoundState, Machine
+from controller.language.amounts import Amount, steps_in
 from controller.rates import multiplier
 
 LARGEST_SCALE = 1e100

@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from controller.codes import CODES
-from controller.codes import explain as explained
 from controller.errors import CurriculumError, Fault, visible
-from controller.reading import contents, find, loads, shipped
+from controller.language.codes import CODES
+from controller.language.codes import explain as explained
+from controller.language.reading import contents, find, loads, shipped
 
 JsonFlag = Annotated[bool, Parameter(name="--json", negative="")]
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
@@ -77,7 +77,7 @@ def fmt(
 
 def _formatted(content: bytes, file: str) -> str:
     """The text in the one layout, with the line ends that it had."""
-    from controller.writing import formatted
+    from controller.language.writing import formatted
 
     text = formatted(content, file)
     return text.replace("\n", "\r\n") if content.count(b"\r\n") * 2 > content.count(b"\n") else text
@@ -102,7 +102,7 @@ def schema(*, output: Output = None) -> int:
     Args:
         output: a file to write it to instead.
     """
-    from controller.schema import schema_text
+    from controller.language.schema import schema_text
 
     return _give(schema_text(), output)
 

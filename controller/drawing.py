@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from controller.amounts import RunLength, parse_amount, steps_in
-from controller.language import Curriculum, Guard, State
+from controller.language.amounts import RunLength, parse_amount, steps_in
+from controller.language.curriculum import Curriculum, Guard, State
+from controller.language.sense import sources, target
 from controller.rates import multiplier
-from controller.sense import sources, target
 
 # What is said of the machine, in words
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from controller.detectors import Detector
+from controller.detectors.windows import Detector
 
 TRUE, FALSE, UNKNOWN = 1, 2, 4  # members of a set of verdicts, as bits
 

@@ -12,8 +12,8 @@ from controller import clockwork, snapshot
 from controller.binding import Action, BoundState, Knobs, Machine, bind
 from controller.errors import NonFiniteLoss, StepError
 from controller.guards import Clock, answers_nonfinite
-from controller.language import Curriculum
-from controller.sense import hardness
+from controller.language.curriculum import Curriculum
+from controller.language.sense import hardness
 
 OWN_ACTIONS = ("lr_restart", "lr_scale")
 LOOKS_REMEMBERED = 64

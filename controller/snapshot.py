@@ -15,8 +15,8 @@ from controller import clockwork
 from controller.binding import Action, BoundState, Machine
 from controller.errors import RegressionError, SnapshotError
 from controller.guards import TRUE, Clock
-from controller.language import FULL
-from controller.sense import hardness, nearest
+from controller.language.curriculum import FULL
+from controller.language.sense import hardness, nearest
 
 if TYPE_CHECKING:
     from controller.machine import Controller

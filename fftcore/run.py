@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from controller import Controller, Curriculum, loads
-from controller.reading import contents
+from controller.language.reading import contents
 from fftcore.binding import NOTHING, Asked, Overrides, bound, chosen_device, continued, planned, the_same_text
 from fftcore.errors import RunError
 from fftcore.record import Record, Resumed, command_line, make_run_folder, read_record, write_record

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from controller.amounts import parse_amount
 from controller.binding import BoundState
-from controller.language import Curriculum
+from controller.language.amounts import parse_amount
+from controller.language.curriculum import Curriculum
 from sim.batch import Batch
 from sim.batch.decisions import Taken
 from sim.learner import Floats, Mask

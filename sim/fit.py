@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.errors import PlateauError
-from controller.sense import hardness
+from controller.language.sense import hardness
 from sim.curves import Range
 from sim.learner import LARGEST_SHARE, PARAMETERS, Bands, Floats, Learners, Learning, Mask, ranges
 from sim.logs import Log

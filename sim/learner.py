@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.binding import Machine
-from controller.sense import hardness
+from controller.language.sense import hardness
 from sim.curves import Range
 
 Floats = NDArray[np.float64]

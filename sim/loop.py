@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.language import Curriculum
-from controller.sense import hardness
+from controller.language.curriculum import Curriculum
+from controller.language.sense import hardness
 from sim.batch import Batch, Decisions
 from sim.batch.decisions import Taken, joined
 from sim.learner import Bands, Floats, Learners, Learning, Mask, Observed, Rows

@@ -16,10 +16,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controller.amounts import RunLength, parse_amount, steps_in
-from controller.conditions import walk
 from controller.errors import PlateauError
-from controller.language import Curriculum, Guard, Plateau
+from controller.language.amounts import RunLength, parse_amount, steps_in
+from controller.language.conditions import walk
+from controller.language.curriculum import Curriculum, Guard, Plateau
 from sim.logs import Log, read
 
 Floats = NDArray[np.float64]

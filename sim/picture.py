@@ -10,7 +10,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.sense import hardness
+from controller.language.sense import hardness
 from sim.logs import Log
 from sim.setting import record_of
 from sim.timeline import Timeline

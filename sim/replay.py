@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
 from controller.guards import Reached
-from controller.meaning import fingerprints
-from controller.sense import nearest
+from controller.language.meaning import fingerprints
+from controller.language.sense import nearest
 from sim.logs import Log
 from sim.logs.series import is_eval
 from sim.setting import Given, ReplayError, Setting, per_point, setting_of

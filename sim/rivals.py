@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.binding import BoundState, Machine
-from controller.language import Curriculum, Guard, Level, Transition
+from controller.language.curriculum import Curriculum, Guard, Level, Transition
+from controller.language.sense import hardness
 from controller.rates import multiplier
-from controller.sense import hardness
 from sim.learner import Bands, Floats, Learners, Learning
 from sim.loop import FLATNESS
 

@@ -29,9 +29,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan, load
-from controller.amounts import RunLength, parse_amount, steps_in
 from controller.errors import PlateauError, nearest, visible
-from controller.sense import hardness
+from controller.language.amounts import RunLength, parse_amount, steps_in
+from controller.language.sense import hardness
 
 LARGEST_FILE_BYTES = 64 * 1024
 LONGEST = 10_000_000  # losses in a scenario

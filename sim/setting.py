@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from controller.amounts import RunLength, parse_amount, steps_in
 from controller.errors import CurriculumError, PlateauError
-from controller.language import Curriculum, Plateau
-from controller.meaning import fingerprints
-from controller.reading import loads
+from controller.language.amounts import RunLength, parse_amount, steps_in
+from controller.language.curriculum import Curriculum, Plateau
+from controller.language.meaning import fingerprints
+from controller.language.reading import loads
 from sim.logs import Log
 
 METRICS, RECORD = "metrics.jsonl", "run.json"

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from controller.amounts import RunLength, parse_amount, steps_in
 from controller.binding import Machine, bind
-from controller.detectors import Halves
+from controller.detectors.trend import Trend
+from controller.detectors.windows import Halves
 from controller.errors import PlateauError
-from controller.language import Curriculum
-from controller.sense import hardness
-from controller.trend import Trend
+from controller.language.amounts import RunLength, parse_amount, steps_in
+from controller.language.curriculum import Curriculum
+from controller.language.sense import hardness
 from sim.curves import Range
 from sim.learner import PARAMETERS, Floats, Learners, ranges
 from sim.loop import Binding, Outcome, Truth, together, train

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
-from controller.amounts import parse_amount
-from controller.sense import hardness
+from controller.language.amounts import parse_amount
+from controller.language.sense import hardness
 
 Observation = float | Mapping[str, Any]
 """What one step brings: a loss, or the arguments of `Controller.observe` by name."""

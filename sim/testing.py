@@ -134,7 +134,7 @@ class PropertyItem(_Item):
         """Show it, or find the shortest stream that breaks it."""
         from controller import load
         from controller.binding import bind
-        from controller.verify import verify
+        from controller.verifier.verify import verify
 
         curriculum, waivable = load(self.path), PROPERTIES[self.name]
         if waivable in curriculum.check.waive:

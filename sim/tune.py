@@ -16,7 +16,7 @@ import numpy as np
 
 from controller.binding import Machine, bind
 from controller.errors import PlateauError
-from controller.language import Curriculum, Guard, Plateau
+from controller.language.curriculum import Curriculum, Guard, Plateau
 from sim.batch import replay_all
 from sim.learner import Floats
 from sim.logs import Log

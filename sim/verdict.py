@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from controller.amounts import RunLength
-from controller.language import Curriculum, Plateau
+from controller.language.amounts import RunLength
+from controller.language.curriculum import Curriculum, Plateau
 from sim.logs import read
 from sim.noise import (
     ANOTHER_METRIC,

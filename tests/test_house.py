@@ -59,6 +59,7 @@ def test_import_contracts(pytestconfig: pytest.Config) -> None:
         ("controller/machine.py", "from sim import curves", "controller <- sim <- fftcore"),
         ("controller/machine.py", "import time", "controller: no torch"),
         ("controller/machine.py", "import numpy", "controller: no torch"),
+        ("controller/errors.py", "import controller.machine", "controller: file ->"),
         ("sim/replay.py", "def show():\n    import torch", "sim: no torch"),
         ("sim/replay.py", "import matplotlib.pyplot", "sim: no torch"),
         ("fftcore/train.py", "import matplotlib", "fftcore: pictures"),
@@ -68,7 +69,13 @@ def test_import_contracts_can_fail(
     tmp_path: Path, pytestconfig: pytest.Config, module: str, statement: str, broken: str
 ) -> None:
     """Canary: each contract is broken by a planted import."""
-    for file in ("controller/__init__.py", "sim/__init__.py", "sim/curves.py", "fftcore/__init__.py"):
+    for file in (
+        "controller/__init__.py",
+        "controller/machine.py",
+        "sim/__init__.py",
+        "sim/curves.py",
+        "fftcore/__init__.py",
+    ):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
     (tmp_path / module).write_text(statement + "\n")

@@ -1,4 +1,4 @@
-"""`trend` and `returns` over many runs at once; see controller.trend and controller.returns.
+"""`trend` and `returns` over many runs at once; see controller.detectors.trend and controller.detectors.returns.
 
 Blocks fill at different steps in different runs. Only the runs in which one has just filled are touched, and lines are
 fitted only when a guard asks.
@@ -11,8 +11,8 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import returns, trend
-from controller.student import quantile
+from controller.detectors import returns, trend
+from controller.detectors.student import quantile
 from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Detectors, Verdicts, in_order
 from sim.batch.history import Floats, Mask, Rows
 
@@ -108,7 +108,7 @@ class Trends(_Blocks):
         return np.where(seen < self._cooldown, np.int8(UNKNOWN), self._found)
 
     def _fit(self, level: int, rows: Rows) -> None:
-        """What the lines through a level's means say, in the order of operations of controller.trend.fitted."""
+        """What the lines through a level's means say, in the order of operations of detectors.trend.fitted."""
         if not len(rows):
             return
         self._fitted[level][rows] = True
@@ -134,7 +134,7 @@ _VERDICTS = np.array([UNKNOWN, UNKNOWN, FALSE, TRUE], dtype=np.int8)
 
 
 def four_valued(falls: Floats, error: Floats, bound: Floats | float) -> tuple[Mask, Mask]:
-    """Where a fall with its error is flat, and where it is an improvement or a worsening; see controller.trend."""
+    """Where a fall with its error is flat, and where it is an improvement or a worsening; see detectors.trend."""
     flat = (falls + error < bound) & (falls - error > -bound)
     return flat, ~flat & ((falls - error >= bound) | (falls + error <= -bound))
 
@@ -183,7 +183,7 @@ class Yields(_Blocks):
 
 
 def _judged(means: Floats, share: float, may_be_nothing: Mask) -> Verdicts:
-    """The verdicts of controller.returns.judged for block means [block, run], in its order of operations."""
+    """The verdicts of controller.detectors.returns.judged for block means [block, run], in its order of operations."""
     count = len(means)
     y = means / np.abs(means).max(axis=0)
     half, eighth = count // 2, count // 8

@@ -12,8 +12,8 @@ from copy import deepcopy
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import detectors as one
-from controller import gap
+from controller.detectors import gap
+from controller.detectors import windows as one
 from sim.batch.history import Floats, History, Mask, Rows
 from sim.batch.means import RunningMeans
 
@@ -68,7 +68,7 @@ def in_order(parts: Floats) -> Floats:
 
 
 class Halves(Detectors):
-    """`plateau` by halves; see controller.detectors.Halves.
+    """`plateau` by halves; see controller.detectors.windows.Halves.
 
     often: whether it is asked at every step, so that running sums pay. On entering a state nothing is to be done: the
     history knows what has been seen since, and the sums go on over the boundary.
@@ -150,7 +150,7 @@ def _pieces(count: int, size: int) -> list[tuple[int, Rows]]:
 
 
 class NoNewBest(Detectors):
-    """`patience`; see controller.detectors.NoNewBest."""
+    """`patience`; see controller.detectors.windows.NoNewBest."""
 
     def __init__(self, scalar: one.NoNewBest, history: History) -> None:
         self._spec, self._history = scalar.spec, history
@@ -191,7 +191,7 @@ class NoNewBest(Detectors):
 
 
 class Beside(Detectors):
-    """`below` and `above`; see controller.detectors.Beside."""
+    """`below` and `above`; see controller.detectors.windows.Beside."""
 
     def __init__(self, scalar: one.Beside, history: History) -> None:
         self._spec, self._below, self._history = scalar.spec, scalar.below, history
@@ -215,7 +215,7 @@ class Beside(Detectors):
 
 
 class Growing(Detectors):
-    """`diverging`; see controller.detectors.Growing."""
+    """`diverging`; see controller.detectors.windows.Growing."""
 
     def __init__(self, scalar: one.Growing, history: History) -> None:
         self._spec, self._history = scalar.spec, history
@@ -256,7 +256,7 @@ class Growing(Detectors):
 
 
 class Apart(Detectors):
-    """`gap`; see controller.gap.Apart."""
+    """`gap`; see controller.detectors.gap.Apart."""
 
     def __init__(self, scalar: gap.Apart, history: History) -> None:
         self._value, self._needs, self._history = scalar.value, scalar.needs, history

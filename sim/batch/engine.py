@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from controller.binding import BoundState, BoundTransition, bind
 from controller.errors import StepError
 from controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
-from controller.language import Curriculum
-from controller.sense import hardness
+from controller.language.curriculum import Curriculum
+from controller.language.sense import hardness
 from sim.batch.decisions import Decisions, Ledger, Taken
 from sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
 from sim.batch.guards import Ask, Clocks, all_hold, question

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from controller import detectors as one
-from controller.gap import Apart as OneApart
-from controller.returns import Returns
-from controller.trend import Trend
+from controller.detectors import windows as one
+from controller.detectors.gap import Apart as OneApart
+from controller.detectors.returns import Returns
+from controller.detectors.trend import Trend
 from sim.batch.blocks import Trends, Yields
 from sim.batch.detectors import Apart, Beside, Detectors, Each, Growing, Halves, NoNewBest
 from sim.batch.history import History

@@ -11,7 +11,7 @@ from math import fsum, inf
 
 import numpy as np
 
-from controller.detectors import UNIT_ROUNDOFF, RunningMean
+from controller.detectors.windows import UNIT_ROUNDOFF, RunningMean
 from sim.batch.history import Floats, History, Mask, Rows
 
 _SPLITTER = 2.0**27 + 1.0

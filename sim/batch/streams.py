@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controller.language import Curriculum
+from controller.language.curriculum import Curriculum
 from sim.batch.decisions import Decisions, joined
 from sim.batch.engine import Batch
 from sim.batch.history import Floats, Mask

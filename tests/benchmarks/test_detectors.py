@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks._rules import THRESHOLD, After, LossGap, OfMeans, first_raise
 from benchmarks.detectors import CURVES, LIVE, Cell, improvement, share_of_last_half
-from controller.detectors import Halves
+from controller.detectors.windows import Halves
 from sim.curves import Noise
 
 

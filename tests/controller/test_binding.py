@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller import BindingError, BindingWarning, Controller, load
-from controller.amounts import parse_amount
 from controller.binding import BoundRamp, Machine, bind
+from controller.language.amounts import parse_amount
 from tests.controller.small import STATES, small, through
 
 LADDER = {"cutoff": {"ladder": [1, 2, 4, 8, "full"]}}

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 import plateau
-from controller.codes import CODES
-from controller.reading import shipped
-from controller.schema import schema_text
+from controller.language.codes import CODES
+from controller.language.reading import shipped
+from controller.language.schema import schema_text
 
 PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
 UNTIDY = PLATEAU.replace('name        = "plateau"', 'name="plateau"')
@@ -120,7 +120,7 @@ def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     assert "no file is named" in capfd.readouterr().err
     assert plateau.main(["fmt", "--chekc", str(file)]) == 2
     assert "unknown option --chekc" in capfd.readouterr().err
-    monkeypatch.setattr("controller.writing.formatted", lambda content, name: PLATEAU + "# changed\n")
+    monkeypatch.setattr("controller.language.writing.formatted", lambda content, name: PLATEAU + "# changed\n")
     assert plateau.main(["fmt", "plateau"]) == 2
     assert "[would-overwrite]" in capfd.readouterr().err
     assert shipped()["plateau"].read_text(encoding="utf-8") == PLATEAU

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from controller import Curriculum, load, loads
 from controller.drawing import DRAWINGS, arrows, conditions, dot, facts, goes_on, mermaid, rate_line, svg
-from controller.reading import shipped
+from controller.language.reading import shipped
 from sim.strategies import curricula
 
 SVG = "{http://www.w3.org/2000/svg}"

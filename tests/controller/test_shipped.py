@@ -9,7 +9,7 @@ from math import exp, nan
 import pytest
 
 from controller import BindingWarning, Controller, Decision, load
-from controller.reading import shipped
+from controller.language.reading import shipped
 
 LIMITS = {"cutoff": 1025, "seq_len": 1024, "modes": 16}
 Loss = Callable[[int], float]

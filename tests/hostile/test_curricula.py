@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import CurriculumError, loads
-from controller.reading import shipped
+from controller.language.reading import shipped
 
 GOOD = {name: file.read_bytes() for name, file in shipped().items()}
 BASE = """name = "hostile"
@@ -246,7 +246,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from controller import CurriculumError, load, loads
-from controller import places, salvage, vocabulary
+from controller.language import places, salvage, vocabulary
 load("plateau")
 try:
     loads("x = 1")

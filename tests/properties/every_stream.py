@@ -17,10 +17,10 @@ from typing import Any
 from unittest import mock
 
 from controller import Controller, Curriculum, Decision, NonFiniteLoss
-from controller.amounts import parse_amount
 from controller.binding import BoundState, BoundTransition, Stay, _GuardMaker
 from controller.guards import GuardInState, Joined, Opposite, Reached
-from controller.sense import hardness
+from controller.language.amounts import parse_amount
+from controller.language.sense import hardness
 
 NAN = float("nan")
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from controller import Curriculum, load
-from controller.reading import shipped
+from controller.language.reading import shipped
 from sim.strategies import (
     Cut,
     LossStream,

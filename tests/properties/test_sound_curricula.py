@@ -13,7 +13,7 @@ import pytest
 from controller import Curriculum, load
 from controller.binding import bind
 from controller.clockwork import RateClock
-from controller.verify import verify
+from controller.verifier.verify import verify
 from sim import drawn
 from sim.batch import Batch
 from sim.batch.rates import Rates

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from controller import Curriculum
 from controller.binding import bind
-from controller.findings import Finding, Report
-from controller.sense import hardness
-from controller.streams import controller_of
-from controller.verify import verify
+from controller.language.sense import hardness
+from controller.verifier.findings import Finding, Report
+from controller.verifier.streams import controller_of
+from controller.verifier.verify import verify
 from sim.strategies import curricula
 from tests.properties.every_stream import Found, every_stream, final
 
@@ -156,5 +156,5 @@ def test_a_verifier_that_forgets_something_is_caught() -> None:
     found = every_stream(curriculum)
     assert found is not None
     assert disagreements(verify(bind(curriculum)), found) == []
-    with mock.patch("controller.alignment.Alignment.share", return_value=1.0):
+    with mock.patch("controller.verifier.alignment.Alignment.share", return_value=1.0):
         assert disagreements(verify(bind(curriculum)), found) == ["transition 0 raises into a low rate"]

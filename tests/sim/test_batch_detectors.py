@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from controller.detectors import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
-from controller.gap import Apart
-from controller.language import Diverging, Level, Patience
-from controller.returns import Returns
-from controller.trend import Trend
+from controller.detectors.gap import Apart
+from controller.detectors.returns import Returns
+from controller.detectors.trend import Trend
+from controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
+from controller.language.curriculum import Diverging, Level, Patience
 from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Each
 from sim.batch.history import Floats, History
 from sim.batch.kinds import depth_of, many

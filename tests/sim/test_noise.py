@@ -186,7 +186,7 @@ def test_the_advice_of_the_lint_satisfies_the_lint() -> None:
 
 def load_text() -> str:
     """The text of plateau.toml."""
-    from controller.reading import find
+    from controller.language.reading import find
 
     return find("plateau").read_text()
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
 from controller.errors import BindingWarning
-from controller.reading import find
+from controller.language.reading import find
 from sim.logs import Log, read
 from sim.replay import replay
 from sim.setting import Given, ReplayError, per_point, steps_per_epoch_of

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import plateau
-from controller.amounts import RunLength
 from controller.errors import PlateauError
+from controller.language.amounts import RunLength
 from sim.scenario import Result, Scenario, Suite, losses, read, run
 
 HEAD = 'curriculum = "plateau"\nlimits = { cutoff = 1025 }\nepochs = 10\nsteps_per_epoch = 100\n'

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from controller import Controller, Curriculum, load
-from controller.language import ActionTable, Guard
+from controller.language.curriculum import ActionTable, Guard
 from sim.strategies import (
     Cut,
     LossStream,

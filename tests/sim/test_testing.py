@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.reading import shipped
+from controller.language.reading import shipped
 from sim.testing import Stretched
 
 SMALL = ("epochs          = 50", "epochs          = 8"), ("steps_per_epoch = 1000", "steps_per_epoch = 200")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from controller import Controller, Curriculum, load, loads
-from controller.reading import find
+from controller.language.reading import find
 from sim.logs import Log, read
 from sim.noise import Noise, lint, noise_of
 from sim.replay import replay

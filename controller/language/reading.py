@@ -1,0 +1,149 @@
+"""From bytes to a Curriculum: limits first, then TOML, then the vocabulary; every fault with its place."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from controller.errors import CurriculumError, Fault, Place, nearest, visible
+from controller.language.curriculum import Curriculum
+from controller.language.scanning import LARGEST_FILE_BYTES, within_limits
+
+
+def load(source: str | Path) -> Curriculum:
+    """Read a curriculum file.
+
+    source: a path, or the bare name of a shipped curriculum such as "plateau".
+    Raises CurriculumError with every fault and its place.
+    """
+    return loads(*contents(source))
+
+
+def contents(source: str | Path) -> tuple[bytes, str]:
+    """The bytes of a curriculum file, and the name that errors show.
+
+    source: a path, or the bare name of a shipped curriculum. Of a file that is too large, only the beginning is read.
+    """
+    path = find(source)
+    try:
+        if not path.is_file():
+            raise CurriculumError([Fault("not-a-file", (), f"{visible(str(path))} is not a regular file")])
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE_BYTES + 1), str(path)
+    except OSError as error:
+        found = f"{visible(str(path))} cannot be read: {error.strerror or error}"
+        raise CurriculumError([Fault("unreadable", (), found)]) from None
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped curricula: bare name → file."""
+    folder = Path(str(files("curricula")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find(source: str | Path) -> Path:
+    """The file that `source` means: a path, or the bare name of a shipped curriculum."""
+    path = Path(source)
+    bare = isinstance(source, str) and path.name == source and path.suffix != ".toml"
+    if bare and source in shipped():
+        return shipped()[str(source)]
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):
+        exists = False
+    if exists:
+        return path
+    name = visible(str(source))
+    known = nearest(name.removesuffix(".toml"), shipped())
+    hint = known if bare else "Give a path to a .toml file, or the bare name of a shipped curriculum."
+    if not bare and isinstance(source, str) and path.name == source and known.startswith("Did you"):
+        hint += f" {known}"
+    raise CurriculumError([Fault("no-such-file", (), f'there is no curriculum "{name}"', "", hint)])
+
+
+def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
+    """Read a curriculum from its text.
+
+    content: TOML, at most 64 KiB; file: the name that errors show.
+    Raises CurriculumError with every fault and its place.
+    """
+    text = within_limits(content, file)
+    written = _toml(text, file)
+    try:
+        # A file says `from` and `not`; `from_` and `not_` are Python's.
+        curriculum = Curriculum.model_validate(written, by_alias=True, by_name=False)
+    except ValidationError as error:
+        from controller.language.salvage import further_faults
+        from controller.language.vocabulary import faults_in
+
+        faults = faults_in(error, Curriculum, written)
+        faults += further_faults(written, faults) if len(faults) < CurriculumError.LIMIT else []
+    except CurriculumError as error:
+        raise _placed(list(error.faults), error.more, text, file) from None
+    else:
+        curriculum._source = (text, file)
+        return curriculum
+    raise _placed(faults, 0, text, file)
+
+
+def _placed(faults: list[Fault], more: int, text: str, file: str) -> CurriculumError:
+    """The error with every fault's place, in the order of the file."""
+    from controller.language.places import Places
+
+    places = Places(text, file)
+    found = [replace(fault, place=places.of(fault.path, fault.at_key)) for fault in faults]
+    return CurriculumError(
+        sorted(found, key=lambda fault: (fault.place.line, fault.place.column) if fault.place else (0, 0)), more
+    )
+
+
+def _toml(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        from controller.language.places import syntax_fault
+
+        fault = syntax_fault(text)
+        lines = text.split("\n")
+        if fault is None:  # one parser takes it and the other doesn't
+            spot = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+            line, column = (int(spot[1]), int(spot[2])) if spot else (1, 1)
+            place = Place(file, line, column, column, lines[line - 1] if line <= len(lines) else "")
+            found = re.sub(r" \(at .*\)$", "", str(error)) if isinstance(error, tomllib.TOMLDecodeError) else "no TOML"
+            raise CurriculumError([Fault("not-toml", (), visible(found), "TOML 1.0", place=place)]) from None
+        shown = lines[fault.line - 1] if fault.line <= len(lines) else ""
+        column = min(fault.column, len(shown) + 1)
+        place = Place(file, fault.line, column, max(column, fault.end_column), shown)
+        raise CurriculumError([_syntax(fault.message, place)]) from None
+
+
+def _syntax(message: str, place: Place) -> Fault:
+    """What is wrong with a text that is no TOML, in words; the parser's own where they are clear."""
+    rest = place.text[place.column - 1 :].split("#")[0].strip()
+    if message == "duplicate key":
+        key = re.match(r"[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'", rest)
+        named = f' "{visible(key.group().strip(chr(34) + chr(39)))}"' if key else ""
+        many = re.match(r"\[ *(state|transition)\b", place.text.lstrip())
+        hint = f"Write [[{many[1]}]], with double brackets, for each of them." if many else ""
+        found = f"the key{named} a second time"
+        return Fault("duplicate-key", (), found, "each key of a table once", hint, place)
+    word = re.match(r"[A-Za-z_*][\w.*-]*", rest)
+    if message.startswith(("string values must be quoted", "invalid boolean", "invalid float")) and word:
+        place = replace(place, end_column=place.column + len(word.group()) - 1)
+        hint = f'Texts stand in quotation marks: "{visible(word.group())}".'
+        return Fault("not-toml", (), f"found {visible(word.group())}", "a value", hint, place)
+    if message.startswith("string values must be quoted"):
+        value = visible(place.text[place.column - 1 : place.end_column])
+        found = f"found {value}" if rest else 'nothing after "="'
+        return Fault("not-toml", (), found, "a number, true, false, or a text in quotation marks", place=place)
+    if message.startswith("unexpected key or value") and rest.startswith(","):
+        hint = "Lists have brackets: [ … ]."
+        return Fault("not-toml", (), "a comma after the value", "the end of the line", hint, place)
+    found, _, expected = message.removesuffix(", expected nothing").partition(", expected ")
+    return Fault("not-toml", (), visible(found), visible(expected.replace("`", '"')), place=place)

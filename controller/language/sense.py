@@ -1,0 +1,216 @@
+"""Whether the names and values in a curriculum fit together; what a schema cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
+from controller.errors import Fault, Key, spelled
+from controller.errors import nearest as nearest
+from controller.language.amounts import parse_amount
+from controller.language.conditions import METHOD_KEYS as METHOD_KEYS
+from controller.language.conditions import depth_faults, empty_faults, guard_faults, rest_faults, twin_faults, unknown
+from controller.language.conditions import walk as walk
+from controller.language.curriculum import FULL, Curriculum, Knob, Number, Rung
+
+PROPERTIES = ("names", "reach", "escape", "monotone", "aligned", "order", "timing", "noise", "resume")
+NEXT = "next"
+Path = tuple[Key, ...]
+
+
+def hardness(value: Rung) -> float:
+    """Where a knob's value stands among numbers; `full` is above them all until it is bound."""
+    return float("inf") if value == FULL else float(value)
+
+
+def faults_of(curriculum: Curriculum) -> list[Fault]:
+    """List everything in a curriculum that does not fit together, in the order of the file's parts."""
+    names = {
+        "state": [{"name": state.name} for state in curriculum.state],
+        "transition": [{"name": transition.name} for transition in curriculum.transition],
+    }
+    # Conditions too deep to be walked come first; guards that go in circles or grow without end hide what they ask for.
+    faults = depth_faults(curriculum) or [
+        *_knob_faults(curriculum),
+        *_rate_faults(curriculum),
+        *_state_faults(curriculum),
+        *guard_faults(curriculum, lambda index: sources(curriculum, index)),
+        *_transition_faults(curriculum),
+        *_check_faults(curriculum),
+    ]
+    return [replace(fault, where=spelled(fault.path, names)) for fault in faults]
+
+
+def _knob_faults(curriculum: Curriculum) -> Iterator[Fault]:
+    yield from twin_faults([(name, ("knob", name)) for name in curriculum.knob], "the knob", at_key=True)
+    for name, knob in curriculum.knob.items():
+        path: Path = ("knob", name)
+        if (knob.ladder is None) == (knob.range is None):
+            found = "neither a ladder nor a range" if knob.ladder is None else "both a ladder and a range"
+            yield Fault("knob-values", path, found, "one of the two", at_key=True)
+        ladder = knob.ladder or []
+        for i, (before, value) in enumerate(pairwise(ladder), 1):
+            if hardness(value) <= hardness(before):
+                yield Fault("ladder-order", (*path, "ladder", i), f"{_spell(value)} after {_spell(before)}",
+                            "values that grow, each once, the easiest first")  # fmt: skip
+        if knob.range is not None:
+            yield from _range_faults(knob, (*path, "range"))
+
+
+def _range_faults(knob: Knob, path: Path) -> Iterator[Fault]:
+    assert knob.range is not None  # asked by the caller
+    low, high, step = knob.range.min, knob.range.max, knob.range.multiple_of
+    if hardness(high) < low:
+        yield Fault("range-order", (*path, "max"), f"max {_spell(high)} below min {low}", f"{low} or more")
+    if step is not None and step <= 0:
+        yield Fault("range-multiple", (*path, "multiple_of"), f"found {step}", "a number above 0")
+    elif step is not None and not _is_multiple(low, step):
+        yield Fault("range-multiple", (*path, "min"), f"min {low}", f"a multiple of {step}")
+
+
+def _is_multiple(value: Number, step: Number) -> bool:
+    """Whether a number is a multiple of another as they are written: 0.3 is one of 0.1."""
+    return (Fraction(str(value)) / Fraction(str(step))).denominator == 1
+
+
+def _rate_faults(curriculum: Curriculum) -> Iterator[Fault]:
+    rate = curriculum.lr
+    if rate.length is not None and rate.cycles is not None:
+        yield Fault("length-and-cycles", ("lr", "cycles"), "both length and cycles", "one of the two", at_key=True)
+    cycles = rate.cycles or []
+    for i, cycle in enumerate(cycles):
+        if cycle == "rest" and i + 1 < len(cycles):
+            yield Fault("rest-not-last", ("lr", "cycles", i), '"rest" before the last cycle', '"rest" as the last one')
+        yield from empty_faults(cycle, ("lr", "cycles", i), "a cycle that lasts")
+    yield from empty_faults(rate.length, ("lr", "length"), "a length that lasts")
+    yield from rest_faults(rate.warmup, ("lr", "warmup"))
+    if rate.rewarm and rate.warmup is None:
+        yield Fault(
+            "rewarm-without-warmup", ("lr", "rewarm"), "rewarm without a warmup", "a warmup to repeat", at_key=True
+        )
+    shapes = {state.lr.shape or rate.shape for state in curriculum.state}
+    if "decay" in rate.model_fields_set and "wsd" not in shapes:
+        yield Fault(
+            "key-without-effect", ("lr", "decay"), f'"decay" with shape "{rate.shape}"', 'shape "wsd"', at_key=True
+        )
+    for i, state in enumerate(curriculum.state):
+        path: Path = ("state", i, "lr")
+        yield from empty_faults(state.lr.length, (*path, "length"), "a length that lasts")
+        shape = state.lr.shape or rate.shape
+        if state.lr.decay is not None and shape != "wsd":
+            yield Fault(
+                "key-without-effect", (*path, "decay"), f'"decay" with shape "{shape}"', 'shape "wsd"', at_key=True
+            )
+
+
+def _state_faults(curriculum: Curriculum) -> Iterator[Fault]:
+    yield from twin_faults([(s.name, ("state", i, "name")) for i, s in enumerate(curriculum.state)], "the state")
+    for i, state in enumerate(curriculum.state):
+        path: Path = ("state", i)
+        if state.name == NEXT:
+            yield Fault("reserved-name", (*path, "name"), f'"{NEXT}" as a name',
+                        'another one: "next" means the state written after it')  # fmt: skip
+        for name, value in state.set.items():
+            if name not in curriculum.knob:
+                yield unknown("unknown-knob", (*path, "set", name), "knob", name, curriculum.knob, at_key=True)
+            elif problem := misfit(curriculum.knob[name], value):
+                yield Fault("off-ladder", (*path, "set", name), f"{name} = {_spell(value)}", problem)
+        for name in curriculum.knob:
+            if name not in state.set:
+                yield Fault("knob-not-set", (*path, "set"), f'the knob "{name}" is not set',
+                            "a value for every knob in every state", at_key=True)  # fmt: skip
+        for name in state.ramp:
+            yield from _ramp_faults(curriculum, i, name)
+
+
+def _ramp_faults(curriculum: Curriculum, index: int, name: str) -> Iterator[Fault]:
+    state, here = curriculum.state[index], ("state", index, "ramp", name)
+    ramp = state.ramp[name]
+    if name not in curriculum.knob:
+        yield unknown("unknown-knob", here, "knob", name, curriculum.knob, at_key=True)
+        return
+    if problem := misfit(curriculum.knob[name], ramp.to):
+        yield Fault("off-ladder", (*here, "to"), f"{name} = {_spell(ramp.to)}", problem)
+    elif name in state.set and hardness(ramp.to) < hardness(state.set[name]):
+        start = _spell(state.set[name])
+        yield Fault(
+            "falling-ramp", (*here, "to"), f"a ramp from {start} down to {_spell(ramp.to)}", "a ramp that rises"
+        )
+    yield from rest_faults(ramp.over, (*here, "over"))
+    yield from empty_faults(ramp.over, (*here, "over"), "a ramp that lasts")
+
+
+def misfit(knob: Knob, value: Rung) -> str:
+    """Say what a knob's value should be, or nothing if it is one of them."""
+    if knob.ladder is not None:
+        return "" if value in knob.ladder else f"one of {', '.join(map(_spell, knob.ladder))}"
+    if knob.range is None:
+        return ""
+    low, high, step = knob.range.min, knob.range.max, knob.range.multiple_of
+    if hardness(high) < low:
+        return ""  # the range itself is at fault
+    if not low <= hardness(value) <= hardness(high):
+        return f"{low} to {_spell(high)}"
+    if step is not None and step > 0 and value not in (FULL, high) and not _is_multiple(value, step):  # type: ignore[arg-type]
+        return f"a multiple of {step}, or {_spell(high)}"
+    return ""
+
+
+def sources(curriculum: Curriculum, index: int) -> list[str]:
+    """The names of the states that a transition leaves, in the order of the file."""
+    transition = curriculum.transition[index]
+    names = [state.name for state in curriculum.state]
+    if transition.from_ == "*":
+        return names[:-1] if transition.to == NEXT else [name for name in names if name != transition.to]
+    return [transition.from_] if isinstance(transition.from_, str) else list(transition.from_)
+
+
+def target(curriculum: Curriculum, index: int, source: str) -> str | None:
+    """The name of the state that a transition enters from `source`, or None where there is no next one."""
+    to = curriculum.transition[index].to
+    if to != NEXT:
+        return to
+    names = [state.name for state in curriculum.state]
+    place = names.index(source) + 1
+    return names[place] if place < len(names) else None
+
+
+def _transition_faults(curriculum: Curriculum) -> Iterator[Fault]:
+    names = [state.name for state in curriculum.state]
+    titles = [(t.name, ("transition", i, "name")) for i, t in enumerate(curriculum.transition) if t.name is not None]
+    yield from twin_faults(titles, "the transition")
+    for i, transition in enumerate(curriculum.transition):
+        path: Path = ("transition", i)
+        listed = isinstance(transition.from_, list)
+        written = transition.from_ if isinstance(transition.from_, list) else [transition.from_]
+        for j, name in enumerate(written):
+            here: Path = (*path, "from", j) if listed else (*path, "from")
+            if name == "*":
+                continue
+            if name not in names:
+                yield unknown("unknown-state", here, "state", name, names)
+            elif transition.to == NEXT and name == names[-1]:
+                yield Fault("no-next-state", here, f'"{name}" is the last state, it has no next one',
+                            "a state that has a next one")  # fmt: skip
+            elif name in written[:j]:
+                yield Fault("duplicate-name", here, f'the state "{name}" a second time', "each state once")
+        if transition.to != NEXT and transition.to not in names:
+            yield unknown("unknown-state", (*path, "to"), "state", transition.to, [*names, NEXT])
+        elif transition.from_ == "*" and not sources(curriculum, i):
+            yield Fault("leaves-nothing", (*path, "from"), "no state that this transition could leave", "at least one")
+
+
+def _check_faults(curriculum: Curriculum) -> Iterator[Fault]:
+    for name in curriculum.check.waive:
+        if name not in PROPERTIES:
+            path: Path = ("check", "waive", name)
+            yield unknown("unknown-property", path, "property", name, list(PROPERTIES), at_key=True)
+    within = curriculum.check.align.within
+    if parse_amount(within).unit != "steps":
+        yield Fault("within-in-steps", ("check", "align", "within"), f'found "{within}"', "an amount in steps")
+
+
+def _spell(value: Rung | Number) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)

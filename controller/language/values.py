@@ -1,0 +1,154 @@
+"""What values a curriculum's keys may have, and what every table is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from controller.language.amounts import PATTERN, parse_amount
+
+FULL: Final = "full"
+LARGEST = 10**15  # of any number in a file: exact as a float, and no sum or product of a run overflows
+LONGEST_TEXT = 300  # characters of a text for people
+
+
+@dataclass(frozen=True)
+class Asks:
+    """What a value should be, in words, where its type does not say it."""
+
+    phrase: str
+
+
+def _amount(text: str) -> str:
+    try:
+        parse_amount(text)
+    except ValueError as error:
+        raise PydanticCustomError("bad-amount", "{reason}", {"reason": str(error)}) from None
+    return text
+
+
+def _amount_or_window(text: str) -> str:
+    return text if text == "window" else _amount(text)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("wrong-type", "expected a number")
+    if not -LARGEST <= value <= LARGEST:
+        finite = isinstance(value, int) or value - value == 0
+        raise PydanticCustomError("out-of-range" if finite else "not-finite", "expected -1e15 to 1e15")
+    return value
+
+
+def _rung(value: Any) -> Any:
+    if isinstance(value, str) and value != FULL:
+        raise PydanticCustomError("unknown-word", 'expected a number or "full"')
+    return value if value == FULL else _number(value)
+
+
+def _text(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("bad-text", "expected one line of characters that can be seen")
+    return text
+
+
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+SOURCE_PATTERN = r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63})$"
+PER_PATTERN = PATTERN.replace("^(rest|", "^(window|")
+
+Amount = Annotated[
+    str,
+    AfterValidator(_amount),
+    Field(json_schema_extra={"pattern": PATTERN}),
+    Asks('an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest"'),
+]
+AmountOrWindow = Annotated[
+    str,
+    AfterValidator(_amount_or_window),
+    Field(json_schema_extra={"pattern": PER_PATTERN}),
+    Asks('"window", or an amount of time such as "1000 steps"'),
+]
+Name = Annotated[
+    str, Field(pattern=NAME_PATTERN), Asks("a name of letters a-z, digits, - and _, a letter first, at most 64")
+]
+Source = Annotated[str, Field(pattern=SOURCE_PATTERN), Asks('the name of a state, a list of names, or "*"')]
+Text = Annotated[
+    str, Field(max_length=LONGEST_TEXT), AfterValidator(_text), Asks(f"one line of at most {LONGEST_TEXT} characters")
+]
+Reason = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST_TEXT),
+    AfterValidator(_text),
+    Asks(f"a reason, in one line of 1 to {LONGEST_TEXT} characters"),
+]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+Window = Annotated[int, Field(ge=1, le=10**6)]
+Number = int | float
+AnyNumber = Annotated[Number, BeforeValidator(_number), Asks("a number")]
+Rung = Number | Literal["full"]
+AnyRung = Annotated[Rung, BeforeValidator(_rung), Asks('a number or "full"')]
+Shape = Literal["cosine", "linear", "constant", "wsd"]
+Decay = Annotated[float, Field(gt=0, le=1)]
+
+
+class Table(BaseModel):
+    """Base of all tables: nothing unknown, nothing coerced, nothing changed afterwards.
+
+    Made in Python, a table takes the keys of the file; `from` and `not` are written `from_` and `not_` there.
+    Raises CurriculumError where something is wrong.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    def __init__(self, **keys: Any) -> None:
+        try:
+            super().__init__(**keys)
+        except ValidationError as error:
+            from controller.errors import CurriculumError
+            from controller.language.vocabulary import faults_in
+
+            raise CurriculumError(faults_in(error, type(self), keys)) from None
+
+    # pydantic calls an __init__ of ours for every table of a file, unless it is marked as one that changes nothing.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+class OneKey(Table):
+    """A table of which exactly one key is set."""
+
+    @model_validator(mode="after")
+    def _one_key(self) -> OneKey:
+        if len(self.model_fields_set) != 1:
+            found = ", ".join(sorted(type(self).spelled(name) for name in self.model_fields_set)) or "none"
+            raise PydanticCustomError("one-key", "{found}", {"found": found})
+        return self
+
+    @classmethod
+    def spelled(cls, name: str) -> str:
+        """A field's name as the file spells it."""
+        return cls.model_fields[name].alias or name
+
+    @property
+    def word(self) -> str:
+        """The one key that is set, as the file spells it."""
+        (name,) = self.model_fields_set
+        return self.spelled(name)
+
+    @property
+    def value(self) -> Any:
+        """What that key holds."""
+        (name,) = self.model_fields_set
+        return getattr(self, name)

@@ -1,0 +1,250 @@
+"""How high the learning rate is where a knob rises, for every moment at which a loss stream can make it rise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controller import clockwork
+from controller.binding import BoundState, Knobs, Machine
+from controller.clockwork import RateClock
+from controller.language.amounts import parse_amount, steps_in
+from controller.language.sense import hardness
+from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Reach
+from controller.verifier.zones import FAR, Zone, closed, down, up
+
+TOLERANCE = 1e-9  # of a share of the peak, so that a restart reaches 100 % of it
+
+
+class Moment(NamedTuple):
+    """A raise: the first step under the new knobs, and the step on which the rate's phase began."""
+
+    step: int
+    anchor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A raise into a low rate: on step `step` the rate is `share` of the peak, and `asked` was asked.
+
+    late: whether that is after the steps within which the rate must be there.
+    """
+
+    edge: Edge
+    moment: Moment
+    step: int
+    share: float
+    asked: float
+    late: bool
+
+
+class Jump(NamedTuple):
+    """The knobs around an edge, the names of those that it raises, and the longest stay after which it still does."""
+
+    before: Knobs
+    after: Knobs
+    raised: tuple[str, ...]
+    longest: int
+
+
+class Alignment:
+    """The rates of a machine, as shares of the peak that is in force."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.total = machine, machine.run.total_steps
+        self.align = machine.curriculum.check.align
+        self.due = int(parse_amount(self.align.within).count) - 1  # steps after a raise on which `min` is asked
+        # Over `rest` the rate falls the faster, the later a raise comes, but it is asked for only as long as the run
+        # lasts: lowest after the last raise whose whole stretch lies in the run.
+        self._last_whole = FAR if self.total is None else self.total - 1 - max(self.due, self.align.steps)
+        self._jumps: dict[tuple[int, int], Jump] = {}
+        self._restarts: dict[tuple[int, int, int], bool] = {}
+
+    # The rate
+
+    def clock(self, kind: Kind, anchor: int, step: int) -> RateClock:
+        """The rate's clock on a step in a state, given what a node knows and the step that its phase began on."""
+        machine, state = self.machine, self.machine.states[kind.state]
+        amount = clockwork.amount_in_force(RateClock(anchor, kind.warm, kind.cycle, 1, 1.0), state)
+        unknown = amount.unit == "rest" and self.total is None
+        length = 1 if unknown else steps_in(amount, machine.run, self.total, anchor)
+        clock = RateClock(anchor, kind.warm, kind.cycle, length, 1.0)
+        return clockwork.advanced(clock, machine, state, step, self.total)
+
+    def share(self, kind: Kind, anchor: int, step: int) -> float:
+        """The rate on a step."""
+        state, clock = self.machine.states[kind.state], self.clock(kind, anchor, step)
+        return clockwork.rate(clock, self.machine, state, step) / (self.machine.peak * clock.scale * state.rate.peak)
+
+    def bends(self, kind: Kind, first: int, last: int) -> list[int]:
+        """Steps since the anchor after which the rate turns, the ends of the warm-up and of cycles, within bounds."""
+        state = self.machine.states[kind.state]
+        found, at = [kind.warm - 1] if kind.warm else [], kind.warm
+        for amount in state.rate.cycles[kind.cycle : -1]:
+            at += steps_in(amount, self.machine.run, self.total)
+            found.append(at - 1)
+        return [bend for bend in found if first <= bend <= last]
+
+    def _first_below(self, kind: Kind, anchor: int, first: int, last: int, least: float) -> int | None:
+        """The first step, within bounds, on which the rate is below a share of the peak."""
+        start = first
+        for bend in [*self.bends(kind, first - anchor, last - anchor), FAR]:
+            end = min(anchor + bend, last)
+            if start > end:
+                continue
+            if self.share(kind, anchor, start) < least:
+                return start
+            if self.share(kind, anchor, end) < least:  # falling from here to there
+                while start < end:
+                    middle = (start + end) // 2
+                    low = self.share(kind, anchor, middle) < least
+                    start, end = (start, middle) if low else (middle + 1, end)
+                return start
+            start = end + 1
+        return None
+
+    # Raises
+
+    def jump(self, edge: Edge) -> Jump:
+        """What an edge does to the knobs.
+
+        A ramp is where it would have stood on the first step of the new state: what it would have done by itself is no
+        raise.
+        """
+        old, new = self.machine.states[edge.source.kind.state], self.machine.states[edge.kind.state]
+        if old.ramps:
+            return self._from_ramp(old, new, edge.spent)
+        key = (edge.source.kind.state, edge.kind.state)
+        if key not in self._jumps:
+            names = _harder(new.knobs, old.knobs)
+            self._jumps[key] = Jump(old.knobs, new.knobs, names, FAR)
+        return self._jumps[key]
+
+    def _from_ramp(self, old: BoundState, new: BoundState, spent: tuple[int, int]) -> Jump:
+        over = self.machine.stay(old, self.total).ramp_steps
+
+        def knobs(time: int) -> Knobs:
+            return {**old.knobs, **{name: ramp.value(time, over[name]) for name, ramp in old.ramps.items()}}
+
+        first, last = spent[0], min(spent[1], max([spent[0], *over.values()]))
+        names = _harder(new.knobs, knobs(first))
+        if not names or _harder(new.knobs, knobs(last)):
+            return Jump(knobs(first), new.knobs, names, FAR)
+        while first < last:  # ramps only rise: find the last time at which something is still raised
+            middle = (first + last + 1) // 2
+            first, last = (middle, last) if _harder(new.knobs, knobs(middle)) else (first, middle - 1)
+        return Jump(knobs(spent[0]), new.knobs, names, first)
+
+    def moments(self, reach: Reach, edge: Edge) -> Iterator[tuple[Edge, Moment]]:
+        """The moments of a raise at which the rate can be lowest: the ends of stretches on which it moves one way."""
+        zone: Zone | None = edge.zone
+        longest = self.jump(edge).longest
+        if longest < edge.spent[1]:  # only a stay that is short enough ends in a raise
+            high = min(edge.zone.entry_high, edge.entered[1] + longest)
+            zone = closed(edge.zone._replace(entry_high=high), reach.period)
+        if zone is None:
+            return
+        for known in self._with_cycle(edge):
+            ends = {zone.since_low, zone.since_high}
+            for bend in self.bends(known.kind, zone.since_low - 1, zone.since_high):
+                ends |= {since for since in (bend, bend + 1) if zone.since_low <= since <= zone.since_high}
+            found = (moment for end in sorted(ends) for moment in _moments(zone, end, reach.period, self._last_whole))
+            for moment in dict.fromkeys(found):
+                yield known, moment
+
+    def _with_cycle(self, edge: Edge) -> Iterator[Edge]:
+        """The edge, for each cycle that the rate can be in where that was not kept."""
+        if edge.kind.cycle != ANY_CYCLE:
+            yield edge
+            return
+        for cycle in range(len(self.machine.states[edge.kind.state].rate.cycles) or 1):
+            yield Edge(edge.source, edge.place, edge.spent, edge.steps, edge.entered, edge.phase, edge.shift,
+                       edge.kind._replace(cycle=cycle), edge.zone, edge.to)  # fmt: skip
+
+    def miss(self, reach: Reach, edge: Edge, moment: Moment) -> Miss | None:
+        """The first step after a raise on which the rate is lower than asked, as long as the new state can last."""
+        if edge.shift is None and self._fine_after_restart(edge.kind, moment):
+            return None
+        end = FAR if self.total is None else self.total - 1  # the last step of the stay
+        end = min(end, _longest(reach, edge, moment.step) - 1)
+        return self._miss(edge, moment, end)
+
+    def _fine_after_restart(self, kind: Kind, moment: Moment) -> bool:
+        """Whether a restart there is followed by a high rate however long the stay; it need be asked only once."""
+        rate = self.machine.states[kind.state].rate
+        if (rate.cycles[kind.cycle] if rate.cycles else rate.length).unit == "rest":
+            return False
+        key = (kind.state, kind.cycle, kind.warm)
+        if key not in self._restarts:
+            self._restarts[key] = self._miss(None, Moment(moment.step, moment.step), FAR, kind) is None
+        return self._restarts[key]
+
+    def _miss(self, edge: Edge | None, moment: Moment, end: int, kind: Kind | None = None) -> Miss | None:
+        kind = edge.kind if edge is not None else kind
+        if kind is None:
+            return None
+        first = moment.step + self.due
+        if first <= end:
+            found = self.share(kind, moment.anchor, first)
+            if found < self.align.min - TOLERANCE:
+                return Miss(edge, moment, first, found, self.align.min, False)  # type: ignore[arg-type]
+        last = min(end, moment.step + self.align.steps)
+        step = self._first_below(kind, moment.anchor, first + 1, last, self.align.hold - TOLERANCE)
+        if step is None:
+            return None
+        found = self.share(kind, moment.anchor, step)
+        return Miss(edge, moment, step, found, self.align.hold, True)  # type: ignore[arg-type]
+
+    def before(self, reach: Reach, edge: Edge) -> Iterator[float]:
+        """Shares of the peak on the last step of the stay that an edge ends, for its first and last moments."""
+        kind = edge.source.kind
+        for step in {edge.zone.entry_low, min(edge.zone.entry_high, FAR - 1)}:
+            anchor = None if edge.shift is None else edge.zone.anchor_low
+            for _, begun in reach.before(edge, step, anchor):
+                if begun is not None and step > begun and kind.cycle != ANY_CYCLE:
+                    yield self.share(kind, begun, step - 1)
+
+
+def _harder(new: Knobs, old: Knobs) -> tuple[str, ...]:
+    return tuple(name for name, value in new.items() if hardness(value) > hardness(old[name]))
+
+
+def _moments(zone: Zone, since: int, period: int, between: int) -> Iterator[Moment]:
+    """Moments of a zone with (about) so many steps since the anchor: the first, the last, and around one between."""
+    for number in _nearest(zone, since, period):
+        low = up(max(zone.entry_low, zone.anchor_low + number), zone.entry_arc, period)
+        high = down(min(zone.entry_high, zone.anchor_high + number), zone.entry_arc, period)
+        middle = (
+            {down(between, zone.entry_arc, period), up(between, zone.entry_arc, period)} if low < between < high else ()
+        )
+        for step in (low, *sorted(middle), high):
+            anchor = step - number
+            fits = zone.anchor_low <= anchor <= zone.anchor_high and up(anchor, zone.anchor_arc, period) == anchor
+            if fits and zone.entry_low <= step <= zone.entry_high:
+                yield Moment(step, anchor)
+
+
+def _nearest(zone: Zone, since: int, period: int) -> list[int]:
+    """Steps since the anchor that the zone has, at or next to a wanted number."""
+    anchor = zone.anchor_low
+    if anchor == zone.anchor_high:
+        arc = zone.entry_arc and ((zone.entry_arc[0] - anchor) % period, zone.entry_arc[1])
+    elif zone.entry_arc and zone.anchor_arc and zone.entry_arc[1] == zone.anchor_arc[1] == 0:
+        arc = ((zone.entry_arc[0] - zone.anchor_arc[0]) % period, 0)
+    else:
+        arc = None
+    return [n for n in {down(since, arc, period), up(since, arc, period)} if zone.since_low <= n <= zone.since_high]
+
+
+def _longest(reach: Reach, edge: Edge, entry: int) -> int:
+    """The last step at which a stay that is entered on a step can be ended."""
+    if edge.to is None:
+        return FAR
+    found = FAR
+    for course, first, last in reach.courses_of(edge.to):
+        if first <= entry <= last:
+            for deadline in course.deadlines:
+                bound, _ = deadline.bound(reach.period, entry, entry, (entry % reach.period, 0))
+                found = min(found, bound.steps + entry * bound.relative)
+    return found

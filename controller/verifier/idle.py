@@ -1,0 +1,217 @@
+"""What a file declares and nothing uses, and which of its guards and transitions can make no difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+from controller.binding import BoundTransition, Machine
+from controller.errors import Key
+from controller.guards import TRUE
+from controller.language.curriculum import Curriculum, Guard
+from controller.language.sense import walk
+from controller.verifier.findings import Finding
+from controller.verifier.looks import COUNT, FREE, STEP, TIME, Node
+from controller.verifier.reach import Reach
+
+Path = tuple[Key, ...]
+ALIKE = 0.85  # of two metrics' names
+
+
+# Declared, and not used
+
+
+def unused(machine: Machine) -> Iterator[Finding]:
+    """Guards that nothing asks for, rungs that no state sets, metrics that are almost the same."""
+    curriculum = machine.curriculum
+    named = {part for _, part in _conditions(curriculum) if isinstance(part, str)}
+    for name in curriculum.guard:
+        if name not in named:
+            yield Finding("unused-guard", "names", "error", ("guard", name), f'nothing asks for the guard "{name}"',
+                          "Name it in a transition's guards, or remove it", at_key=True)  # fmt: skip
+    for name, knob in curriculum.knob.items():
+        used = {state.set[name] for state in curriculum.state}
+        used |= {state.ramp[name].to for state in curriculum.state if name in state.ramp}
+        ramped = any(name in state.ramp for state in curriculum.state)
+        for i, rung in enumerate(knob.ladder or ()):
+            if rung not in used and not ramped:
+                yield Finding("unused-rung", "names", "note", ("knob", name, "ladder", i),
+                              f"no state sets {name} = {rung}",
+                              "Add a state for it, or take it off the ladder")  # fmt: skip
+    yield from _odd_metrics(curriculum)
+
+
+def _conditions(curriculum: Curriculum) -> Iterator[tuple[Path, Guard | str]]:
+    for name, guard in curriculum.guard.items():
+        for part, path in walk(curriculum, guard, ("guard", name)):
+            yield path, part
+    for i, transition in enumerate(curriculum.transition):
+        for j, condition in enumerate(transition.guards):
+            for part, path in walk(curriculum, condition, ("transition", i, "guards", j)):
+                yield path, part
+
+
+def _odd_metrics(curriculum: Curriculum) -> Iterator[Finding]:
+    seen = ["loss"]
+    for path, part in _conditions(curriculum):
+        if isinstance(part, str) or not hasattr(part.value, "metric") or part.value.metric in seen:
+            continue
+        name = part.value.metric
+        like = next((other for other in seen if _alike(name, other)), None)
+        if like is not None:
+            yield Finding("odd-metric", "names", "warning", (*path, part.word, "metric"),
+                          f'the metric "{name}" looks like "{like}"',
+                          f'Write "{like}", unless the trainer gives both to observe')  # fmt: skip
+        seen.append(name)
+
+
+def _alike(one: str, other: str) -> bool:
+    return SequenceMatcher(None, one.casefold(), other.casefold()).ratio() >= ALIKE and one[-1:] not in "0123456789"
+
+
+# Guards and transitions
+
+
+class Place(NamedTuple):
+    """A transition out of one state that can be reached: the state's place, and its own among the state's."""
+
+    state: int
+    place: int
+
+
+def idle(reach: Reach, stuck: set[int]) -> Iterator[Finding]:
+    """Transitions that are never taken, guards that are never or always true; not those of `stuck` states alone."""
+    machine = reach.machine
+    reached = {node.kind.state for node in reach.nodes}
+    taken = {(edge.source.kind.state, edge.place) for node in reach.nodes for edge in node.to}
+    for index in range(len(machine.curriculum.transition)):
+        places = [Place(s, j) for s in sorted(reached) for j, t in enumerate(machine.states[s].transitions)
+                  if t.index == index and machine.states[s].stop is None]  # fmt: skip
+        if any(place.state not in stuck for place in places):
+            yield from _of_transition(reach, index, places, any(place in taken for place in places))
+
+
+def _of_transition(reach: Reach, index: int, places: list[Place], taken: bool) -> Iterator[Finding]:
+    looked = [place for place in places if reach.looked.get(place)]
+    transition = reach.machine.states[places[0].state].transitions[places[0].place]
+    path: Path = ("transition", index)
+    if not looked:
+        when = {"epoch": "an epoch closes", "eval": "an evaluation comes", "step": "it is looked at"}[transition.at]
+        yield Finding("never-looked-at", "order", "error", (*path, "at"),
+                      f"{transition.title} is never looked at: its states are left, or the run is over, before {when}",
+                      "Look at it at every step, or correct the other transitions")  # fmt: skip
+        return
+    found = list(_constant_guards(reach, index, looked))
+    yield from found
+    if not taken and not any(finding.code == "never-true" for finding in found):
+        yield _never_taken(reach, transition, path, looked)
+
+
+def _constant_guards(reach: Reach, index: int, looked: list[Place]) -> Iterator[Finding]:
+    for j, condition in enumerate(reach.machine.curriculum.transition[index].guards):
+        path: Path = ("transition", index, "guards", j)
+        nodes = [reach.courses[place.state].looks.parts[place.place][j] for place in looked]
+        yield from _constant(reach, condition, path, looked, nodes)
+
+
+def _constant(
+    reach: Reach, condition: Guard | str, path: Path, looked: list[Place], nodes: list[Node]
+) -> Iterator[Finding]:
+    """A condition that has the same verdict at every look, or the conditions inside it that have."""
+    verdicts = 0
+    for place, node in zip(looked, nodes, strict=True):
+        looks = reach.courses[place.state].looks
+        for times, steps in reach.looked[place]:
+            verdicts |= looks.verdicts(node, times, steps)
+    if not verdicts & TRUE:
+        reason = _reason(reach, looked, nodes)
+        yield Finding("never-true", "order", "error", path, f"{_words(condition)} can never be true{reason}",
+                      "Correct it, or remove the transition")  # fmt: skip
+    elif verdicts == TRUE:
+        yield Finding("always-true", "order", "error", path,
+                      f"{_words(condition)} is always true when it is looked at",
+                      "Leave it out, or correct its number")  # fmt: skip
+    elif isinstance(condition, Guard) and condition.word in ("any", "all"):
+        for i, part in enumerate(condition.value):
+            yield from _constant(reach, part, (*path, condition.word, i), looked, [node[1][i] for node in nodes])
+    elif isinstance(condition, Guard) and condition.word == "not" and isinstance(condition.value, Guard):
+        inner = condition.value
+        if inner.word in ("any", "all"):
+            for i, part in enumerate(inner.value):
+                below = [node[1][1][i] for node in nodes]
+                yield from _constant(reach, part, (*path, "not", inner.word, i), looked, below)
+
+
+def _words(condition: Guard | str) -> str:
+    if isinstance(condition, str):
+        return f'the guard "{condition}"'
+    value = condition.value
+    return f"{condition.word} = {value}" if isinstance(value, int | str) else condition.word
+
+
+def _reason(reach: Reach, looked: list[Place], nodes: list[Node]) -> str:
+    """What a guard asks for that there is not enough of, if that is why it is never true."""
+    atoms = []
+    for place, node in zip(looked, nodes, strict=True):
+        if node[0] != "atom":
+            return ""
+        atoms.append(reach.courses[place.state].looks.atoms[node[1]])
+    atom, total = atoms[0], reach.machine.run.total_steps
+    if atom.kind == COUNT:
+        limit = reach.machine.curriculum.nonfinite.limit
+        return f": after {limit} such losses in a row the run is given up" if atom.needs > limit else ""
+    if total is None:
+        return ""
+    if atom.kind == STEP:
+        return f": step {atom.needs} lies at or past the end of the run of {total} steps" if atom.needs >= total else ""
+    what = {TIME: "steps in the state", FREE: "values in the state"}[atom.kind]
+    first = min(n.zone.entry_low for n in reach.nodes if any(n.kind.state == place.state for place in looked))
+    if atom.needs >= total:
+        end = f"the run has {total} steps"
+    elif first + atom.needs >= total:
+        end = f"it is entered at step {first} of {total} at the earliest"
+    else:
+        end = "the state never lasts that long"
+    return f": it takes {atom.needs} {what}, and {end}"
+
+
+def _never_taken(reach: Reach, transition: BoundTransition, path: Path, looked: list[Place]) -> Finding:
+    """Why a transition whose guards can each be true is never taken."""
+    together = fires = False
+    beaten: set[int] | None = None
+    titles = {t.index: t.title for state in reach.machine.states for t in state.transitions}
+    for place in looked:
+        looks = reach.courses[place.state].looks
+        everyone = (1 << len(looks.transitions)) - 1
+        for times, steps in reach.looked[place]:
+            facts = looks.facts(times, steps, everyone)
+            if not facts.true >> place.place & 1:
+                continue
+            together = True
+            fires = fires or bool((facts.fires_off | facts.fires_on) >> place.place & 1)
+            earlier = {
+                t.index for i, t in enumerate(looks.transitions[: place.place]) if facts.implies[place.place] >> i & 1
+            }
+            beaten = earlier if beaten is None else beaten & earlier
+    title = transition.title
+    if not together:
+        return Finding("never-true", "order", "error", (*path, "guards"),
+                       f"the guards of {title} are never true together",
+                       "Correct them, or remove the transition", at_key=True)  # fmt: skip
+    if beaten:
+        by = titles[min(beaten)]
+        return Finding("shadowed", "order", "error", path,
+                       f"{title} is never taken: whenever it could be, {by} is, which stands before it",
+                       "Write the narrower transition first")  # fmt: skip
+    if not fires:
+        return Finding("shadowed", "order", "error", path,
+                       f"{title} is never taken: whenever it could be, a transition that stands before it is",
+                       "Write the narrower transition first")  # fmt: skip
+    if transition.sustain > 1:
+        return Finding("sustain-too-long", "order", "error", (*path, "sustain"),
+                       f"the guards of {title} cannot hold for {transition.sustain} looks in a row: "
+                       "the state is left, or the run is over, before", "Choose a smaller sustain")  # fmt: skip
+    return Finding("never-taken", "order", "error", path,
+                   f"{title} is never taken: the state is always left, or the run is over, before",
+                   "Correct the times that are asked for")  # fmt: skip

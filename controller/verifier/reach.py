@@ -1,0 +1,401 @@
+"""Every configuration that some loss stream can bring a bound curriculum into; time is kept in zones, not counted out.
+
+A node is a state with what was used up of its transitions, the rate's cycle, and a zone of moments of entry. Nodes are
+exact up to remainders in an epoch. Where a file has too many of them they are merged: then too much is called possible,
+never too little (`exact` says which), and what rests on them is to be confirmed by a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from controller.binding import BoundState, BoundTransition, Machine
+from controller.language.amounts import steps_in
+from controller.verifier.looks import Looks
+from controller.verifier.stays import Bound, Course, Courses
+from controller.verifier.zones import FAR, Moments, Zone, closed, contains, down, hull, moments, up
+
+MOST_COURSES = 1000  # that are looked at before nodes are merged
+MOST_ALIKE = 150  # nodes of one kind, before nodes are merged
+ANY_CYCLE = -1  # where nodes are merged, and the rate's cycle is not kept
+MOST_BLOCKS = 8  # epochs in which a state can be entered, if what happens next is looked at for each of them
+MOST_GROWTHS = 2  # of a merged zone towards the start of the run, before it is taken to begin there
+
+
+class Kind(NamedTuple):
+    """What makes two nodes comparable.
+
+    state: its place among the machine's; used: how often each counted transition was taken; cycle, warm: the rate's
+    cycle at its anchor, and the steps of warm-up after it; done: whether a final state was entered before.
+    """
+
+    state: int
+    used: tuple[int, ...]
+    cycle: int
+    warm: int
+    done: bool
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """Configurations at the moment when a state is entered; `by` is how the first of them came about."""
+
+    kind: Kind
+    zone: Zone
+    by: Edge | None
+    into: Node | None = None  # the node that this one was merged into
+    to: list[Edge] = field(default_factory=list)
+    stays: bool = False  # whether a stay can last until the end of the run
+
+
+@dataclass(eq=False, slots=True)
+class Edge:
+    """A transition, taken from a node within bounds; `zone` and `kind` are what is entered, `to` the node around it."""
+
+    source: Node
+    place: int
+    spent: tuple[int, int]
+    steps: tuple[int, int]
+    entered: tuple[int, int]
+    phase: tuple[int, int]  # bounds on the step that it applies from, less the anchor before it
+    shift: int | None  # of the anchor; None where it is set anew
+    kind: Kind
+    zone: Zone
+    to: Node | None = None
+
+
+class Reach:
+    """What is reachable in a machine within its run.
+
+    endless: as if the run had no end. exact: False merges nodes. finished: whether all was explored within the budget.
+    """
+
+    def __init__(
+        self, machine: Machine, *, endless: bool = False, exact: bool = True, budget: int = MOST_COURSES
+    ) -> None:
+        self.machine, self.exact = machine, exact
+        self.period = machine.run.steps_per_epoch or 1
+        total = machine.run.total_steps
+        self.total = None if endless else total
+        self.last = FAR if self.total is None else self.total - 1  # the last step on which a state can be entered
+        self.final = tuple(is_final(state) for state in machine.states)
+        counted = {t.key: t.at_most for state in machine.states for t in state.transitions if t.at_most is not None}
+        self.counted = {key: (place, most) for place, (key, most) in enumerate(counted.items())}
+        self.looked: dict[tuple[int, int], set[tuple[int, int]]] = {}  # state, transition -> thresholds passed at looks
+        self._noted: set[tuple[int, int, tuple[int, int]]] = set()
+        self._places = {state.name: place for place, state in enumerate(machine.states)}
+        self.courses = [Courses(Looks(machine, state, not exact), not exact) for state in machine.states]
+        self.nodes: list[Node] = []
+        self._of_kind: dict[Kind, list[Node]] = {}
+        self._growths: dict[Kind, int] = {}
+        self.finished = self._explore(budget)
+
+    # Exploring
+
+    def _explore(self, budget: int) -> bool:
+        machine = self.machine
+        used = (0,) * len(self.counted) if self.exact else ()
+        arc = (0, 0) if self.period > 1 else None
+        start = Zone(0, 0, 0, 0, 0, 0, arc, arc)
+        self._todo: list[tuple[int, int, Node]] = []
+        self._new(Kind(0, used, 0 if self.exact else ANY_CYCLE, machine.warmup_steps, self.final[0]), start, None)
+        while self._todo:
+            _, _, node = heappop(self._todo)
+            if machine.states[node.kind.state].stop is not None or node.into is not None:
+                continue
+            for course, first, last in self.courses_of(node):
+                budget -= 1
+                limits = self._limits(node, course, first, last)
+                for edge in self._edges(node, course, (first, last), limits):
+                    node.to.append(edge)
+                    edge.to = self._entered(edge)
+                node.stays = node.stays or self._can_stay(node, (first, last), limits)
+                if budget < 0 or (self.exact and len(self._of_kind[node.kind]) > MOST_ALIKE):
+                    return False
+        return True
+
+    def _new(self, kind: Kind, zone: Zone, by: Edge | None) -> Node:
+        node = Node(kind, zone, by)
+        self.nodes.append(node)
+        self._of_kind.setdefault(kind, []).append(node)
+        # Ways of few transitions first; where nodes are merged, early ones, so that what is merged later lies behind.
+        heappush(self._todo, (0 if self.exact else zone.entry_low, len(self.nodes), node))
+        return node
+
+    def _entered(self, edge: Edge) -> Node:
+        """The node that an edge leads into: one that holds all of it, or a new one."""
+        same = self._of_kind.get(edge.kind, [])
+        for node in same:
+            if contains(node.zone, edge.zone, self.period):
+                return node
+        zone = edge.zone
+        merged: list[Node] = []
+        if not self.exact and same:
+            zone = hull(zone, same[0].zone)
+            growths = self._growths[edge.kind] = self._growths.get(edge.kind, 0) + 1
+            zone = Zone(zone.entry_low if growths <= MOST_GROWTHS else 0, self.last, 0, self.last, 0, self.last,
+                        zone.entry_arc, zone.anchor_arc)  # fmt: skip
+            merged = list(same)
+            same.clear()
+        node = self._new(edge.kind, zone, edge)
+        for other in merged:
+            other.into = node
+        return node
+
+    def _present(self, kind: Kind) -> int:
+        """The transitions out of a node that are not used up, as bits."""
+        if not self.exact or not self.counted:
+            return (1 << len(self.machine.states[kind.state].transitions)) - 1
+        found = 0
+        for j, transition in enumerate(self.machine.states[kind.state].transitions):
+            place, most = self.counted.get(transition.key, (0, 0))
+            if transition.at_most is None or kind.used[place] < (most or 0):
+                found |= 1 << j
+        return found
+
+    def courses_of(self, node: Node) -> Iterator[tuple[Course, int, int]]:
+        """What can happen to those who enter between two steps; few enough entries are told apart by their epoch."""
+        zone = node.zone
+        courses = self.courses[node.kind.state]
+        for course in courses.entered(zone.entry_low, zone.entry_high, self._present(node.kind)):
+            first, last = max(course.first, zone.entry_low), min(course.last, zone.entry_high)
+            starts = {d.start.steps for d in course.deadlines if d.at_epochs and d.start.relative}
+            cuts: set[int] = set()
+            if len(starts) * (last - first) <= MOST_BLOCKS * self.period and (zone.entry_arc or (0, 1))[1]:
+                for start in starts:
+                    cuts.update(
+                        range(up(first + 1, ((1 - start) % self.period, 0), self.period), last + 1, self.period)
+                    )
+            for cut in sorted(cuts):
+                yield course, first, cut - 1
+                first = cut
+            yield course, first, last
+
+    def _limits(self, node: Node, course: Course, first: int, last: int) -> list[tuple[Bound, int | None]]:
+        """The last steps that a stay can end on, each with the transition that then ends it, if that is known."""
+        found: list[tuple[Bound, int | None]] = []
+        for deadline in course.deadlines:
+            bound, sure = deadline.bound(self.period, first, last, node.zone.entry_arc)
+            found.append((bound, deadline.place if sure else None))
+        return found
+
+    def _edges(
+        self, node: Node, course: Course, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]
+    ) -> Iterator[Edge]:
+        state = self.machine.states[node.kind.state]
+        for stretch in course.stretches:
+            times, steps = self._within(limits, None, stretch.starts, stretch.ends)
+            self._note(node, state, entered, times, steps, (stretch.times, stretch.steps))
+        for chance in course.chances:
+            times, steps = self._within(limits, chance.place, chance.start, chance.end)
+            found = moments(node.zone, self.period, entered, times, steps, chance.arc)
+            if found is not None:
+                yield from self._taken(node, chance.place, found)
+
+    def _within(
+        self, limits: list[tuple[Bound, int | None]], place: int | None, start: Iterable[Bound], end: Iterable[Bound]
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Bounds on the time in the state and on the step, for a transition or (None) for any look."""
+        times, steps = [1, FAR], [1, self.last]
+        for bound, by in limits:
+            beaten = place is not None and by is not None and place > by
+            bounds = times if bound.relative else steps
+            bounds[1] = min(bounds[1], bound.steps - beaten)
+        for bound in start:
+            bounds = times if bound.relative else steps
+            bounds[0] = max(bounds[0], bound.steps)
+        for bound in end:
+            bounds = times if bound.relative else steps
+            bounds[1] = min(bounds[1], bound.steps - 1)
+        return (times[0], times[1]), (steps[0], steps[1])
+
+    def _note(
+        self,
+        node: Node,
+        state: BoundState,
+        entered: tuple[int, int],
+        spent: tuple[int, int],
+        steps: tuple[int, int],
+        passed: tuple[int, int],
+    ) -> None:
+        """Remember which guards are looked at after which thresholds."""
+        present = self._present(node.kind)
+        key = (state.index, present, passed)
+        if key in self._noted:
+            return
+        everything = True
+        for at, arc in (("step", None), ("eval", None), ("epoch", (0, 0) if self.period > 1 else None)):
+            places = [j for j, t in enumerate(state.transitions) if t.at == at and present >> j & 1]
+            new = [j for j in places if passed not in self.looked.setdefault((node.kind.state, j), set())]
+            if new and moments(node.zone, self.period, entered, spent, steps, arc) is not None:
+                for j in new:
+                    self.looked[node.kind.state, j].add(passed)
+            elif new:
+                everything = False
+        if everything:
+            self._noted.add(key)
+
+    def _taken(self, node: Node, place: int, found: Moments) -> Iterator[Edge]:
+        """The edges of one transition at some moments: one for each cycle of the rate that it can be taken in."""
+        machine, kind = self.machine, node.kind
+        old = machine.states[kind.state]
+        transition = old.transitions[place]
+        index = self._places[transition.target]
+        new = machine.states[index]
+        restarts = restarts_rate(transition)
+        used = kind.used
+        if self.exact and transition.key in self.counted:
+            counter = self.counted[transition.key][0]
+            used = (*used[:counter], used[counter] + 1, *used[counter + 1 :])
+        zone = found.zone
+        since = (zone.since_low + found.spent_low, zone.since_high + found.spent_high)
+        same_cycles = bool(old.rate.cycles and new.rate.cycles)
+        if not self.exact:
+            yield self._roughly_taken(node, place, found, index, restarts)
+            return
+        for low, high, cycle, shift, warm in self._cycles(old, kind, since, same_cycles and not restarts):
+            first, last = max(found.low, zone.anchor_low + low), min(found.high, zone.anchor_high + high)
+            if restarts:
+                warm = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
+                entered = Zone(first, last, first, last, 0, 0, found.arc, found.arc)
+            else:
+                arc = zone.anchor_arc and ((zone.anchor_arc[0] + shift) % self.period, zone.anchor_arc[1])
+                entered = Zone(first, last, zone.anchor_low + shift, zone.anchor_high + shift,
+                               low - shift, high - shift, found.arc, arc)  # fmt: skip
+            tight = closed(entered, self.period)
+            if tight is not None:
+                reached = Kind(index, used, cycle, warm, kind.done or self.final[index])
+                yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
+                           (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
+                           reached, tight)  # fmt: skip
+
+    def _roughly_taken(self, node: Node, place: int, found: Moments, index: int, restarts: bool) -> Edge:
+        """The edge of a transition, where nothing is known of the rate but whether it was restarted."""
+        anchors, since = ((found.low, found.high), (0, 0)) if restarts else ((0, found.high), (0, found.high))
+        zone = Zone(found.low, found.high, *anchors, *since, found.arc, found.arc if restarts else None)
+        warm = self.machine.warmup_steps if self.machine.curriculum.lr.rewarm or not restarts else 0
+        kind = Kind(index, (), ANY_CYCLE, warm, node.kind.done or self.final[index])
+        return Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
+                    (found.zone.entry_low, found.zone.entry_high), (0, FAR),
+                    None if restarts else 0, kind, zone)  # fmt: skip
+
+    def _cycles(
+        self, state: BoundState, kind: Kind, since: tuple[int, int], whole: bool
+    ) -> Iterator[tuple[int, int, int, int, int]]:
+        """Bounds on the phase's steps, and the cycle, the anchor's shift and the warm-up that hold between them."""
+        cycles, cycle, start, warm = state.rate.cycles, kind.cycle, 0, kind.warm
+        while not whole and cycle + 1 < len(cycles):
+            length = steps_in(cycles[cycle], self.machine.run, self.machine.run.total_steps)
+            end = start + warm + length - 1
+            low, high = max(since[0], start), min(since[1], end)
+            if low <= high:
+                yield low, high, cycle, start, warm
+            cycle, start, warm = cycle + 1, end + 1, 0
+        low, high = max(since[0], start), since[1]
+        if low <= high:
+            yield low, high, cycle, start, warm
+
+    def _can_stay(self, node: Node, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]) -> bool:
+        """Whether someone can enter between two steps and still be there at the end of the run."""
+        first, end = entered[0], self.last + 1
+        for bound, _ in limits:
+            if self.total is None or (not bound.relative and bound.steps < end):
+                return False
+            if bound.relative:
+                first = max(first, end - bound.steps)
+        zone = node.zone
+        inside = zone._replace(entry_low=max(zone.entry_low, first), entry_high=min(zone.entry_high, entered[1]))
+        return closed(inside, self.period) is not None
+
+    # Reading what was found
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether no configurations were merged, and no orders of clocks taken together."""
+        return self.exact and not any(courses.rough for courses in self.courses)
+
+    def edges(self) -> Iterator[Edge]:
+        """Every transition that can be taken, from the nodes that were not merged into others."""
+        for node in self.nodes:
+            if node.into is None:
+                yield from node.to
+
+    def state(self, node: Node) -> BoundState:
+        """The state that a node is in."""
+        return self.machine.states[node.kind.state]
+
+    def transition(self, edge: Edge) -> BoundTransition:
+        """The transition that an edge takes."""
+        return self.state(edge.source).transitions[edge.place]
+
+    def trail(self, node: Node, entry: int, anchor: int | None, tries: int = 60) -> list[tuple[int, int]] | None:
+        """How a node is entered on a step, with the rate's phase begun on another: places taken, with their steps."""
+        self._tries = tries
+        return self._trail(node, entry, anchor)
+
+    def trail_through(self, edge: Edge, step: int, anchor: int | None) -> list[tuple[int, int]] | None:
+        """How an edge is taken so that it applies from a step on."""
+        return self.trail(Node(edge.kind, edge.zone, edge), step, anchor)
+
+    def _trail(self, node: Node, entry: int, anchor: int | None) -> list[tuple[int, int]] | None:
+        edge = node.by
+        if edge is None:
+            return [] if entry == 0 else None
+        before = self.before(edge, entry, anchor)
+        for earlier, its_anchor in before:
+            if self._tries <= 0:
+                return None
+            self._tries -= 1
+            found = self._trail(edge.source, earlier, its_anchor)
+            if found is not None:
+                return [*found, (edge.place, entry)]
+        return None
+
+    def before(self, edge: Edge, step: int, anchor: int | None) -> Iterator[tuple[int, int | None]]:
+        """Entries of the stay that an edge ends on `step`, the earliest and the latest, each with an anchor."""
+        zone, period = edge.source.zone, self.period
+        low = max(zone.entry_low, edge.entered[0], step - edge.spent[1])
+        high = min(zone.entry_high, edge.entered[1], step - edge.spent[0])
+        entries = dict.fromkeys((up(low, zone.entry_arc, period), down(high, zone.entry_arc, period)))
+        for entry in entries:
+            if not low <= entry <= high:
+                continue
+            first = max(zone.anchor_low, entry - zone.since_high, step - edge.phase[1])
+            last = min(zone.anchor_high, entry - zone.since_low, step - edge.phase[0])
+            if edge.shift is not None and anchor is not None:
+                first, last = max(first, anchor - edge.shift), min(last, anchor - edge.shift)
+            chosen = down(last, zone.anchor_arc, period)
+            if first <= chosen:
+                yield entry, chosen
+
+
+class Explored(NamedTuple):
+    """All that is reachable; and, where nodes had to be merged for it, what had been found before that."""
+
+    whole: Reach
+    near: Reach | None
+
+    def edges(self) -> Iterator[tuple[Reach, Edge]]:
+        """Every transition that can be taken, those of exact nodes first."""
+        for reach in filter(None, (self.near, self.whole)):
+            for edge in reach.edges():
+                yield reach, edge
+
+
+def explore(machine: Machine) -> Explored:
+    """Find what is reachable in a machine within its run."""
+    reach = Reach(machine)
+    return Explored(reach, None) if reach.finished else Explored(Reach(machine, exact=False, budget=FAR), reach)
+
+
+def is_final(state: BoundState) -> bool:
+    """Whether a state is where a run may end: it stops the training, or nothing but a retreat leaves it."""
+    return state.stop is not None or all(transition.regress for transition in state.transitions)
+
+
+def restarts_rate(transition: BoundTransition) -> bool:
+    """Whether a transition restarts the rate."""
+    return any(action.name == "lr_restart" for action in transition.actions)

@@ -1,0 +1,305 @@
+"""Loss streams that bring a run where a trace says, found by trying simple shapes on the real Controller.
+
+A stay is played with losses that fall, lie flat or rise, and for its last observations with others, until one shape is
+found under which the Controller does what the trace says, and nothing else. What was found has thereby happened.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from math import inf, log, nan
+from typing import Any, NamedTuple
+
+from controller.binding import BoundState, BoundTransition, Machine
+from controller.errors import BindingWarning, NonFiniteLoss
+from controller.language.amounts import parse_amount, steps_in
+from controller.language.curriculum import Curriculum, Guard
+from controller.language.sense import walk
+from controller.machine import Controller, Decision
+
+MOST_SHAPES = 400  # of a metric's values in one stay
+COST_OF_EVALUATION = 30  # as many looks, since each is kept for explain
+LARGEST_LOG = 500.0  # of a ratio between the first and the last value of a stay
+
+
+class Visit(NamedTuple):
+    """A stay in a state: from step `entered` on, until the transition at `place` is taken (None: none is).
+
+    left: the first step of the next state, or one more than the last step that matters.
+    """
+
+    state: BoundState
+    entered: int
+    left: int
+    place: int | None
+
+    @property
+    def transition(self) -> BoundTransition | None:
+        """The transition that ends it."""
+        return None if self.place is None else self.state.transitions[self.place]
+
+
+class Shape(NamedTuple):
+    """The values of one metric in one stay: a body, and other values for the last observations."""
+
+    body: str
+    level: float
+    per_step: float
+    tail: str
+    tail_steps: int
+
+    def values(self, steps: int) -> list[float]:
+        """So many values."""
+        left = steps - self.tail_steps
+        found = [_BODIES[self.body](self.level, self.per_step, i, left) for i in range(left)]
+        last = found[-1] if found else self.level
+        return found + [_TAILS[self.tail](last, self.level)] * self.tail_steps
+
+
+_BODIES: dict[str, Callable[[float, float, int, int], float]] = {
+    "flat": lambda level, by, i, n: level,
+    "falls": lambda level, by, i, n: level * by ** (n - i),
+    "slides": lambda level, by, i, n: level + (by - 1.0) * level * (n - i),
+    "sinks": lambda level, by, i, n: -level * by**i,
+    "rises": lambda level, by, i, n: level * by**i,
+}
+_TAILS: dict[str, Callable[[float, float], float]] = {
+    "flat": lambda last, level: last,
+    "up": lambda last, level: max(abs(last), 1.0) * 1e3,
+    "down": lambda last, level: -max(abs(last), 1.0) * 1e3,
+    "level": lambda last, level: level,
+    "nan": lambda last, level: nan,
+}
+
+
+@dataclass
+class Budget:
+    """How much may still be tried, in looks: about one for each transition that is looked at, and one for each step."""
+
+    looks: int
+
+
+def controller_of(machine: Machine) -> Controller:
+    """A controller of the same curriculum, bound in the same way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BindingWarning)
+        run = machine.run
+        return Controller(
+            machine.curriculum,
+            machine.limits,
+            epochs=run.epochs,
+            steps_per_epoch=run.steps_per_epoch,
+            tokens_per_step=run.tokens_per_step,
+            peak=machine.peak,
+        )
+
+
+Row = dict[str, Any]
+
+
+def stream_of(machine: Machine, visits: Sequence[Visit], budget: Budget) -> list[Row] | None:
+    """Observations, by the names of `Controller.observe` and with the plan they belong to; None if none were found."""
+    controller = controller_of(machine)
+    rows: list[Row] = []
+    for visit in visits:
+        found = _played(machine, controller, visit, budget)
+        if found is None:
+            return None
+        rows += found
+    return rows
+
+
+def _played(machine: Machine, controller: Controller, visit: Visit, budget: Budget) -> list[Row] | None:
+    before = controller.state_dict()
+    steps = visit.left - visit.entered
+    for number, (shapes, evaluated, closed) in enumerate(_ways(machine, visit)):
+        cost = 1 + sum(t.at == "step" for t in visit.state.transitions)
+        if budget.looks < cost * steps + COST_OF_EVALUATION * evaluated:
+            return None
+        if number:
+            controller.load_state_dict(before)
+        rows, seen = _attempt(controller, visit, shapes, evaluated, closed)
+        budget.looks -= cost * seen + COST_OF_EVALUATION * min(evaluated, seen)
+        if rows is not None:
+            return rows
+    return None
+
+
+def _attempt(
+    controller: Controller, visit: Visit, shapes: dict[str, Shape], evaluated: int, closed: int
+) -> tuple[list[Row] | None, int]:
+    """Play one way; None where something else happens, and how many steps were observed.
+
+    evaluated, closed: how many of the last steps bring an evaluation, close an epoch.
+    """
+    steps, wanted = visit.left - visit.entered, visit.transition
+    values = {metric: shape.values(steps) for metric, shape in shapes.items()}
+    losses = values.pop("loss")
+    by_hand = controller.machine.run.steps_per_epoch is None
+    rows = []
+    for i in range(steps):
+        evaluates, closes = i >= steps - evaluated, by_hand and i >= steps - closed
+        metrics: dict[str, Any] = {metric: series[i] for metric, series in values.items()} if evaluates else {}
+        plan = controller.plan
+        try:
+            decision = controller.observe(losses[i], epoch_end=closes, eval_end=evaluates, **metrics)
+        except NonFiniteLoss:
+            return None, i + 1
+        row: Row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "lr": plan.lr, "loss": losses[i]}
+        rows.append(row | metrics | ({"eval_end": True} if evaluates else {}) | ({"epoch_end": True} if closes else {}))
+        last = i + 1 == steps
+        if decision is not None and not last:
+            return None, i + 1
+        if last and not _is(decision, wanted, controller):
+            return None, i + 1
+    return rows, steps
+
+
+def _is(decision: Decision | None, wanted: BoundTransition | None, controller: Controller) -> bool:
+    """Whether a stay ended as it should; what is decided on the last step of the run has no step to apply to."""
+    if decision is not None and controller.total_steps == decision.step:
+        return wanted is None
+    if decision is None or wanted is None:
+        return decision is None and wanted is None
+    return (decision.transition, decision.to_state) == (wanted.title, wanted.target)
+
+
+class _Asked(NamedTuple):
+    """A guard that watches a metric, or counts: its word, its spec, and how many values it needs."""
+
+    word: str
+    spec: Any
+    needs: int
+
+
+def _ways(machine: Machine, visit: Visit) -> Iterator[tuple[dict[str, Shape], int, int]]:
+    """Ways to play a stay, the likeliest first: the metrics' shapes, the evaluations, the ends of epochs."""
+    steps = visit.left - visit.entered
+    asked = _asked(machine, visit.state)
+    nonfinite = [guard.needs for guard in asked.pop("", [])]
+    metrics = sorted({"loss", *asked})
+    evaluates = len(metrics) > 1 or any(t.at == "eval" for t in visit.state.transitions)
+    span, closings = _looks(machine, visit)
+    evaluations = list(dict.fromkeys((min(span, steps), steps, 0))) if evaluates else [0]
+    if visit.transition is not None and visit.transition.at != "eval":
+        evaluations = evaluations[::-1] if evaluates else evaluations
+    ends = list(dict.fromkeys(min(end, steps) for end in (closings, 0, span, closings + span)))
+    for shapes in _combined([list(islice(_shapes(asked.get(m, []), nonfinite if m == "loss" else [], steps, span),
+                                         MOST_SHAPES)) for m in metrics]):  # fmt: skip
+        for evaluated in evaluations:
+            for end in ends if machine.run.steps_per_epoch is None else [0]:
+                yield dict(zip(metrics, shapes, strict=True)), evaluated, end
+
+
+def _combined(series: list[list[Shape]]) -> Iterator[tuple[Shape, ...]]:
+    """Every combination of one from each list, those of early ones first."""
+    if len(series) == 1:
+        yield from ((shape,) for shape in series[0])
+        return
+    first, rest = series[0], list(islice(_combined(series[1:]), MOST_SHAPES))
+    for total in range(len(first) + len(rest) - 1):
+        for i in range(max(0, total - len(rest) + 1), min(total + 1, len(first))):
+            yield (first[i], *rest[total - i])
+
+
+def _looks(machine: Machine, visit: Visit) -> tuple[int, int]:
+    """Steps from the first to the last of the looks at which a transition must hold; epochs that its guards ask for."""
+    transition = visit.transition
+    if transition is None:
+        return 1, 0
+    closings = 0
+    for condition in transition.guards:
+        for guard in _inner(machine.curriculum, condition):
+            if guard.word == "min_epoch":
+                closings = max(closings, guard.value)
+            elif guard.word == "dwell" and parse_amount(guard.value).unit == "epochs":
+                closings = max(closings, int(parse_amount(guard.value).count))
+    rhythm = machine.run.steps_per_epoch or 1 if transition.at == "epoch" else 1
+    return (transition.sustain - 1) * rhythm + 1, closings
+
+
+def _inner(curriculum: Curriculum, condition: Guard | str) -> Iterator[Guard]:
+    for part, _ in walk(curriculum, curriculum.resolve(condition), ()):
+        if isinstance(part, str):
+            yield from _inner(curriculum, part)
+        else:
+            yield part
+
+
+def _asked(machine: Machine, state: BoundState) -> dict[str, list[_Asked]]:
+    """The guards of a state's transitions by the metric that they watch; "" for those that count non-finite losses."""
+    found: dict[str, list[_Asked]] = {}
+    for transition in state.transitions:
+        for condition in transition.guards:
+            for guard in _inner(machine.curriculum, condition):
+                if guard.word == "nonfinite":
+                    found.setdefault("", []).append(_Asked(guard.word, None, guard.value))
+                elif hasattr(guard.value, "metric"):
+                    found.setdefault(guard.value.metric, []).append(
+                        _Asked(guard.word, guard.value, _needs(machine, guard))
+                    )
+    return found
+
+
+def _needs(machine: Machine, guard: Guard) -> int:
+    spec = guard.value
+    if guard.word == "patience":
+        return int(spec.steps + spec.smooth)
+    if guard.word == "gap":
+        return 2 * steps_in(parse_amount(spec.over), machine.run, machine.run.total_steps)
+    return int(getattr(spec, "window", 50))
+
+
+def _shapes(asked: list[_Asked], nonfinite: list[int], steps: int, span: int) -> Iterator[Shape]:
+    """Shapes of a metric over a stay, the simplest first."""
+    bounds = sorted({float(guard.spec.value) for guard in asked if guard.word in ("below", "above")})
+    levels = _levels(bounds)
+    ratios = [ratio for ratio in _ratios(asked) if steps * log(ratio) < LARGEST_LOG] or [1.0]
+    bodies = [("flat", 1.0), *((body, ratio) for ratio in ratios for body in ("falls", "slides", "sinks", "rises"))]
+    whole = [Shape(body, level, ratio, "flat", 0) for body, ratio in bodies for level in levels]
+    tails = ["flat", "up", "level", "down"] if asked else []
+    lengths = {span, *(span - 1 + need for guard in asked for need in (guard.needs, guard.needs // 2, guard.needs - 1))}
+    lengths |= {guard.needs + extra for guard in asked for extra in (-1, 0)}
+    ended = [("nan", span - 1 + count) for count in nonfinite]
+    ended += [(tail, length) for length in sorted(lengths) for tail in tails]
+    yield from whole[: len(levels)]
+    yield from whole[len(levels) :]
+    for tail, length in ended:
+        if 0 < length <= steps:
+            for body, ratio in bodies[1:] + bodies[:1]:
+                for level in levels:
+                    yield Shape(body, level, ratio, tail, length)
+
+
+def _levels(bounds: list[float]) -> list[float]:
+    """A value above, between and below some bounds."""
+    if not bounds:
+        return [4.0]
+    edges = [-inf, *bounds, inf]
+    found = []
+    for low, high in pairwise(edges):
+        if low == -inf:
+            found.append(high / 2 if high > 0 else high * 2 - 1)
+        elif high == inf:
+            found.append(low * 2 if low > 0 else low / 2 + 1)
+        else:
+            found.append((low + high) / 2)
+    return found[::-1]
+
+
+def _ratios(asked: list[_Asked]) -> list[float]:
+    """How fast a metric falls, as a ratio for each step: surely an improvement for every guard, then gentler."""
+    found = [1.001]
+    for guard in asked:
+        if guard.word == "plateau" and guard.spec.method != "returns":
+            found.append((1.0 + 4.0 * min(guard.spec.threshold, 10.0)) ** (2.0 / max(2, guard.spec.window)))
+        elif guard.word == "diverging":
+            found.append(guard.spec.factor ** (4.0 / guard.spec.window))
+        elif guard.word == "patience":
+            found.append(1.0 + max(1e-3, min(1.0, guard.spec.min_delta)))
+        elif guard.word == "gap":
+            found.append(1.0 + min(1.0, guard.spec.value + 1e-3))
+    return sorted({max(found), found[0], found[-1]}, reverse=True)

@@ -1,0 +1,211 @@
+"""Diminishing returns: the blocks, what they are made to say, and that no scale matters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from math import exp, inf, sqrt
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from controller import Controller, loads
+from controller.detectors.returns import Returns, judged
+
+
+def exponential(seed: int, count: int, tau: float, sigma: float = 0.01) -> list[float]:
+    """Losses from 3 to 1 with a time constant, under white noise."""
+    rng = Random(seed)
+    return [(1.0 + 2.0 * exp(-i / tau)) * (1.0 + rng.gauss(0, sigma)) for i in range(count)]
+
+
+def looks(detector: Returns, values: list[float]) -> Iterator[bool | None]:
+    """The verdict after each value."""
+    for value in values:
+        detector.push(value)
+        yield detector.verdict()
+
+
+def first(detector: Returns, values: list[float]) -> float:
+    """The number of values after which it fires, infinity for never."""
+    return next((count for count, found in enumerate(looks(detector, values), 1) if found), inf)
+
+
+def blocks_by_hand(values: list[float]) -> list[float]:
+    """The means of 16 to 31 equal blocks of the whole history, or of fewer blocks of 20."""
+    width = 20
+    while len(values) // width >= 32:
+        width *= 2
+    return [sum(values[i : i + width]) / width for i in range(0, len(values) - width + 1, width)]
+
+
+@given(st.integers(0, 9999), st.integers(1, 3000))
+@settings(max_examples=60)
+def test_blocks_by_hand(seed: int, count: int) -> None:
+    """It keeps the means of 16 to 31 equal blocks that cover the whole time in the state."""
+    values, detector = exponential(seed, count, 500.0), Returns()
+    for value in values:
+        detector.push(value)
+    assert detector.contents()["means"] == pytest.approx(blocks_by_hand(values), rel=1e-12)
+
+
+@given(st.integers(0, 9999), st.integers(16, 31), st.floats(0.001, 1.0), st.sampled_from([1.0, -3.0, 1e300, 1e-300]))
+@settings(max_examples=100)
+def test_the_judgement_by_numpy(seed: int, count: int, sigma: float, scale: float) -> None:
+    """Gain, error and total are those of the definition, computed with numpy and scipy."""
+    rng = Random(seed)
+    means = np.array([3.0 * exp(-i / 8) + sigma * rng.gauss(0, 1) for i in range(count)]) * np.sign(scale)
+    half, eighth = count // 2, count // 8
+    start = half - eighth // 2
+    gain = means[start : start + eighth].mean() - means[-eighth:].mean()
+    lasting = max(means[0], max(np.median(means[i : i + 3]) for i in range(count - 2)))
+    rough = np.square(np.diff(means[-half:], 2)).mean() / 6.0
+    error = stats.t.ppf(0.99, (half - 2) // 2) * sqrt(rough * 2.0 / eighth)
+    found, size = judged([abs(scale) * mean for mean in means], 0.1, False), np.abs(means).max()
+    assert found.gain * size == pytest.approx(gain, abs=1e-12)
+    assert found.error * size == pytest.approx(error, rel=1e-9)
+    assert found.total * size == pytest.approx(lasting - means[-eighth:].mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.01, 0.03, 0.05])
+def test_the_same_place_on_every_time_scale(sigma: float) -> None:
+    """An exponential stretched 1, 4 and 16 times fires at the same number of time constants, within a block or two."""
+    places = [first(Returns(), exponential(7, int(24 * tau), tau, sigma)) / tau for tau in (200.0, 800.0, 3200.0)]
+    assert all(4.3 < place < 6.0 for place in places), places
+    assert max(places) / min(places) < 1.25
+
+
+@pytest.mark.parametrize("factor", [-0.5, 2.0, 2.0**-1000, 2.0**900])
+def test_the_same_place_for_every_unit(factor: float) -> None:
+    """A loss multiplied by a power of two is judged in the same words at every value; a negative one as what it is."""
+    values = exponential(3, 3000, 400.0, 0.02)
+    one, other = Returns(), Returns()
+    for value in values:
+        one.push(value)
+        other.push(value * factor)
+        if factor > 0:
+            assert (one.verdict(), one.describe()) == (other.verdict(), other.describe())
+        assert factor > 0 or other.verdict() is not True
+
+
+def test_worsening_is_never_a_plateau() -> None:
+    """A loss that rises, from the start or after it fell, never fires, however slowly it rises beside its noise."""
+    for seed in range(20):
+        rng = Random(seed)
+        rises = [1.0 + i / 3000 + rng.gauss(0, 0.02) for i in range(3000)]
+        assert True not in set(looks(Returns(0.5), rises))
+        turns = [2.0 + abs(i - 500) / 500 + rng.gauss(0, 0.02) for i in range(3000)]
+        detector = Returns()
+        assert True not in list(looks(detector, turns))[1400:]
+        assert detector.describe().startswith("worsening")
+
+
+def test_one_spike_is_no_level() -> None:
+    """A spike in the middle of the state does not count as something that the state has brought since."""
+    values = [3.0 - i / 4000 + 0.003 * Random(i).gauss(0, 1) for i in range(640)]
+    spiked = values.copy()
+    spiked[100] += 60.0
+    assert first(Returns(), values) == first(Returns(), spiked) == inf
+
+
+def test_nothing_is_a_plateau_in_the_end() -> None:
+    """A state that changes nothing is a plateau from 1280 values on, or later, when its noise lets one be sure."""
+    firsts = []
+    for sigma in (0.0, 0.01, 0.03):
+        rng = Random(2)
+        firsts.append(first(Returns(), [3.0 * (1.0 + rng.gauss(0, sigma)) for _ in range(20_000)]))
+    assert firsts[0] == 1280
+    assert firsts == sorted(firsts)
+    assert firsts[-1] < 10_000
+
+
+def test_the_bump_after_a_raise_counts() -> None:
+    """What follows a raise, a bump and its decay, is no plateau until the bump is behind it."""
+    for seed in range(20):
+        rng = Random(seed)
+        values = [3.0 * (1 + 0.1 * i / 40 * exp(1 - i / 40)) * (1 + rng.gauss(0, 0.01)) for i in range(6000)]
+        assert 320 <= first(Returns(), values) < 6000
+
+
+@given(st.integers(0, 9999), st.floats(0.01, 0.9), st.floats(0.01, 0.9), st.sampled_from([0.003, 0.05]))
+@settings(max_examples=40)
+def test_a_larger_share_never_raises_later(seed: int, one: float, other: float, sigma: float) -> None:
+    """Path by path, a larger share fires at the same value or before."""
+    values, (low, high) = exponential(seed, 2000, 250.0, sigma), sorted((one, other))
+    assert first(Returns(high), values) <= first(Returns(low), values)
+
+
+@pytest.mark.parametrize("cut", [1, 319, 320, 639, 640, 1279, 1280, 2555])
+def test_resumed_between_merges(cut: int) -> None:
+    """Saved before, at and after a merge, it goes on with blocks of the same width."""
+    values = exponential(2, 3000, 500.0, 0.05)
+    uncut, resumed = Returns(), Returns()
+    for value in values[:cut]:
+        uncut.push(value)
+    resumed.restore(uncut.contents())
+    assert list(looks(resumed, values[cut:])) == list(looks(uncut, values[cut:]))
+    assert resumed.contents() == uncut.contents()
+
+
+def test_lines() -> None:
+    """It says what the last half brought, in which blocks; or what is missing."""
+    falling, slow, rising, silent, zero = (Returns() for _ in range(5))
+    assert falling.describe() == "0 of 320 losses"
+    for i in range(1500):
+        falling.push(1.0 + 2.0 * exp(-i / 200))
+        rising.push(1.0 + i / 1500)
+        silent.push(3.0)
+        zero.push(0.0)
+    for value in exponential(1, 600, 500.0, 0.05):
+        slow.push(value)
+    brought = "what the state brought"
+    assert [detector.describe() for detector in (falling, slow, rising, silent, zero)] == [
+        f"flat: the last half brought 2.99% to 3.55% of {brought}, in 18 blocks of 80 losses; flat under 10%",
+        f"improving: the last half brought 31.3% to 37.5% of {brought}, in 30 blocks of 20 losses; flat under 10%",
+        "worsening: the state has brought nothing yet, in 18 blocks of 80 losses",
+        "nothing: the halves of the state differ by less than 0.5% of the loss, in 18 blocks of 80 losses",
+        "every loss is 0, in 18 blocks of 80 losses",
+    ]
+    assert zero.verdict() is None
+
+
+def test_losses_too_large_to_sum() -> None:
+    """Losses at the edge of what a float holds are averaged without overflow."""
+    detector, huge = Returns(), sys.float_info.max
+    for i in range(2000):
+        detector.push(huge * exp(-i / 150))
+    assert all(mean <= huge for mean in detector.contents()["means"])
+    assert detector.verdict() is True
+
+
+def test_in_a_curriculum() -> None:
+    """A controller enters the next state at the very loss at which the detector fires."""
+    controller = Controller(
+        loads(
+            """
+            name = "two"
+            [lr]
+            peak = 1.0
+            shape = "constant"
+            [knob.cutoff]
+            ladder = [1, 2]
+            [[state]]
+            name = "easy"
+            set = { cutoff = 1 }
+            [[state]]
+            name = "hard"
+            set = { cutoff = 2 }
+            [[transition]]
+            from = "easy"
+            to = "hard"
+            guards = [{ plateau = { method = "returns", share = 0.2 } }]
+            """
+        )
+    )
+    values = exponential(5, 4000, 300.0)
+    decided = next(i for i, value in enumerate(values, 1) if controller.observe(value))
+    assert decided == first(Returns(0.2), values)

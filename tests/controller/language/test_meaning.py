@@ -1,0 +1,126 @@
+"""What a curriculum means, apart from how it is spelled: what changes a fingerprint, and what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from controller import Controller, Curriculum
+from controller.language.meaning import fingerprints, transition_keys
+from sim.strategies import curricula
+from tests.controller.small import STATES, small
+
+WAY: dict[str, Any] = {"guards": ["flat", {"dwell": "500 steps"}], "actions": ["lr_restart", {"lr_scale": 0.5}]}
+RATE: dict[str, Any] = {"peak": 1.0, "length": "1000 steps"}
+FLAT: dict[str, Any] = {"plateau": {"window": 50}}
+
+
+def whole(**tables: Any) -> Curriculum:
+    """A curriculum with something of everything."""
+    return small(WAY, **{"lr": RATE, "guard": {"flat": FLAT}} | tables)
+
+
+def way(**keys: Any) -> dict[str, Any]:
+    """The tables of `whole`, with its transition changed."""
+    return {"transition": [{"from": "*", "to": "next"} | WAY | keys]}
+
+
+def flat(**keys: Any) -> dict[str, Any]:
+    """The tables of `whole`, with its plateau changed."""
+    return {"guard": {"flat": {"plateau": {"window": 50} | keys}}}
+
+
+def low(**keys: Any) -> dict[str, Any]:
+    """The tables of `whole`, with its first state changed."""
+    return {"state": [STATES[0] | keys, *STATES[1:]]}
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"name": "other", "description": "words", "run": {"epochs": 3}, "check": {"waive": {"aligned": "by design"}}},
+        {"knob": {"cutoff": {"unit": "bins", "ladder": [1.0, 2, 4, 8]}}},
+        {"lr": {"length": "1_000 steps", "peak": 1}},
+        {"lr": RATE | {"length": "1e3 steps", "shape": "cosine", "floor": 0, "rewarm": False}},
+        {"nonfinite": {"limit": 25}},
+        {"guard": {"still": FLAT}} | way(guards=["still", {"dwell": "5e2 steps"}]),
+        {"guard": {}} | way(guards=[FLAT, {"dwell": "500 steps"}]),
+        way(at="step", sustain=1, regress=False),
+        flat(threshold=5e-3, metric="loss", method="halves", per="window"),
+        low(lr={}),
+        low(lr={"peak": 1.0}),
+        low(ramp={}),
+    ],
+)
+def test_spelling_is_no_meaning(tables: dict[str, Any]) -> None:
+    """Words for people, [run], [check], spellings, defaults written out and names of guards change no fingerprint."""
+    assert fingerprints(whole(**tables)) == fingerprints(whole())
+
+
+@pytest.mark.parametrize(
+    ("tables", "states"),
+    [
+        ({"lr": RATE | {"peak": 2.0}}, ""),
+        ({"lr": RATE | {"floor": 0.1}}, ""),
+        ({"lr": RATE | {"length": "999 steps"}}, ""),
+        ({"nonfinite": {"limit": 24}}, ""),
+        ({"knob": {"cutoff": {"ladder": [1, 2, 4, 8, 16]}}}, ""),
+        (flat(window=51), "low mid high"),
+        (flat(threshold=0.004), "low mid high"),
+        (flat(metric="val_loss"), "low mid high"),
+        (flat(per="100 steps"), "low mid high"),
+        (way(at="epoch"), "low mid high"),
+        (way(sustain=2), "low mid high"),
+        (way(at_most=2), "low mid high"),
+        (way(regress=True), "low mid high"),
+        (way(actions=[{"lr_scale": 0.5}, "lr_restart"]), "low mid high"),
+        (way(guards=["flat"]), "low mid high"),
+        (way(name="up"), "low mid high"),
+        ({"transition": [*way()["transition"], {"from": "mid", "to": "top"}]}, "mid"),
+        (low(lr={"peak": 0.5}), "low"),
+        (low(stop="done"), "low"),
+        (low(ramp={"cutoff": {"to": 2, "over": "5 steps"}}), "low"),
+    ],
+)
+def test_what_a_fingerprint_tells(tables: dict[str, Any], states: str) -> None:
+    """Whatever changes a run changes the fingerprint of the whole, and those of the states that it concerns."""
+    before, states_before = fingerprints(whole())
+    after, states_after = fingerprints(whole(**tables))
+    assert before != after
+    assert [name for name in states_before if states_before[name] != states_after[name]] == states.split()
+
+
+def test_every_way_of_writing_from_is_the_same_for_a_state() -> None:
+    """A state's fingerprint tells where its transitions lead, not whether they were written for it alone."""
+    named: dict[str, Any] = {"name": "up"}
+    _, star = fingerprints(small(named))
+    _, listed = fingerprints(small(named | {"from": ["low", "mid", "high"]}))
+    _, single = fingerprints(small(named | {"from": "low", "to": "mid"}))
+    assert star == listed
+    assert single["low"] == star["low"]
+    assert single["mid"] != star["mid"]
+
+
+def test_counters_are_named_by_what_is_written() -> None:
+    """A transition is counted under its name, else under where it leads; a second one of a kind is told apart."""
+    curriculum = small({}, {"name": "up"}, {"from": ["low", "mid"], "to": "next"}, {}, {"from": "low", "to": "top"})
+    assert transition_keys(curriculum) == ["*>next", "up", "low,mid>next", "*>next#2", "low>top"]
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(curricula(open_runs=True))
+def test_writing_out_every_default_is_no_edit(curriculum: Curriculum) -> None:
+    """A drawn curriculum with the defaults of its rate, states and transitions written out means what it meant."""
+    written = curriculum.model_dump(by_alias=True, exclude_unset=True)
+    dumped = curriculum.model_dump(by_alias=True)
+    written["nonfinite"] = dumped["nonfinite"]
+    written["lr"] |= {key: dumped["lr"][key] for key in ("shape", "floor", "rewarm") if written["lr"].get("warmup")}
+    for state, full in zip(written["state"], dumped["state"], strict=True):
+        state["lr"] = {"peak": full["lr"]["peak"]} | state.get("lr", {})
+    for transition, full in zip(written["transition"], dumped["transition"], strict=True):
+        transition |= {
+            key: full[key] for key in ("at", "sustain", "regress", "guards", "actions") if key not in transition
+        }
+    assert Controller(Curriculum.model_validate(written)).fingerprint == Controller(curriculum).fingerprint
