@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from pydantic import ValidationError
@@ -41,6 +41,10 @@ class Overrides:
     "Kernels in a block."
     chunk: int | None = None
     "Bytes that the chunk head drafts."
+    objective: Literal["dense", "chunk-last"] | None = None
+    "What is trained: the next byte at every position, or, as published, the chunk after the last one."
+    published: Annotated[bool | None, Parameter(negative="")] = None
+    "The published architecture and objective, made causal, with dropout 0.1; what else is given replaces its values."
     batch_size: int | None = None
     "Windows in one forward pass."
     accumulation: int | None = None
@@ -93,6 +97,7 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
         backbone = commit_at(asked.freeze_backbone)
         config = config.model_copy(update={"model": Config.model_validate(read_commit(backbone).state["config"]).model})
     config = overridden(config, asked.overrides.given())
+    refuse_zero_phase(config)
     text = read_text(asked.data)
     text.require(config.model.seq_len + config.model.chunk)
     lag = 1 if device.type == "cuda" else 0  # one step late, and the device need not be waited for
@@ -133,8 +138,9 @@ def continued(record: Record, curriculum: Curriculum, source: bytes, asked: Aske
     """Compare what is asked for with what the run is, and lengthen it if that is asked for.
 
     Raises:
-        RunError: something else is asked for than what the run is.
+        RunError: something else is asked for than what the run is, or the run is of a model that is not trained here.
     """
+    refuse_zero_phase(record.config)
     was: dict[str, object] = {
         **record.config.model_dump(exclude={"model", "peak"}),
         **record.config.model.model_dump(),
@@ -161,6 +167,15 @@ def continued(record: Record, curriculum: Curriculum, source: bytes, asked: Aske
     if asked.on_change == "accept":
         changed["curriculum"] = {"name": curriculum.name, "text": source.decode()}
     return record.model_copy(update=changed)
+
+
+def refuse_zero_phase(config: Config) -> None:
+    """Raise RunError for the published model as it was, which sees the future."""
+    if config.model.zero_phase:
+        raise RunError(
+            "zero_phase: the published model as it was sees the bytes that it is asked to predict; it is a reference "
+            "for tests and benchmarks, and is not trained here. Its causal form is --published"
+        )
 
 
 def _not_as_begun(out: Path, name: str, value: object, was: object) -> str:
@@ -195,7 +210,7 @@ def overridden(config: Config, given: dict[str, Any]) -> Config:
     Raises:
         RunError: a value is out of range, or does not fit the others.
     """
-    own = config.model_dump()
+    own = (config.as_published() if given.get("published") else config).model_dump()
     for name, value in given.items():
         if name == "lr":
             own["peak"] = value

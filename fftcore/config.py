@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,8 +20,11 @@ class Model(BaseModel):
         kernel_len: taps of the convolution along time.
         kernel_groups: kernels a block; each serves d_model / kernel_groups channels.
         chunk: bytes that the chunk head drafts, and how far apart the positions are at which it does.
-        zero_phase: multiply the spectrum by a real mask as the published model did. Such a model sees the future:
-            it is here to show that the leak alarm goes off, and is good for nothing else.
+        objective: "dense" trains the next byte at every position, and the chunk head beside it; "chunk-last", the
+            published objective, trains the chunk head at a window's last position, and its first byte is the model's.
+        published: the published architecture, made causal; it has one kernel a block.
+        zero_phase: the published architecture as it was, with real masks and gates over the spectrum. Such a model sees
+            the future: it is here for the leak alarm and the benchmarks, and good for nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +35,8 @@ class Model(BaseModel):
     kernel_len: Count = 128
     kernel_groups: Count = 8
     chunk: Count = 16
+    objective: Literal["dense", "chunk-last"] = "dense"
+    published: bool = False
     zero_phase: bool = False
 
     @model_validator(mode="after")
@@ -41,6 +46,10 @@ class Model(BaseModel):
                 f"d_model {self.d_model} is not a multiple of kernel_groups {self.kernel_groups}: "
                 "each kernel serves as many channels as the others"
             )
+        if self.published and self.kernel_groups != 1:
+            raise ValueError(f"kernel_groups {self.kernel_groups}: the published model has one kernel a block")
+        if self.zero_phase and not self.published:
+            raise ValueError("zero_phase is the published model as it was; it takes published = true")
         return self
 
 
@@ -74,6 +83,11 @@ class Config(BaseModel):
     save_every: Count = 250
     eval_windows: Count = 32
     final_windows: Count = 128
+
+    def as_published(self) -> Config:
+        """Return the published architecture and objective, made causal, at this size: one kernel, dropout 0.1."""
+        shape = {"published": True, "kernel_groups": 1, "objective": "chunk-last"}
+        return self.model_copy(update={"model": self.model.model_copy(update=shape), "dropout": 0.1})
 
 
 DEFAULT_PRESET = "tiny"

@@ -63,7 +63,8 @@ class Learner:
 
     def __init__(self, config: Config, text: Text, seed: int, device: torch.device, heads_only: bool) -> None:
         torch.manual_seed(seed)
-        self.config, self.device, self.heads_only = config, device, heads_only
+        self.config, self.device = config, device
+        self.drafts = heads_only or config.model.objective == "chunk-last"
         self.model = SpectralLM(config.model, config.dropout).to(device)
         self.windows = Windows(text, seed, config.model.chunk, device)
         width = config.model.seq_len + config.model.chunk
@@ -108,10 +109,10 @@ class Learner:
             )
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 next_loss, chunk_loss = self.model.losses(batch.windows_BW, batch.phase)
-            objective = chunk_loss if self.heads_only else next_loss + self.config.chunk_weight * chunk_loss
+            objective = chunk_loss if self.drafts else next_loss + self.config.chunk_weight * chunk_loss
             torch.autograd.backward(objective / parts)
             # A loss is not finite either if the other head's is not.
-            told = chunk_loss if self.heads_only else next_loss + 0 * chunk_loss
+            told = chunk_loss if self.drafts else next_loss + 0 * chunk_loss
             losses_2 += torch.stack((told, chunk_loss)).detach().float() / parts
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip, foreach=True)
         skipped = (~torch.isfinite(norm)).float()
@@ -131,7 +132,7 @@ class Learner:
         windows_BW = self.final_windows_BW if final else self.epoch_windows_BW
         score = evaluate(self.model, windows_BW)
         val_loss = score.stream * log(2)
-        if self.heads_only:
+        if self.drafts:
             draft = bpb_draft(self.model, windows_BW)
             val_loss = sum(draft) / len(draft) * log(2)
         return {"val_loss": val_loss, "val_bpb": score.stream, "val_bpb_parallel": score.parallel}

@@ -23,8 +23,28 @@ def test_default_preset() -> None:
     assert PRESETS[DEFAULT_PRESET].model.d_model <= 128
 
 
-@pytest.mark.parametrize("change", [{"d_model": 0}, {"layers": -1}, {"kernel_groups": 3}, {"heads": 4}])
-def test_bad_shapes(change: dict[str, int]) -> None:
+def test_as_published() -> None:
+    """A published model has the preset's size, one kernel a block, the chunk at the window's end, and dropout 0.1."""
+    published = PRESETS["base"].as_published()
+    assert Model.model_validate(published.model.model_dump()) == published.model
+    assert (published.model.published, published.model.kernel_groups) == (True, 1)
+    assert (published.model.objective, published.dropout) == ("chunk-last", 0.1)
+    assert published.model.d_model == PRESETS["base"].model.d_model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"d_model": 0},
+        {"layers": -1},
+        {"kernel_groups": 3},
+        {"heads": 4},
+        {"objective": "best"},
+        {"published": True, "kernel_groups": 2},
+        {"zero_phase": True},
+    ],
+)
+def test_bad_shapes(change: dict[str, object]) -> None:
     """A shape that cannot be built is refused, and so is a word that is not known."""
     with pytest.raises(ValidationError):
         Model.model_validate({"d_model": 16, "layers": 1, "seq_len": 8} | change)

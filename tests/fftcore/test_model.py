@@ -16,6 +16,8 @@ from fftcore.data import read_text
 from fftcore.model import SpectralLM
 
 SMALL = Model(d_model=16, layers=2, seq_len=150, kernel_len=48, kernel_groups=4, chunk=8)
+PUBLISHED = SMALL.model_copy(update={"published": True, "kernel_groups": 1, "objective": "chunk-last"})
+ZERO_PHASE = PUBLISHED.model_copy(update={"zero_phase": True, "objective": "dense"})
 CUTOFFS = (128, 256, 512, 1025)
 
 
@@ -44,11 +46,13 @@ def first_change(model: SpectralLM, bytes_BT: Tensor, position: int) -> int:
     return int(differs_T.nonzero()[0]) if differs_T.any() else bytes_BT.shape[1]
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("cutoff_bins", CUTOFFS)
-def test_causal_in_every_preset(preset: str, cutoff_bins: int) -> None:
+def test_causal_in_every_preset(preset: str, cutoff_bins: int, published: bool) -> None:
     """In every preset at every cutoff, a changed byte changes logits from its position on, and no bit before."""
-    shape = PRESETS[preset].model
+    config = PRESETS[preset]
+    shape = (config.as_published() if published else config).model
     model = made(shape, cutoff_bins=cutoff_bins)
     T = min(shape.seq_len, 400)
     bytes_BT = random_bytes(1, T)
@@ -62,44 +66,46 @@ def test_causal_in_every_preset(preset: str, cutoff_bins: int) -> None:
     T=st.integers(2, 200),
     cutoff_bins=st.integers(1, 1025),
     taps=st.integers(1, 48),
+    shape=st.sampled_from([SMALL, PUBLISHED]),
     data=st.data(),
 )
-def test_causal_at_any_knob(seed: int, T: int, cutoff_bins: int, taps: int, data: st.DataObject) -> None:
+def test_causal_at_any_knob(seed: int, T: int, cutoff_bins: int, taps: int, shape: Model, data: st.DataObject) -> None:
     """At any cutoff, number of taps and length, no bit changes before a changed byte."""
-    model = made(SMALL, seed, cutoff_bins, taps)
+    model = made(shape, seed, cutoff_bins, taps)
     position = data.draw(st.integers(0, T - 1))
     assert first_change(model, random_bytes(2, T, seed), position) >= position
 
 
-@pytest.mark.parametrize("cutoff_bins", CUTOFFS[:-1])
+@pytest.mark.parametrize("cutoff_bins", CUTOFFS)
 def test_zero_phase_is_not_causal(cutoff_bins: int) -> None:
-    """Canary: under the published mask, a zero-phase filter, a changed byte changes what stands before it."""
-    model = made(SMALL.model_copy(update={"zero_phase": True}), cutoff_bins=cutoff_bins)
+    """Canary: in the published model as it was, a changed byte changes what stands before it, at every cutoff."""
+    model = made(ZERO_PHASE, cutoff_bins=cutoff_bins)
     assert first_change(model, random_bytes(1, 150), 100) < 100
 
 
+@pytest.mark.parametrize("shape", [SMALL, PUBLISHED])
 @pytest.mark.parametrize("cutoff_bins", CUTOFFS)
 @torch.no_grad()
-def test_prefix(cutoff_bins: int) -> None:
+def test_prefix(cutoff_bins: int, shape: Model) -> None:
     """A prefix has the logits that the window begins with, whatever its length, to 1e-12 in float64."""
-    model = made(SMALL, cutoff_bins=cutoff_bins).double()
+    model = made(shape, cutoff_bins=cutoff_bins).double()
     bytes_BT = random_bytes(2, 200)
     whole_TBV = model(bytes_BT)
     for length in (1, 63, 64, 65, 150):
         torch.testing.assert_close(model(bytes_BT[:, :length]), whole_TBV[:length], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("zero_phase", [False, True])
+@pytest.mark.parametrize("shape", [SMALL, PUBLISHED, ZERO_PHASE])
 @pytest.mark.parametrize("cutoff_bins", [128, 1025])
 @torch.no_grad()
-def test_stream(cutoff_bins: int, zero_phase: bool) -> None:
-    """Byte by byte the logits are those of one pass; canary: under a zero-phase mask that cuts they are not."""
-    model = made(SMALL.model_copy(update={"zero_phase": zero_phase}), cutoff_bins=cutoff_bins).double()
+def test_stream(cutoff_bins: int, shape: Model) -> None:
+    """Byte by byte the logits are those of one pass; canary: in the published model as it was they are not."""
+    model = made(shape, cutoff_bins=cutoff_bins).double()
     bytes_BT = random_bytes(3, 200)
     streams = model.stream(3)
     streamed_TBV = torch.stack([model.logits(model.step(bytes_BT[:, t], streams)) for t in range(200)])
     same = (streamed_TBV - model(bytes_BT)).abs().max() < 1e-10
-    assert same == (cutoff_bins == 1025 or not zero_phase)
+    assert same == (not shape.zero_phase)
 
 
 @torch.no_grad()
@@ -117,19 +123,21 @@ def test_stream_does_not_grow() -> None:
     assert remembered() == before
 
 
+@pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("preset", PRESETS)
 @torch.no_grad()
-def test_first_loss(preset: str) -> None:
+def test_first_loss(preset: str, published: bool) -> None:
     """Before training, both heads of every preset stand at 8.0 ± 0.1 bits per byte, at a low and the full cutoff."""
-    shape = PRESETS[preset].model
+    config = PRESETS[preset]
+    shape = (config.as_published() if published else config).model
     text_N = read_text(None).split("train")
-    windows_BW = text_N[: 4 * 100_000].view(4, -1)[:, : 512 + shape.chunk]
+    window_BW = text_N[: 4 * 100_000].view(4, -1)[:, : 256 + shape.chunk]
     for seed in range(3):
         torch.manual_seed(seed)
         model = SpectralLM(shape)
         for cutoff_bins in (128, 1025):
             model.restrict(cutoff_bins)
-            for loss in model.losses(windows_BW, 3):
+            for loss in model.losses(window_BW, 3):
                 assert loss.item() / log(2) == pytest.approx(8.0, abs=0.1)
 
 
@@ -158,9 +166,28 @@ def test_losses_are_the_definition(T: int, phase: int) -> None:
     torch.testing.assert_close(chunk_loss, torch.stack(drafted).mean())
 
 
-def test_every_parameter_learns() -> None:
+@torch.no_grad()
+def test_published_objective_is_the_definition() -> None:
+    """Under the published objective both losses are of the bytes after a window: the first one, and a whole chunk."""
+    model = made(PUBLISHED).double()
+    window_BW = random_bytes(2, 40 + PUBLISHED.chunk)
+    hidden_TBD = model.hidden(window_BW[:, :40])
+    spelled_BO = torch.tensor(
+        [
+            [-F.log_softmax(model.draft(hidden_TBD[-1, b])[o], -1)[window_BW[b, 40 + o].long()] for o in range(8)]
+            for b in range(2)
+        ]
+    )
+    next_loss, chunk_loss = model.losses(window_BW, 3)
+    torch.testing.assert_close(next_loss, spelled_BO[:, 0].mean(), check_dtype=False)
+    torch.testing.assert_close(chunk_loss, spelled_BO.mean(), check_dtype=False)
+    assert torch.equal(model.logits(hidden_TBD), model.draft(hidden_TBD)[..., 0, :])
+
+
+@pytest.mark.parametrize("shape", [SMALL, PUBLISHED])
+def test_every_parameter_learns(shape: Model) -> None:
     """Each parameter gets a gradient that is finite and not all zero."""
-    model = made(SMALL, cutoff_bins=256)
+    model = made(shape, cutoff_bins=256)
     next_loss, chunk_loss = model.losses(random_bytes(2, 158), 3)
     torch.autograd.backward(next_loss + chunk_loss)
     for name, parameter in model.named_parameters():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import plateau
+from fftcore.record import read_record
 from sim.plots import draw_run
 from tests.fftcore.micro import CURRICULUM, contents, micro_text
 
@@ -16,6 +17,10 @@ FLAGS = (
     *("--data", "text", "--device", "cpu", "--save-every", "5", "--log-every", "16"),
     *("--d-model", "8", "--layers", "1", "--seq-len", "24", "--kernel-len", "12", "--kernel-groups", "2"),
     *("--chunk", "4", "--batch-size", "2"),
+)
+PUBLISHED_FLAGS = (
+    *("--published", "--data", "text", "--device", "cpu"),
+    *("--d-model", "8", "--layers", "1", "--seq-len", "24", "--chunk", "4", "--batch-size", "2"),
 )
 
 
@@ -65,6 +70,9 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("micro.toml --data text --steps-per-epoch -1", "steps_per_epoch"),
         ("micro.toml --data text --kernel-groups 3", "d_model 128 is not a multiple of kernel_groups 3"),
         ("micro.toml --data text --dropout 1", "--dropout 1.0"),
+        ("micro.toml --data text --published --kernel-groups 2", "the published model has one kernel a block"),
+        ("micro.toml --data text --objective best", "--objective"),
+        ("micro.toml --data text --zero-phase", "--zero-phase"),
         ("micro.toml --data text --lr nan", "--lr nan"),
         ("micro.toml --data text --seed -1", "--seed"),
         ("micro.toml --data text --device abacus", "--device abacus"),
@@ -113,6 +121,24 @@ def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
     Path("text").rename("moved")
     assert "text: the text to train on does not exist" in refused(capsys, "micro.toml", "--resume")
     assert plateau.main(["train", "micro.toml", "--resume", "--data", "moved", "--epochs", "5"]) == 0
+
+
+def test_published(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--published` trains the published model made causal; what else is given replaces its values."""
+    assert plateau.main(["train", "micro.toml", *PUBLISHED_FLAGS, "--dropout", "0.2"]) == 0
+    config = read_record(Path("runs/micro")).config
+    assert (config.model.published, config.model.objective, config.dropout) == (True, "chunk-last", 0.2)
+    told = refused(capsys, "micro.toml", "--resume", "--objective", "dense")
+    assert "--objective dense contradicts the run, which was begun with chunk-last" in told
+    assert plateau.main(["train", "micro.toml", "--resume", "--published"]) == 0
+
+
+def test_zero_phase(capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose record asks for the published model as it was is refused in a sentence: it sees the future."""
+    assert plateau.main(["train", "micro.toml", *PUBLISHED_FLAGS]) == 0
+    record = Path("runs/micro/run.json")
+    record.write_text(record.read_text().replace('"zero_phase": false', '"zero_phase": true'))
+    assert "sees the bytes that it is asked to predict" in refused(capsys, "micro.toml", "--resume")
 
 
 def test_edited_curriculum(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,170 @@
+"""One pre-norm block: a causal spectral convolution along time under two gates, then a feed-forward half.
+
+Shapes stand in names: T position, B batch, D channel, G kernel group, K tap, N block of 64 bytes.
+Sequences are time-major, `x_TBD`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fftcore import spectral
+from fftcore.config import Model
+
+CONTEXT_BLOCK = 64  # bytes that the context gate lags behind at most
+
+
+class ContextGate(nn.Module):
+    """A gain per channel that follows the mean of all 64-byte blocks before the current one.
+
+    The published gate pools the whole window, its future included; this one changes only where a block ends.
+
+    Args:
+        d_model: channels.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(d_model, d_model)
+        nn.init.zeros_(self.project.bias)
+        nn.init.normal_(self.project.weight, std=0.02)
+
+    def forward(self, x_TBD: Tensor, y_TBD: Tensor) -> Tensor:
+        """Scale `y_TBD` by what is known of `x_TBD`; both (T, B, D)."""
+        T = len(x_TBD)
+        blocks = -(-T // CONTEXT_BLOCK)
+        rest = blocks * CONTEXT_BLOCK - T
+        if rest:
+            x_TBD, y_TBD = (F.pad(z_TBD, (0, 0, 0, 0, 0, rest)) for z_TBD in (x_TBD, y_TBD))
+        B, D = x_TBD.shape[1:]
+        x_NSBD, y_NSBD = x_TBD.view(blocks, CONTEXT_BLOCK, B, D), y_TBD.view(blocks, CONTEXT_BLOCK, B, D)
+        sum_NBD = x_NSBD.sum(1, dtype=torch.promote_types(x_TBD.dtype, torch.float32))
+        past_NBD = F.pad(sum_NBD[:-1].cumsum(0), (0, 0, 0, 0, 1, 0))
+        bytes_N11 = CONTEXT_BLOCK * torch.arange(blocks, device=x_TBD.device).clamp(min=1)[:, None, None]
+        gain_NBD = self.gain(past_NBD / bytes_N11)
+        gated_NSBD: Tensor = y_NSBD * gain_NBD[:, None]
+        return gated_NSBD.view(-1, B, D)[:T]
+
+    def gain(self, mean: Tensor) -> Tensor:
+        """Return the gain, 0 … 2 and about 1 at first, for a mean over the past; both (…, D)."""
+        gain: Tensor = 2 * torch.sigmoid(self.project(mean))
+        return gain
+
+
+@dataclass
+class MixerStream:
+    """What a mixer remembers of a stream of bytes: fixed in size, whatever the stream's length.
+
+    Args:
+        taps_GK: the taps in force when the stream began.
+        ring_GKM: the last K inputs of each group, M = B · D / G; slot `position % K` is the next to be written.
+        block_BD: sum over the current block of 64 bytes.
+        past_BD: sum over all blocks before it.
+        gain_BD: the context gate's gain in the current block.
+    """
+
+    taps_GK: Tensor
+    ring_GKM: Tensor
+    block_BD: Tensor
+    past_BD: Tensor
+    gain_BD: Tensor
+    position: int = 0
+
+
+class Mixer(nn.Module):
+    """Mixes along time: the causal convolution, times a content gate at each position, times the context gate.
+
+    The content gate is a linear map of the position's own channels. The product with it, as in H3 and Hyena, lets a
+    fixed filter answer to what is read.
+
+    Args:
+        shape: the model's shape.
+    """
+
+    def __init__(self, shape: Model) -> None:
+        super().__init__()
+        self.kernel = spectral.SpectralKernel(shape.kernel_groups, shape.kernel_len)
+        self.content = self.content_gate(shape.d_model)
+        self.context = ContextGate(shape.d_model)
+
+    def content_gate(self, d_model: int) -> nn.Module:
+        """Return what gives the content gate for what a position reads: (…, D) to (…, D)."""
+        return nn.Linear(d_model, d_model)
+
+    def forward(self, x_TBD: Tensor) -> Tensor:
+        """Mix a whole window: (T, B, D) to (T, B, D); what stands at t answers to t and before alone."""
+        mixed_TBD: Tensor = self.context(x_TBD, self.convolve(x_TBD) * self.content(x_TBD))
+        return mixed_TBD
+
+    def convolve(self, x_TBD: Tensor) -> Tensor:
+        """Convolve a whole window with the kernels in force."""
+        return spectral.convolve(x_TBD, self.kernel())
+
+    def stream_taps(self) -> Tensor:
+        """Return the taps for decoding byte by byte, (G, K)."""
+        taps_GK: Tensor = self.kernel()
+        return taps_GK
+
+    def restrict(self, cutoff_bins: int, taps: int) -> None:
+        """Keep the kernels below the cutoff, in their first taps."""
+        self.kernel.restrict(cutoff_bins, taps)
+
+    def stream(self, batch: int) -> MixerStream:
+        """Begin `batch` streams."""
+        taps_GK = self.stream_taps().detach()
+        G, K = taps_GK.shape
+        zeros_BD = taps_GK.new_zeros(batch, self.context.project.out_features)
+        ring_GKM = zeros_BD.new_zeros(G, K, zeros_BD.numel() // G)
+        return MixerStream(taps_GK, ring_GKM, zeros_BD, zeros_BD, self.context.gain(zeros_BD))
+
+    def step(self, x_BD: Tensor, stream: MixerStream) -> Tensor:
+        """Take the next byte's channels, (B, D), and return theirs mixed: as `forward` does, in O(K) a channel."""
+        B, D = x_BD.shape
+        G, K = stream.taps_GK.shape
+        slot = stream.position % K
+        stream.ring_GKM[:, slot] = x_BD.view(B, G, D // G).transpose(0, 1).reshape(G, -1)
+        taps_GK = stream.taps_GK.flip(1).roll(slot + 1, 1)  # the tap for lag l comes to the slot of l bytes ago
+        y_GM = torch.bmm(taps_GK[:, None], stream.ring_GKM)
+        y_BD: Tensor = y_GM.view(G, B, D // G).transpose(0, 1).reshape(B, D) * self.content(x_BD) * stream.gain_BD
+
+        stream.position += 1
+        stream.block_BD = stream.block_BD + x_BD
+        if stream.position % CONTEXT_BLOCK == 0:
+            stream.past_BD = stream.past_BD + stream.block_BD
+            stream.block_BD = torch.zeros_like(stream.block_BD)
+            stream.gain_BD = self.context.gain(stream.past_BD / stream.position)
+        return y_BD
+
+
+class Block(nn.Module):
+    """One pre-norm block: mix along time, then along channels.
+
+    Args:
+        shape: the model's shape.
+        dropout: share of each half's output that is dropped.
+    """
+
+    def __init__(self, shape: Model, dropout: float) -> None:
+        super().__init__()
+        D = shape.d_model
+        self.mix_norm = nn.LayerNorm(D)
+        self.mixer = Mixer(shape)
+        self.feed_norm = nn.LayerNorm(D)
+        self.feed = nn.Sequential(nn.Linear(D, 2 * D), nn.GELU(), nn.Linear(2 * D, D))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x_TBD: Tensor) -> Tensor:
+        """Take a window through the block: (T, B, D) to (T, B, D)."""
+        x_TBD = x_TBD + self.drop(self.mixer(self.mix_norm(x_TBD)))
+        fed_TBD: Tensor = self.drop(self.feed(self.feed_norm(x_TBD)))
+        return x_TBD + fed_TBD
+
+    def step(self, x_BD: Tensor, stream: MixerStream) -> Tensor:
+        """Take one more byte of a stream through the block: (B, D) to (B, D)."""
+        x_BD = x_BD + self.mixer.step(self.mix_norm(x_BD), stream)
+        fed_BD: Tensor = self.feed(self.feed_norm(x_BD))
+        return x_BD + fed_BD
