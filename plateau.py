@@ -19,15 +19,21 @@ COMMANDS = {
     "draw": ("controller.command:draw", "Draw a curriculum as Mermaid, DOT or SVG."),
     "schema": ("controller.command:schema", "Print the JSON Schema of curriculum files, for editors."),
     "replay": (
-        "sim.command:replay",
+        "sim.commands.replaying:replay",
         "Show logged losses to a curriculum: when would it have raised, and why not earlier?",
     ),
-    "noise": ("sim.command:noise", "Estimate a log's noise, and whether a curriculum can tell a plateau from it."),
-    "plot": ("sim.command:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
-    "simulate": ("sim.simulating:simulate", "Put curricula through thousands of synthetic trainings."),
-    "tune": ("sim.simulating:tune", "Show which settings of a plateau raise too early how often, and how late."),
-    "fit": ("sim.simulating:fit", "Fit the synthetic learner to a log."),
-    "test": ("sim.simulating:test", "Carry out scenario files: does a curriculum do what was expected of it?"),
+    "noise": (
+        "sim.commands.replaying:noise",
+        "Estimate a log's noise, and whether a curriculum can tell a plateau from it.",
+    ),
+    "plot": ("sim.commands.replaying:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
+    "simulate": ("sim.commands.simulating:simulate", "Put curricula through thousands of synthetic trainings."),
+    "tune": (
+        "sim.commands.simulating:tune",
+        "Show which settings of a plateau raise too early how often, and how late.",
+    ),
+    "fit": ("sim.commands.simulating:fit", "Fit the synthetic learner to a log."),
+    "test": ("sim.commands.simulating:test", "Carry out scenario files: does a curriculum do what was expected of it?"),
     "train": ("fftcore.run:train", "Train the byte-level language model under a curriculum, or resume a run."),
 }
 

@@ -24,9 +24,9 @@ from controller import Controller, Curriculum, load, loads
 from controller.language.reading import find
 from sim.logs import Log, read
 from sim.noise import noise_of
-from sim.replay import replay
-from sim.setting import Given
-from sim.verdict import verdict_of
+from sim.replayer.replay import replay
+from sim.replayer.setting import Given
+from sim.replayer.verdict import verdict_of
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 50

@@ -14,7 +14,7 @@ from fftcore.record import Record
 from fftcore.storage import Disk
 from fftcore.train import Learner
 from sim.plots import draw_run
-from sim.verdict import verdict_of_run
+from sim.replayer.verdict import verdict_of_run
 
 SUMMARY, CURVE = "summary.json", "curve.png"
 PROMPT = b"\n\n"

@@ -60,8 +60,9 @@ def test_import_contracts(pytestconfig: pytest.Config) -> None:
         ("controller/machine.py", "import time", "controller: no torch"),
         ("controller/machine.py", "import numpy", "controller: no torch"),
         ("controller/errors.py", "import controller.machine", "controller: file ->"),
-        ("sim/replay.py", "def show():\n    import torch", "sim: no torch"),
-        ("sim/replay.py", "import matplotlib.pyplot", "sim: no torch"),
+        ("sim/curves.py", "def show():\n    import torch", "sim: no torch"),
+        ("sim/curves.py", "import matplotlib.pyplot", "sim: no torch"),
+        ("sim/curves.py", "import sim.plots", "sim: logs and curves"),
         ("fftcore/train.py", "import matplotlib", "fftcore: pictures"),
     ],
 )
@@ -74,6 +75,7 @@ def test_import_contracts_can_fail(
         "controller/machine.py",
         "sim/__init__.py",
         "sim/curves.py",
+        "sim/plots.py",
         "fftcore/__init__.py",
     ):
         (tmp_path / file).parent.mkdir(exist_ok=True)

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-import sim.strategies
 from controller import Controller, Decision, Plan, load
-from sim.strategies import Cut, assert_aligned, assert_never_regresses, assert_resume_identical, trace
+from sim.strategies import Cut, assert_aligned, assert_never_regresses, assert_resume_identical, checks, trace
 from tests.controller.naive import Bound, Naive
 from tests.properties.test_promises import SMALL
 from tests.properties.test_two_interpreters import of_decision
@@ -112,7 +111,7 @@ def agrees_with_the_naive(curriculum: Any, losses: list[float]) -> None:
     """Fail where the controller under test and the naive interpreter of the same page decide otherwise."""
     run = BINDING
     bound = Bound(curriculum, run["limits"], (run["epochs"], run["steps_per_epoch"], run["tokens_per_step"]))
-    real, naive = vars(sim.strategies)["Controller"](curriculum, **run), Naive(bound)
+    real, naive = vars(checks)["Controller"](curriculum, **run), Naive(bound)
     for loss in losses:
         assert of_decision(real.observe(loss)) == naive.observe({"loss": loss})
 
@@ -167,7 +166,7 @@ def test_a_broken_controller_is_caught(
     kind: type[Controller], check: Callable[[list[float]], None], stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A controller that is broken in this way breaks this property."""
-    monkeypatch.setattr(sim.strategies, "Controller", kind)
+    monkeypatch.setattr(checks, "Controller", kind)
     with pytest.raises(AssertionError):
         check(STREAMS[stream])
 

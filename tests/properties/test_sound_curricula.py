@@ -14,10 +14,10 @@ from controller import Curriculum, load
 from controller.binding import bind
 from controller.clockwork import RateClock
 from controller.verifier.verify import verify
-from sim import drawn
 from sim.batch import Batch
 from sim.batch.rates import Rates
-from sim.drawn import Watched, watched
+from sim.testing import drawn
+from sim.testing.drawn import Watched, watched
 
 RUNS = 60
 

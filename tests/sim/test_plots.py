@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from controller import load
 from sim.logs import Log, read
-from sim.picture import picture_of, picture_of_log, smoothed
 from sim.plots import PlotError, draw, draw_run
-from sim.replay import replay
-from sim.setting import Given
-from sim.trace import ROOM, Trace, Tracer
+from sim.plots.picture import picture_of, picture_of_log, smoothed
+from sim.replayer.replay import replay
+from sim.replayer.setting import Given
+from sim.replayer.trace import ROOM, Trace, Tracer
 from tests.sim.conftest import run_of, write_run
 
 MakeLog = Callable[..., Log]

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import load
-from sim.loop import Binding
 from sim.shards import LARGEST, cores, cut, spread
-from sim.simulate import Settings, simulate
-from sim.summary import summary
+from sim.simulator.loop import Binding
+from sim.simulator.simulate import Settings, simulate
+from sim.simulator.summary import summary
 
 
 def squared(number: int) -> int:

@@ -1,0 +1,134 @@
+"""What several commands are told in the same words: how to read a log, what a run was; and their progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from controller.errors import PlateauError
+
+if TYPE_CHECKING:
+    from sim.logs import Log
+    from sim.replayer.setting import Given
+
+Progress = Callable[[int, int | None], None]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Several = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+
+
+class UsageError(PlateauError):
+    """Words on the command line that do not go together."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How to read the log."""
+
+    column: str | None = None
+    """Column (key, tag) that holds the losses."""
+    metric: str | None = None
+    """The same without the name of the run, where columns carry one."""
+    step_column: str | None = None
+    """Column that holds the steps."""
+    run: str | None = None
+    """Which run, where the log holds several: its name, a part of it, or its number."""
+    repeats: Literal["last", "first"] = "last"
+    """Which loss of a step that is logged more than once to use."""
+    ema: float | None = None
+    """Coefficient of an exponential moving average to take back, from 0 to below 1."""
+    keep_zeros: Flag = False
+    """Take exact zeros in Hugging Face logs for zeros; they stand for NaN otherwise."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Binding:
+    """What the run was, where neither its record nor the log tells."""
+
+    epochs: int | None = None
+    """Epochs in the run."""
+    steps_per_epoch: int | None = None
+    """Optimizer steps in an epoch."""
+    tokens_per_step: int | None = None
+    """Tokens in an optimizer step."""
+    limit: Several = ()
+    """Largest value of a knob, as cutoff=1025; once for each knob."""
+    peak: float | None = None
+    """Peak learning rate, in place of the curriculum's."""
+    lag: int | None = None
+    """Steps by which losses reach the controller late."""
+
+    def given(self) -> Given:
+        """The same as data, limits read."""
+        from sim.replayer.setting import Given
+
+        limits = dict(map(_limit, self.limit)) or None
+        return Given(limits, self.epochs, self.steps_per_epoch, self.tokens_per_step, self.peak, self.lag)
+
+
+READING, BINDING = Reading(), Binding()
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, equals, number = text.partition("=")
+    try:
+        if name and equals:
+            return name, int(number) if number.isdigit() else float(number)
+    except ValueError:
+        pass
+    raise UsageError(f"--limit {text}: expected KNOB=NUMBER, for instance --limit cutoff=1025")
+
+
+def short(run: str) -> str:
+    """What to call a run in a title."""
+    path = Path(run).resolve()
+    return path.parent.name if path.name == "metrics.jsonl" else path.name
+
+
+def read_logs(logs: Sequence[str], reading: Reading) -> Log:
+    """Read logs that are parts of one run."""
+    from sim.logs import read
+
+    if not logs:
+        raise UsageError("name a log, or the folder of a run")
+    if reading.ema is not None and not 0 <= reading.ema < 1:
+        raise UsageError(f"--ema {reading.ema:g}: expected a coefficient from 0 to below 1")
+    with bar("reading", "bytes") as progress:
+        return read(
+            list(logs),
+            column=reading.column,
+            metric=reading.metric,
+            step_column=reading.step_column,
+            run=reading.run,
+            repeats=reading.repeats,
+            ema=reading.ema,
+            keep_zeros=reading.keep_zeros,
+            progress=progress,
+        )
+
+
+@contextmanager
+def bar(what: str, unit: str) -> Iterator[Progress | None]:
+    """A progress bar on the standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show

@@ -1,0 +1,113 @@
+"""What there is to draw of a run or a replay: losses, states, knobs and rate on one time axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.language.sense import hardness
+from sim.logs import Log
+from sim.replayer.setting import record_of
+from sim.replayer.timeline import Timeline
+from sim.replayer.trace import Floats, Trace, Tracer
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stay in a state: from a step up to another, with the knobs in it."""
+
+    state: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What there is to draw of one run, or of one replay.
+
+    name: what to call it. trace: the losses. spans: the states. knobs: values at steps, each until the next, `inf` for
+    a `full` that is not bound. rate: steps and rates, or None. per_epoch: steps in an epoch, or None. first_step: what
+    the log calls step 0. stand_in: the step from which the losses no longer answer, or None.
+    """
+
+    name: str
+    trace: Trace
+    spans: tuple[Span, ...]
+    knobs: Mapping[str, tuple[NDArray[np.int64], Floats]]
+    rate: tuple[NDArray[np.int64], Floats] | None
+    per_epoch: int | None
+    first_step: int = 0
+    stand_in: int | None = None
+
+
+def picture_of(timeline: Timeline) -> Picture:
+    """A replay, as something to draw."""
+    last = max(timeline.final.step, int(timeline.trace.step[-1]) + 1 if len(timeline.trace.step) else 0)
+    spans = tuple(Span(stay.state, stay.entered, last if stay.left is None else stay.left) for stay in timeline.stays)
+    steps = np.array([sample.step for sample in timeline.samples], dtype=np.int64)
+    knobs = {
+        name: (steps, np.array([hardness(sample.knobs[name]) for sample in timeline.samples]))
+        for name in timeline.curriculum.knob
+    }
+    rate = steps, np.array([sample.lr for sample in timeline.samples])
+    first_raise = timeline.decisions[0].step if timeline.decisions and timeline.answers is not True else None
+    first_step = 0 if timeline.setting.stretched else timeline.setting.first_step
+    per_epoch = timeline.setting.steps_per_epoch
+    return Picture(timeline.curriculum.name, timeline.trace, spans, knobs, rate, per_epoch, first_step, first_raise)
+
+
+def picture_of_log(log: Log, name: str, per_epoch: int | None = None) -> Picture:
+    """A log, as something to draw: of a run of ours with its states, knobs and rate as they were written down.
+
+    log: what `read` gives. name: what to call it. per_epoch: steps in an epoch, for the second axis; by default what
+    the record beside the log says.
+    """
+    if per_epoch is None and (record := record_of(log)) is not None:
+        per_epoch = record["steps_per_epoch"]
+    tracer = Tracer(len(log))
+    rates: list[tuple[NDArray[np.int64], Floats]] = []
+    for chunk in log.chunks():
+        tracer.add(chunk.step, chunk.loss)
+        if chunk.lr is not None:
+            rates.append((chunk.step, chunk.lr))
+    last = (log.report.used.last_step or 0) + 1
+    starts = [*(change.step for change in log.changes), last]
+    spans = tuple(
+        Span(change.state, start, stop) for change, start, stop in zip(log.changes, starts, starts[1:], strict=False)
+    )
+    knobs: dict[str, tuple[NDArray[np.int64], Floats]] = {}
+    for knob in log.changes[0].knobs if log.changes else ():
+        values = [change.knobs.get(knob) for change in log.changes]
+        if all(value == "full" or isinstance(value, int | float) for value in values):
+            numbers = np.array([inf if value == "full" else float(value) for value in values])  # type: ignore[arg-type]
+            knobs[knob] = np.array(starts[:-1], dtype=np.int64), numbers
+    rate = None
+    if rates:
+        steps, values_of_rate = (np.concatenate(parts) for parts in zip(*rates, strict=True))
+        known = np.isfinite(values_of_rate)
+        rate = (steps[known], values_of_rate[known]) if known.any() else None
+    return Picture(name, tracer.trace(), spans, knobs, rate, per_epoch)
+
+
+def smoothed(trace: Trace, cuts: Sequence[int]) -> Floats:
+    """A moving mean over a 150th of the curve, of a short one over up to 25 points; narrower towards its ends.
+
+    cuts: steps at which it begins anew, so that no spike is smeared over them.
+    """
+    edges = [0, *np.searchsorted(trace.step, cuts).tolist(), len(trace.step)]
+    widest = max(len(trace.step) // 150, min(25, len(trace.step) // 20)) // 2
+    parts = []
+    for start, stop in pairwise(edges):
+        count = trace.count[start:stop].astype(np.float64)
+        place = np.arange(stop - start)
+        reach = np.minimum(widest, np.minimum(place, stop - start - 1 - place))
+        sums = np.concatenate(([0.0], np.cumsum(trace.mean[start:stop] * count)))
+        counts = np.concatenate(([0.0], np.cumsum(count)))
+        high, low = place + reach + 1, place - reach
+        parts.append((sums[high] - sums[low]) / (counts[high] - counts[low]))
+    return np.concatenate(parts)

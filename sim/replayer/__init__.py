@@ -1,0 +1,1 @@
+"""A controller over losses that are there already: a log in, a Timeline out."""

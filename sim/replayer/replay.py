@@ -1,0 +1,377 @@
+"""The controller over a log: what a curriculum would have done with losses that are there already.
+
+The logged points are what the controller observes. The steps between two of them are passed over: clocks go on as they
+would have, an epoch's end and a clock that becomes due are looked at on their own step, and no window sees a loss that
+was not logged. So `min_epoch`, `min_step` and `dwell` mean steps, and a window means logged points.
+"""
+
+from __future__ import annotations
+
+import warnings
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
+from controller.guards import Reached
+from controller.language.meaning import fingerprints
+from controller.language.sense import nearest
+from sim.logs import Log
+from sim.logs.series import is_eval
+from sim.replayer.setting import Given, ReplayError, Setting, per_point, setting_of
+from sim.replayer.stretch import Stretch
+from sim.replayer.timeline import Asked, Sample, Stay, Timeline, title_of
+from sim.replayer.trace import Floats, Tracer
+
+PROBES = 4000  # looks at which the guards' values are written down, at most about so many
+REMEMBERED = 2048  # losses before a transition that are kept with it
+Progress = Callable[[int, int], None]
+
+
+def replay(
+    curriculum: Curriculum,
+    log: Log,
+    given: Given | None = None,
+    *,
+    first_only: bool = False,
+    until: int | None = None,
+    progress: Progress | None = None,
+) -> Timeline:
+    """Show a log's losses to a curriculum.
+
+    curriculum, log: what `load` and `read` give. given: what is known about the run; the rest comes from the run's own
+    record, the log, or the curriculum's [run]. first_only: stop after the first transition. until: stop where this step
+    (as the log counts) would be planned. progress: called now and then with the points so far and all of them.
+    Raises BindingError where the curriculum does not fit, ReplayError where the log does not.
+    """
+    setting = setting_of(curriculum, log, given or Given())
+    if until is not None and until < setting.first_step:
+        raise ReplayError(f"step {until}: this log counts from {setting.first_step}. Ask for a step of the run")
+    return _Replay(curriculum, log, setting, first_only, until).run(progress)
+
+
+class _Replay:
+    """One replay under way."""
+
+    def __init__(self, curriculum: Curriculum, log: Log, setting: Setting, first_only: bool, until: int | None) -> None:
+        self.curriculum, self.log, self.setting, self.first_only = curriculum, log, setting, first_only
+        self.notes: list[str] = []
+        spacing = log.report.spacing * ((setting.steps_per_epoch or 1) if setting.stretched else 1)
+        bound = curriculum if spacing == 1 or log.report.counted == "row" else per_point(curriculum, setting, spacing)
+        if bound is not curriculum:
+            self.notes.append(f"what guards measure by time, they measure in steps: one value stands for {spacing:,}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BindingWarning)  # what it says is among the timeline's notes
+            self.controller = Controller(
+                bound,
+                setting.limits,
+                epochs=setting.epochs,
+                steps_per_epoch=setting.steps_per_epoch,
+                tokens_per_step=setting.tokens_per_step,
+                peak=setting.peak,
+                lag=setting.lag,
+            )
+        self.clock, self.stretch = self.controller.clock, Stretch(self.controller)
+        self.total = self.controller.total_steps
+        self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)
+        self.end = min((end for end in (self.total, self.until) if end is not None), default=None)
+        self.tracer = Tracer(len(log))
+        last = int(self._ours(np.array([log.report.used.last_step or 0]))[0])
+        self.stride = max(1, last // PROBES)  # steps between looks, and between plans, that are written down
+        self.next_probe = self.next_sample = 0
+        self.over: str | None = None
+        self.points = 0
+        self.decisions: list[Decision] = []
+        self.before: list[Floats] = []
+        self.samples: list[Sample] = []
+        self.late: list[float | None] = [None] * setting.lag
+        self.loss: float | None = None  # the last one that was logged
+        self.at_once = False  # whether the losses at hand can be observed in one go
+        self.tail = (np.empty(0, dtype=np.int64), np.empty(0))  # points before the current chunk
+        self.chunk = self.tail
+        self.eval_steps, self.evals = self._evaluations()
+        # A late loss that must not enter a window comes as late as any other.
+        self.withheld = {step + setting.lag for step in setting.withheld}
+        self.special = sorted({*self.eval_steps, *self.withheld})
+        self.stays = [self._stay()]
+        self._sample()
+        self._stop()
+
+    # From the log
+
+    def _ours(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The log's steps as the controller counts them."""
+        steps = steps - self.setting.first_step
+        if self.setting.stretched:
+            steps = (steps + 1) * (self.setting.steps_per_epoch or 1) - 1
+        return steps
+
+    def _evaluations(self) -> tuple[list[int], dict[int, dict[str, float]]]:
+        """What evaluations brought, by step, under the names that the curriculum's guards use."""
+        found: dict[int, dict[str, float]] = {}
+        wanted = {metric for state in self.controller.machine.states for metric in self._metrics_of(state)} - {"loss"}
+        has = self.log.report.evals
+        names = {metric: metric for metric in wanted if metric in has}
+        for metric in sorted(wanted - names.keys()):
+            alike = next((name for name in has if name.rpartition("/")[2] == metric), self.log.report.eval_loss)
+            if alike is None or not is_eval(metric):
+                known = f" {nearest(metric, has)}" if has else ""
+                self.notes.append(f"the log holds no {metric}: guards that watch it stay unknown.{known}")
+            else:
+                names[metric] = alike
+                self.notes.append(f"{metric} is read from the log's {alike}")
+        asked_at_evals = any(t.at == "eval" for t in self.curriculum.transition)
+        extra = [
+            name for name in (self.log.report.eval_loss,) if name and asked_at_evals and name not in names.values()
+        ]
+        for metric, name in [*names.items(), *((name, name) for name in extra)]:
+            steps, values = self.log.evaluations(name)
+            for step, value in zip(self._ours(steps).tolist(), values.tolist(), strict=True):
+                if step >= 0:
+                    found.setdefault(step, {})[metric] = value
+        return sorted(found), found
+
+    def _metrics_of(self, state: Any) -> set[str]:
+        stay = self.controller.machine.stay(state, self.total)
+        return {metric for metric, _ in stay.detectors.values()}
+
+    def run(self, progress: Progress | None) -> Timeline:
+        """Go through the log."""
+        seen = 0
+        for chunk in self.log.chunks():
+            if self.over is not None:
+                break
+            steps = self._ours(chunk.step)
+            kept = steps >= 0
+            if self.end is not None:
+                kept &= steps < self.end
+            steps, losses = steps[kept], chunk.loss[kept]
+            self.chunk = (steps, losses)
+            self._feed(steps, losses)
+            seen += len(chunk.step)
+            self.tail = tuple(np.concatenate(pair)[-REMEMBERED:] for pair in zip(self.tail, self.chunk, strict=True))  # type: ignore[assignment]
+            self.chunk = (steps[:0], losses[:0])
+            if progress is not None:
+                progress(seen, len(self.log))
+        last = self._last_step()
+        if self.over is None:
+            self._pass_to(last)
+        return self._timeline()
+
+    def _last_step(self) -> int:
+        """Up to where the clocks go on after the last point: the log's last step or evaluation, the end, `until`."""
+        of_log = int(self._ours(np.array([self.log.report.used.last_step or 0]))[0]) + 1
+        if self.until is not None and self.until > of_log:
+            asked = self.until + (0 if self.setting.stretched else self.setting.first_step)
+            raise ReplayError(
+                f"step {asked:,} lies beyond the log, whose last point is step {self.log.report.used.last_step:,}. "
+                "Ask for a step up to the one after it"
+            )
+        last = max(of_log, *(step + 1 for step in self.eval_steps[-1:]), self.clock.step)
+        return last if self.end is None else min(last, self.end)
+
+    def _feed(self, steps: NDArray[np.int64], losses: Floats) -> None:
+        """Show the points of one chunk, stretch by stretch of steps that follow on each other."""
+        if not len(steps):
+            return
+        values, finite = losses.tolist(), np.isfinite(losses)
+        dead = np.flatnonzero(~finite)
+        edges = np.unique(np.concatenate(([0], np.flatnonzero(np.diff(steps) != 1) + 1, dead, dead + 1, [len(values)])))
+        starts = edges[:-1]
+        for first, start, stop, alive in zip(
+            steps[starts].tolist(), starts.tolist(), edges[1:].tolist(), finite[starts].tolist(), strict=True
+        ):
+            if self.over is not None:
+                return
+            self._pass_to(first)
+            self.at_once = alive and not self.setting.lag
+            self._show(values, start, stop)
+
+    # Steps that were logged
+
+    def _show(self, values: list[float], start: int, stop: int) -> None:
+        """Observe losses of steps that follow on each other, with the evaluations among them."""
+        if self.setting.lag:
+            values, start, stop = self._delayed(values[start:stop])
+        step = self.clock.step
+        at = start
+        for place in range(bisect_left(self.special, step), bisect_left(self.special, step + stop - start)):
+            at = self._plain(values, at, start + self.special[place] - step)
+            if self.over is None:
+                self._one(values[at], self.special[place])
+                at += 1
+        self._plain(values, at, stop)
+
+    def _delayed(self, values: list[float]) -> tuple[list[Any], int, int]:
+        waiting = [*self.late, *values]
+        self.late = waiting[len(values) :]
+        return waiting, 0, len(values)
+
+    def _plain(self, values: list[float], at: int, stop: int) -> int:
+        """Observe values[at:stop]; an epoch's end, and a look now and then, with care, what lies between at once."""
+        clock, per_epoch = self.clock, self.setting.steps_per_epoch
+        while at < stop and self.over is None:
+            careful = self.next_sample
+            if per_epoch is not None:
+                careful = min(careful, clock.step + per_epoch - 1 - clock.step % per_epoch)
+            until = min(stop, at + max(0, careful - clock.step))
+            if until > at and self.at_once:
+                count, decision = self.stretch.observe_all(values[at:until])
+                at += count
+                self.points += count
+                self.loss = values[at - 1]
+                if decision is not None:
+                    self._taken(decision)
+            else:
+                self._one(values[at])
+                at += 1
+        return at
+
+    def _one(self, value: float | None, special: int = -1) -> None:
+        """Observe one value and write down what the guards say; `special` is its step if more came with it."""
+        self.loss = value
+        self.points += 1
+        metrics: dict[str, Any] = dict(self.evals.get(special, {}))
+        skipped = special in self.withheld
+        self._observed(
+            lambda: self.controller.observe(value, eval_end=bool(metrics), skipped=skipped, **metrics), bool(metrics)
+        )
+
+    def _observed(self, observe: Callable[[], Decision | None], eval_end: bool) -> None:
+        try:
+            decision = observe()
+        except NonFiniteLoss as error:
+            self.over = f"the run would have ended here. {error}"
+            return
+        if decision is not None:
+            self._taken(decision._replace(loss=self.loss))
+        else:
+            self._probe(eval_end)
+
+    # Steps that were not
+
+    def _pass_to(self, step: int) -> None:
+        """Let the clocks go on to a step, stopping where a look is due."""
+        clock = self.clock
+        while clock.step < step and self.over is None:
+            place = bisect_left(self.eval_steps, clock.step)
+            stop = min([self.stretch.next_look(), *self.eval_steps[place : place + 1]])
+            if min(step, stop) > clock.step:
+                self.stretch.pass_over(min(step, stop) - clock.step)
+            if stop < step:
+                metrics = self.evals.get(stop, {})
+                self._observed(lambda metrics=metrics: self.stretch.observe_nothing(metrics), bool(metrics))  # type: ignore[misc]
+
+    # What is written down
+
+    def _stop(self) -> None:
+        """A state may end the training."""
+        plan = self.controller.plan
+        if plan.stop is not None and (self.total is None or plan.step < self.total):
+            self.over = f'state "{plan.state}" ends the training: {plan.stop}'
+
+    def _taken(self, decision: Decision) -> None:
+        entered = self.stays[-1].entered
+        steps = np.concatenate((self.tail[0], self.chunk[0]))
+        start, stop = np.searchsorted(steps, (entered, decision.step)).tolist()
+        losses = np.concatenate((self.tail[1], self.chunk[1]))[max(start, stop - REMEMBERED) : stop]
+        self.decisions.append(decision)
+        self.before.append(losses[np.isfinite(losses)])
+        self.samples.append(Sample(decision.step - 1, decision.lr_before, decision.knobs_before))
+        self.stays[-1].left = decision.step
+        self.stays.append(self._stay())
+        self._sample()
+        self._stop()
+        if self.first_only and self.over is None:
+            self.over = "after the first transition, as asked"
+
+    def _stay(self) -> Stay:
+        """Begin a stay in the controller's present state."""
+        plan, controller = self.controller.plan, self.controller
+        self.stretch.entered()
+        self.guards = [
+            (transition, part, Asked(transition.title, transition.target, title_of(part)))
+            for transition, guard in zip(controller._state.transitions, controller._stay.guards, strict=True)
+            for part in guard.parts
+        ]
+        self.next_probe = 0
+        return Stay(plan.state, plan.knobs, plan.step, None, [asked for _, _, asked in self.guards])
+
+    def _sample(self) -> None:
+        plan = self.controller.plan
+        self.samples.append(Sample(plan.step, plan.lr, plan.knobs))
+        self.next_sample = plan.step + self.stride
+
+    def _probe(self, eval_end: bool) -> None:
+        """Write down what the guards said at a look that took nothing."""
+        clock, per_epoch = self.clock, self.setting.steps_per_epoch
+        if clock.step >= self.next_sample:
+            self._sample()
+        closes = per_epoch is not None and clock.step % per_epoch == 0
+        if clock.step < self.next_probe and not eval_end:
+            return
+        refused: dict[int, bool] = {}
+        for transition, part, asked in self.guards:
+            if (transition.at == "epoch" and not closes) or (transition.at == "eval" and not eval_end):
+                continue
+            self.next_probe = clock.step + self.stride
+            verdict = asked.note(part, clock)
+            answered = verdict is True if isinstance(part, Reached) else verdict is not None
+            refused[transition.index] = refused.get(transition.index, True) and answered
+        self.stays[-1].refused += any(refused.values())
+
+    def _timeline(self) -> Timeline:
+        for chunk in self.log.chunks():
+            steps = self._ours(chunk.step)
+            self.tracer.add(steps, chunk.loss)
+        plan, report = self.controller.plan, self.log.report
+        skipped = dict(report.dropped)
+        if self.controller.skipped_values:
+            skipped["not a finite number (only guards on non-finite losses see it)"] = self.controller.skipped_values
+        if left := len(self.log) - self.points:
+            skipped["after the end of the replay"] = left
+        lines: Sequence[str] = self.controller.explain()
+        if self.decisions and self.decisions[-1].step == plan.step:
+            lines = [
+                f"taken: {self.decisions[-1].from_state} -> {self.decisions[-1].to_state}",
+                *self.decisions[-1].guards,
+            ]
+        return Timeline(
+            self.curriculum,
+            fingerprints(self.curriculum)[0],
+            self.setting,
+            report,
+            self.points,
+            skipped,
+            tuple(self.decisions),
+            tuple(self.before),
+            tuple(self.stays),
+            plan,
+            self.over or self._why_ended(),
+            self.tracer.trace(),
+            tuple(self.samples),
+            self._answers(),
+            tuple(lines),
+            (*self.setting.notes, *self.controller.machine.notes, *self.notes),
+            max(1, len(self.log) // PROBES),
+        )
+
+    def _why_ended(self) -> str:
+        if self.until is not None and self.clock.step >= self.until:
+            return "at the step that was asked for"
+        if self.total is not None and self.clock.step >= self.total:
+            return f"the run of {self.total:,} steps is over"
+        return "the log ends"
+
+    def _answers(self) -> bool | None:
+        """Whether the run that wrote the log entered the same states on the same steps."""
+        if not self.log.changes:
+            return None
+        made = [(change.step, change.state) for change in self.log.changes[1:] if change.step <= self.clock.step]
+        # A log shows a state that was left, not one that was entered anew.
+        found = [(each.step, each.to_state) for each in self.decisions if each.from_state != each.to_state]
+        last = self.log.report.used.last_step or 0
+        return made == [pair for pair in found if pair[0] <= last] and self.log.changes[0].state == self.stays[0].state

@@ -1,0 +1,239 @@
+"""Which settings of a plateau raise how often too early, and how late, on losses like the ones that were logged?
+
+A log is taken apart into its course (smoothed) and its noise (as the noise lint estimates it), and put together again
+many times with fresh noise. A curriculum with other settings is replayed over all of these up to its first raise, for
+what comes after it no log can tell. Optuna proposes the settings (an extra); false raises and delay pull in opposite
+directions, so what is best is a front, not a point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from controller.binding import Machine, bind
+from controller.errors import PlateauError
+from controller.language.curriculum import Curriculum, Guard, Plateau
+from sim.batch import replay_all
+from sim.logs import Log
+from sim.noise import NoiseError, noise_of
+from sim.simulator.learner import Floats
+from sim.simulator.loop import Binding
+from sim.simulator.simulate import truth_of
+
+COPIES = 200
+FEWEST = 400  # losses of a log
+LONGEST = 20_000  # beyond, a log is cut off: its first raise is over by then, or never comes
+EARLY = 2.0  # as in a simulation's summary
+
+
+class TuneError(PlateauError):
+    """A log or settings that cannot be tuned on."""
+
+
+@dataclass(frozen=True)
+class Over:
+    """A setting and where it is looked for."""
+
+    name: str
+    low: float
+    high: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Settings, and what they do: the share of false raises (too early), of copies without one, the median delay.
+
+    delay: steps from where the course becomes flat to the raise, over the raises that are not false; None without any.
+    """
+
+    settings: Mapping[str, float]
+    false: float
+    missed: float
+    delay: float | None
+    best: bool = False  # no other settings are better in one respect and as good in the other
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON-able data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Course:
+    """A log's course: noisy copies [copy, step], where it improves too fast to be flat, and since when it is flat."""
+
+    losses: Floats
+    improving: np.ndarray[Any, np.dtype[np.bool_]]
+    flat_from: int | None
+
+
+def course(log: Log, rate: float, seed: int) -> Course:
+    """Take a log apart, and put it together again COPIES times.
+
+    log: of at least FEWEST losses. rate: relative improvement for each point under which the course is flat.
+    Raises TuneError where there are too few.
+    """
+    points = log.points()
+    loss = points.loss[np.isfinite(points.loss)][:LONGEST]
+    try:
+        noise = noise_of(log)
+    except NoiseError as error:
+        raise TuneError(str(error)) from None
+    if len(loss) < FEWEST:
+        raise TuneError(f"{len(loss)} finite losses are too few to tune on; expected at least {FEWEST}")
+    half = min(500, max(10, len(loss) // 50))
+    smooth = _smoothed(loss, half)
+    ahead = np.append(smooth[half:], np.full(half, smooth[-1]))
+    falls = (smooth - ahead) / (np.abs(smooth) * half)
+    falls[-half:] = falls[-half - 1]
+    flat = np.flatnonzero(falls < rate)
+    rng = np.random.default_rng(seed)
+    rho = min(0.95, max(0.0, noise.rho))
+    normal = rng.standard_normal((len(smooth), COPIES))
+    normal[1:] *= np.sqrt(1.0 - rho * rho)
+    for step in range(1, len(normal)):
+        normal[step] += rho * normal[step - 1]
+    losses = np.ascontiguousarray((smooth[:, None] * (1.0 + noise.sigma * normal)).T)
+    return Course(losses, falls > EARLY * rate, int(flat[0]) if len(flat) else None)
+
+
+def _smoothed(loss: Floats, half: int) -> Floats:
+    """Means over 2 half + 1 points, fewer at the ends, twice: a triangle."""
+    for _ in range(2):
+        total = np.concatenate(([0.0], np.cumsum(loss)))
+        place = np.arange(len(loss))
+        reach = np.minimum(half, np.minimum(place, len(loss) - 1 - place))
+        loss = (total[place + reach + 1] - total[place - reach]) / (2 * reach + 1)
+    return loss
+
+
+def measure(
+    curriculum: Curriculum, courses: Sequence[Course], binding: Binding, workers: int | None = None
+) -> Measured:
+    """Replay a curriculum over the copies of every course, up to its first raise in each."""
+    early, missed, delays, copies = 0, 0, list[Floats](), 0
+    for each in courses:
+        found = replay_all(curriculum, each.losses, workers=workers, **binding()).decisions
+        runs, places = np.unique(found.run, return_index=True)
+        steps = found.step[places] - 1  # the observation that brought it
+        false = each.improving[steps]
+        copies += len(each.losses)
+        early += int(false.sum())
+        missed += (len(each.losses) - len(runs)) if each.flat_from is not None else 0
+        if each.flat_from is not None:
+            delays.append(np.maximum(0, steps[~false] - each.flat_from).astype(np.float64))
+    delay = np.concatenate(delays) if delays else np.zeros(0)
+    return Measured({}, early / copies, missed / copies, float(np.median(delay)) if len(delay) else None)
+
+
+# Settings
+
+
+def over(words: Sequence[str]) -> list[Over]:
+    """Read NAME=LOW..HIGH, for keys of a plateau guard. Raises TuneError where a word says something else."""
+    found = []
+    for word in words:
+        name, _, text = word.partition("=")
+        low, _, high = text.partition("..")
+        kind = Plateau.model_fields.get(name)
+        try:
+            bounds = float(low), float(high)
+        except ValueError:
+            bounds = 1.0, 0.0
+        if kind is None or kind.annotation not in (int, float) or not 0 < bounds[0] < bounds[1] < float("inf"):
+            numbers = [key for key, field in Plateau.model_fields.items() if field.annotation in (int, float)]
+            raise TuneError(
+                f"--over {word}: expected NAME=LOW..HIGH, for instance --over window=50..800. "
+                f"Names: {', '.join(numbers)}"
+            )
+        found.append(Over(name, *bounds, whole=kind.annotation is int))
+    return found
+
+
+def with_settings(curriculum: Curriculum, settings: Mapping[str, float]) -> Curriculum:
+    """The curriculum with other numbers in each of its plateau guards. Raises CurriculumError where they do not fit."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            found = {key: changed(inner) for key, inner in value.items()}
+            if isinstance(found.get("plateau"), dict):
+                found["plateau"] = {**found["plateau"], **settings}
+            return found
+        return [changed(inner) for inner in value] if isinstance(value, list) else value
+
+    return Curriculum.model_validate(changed(curriculum.model_dump(by_alias=True, exclude_unset=True)))
+
+
+def has_plateau(machine: Machine) -> bool:
+    """Whether any plateau guard is asked at all."""
+    curriculum = machine.curriculum
+    written: list[Any] = [*curriculum.guard.values(), *(g for t in curriculum.transition for g in t.guards)]
+    while written:
+        guard = written.pop()
+        if isinstance(guard, Guard):
+            if guard.word == "plateau":
+                return True
+            written += guard.value if guard.word in ("any", "all") else [guard.value] if guard.word == "not" else []
+    return False
+
+
+def tune(
+    curriculum: Curriculum,
+    logs: Sequence[Log],
+    settings: Sequence[Over],
+    *,
+    trials: int = 60,
+    seed: int = 0,
+    flat: str | None = None,
+    binding: Binding | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Measured]:
+    """Try settings, and mark the best.
+
+    flat: when the course is flat, such as "2% per 1000 steps"; by default what the curriculum asks for now.
+    Returns the settings as written first, then those that were tried, the fewest false raises first.
+    Raises TuneError where there is nothing to tune, ImportError where Optuna is not installed.
+    """
+    import optuna
+
+    binding = binding or Binding()
+    machine = bind(curriculum, **{key: value for key, value in binding().items() if key != "lag"})
+    if not settings:
+        raise TuneError("nothing to tune: give --over, for instance --over window=50..800 --over threshold=0.002..0.02")
+    if not has_plateau(machine):
+        raise TuneError(f'"{curriculum.name}" asks for no plateau, so there is nothing to tune')
+    rate = truth_of(machine, flat).rate
+    courses = [course(log, rate, seed + place) for place, log in enumerate(logs)]
+    if all(each.flat_from is None for each in courses):
+        raise TuneError(
+            f"no log becomes flat, that is, improves by less than {100_000 * rate:.3g} % per 1000 steps. "
+            "Give longer logs, or another --flat"
+        )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=optuna.samplers.TPESampler(seed=seed))
+    measured: list[Measured] = []
+    never = max(each.losses.shape[1] for each in courses)
+
+    def tried(trial: Any) -> tuple[float, float]:
+        chosen = {
+            one.name: trial.suggest_int(one.name, int(one.low), int(one.high), log=True)
+            if one.whole
+            else trial.suggest_float(one.name, one.low, one.high, log=True)
+            for one in settings
+        }
+        found = measure(with_settings(curriculum, chosen), courses, binding, workers)
+        measured.append(Measured(chosen, found.false, found.missed, found.delay))
+        if progress is not None:
+            progress(len(measured), trials)
+        return found.false, never if found.delay is None else found.delay + never * found.missed
+
+    study.optimize(tried, n_trials=trials)
+    numbers = {trial.number for trial in study.best_trials}
+    marked = [Measured(m.settings, m.false, m.missed, m.delay, place in numbers) for place, m in enumerate(measured)]
+    marked.sort(key=lambda one: (one.false, one.missed, one.delay if one.delay is not None else never))
+    return [measure(curriculum, courses, binding, workers), *marked]

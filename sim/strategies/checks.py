@@ -1,0 +1,179 @@
+"""Ready checks of a curriculum over a stream: aligned, never regresses, finishes, resumes as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import pairwise, zip_longest
+from typing import Any, NamedTuple
+
+from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from controller.language.amounts import parse_amount
+from controller.language.sense import hardness
+from sim.strategies.interruptions import Cut
+
+Observation = float | Mapping[str, Any]
+"""What one step brings: a loss, or the arguments of `Controller.observe` by name."""
+
+TOLERANCE = 1e-9  # of a share of the peak
+
+
+class Trace(NamedTuple):
+    """A run: the plan of every step, the decisions, and why it ended early, if it did.
+
+    resumed: for every cut the plan that was saved, and the one that was made of it.
+    """
+
+    plans: list[Plan]
+    decisions: list[Decision]
+    ended: NonFiniteLoss | None
+    resumed: list[tuple[Plan, Plan]]
+
+
+def observe(controller: Controller, said: Observation) -> Decision | None:
+    """Hand a controller what a step brought."""
+    return controller.observe(**said) if isinstance(said, Mapping) else controller.observe(said)
+
+
+def trace(
+    curriculum: Curriculum,
+    losses: Iterable[Observation],
+    cuts: Iterable[Cut] = (),
+    *,
+    limits: Mapping[str, float] | None = None,
+    **binding: Any,
+) -> Trace:
+    """Run a curriculum over a stream, dying and resuming on the way, as a trainer would that saves all the time.
+
+    cuts: where it dies. limits, binding: as for Controller.
+    Returns what the steps were in the end: what was done again after a cut takes the place of what was lost.
+    """
+    stream, todo = list(losses), sorted(cuts, reverse=True)
+    wanted = {max(0, min(cut.step, len(stream)) - cut.lost) for cut in todo}
+    saves: dict[int, str] = {}
+    controller = Controller(curriculum, limits, **binding)
+    plans, decisions, resumed = [controller.plan], list[Decision](), list[tuple[Plan, Plan]]()
+    while True:
+        step = controller.plan.step
+        if step in wanted:
+            saves[step] = json.dumps(controller.state_dict())
+        while todo and todo[-1].step <= step:
+            step = max(0, step - todo.pop().lost)
+            controller = Controller(curriculum, limits, **binding)
+            controller.load_state_dict(json.loads(saves[step]))
+            resumed.append((plans[step], controller.plan))
+            plans = [*plans[:step], controller.plan]
+            decisions = [decision for decision in decisions if decision.step <= step]
+        if step == len(stream):
+            return Trace(plans, decisions, None, resumed)
+        try:
+            decision = observe(controller, stream[step])
+        except NonFiniteLoss as error:
+            return Trace(plans, decisions, error, resumed)
+        plans.append(controller.plan)
+        decisions += [decision] if decision else []
+
+
+def assert_resume_identical(
+    curriculum: Curriculum, losses: Iterable[Observation], cuts: Iterable[Cut] | None = None, **binding: Any
+) -> None:
+    """Fail if a run that is cut and resumed differs in any plan or decision from one that is not.
+
+    cuts: where it is cut; after every single step unless given. binding: as for Controller, with limits.
+    """
+    stream = list(losses)
+    uncut = trace(curriculum, stream, **binding)
+    every = [Cut(step, 0) for step in range(len(stream) + 1)]
+    resumed = trace(curriculum, stream, every if cuts is None else cuts, **binding)
+    for one, other in zip(uncut.plans, resumed.plans, strict=False):
+        if one != other:
+            raise AssertionError(f"step {one.step}: the uncut run plans {one}, the resumed one {other}")
+    if len(uncut.plans) != len(resumed.plans):
+        raise AssertionError(f"the uncut run has {len(uncut.plans)} plans, the resumed one {len(resumed.plans)}")
+    for decision, again in zip_longest(uncut.decisions, resumed.decisions):
+        if decision != again:
+            raise AssertionError(f"the uncut run decides {decision}, the resumed one {again}")
+
+
+def assert_never_regresses(
+    curriculum: Curriculum, losses: Iterable[Observation], cuts: Iterable[Cut] = (), **binding: Any
+) -> None:
+    """Fail if a knob falls, on a resume or from one step to the next, other than by a transition marked `regress`.
+
+    cuts: where the run dies and resumes. binding: as for Controller, with limits.
+    """
+    run = trace(curriculum, losses, cuts, **binding)
+    machine = Controller(curriculum, **binding).machine
+    marked = {(t.source, t.title) for state in machine.states for t in state.transitions if t.regress}
+    allowed = {decision.step for decision in run.decisions if (decision.from_state, decision.transition) in marked}
+    for before, after in [*run.resumed, *pairwise(run.plans)]:
+        for knob, value in after.knobs.items():
+            falls = hardness(value) < hardness(before.knobs[knob])
+            if falls and not (after.step in allowed and after.step > before.step):
+                fall = f"from {before.knobs[knob]} ({before.state}) to {value} ({after.state})"
+                raise AssertionError(f"step {after.step}: {knob} falls {fall}")
+
+
+def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
+    """Fail if a knob rises into a low rate, as [check] align measures it: `min` on the first step, `hold` for `steps`.
+
+    The peak is the one in force, scale included; a raise is judged until its state is left. What a ramp would have done
+    by itself is no raise. binding: as for Controller, with limits.
+    """
+    align = curriculum.check.align
+    within = int(parse_amount(align.within).count)
+    controller = Controller(curriculum, **binding)
+    entered, raised, peak = 0, list[str](), 0.0
+    decision: Decision | None = None
+    for said in losses:
+        try:
+            taken = observe(controller, said)
+        except NonFiniteLoss:
+            return
+        plan = controller.plan
+        if taken is not None:
+            decision, raised, entered = taken, _raised(controller, taken, taken.step - entered), taken.step
+            scale = controller.state_dict()["rate"]["scale"]
+            peak = controller.machine.peak * scale * controller.machine.by_name[plan.state].rate.peak
+        since = plan.step - entered
+        if decision is None or not raised or since > align.steps or plan.stop:
+            continue
+        share = plan.lr / peak
+        due = align.min if since == within - 1 else align.hold if since >= within else 0.0
+        if share < due - TOLERANCE:
+            raise AssertionError(
+                f"{decision.from_state} -> {decision.to_state} at step {entered} raises {', '.join(raised)}; on step "
+                f"{plan.step} the rate is {plan.lr:g}, {share:.0%} of the peak {peak:g}, and {due:.0%} was asked"
+            )
+
+
+def _raised(controller: Controller, decision: Decision, time: int) -> list[str]:
+    """The knobs that a transition raised above what they would have been without it."""
+    state = controller.machine.by_name[decision.from_state]
+    ramp_steps = controller.machine.stay(state, controller.total_steps).ramp_steps
+    ramped = {name: ramp.value(time, ramp_steps[name]) for name, ramp in state.ramps.items()}
+    without = {**state.knobs, **ramped}
+    return [name for name, value in decision.knobs.items() if hardness(value) > hardness(without[name])]
+
+
+def assert_finishes(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
+    """Fail if the run ends in a state that is not final; a stream that is too short goes on with its last loss.
+
+    A run that ends by NonFiniteLoss says nothing about the curriculum, and passes. binding: as for Controller, with
+    limits.
+    """
+    controller = Controller(curriculum, **binding)
+    total, stream = controller.total_steps, list(losses)
+    if total is None:
+        raise AssertionError("the length of the run is unknown; bind epochs and steps_per_epoch")
+    last: Observation = stream[-1] if stream else 1.0
+    while not controller.plan.stop:
+        step = controller.plan.step
+        try:
+            observe(controller, stream[step] if step < len(stream) else last)
+        except NonFiniteLoss:
+            return
+    plan = controller.plan
+    state = controller.machine.by_name[plan.state]
+    if state.stop is None and state.transitions:
+        raise AssertionError(f'the run of {total} steps ends in "{plan.state}", which is not a final state')

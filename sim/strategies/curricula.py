@@ -1,0 +1,349 @@
+"""Curricula over the whole language, drawn by hypothesis, and limits to bind them to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from controller import Curriculum
+from controller.language.sense import hardness
+from sim.strategies.losses import LEVELS
+
+METHODS = ("halves", "trend", "returns")
+_SHAPES = ("constant", "linear", "cosine", "wsd")
+_RUNGS = (1, 2, 3, 4, 6, 8, 12, 16)
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """What a drawn curriculum may be made of."""
+
+    max_steps: int
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    monotone: bool
+    regress: bool
+    open_runs: bool
+
+
+class Drawn(Curriculum):
+    """A curriculum that prints as what was written, to be pasted into a test."""
+
+    def __repr__(self) -> str:
+        return f"Curriculum.model_validate({self.model_dump(by_alias=True, exclude_unset=True)})"
+
+
+@st.composite
+def curricula(
+    draw: st.DrawFn,
+    *,
+    max_states: int = 4,
+    max_knobs: int = 2,
+    max_transitions: int = 5,
+    max_steps: int = 120,
+    methods: tuple[str, ...] = METHODS,
+    metrics: tuple[str, ...] = ("loss", "val_loss"),
+    monotone: bool = True,
+    regress: bool = True,
+    open_runs: bool = False,
+    run: Mapping[str, int] | None = None,
+) -> Curriculum:
+    """Curricula over the whole language, each of them valid, and small enough for runs of `max_steps` steps.
+
+    max_states, max_knobs, max_transitions: how many at most. max_steps: the longest [run] in optimizer steps, and the
+    order of amounts of time. methods, metrics: what guards may ask for. monotone: a transition that lowers a knob is
+    marked `regress`, one that leads back has `at_most`; else anything goes. regress: whether transitions may
+    lead back at all. open_runs: also runs of unknown length, or without steps_per_epoch. run: this [run] and no other.
+    """
+    bounds = _Bounds(max_steps, methods, metrics, monotone, regress, open_runs)
+    run = dict(draw(_runs(bounds)) if run is None else run)
+    names = [f"s{i}" for i in range(draw(st.integers(1, max_states)))]
+    knobs = {name: draw(_knobs()) for name in ("cutoff", "seq_len", "modes")[: draw(st.integers(0, max_knobs))]}
+    states = draw(_states(names, knobs, run, bounds))
+    guards: dict[str, Any] = {}
+    transitions = [
+        draw(_transitions(states, guards, run, bounds)) for _ in range(draw(st.integers(1, max_transitions)))
+    ]
+    written: dict[str, Any] = {
+        "format": 1,
+        "name": "drawn",
+        "run": run,
+        "lr": draw(_rates(states, run)),
+        "knob": {name: table for name, (table, _) in knobs.items()},
+        "guard": guards,
+        "state": states,
+        "transition": [transition for transition in transitions if transition is not None],
+    }
+    if draw(st.booleans()):
+        written["nonfinite"] = {"limit": draw(st.integers(1, 30))}
+    return Drawn.model_validate(written)
+
+
+@st.composite
+def _runs(draw: st.DrawFn, bounds: _Bounds) -> dict[str, int]:
+    """A [run]; with open_runs any of its keys may be missing."""
+    per_epoch = draw(st.integers(1, max(1, min(25, bounds.max_steps))))
+    run = {"epochs": draw(st.integers(1, max(1, bounds.max_steps // per_epoch))), "steps_per_epoch": per_epoch}
+    if draw(st.booleans()):
+        run["tokens_per_step"] = draw(st.integers(1, 1000))
+    if bounds.open_runs:
+        for key in sorted(draw(st.sets(st.sampled_from(("epochs", "steps_per_epoch"))))):
+            del run[key]
+    return run
+
+
+@st.composite
+def _amounts(draw: st.DrawFn, run: dict[str, int], most: int, rest: bool = False, least: int = 1) -> str:
+    """An amount of time of at most about `most` steps, in any unit that this run can resolve."""
+    whole = "epochs" in run and "steps_per_epoch" in run
+    units = ["steps", *["epochs"] * ("steps_per_epoch" in run), *["tokens"] * ("tokens_per_step" in run)]
+    units += [*["run"] * whole, *["rest"] * (rest and whole)]
+    unit = draw(st.sampled_from(units))
+    steps = draw(st.integers(least, most))
+    if unit == "rest":
+        return "rest"
+    if unit == "epochs":
+        halves = max(least, 2 * steps // run["steps_per_epoch"])
+        return f"{halves // 2} epochs" if halves % 2 == 0 else f"{halves / 2} epochs"
+    if unit == "tokens":
+        return f"{steps * run['tokens_per_step']} tokens"
+    if unit == "run":
+        total = run["epochs"] * run["steps_per_epoch"]
+        return f"{min(1.0, max(0.01 * least, round(steps / total, 2)))} run"
+    return "1 step" if steps == 1 else f"{steps} steps"
+
+
+@st.composite
+def _knobs(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
+    """A [knob.NAME], and values that it may have, easiest first."""
+    step = draw(st.sampled_from((None, None, 1, 0.5, 3)))
+    values: list[Any] = [
+        rung * (step or 1) for rung in sorted(draw(st.sets(st.sampled_from(_RUNGS), min_size=1, max_size=4)))
+    ]
+    if draw(st.booleans()):
+        values.append("full")
+    if step is None:
+        return {"unit": "bins", "ladder": values}, values
+    multiple = {"multiple_of": step} if draw(st.booleans()) else {}
+    return {"range": {"min": values[0], "max": values[-1]} | multiple}, values
+
+
+@st.composite
+def _states(
+    draw: st.DrawFn,
+    names: list[str],
+    knobs: dict[str, tuple[dict[str, Any], list[Any]]],
+    run: dict[str, int],
+    b: _Bounds,
+) -> list[dict[str, Any]]:
+    """[[state]]s whose knobs do not fall in the order of the file (unless nothing need be monotone)."""
+    states: list[dict[str, Any]] = [{"name": name, "set": {}} for name in names]
+    for knob, (_, values) in knobs.items():
+        places = [draw(st.integers(0, len(values) - 1)) for _ in names]
+        places = sorted(places) if b.monotone else places
+        for i, (state, place) in enumerate(zip(states, places, strict=True)):
+            state["set"][knob] = values[place]
+            last = places[i + 1] if b.monotone and i + 1 < len(places) else len(values) - 1
+            if last > place and draw(st.booleans()):
+                end = values[draw(st.integers(place, last))]
+                ramp = {"to": end, "over": draw(_amounts(run, b.max_steps // 3 + 1))}
+                ramp |= {"shape": "root"} if draw(st.booleans()) else {}
+                state.setdefault("ramp", {})[knob] = ramp
+    for state in states:
+        if lr := draw(_state_rates(run, b)):
+            state["lr"] = lr
+    if draw(st.integers(0, 5)) == 5:
+        states[-1]["stop"] = "done"
+    return states
+
+
+@st.composite
+def _state_rates(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+    """What a state changes about the rate: usually nothing."""
+    found: dict[str, Any] = {}
+    for key in sorted(draw(st.sets(st.sampled_from(("peak", "shape", "floor", "length")), max_size=3))):
+        found[key] = draw(
+            {
+                "peak": st.sampled_from((0.5, 2.0, 0.3)),
+                "shape": st.sampled_from(_SHAPES),
+                "floor": st.sampled_from((0.0, 0.05, 1.0)),
+                "length": _amounts(run, b.max_steps, rest=True),
+            }[key]
+        )
+    return found
+
+
+@st.composite
+def _rates(draw: st.DrawFn, states: list[dict[str, Any]], run: dict[str, int]) -> dict[str, Any]:
+    """An [lr] that this run can resolve: one length, cycles, or the rest of the run. States may get a `decay`."""
+    steps = run.get("epochs", 6) * run.get("steps_per_epoch", 20)
+    rate: dict[str, Any] = {"peak": draw(st.sampled_from((1.0, 2e-4, 0.3)))}
+    rate |= {"shape": draw(st.sampled_from(_SHAPES))} if draw(st.booleans()) else {}
+    rate |= {"floor": draw(st.sampled_from((0.1, 0.05, 1.0, 0.0)))} if draw(st.booleans()) else {}
+    whole = "epochs" in run and "steps_per_epoch" in run
+    kind = draw(st.sampled_from(("length", "cycles", *["rest"] * whole)))
+    if kind == "length":
+        rate["length"] = draw(_amounts(run, steps, rest=True))
+    elif kind == "cycles":
+        rate["cycles"] = draw(st.lists(_amounts(run, steps // 2 + 1), min_size=1, max_size=3))
+        if whole and draw(st.booleans()):
+            rate["cycles"].append("rest")
+    if draw(st.booleans()):
+        rate["warmup"] = draw(_amounts(run, steps // 4 + 1))
+        rate["rewarm"] = draw(st.booleans())
+    falling = [lr for lr in (state.get("lr", {}) for state in states) if lr.get("shape", rate.get("shape")) == "wsd"]
+    for table in [rate, *(lr for lr in falling if lr)] if falling else []:
+        table |= {"decay": draw(st.sampled_from((0.5, 1.0, 0.1)))} if draw(st.booleans()) else {}
+    return rate
+
+
+@st.composite
+def _transitions(
+    draw: st.DrawFn, states: list[dict[str, Any]], guards: dict[str, Any], run: dict[str, int], b: _Bounds
+) -> dict[str, Any] | None:
+    """A [[transition]] between these states, or None where there is none to be made; may add to the named guards."""
+    names = [state["name"] for state in states]
+    leaving, to = draw(_ways(names, b))
+    if not leaving:
+        return None
+    sources = [leaving] if isinstance(leaving, str) else leaving
+    if leaving == "*":
+        sources = names[:-1] if to == "next" else [name for name in names if name != to]
+    places = {name: i for i, name in enumerate(names)}
+    ways = [(places[source], places[source] + 1 if to == "next" else places[to]) for source in sources]
+    found: dict[str, Any] = {"from": leaving, "to": to}
+    if (at := draw(st.sampled_from(("step", "epoch", "eval")))) != "step" or draw(st.booleans()):
+        found["at"] = at
+    ramped = set.intersection(*(set(states[s].get("ramp", {})) for s, _ in ways))
+    found["guards"] = draw(st.lists(_conditions(guards, sorted(ramped), run, b, 2), max_size=3))
+    if draw(st.integers(0, 3)) == 3:
+        found["sustain"] = draw(st.integers(1, 4))
+    back = any(target <= source for source, target in ways)
+    if (b.monotone and back) or draw(st.integers(0, 5)) == 5:
+        found["at_most"] = draw(st.integers(1, 3))
+    if b.monotone and any(_falls_on(states[s], states[t]) for s, t in ways):
+        found["regress"] = True
+    found["actions"] = draw(st.lists(_actions(), max_size=3))
+    return found
+
+
+def _falls_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a knob can fall between two states, ramps included."""
+    ends = {knob: old.get("ramp", {}).get(knob, {"to": value})["to"] for knob, value in old["set"].items()}
+    return any(hardness(new["set"][knob]) < hardness(end) for knob, end in ends.items())
+
+
+@st.composite
+def _ways(draw: st.DrawFn, names: list[str], b: _Bounds) -> tuple[str | list[str], str]:
+    """A `from` and a `to`; ("", "") where there is none."""
+    several = len(names) > 1
+    if not several and not b.regress:
+        return "", ""
+    kind = draw(st.sampled_from([*["all-next", "some-next", "one-next", "forward"] * several, *["any"] * b.regress]))
+    if kind == "all-next":
+        return "*", "next"
+    if kind == "some-next":
+        return draw(st.lists(st.sampled_from(names[:-1]), min_size=1, unique=True)), "next"
+    if kind == "one-next":
+        return draw(st.sampled_from(names[:-1])), "next"
+    if kind == "forward":
+        source = draw(st.integers(0, len(names) - 2))
+        return names[source], names[draw(st.integers(source + 1, len(names) - 1))]
+    if several and draw(st.booleans()):
+        return "*", draw(st.sampled_from(names))
+    sources = draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
+    return sources, draw(st.sampled_from(names))
+
+
+@st.composite
+def _conditions(
+    draw: st.DrawFn, guards: dict[str, Any], ramped: list[str], run: dict[str, int], b: _Bounds, depth: int
+) -> Any:
+    """A condition: a table, or the name of a guard that is thereby declared."""
+    if guards and draw(st.integers(0, 3)) == 3:
+        return draw(st.sampled_from(sorted(guards)))
+    parts = _conditions(guards, ramped, run, b, depth - 1)
+    kind = draw(st.sampled_from(("leaf", "leaf", "leaf", "named", *["any", "all", "not"] * (depth > 0))))
+    if kind in ("any", "all"):
+        return {kind: draw(st.lists(parts, min_size=1, max_size=3))}
+    if kind == "not":
+        return {kind: draw(parts)}
+    if kind == "named":
+        name = f"g{len(guards)}"
+        leaf = draw(_leaves([], run, b))
+        guards[name] = leaf
+        return name
+    return draw(_leaves(ramped, run, b))
+
+
+@st.composite
+def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+    """A guard that is not made of others, with numbers that small runs reach."""
+    word = draw(
+        st.sampled_from(
+            ("dwell", "plateau", "min_epoch", "min_step", "patience", "below", "above", "diverging", "gap", "nonfinite",
+             *["ramp_done"] * (4 * bool(ramped)))
+        )
+    )  # fmt: skip
+    few, metric = st.integers(1, 6), draw(st.sampled_from(b.metrics))
+    if word == "dwell":
+        if "steps_per_epoch" not in run and draw(st.booleans()):
+            return {word: f"{draw(st.integers(0, 3))} epochs"}
+        return {word: draw(_amounts(run, b.max_steps // 3 + 1, least=0))}
+    if word in ("min_epoch", "nonfinite"):
+        return {word: draw(st.integers(int(word == "nonfinite"), 4))}
+    if word == "min_step":
+        return {word: draw(st.integers(0, b.max_steps))}
+    if word == "ramp_done":
+        return {word: draw(st.sampled_from(ramped))}
+    if word == "plateau":
+        return {word: draw(_plateaus(metric, run, b))}
+    if word == "patience":
+        least = draw(st.sampled_from((0.0, 0.125, 1.0)))
+        return {word: {"metric": metric, "steps": draw(few), "min_delta": least, "smooth": draw(few)}}
+    if word == "gap":
+        return {
+            word: {"metric": metric, "over": draw(_amounts(run, 5)), "value": draw(st.sampled_from((0.0, 0.125, 1.0)))}
+        }
+    if word == "diverging":
+        return {word: {"metric": metric, "window": draw(few) + 1, "factor": draw(st.sampled_from((1.25, 2.0)))}}
+    return {word: {"metric": metric, "value": draw(LEVELS), "window": draw(few)}}
+
+
+@st.composite
+def _plateaus(draw: st.DrawFn, metric: str, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+    """A plateau by any of the methods, over windows that small runs fill."""
+    method = draw(st.sampled_from(b.methods))
+    if method == "returns":
+        return {"metric": metric, "method": method, "share": draw(st.sampled_from((0.1, 0.5, 0.9)))}
+    found: dict[str, Any] = {"metric": metric, "method": method, "threshold": draw(st.sampled_from((0.005, 0.05, 0.5)))}
+    if per := draw(st.booleans()):
+        found["per"] = draw(_amounts(run, b.max_steps))
+    if not per or method == "halves":
+        found["window"] = draw(st.integers(2, 12))
+    if method == "trend":
+        found |= {"confidence": draw(st.sampled_from((0.9, 0.99))), "min_window": draw(st.integers(1, 100))}
+        found["cooldown"] = draw(st.integers(0, 20))
+    return found
+
+
+@st.composite
+def _actions(draw: st.DrawFn) -> Any:
+    """An action, the rate's restart more often than others."""
+    words = ("lr_restart", "lr_restart", "checkpoint", "evaluate", "rollback", "reset_optimizer")
+    tables = ({"lr_scale": 0.5}, {"lr_scale": 3.0}, {"signal": "bell"})
+    return draw(st.one_of(st.sampled_from(words), st.sampled_from(tables)))
+
+
+@st.composite
+def limits(draw: st.DrawFn, curriculum: Curriculum) -> dict[str, float]:
+    """Limits of a trainer that this curriculum can be bound to; low ones clamp its ladders."""
+    found: dict[str, float] = {}
+    for name, knob in curriculum.knob.items():
+        easiest = knob.ladder[0] if knob.ladder else knob.range.min if knob.range else 1
+        least = 1 if easiest == "full" else int(easiest + 0.5)
+        found[name] = draw(st.one_of(st.just(1025), st.integers(least, least + 16)))
+    return found

@@ -1,0 +1,212 @@
+"""Curricula and losses drawn by the thousand, and two promises watched in all of their runs at once.
+
+For lanes that count by the million; hypothesis (`sim.strategies`) draws fewer, shrinks what fails, knows more words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from controller.binding import BoundState
+from controller.language.amounts import parse_amount
+from controller.language.curriculum import Curriculum
+from sim.batch import Batch
+from sim.batch.decisions import Taken
+from sim.batch.history import Floats, Mask
+
+LARGEST_SCALE = 1e100  # as in controller.clockwork
+SLACK = 1e-9  # of a share, for rounding
+
+
+def curriculum(rng: np.random.Generator) -> Curriculum:
+    """Draw a curriculum: usually a ladder that is climbed with restarts, now and then anything; not always sound."""
+    epochs, per_epoch = int(rng.integers(2, 9)), int(rng.integers(15, 50))
+    total, count = epochs * per_epoch, int(rng.integers(2, 7))
+    names = [f"s{place}" for place in range(count)]
+    knobs = {name: _ladder(rng) for name in ("cutoff", "seq_len")[: int(rng.integers(1, 3))]}
+    places = {name: np.sort(rng.integers(0, len(ladder), count)) for name, ladder in knobs.items()}
+    states: list[dict[str, Any]] = [
+        {"name": name, "set": {knob: ladder[places[knob][i]] for knob, ladder in knobs.items()}}
+        for i, name in enumerate(names)
+    ]
+    for state in states:
+        if rng.random() < 0.2:
+            state["lr"] = {"peak": float(rng.choice([0.5, 2.0])), "floor": float(rng.choice([0.0, 0.3]))}
+    length = f"{int(rng.integers(total // 3 + 1, 2 * total))} steps"
+    rate: dict[str, Any] = {"peak": 2e-4, "shape": str(rng.choice(["cosine", "linear", "constant", "wsd"]))}
+    rate |= {"floor": float(rng.choice([0.0, 0.1, 0.5]))}
+    rate |= (
+        {"cycles": [length, "rest"]} if rng.random() < 0.15 else {"length": length if rng.random() < 0.7 else "rest"}
+    )
+    if rng.random() < 0.15:
+        rate |= {"warmup": f"{int(rng.integers(1, 6))} steps"}
+    transitions = [_up(rng, names, total) for _ in range(int(rng.integers(1, 3)))]
+    if rng.random() < 0.7:
+        after = f"{int(rng.integers(5, max(6, total // count)))} steps"
+        transitions.append({"from": "*", "to": "next", "guards": [{"dwell": after}], "actions": ["lr_restart"]})
+    if rng.random() < 0.5:
+        transitions.insert(0, _back(rng, names))
+    return Curriculum.model_validate(
+        {
+            "format": 1,
+            "name": "drawn",
+            "run": {"epochs": epochs, "steps_per_epoch": per_epoch},
+            "lr": rate,
+            "knob": {name: {"ladder": ladder} for name, ladder in knobs.items()},
+            "state": states,
+            "transition": transitions,
+            "nonfinite": {"limit": int(rng.integers(5, 26))},
+            "check": {"align": {"steps": int(rng.integers(2, 15))}},
+        }
+    )
+
+
+def _ladder(rng: np.random.Generator) -> list[Any]:
+    ladder: list[Any] = np.unique(2 ** rng.integers(3, 10, int(rng.integers(2, 6)))).tolist()
+    return [*ladder, "full"] if rng.random() < 0.5 else ladder
+
+
+def _actions(rng: np.random.Generator) -> list[Any]:
+    actions: list[Any] = ["lr_restart"] if rng.random() < 0.95 else []
+    if rng.random() < 0.2:
+        actions.insert(int(rng.integers(0, len(actions) + 1)), {"lr_scale": float(rng.choice([0.5, 0.9, 1.5]))})
+    return [*actions, "checkpoint"] if rng.random() < 0.2 else actions
+
+
+def _up(rng: np.random.Generator, names: list[str], total: int) -> dict[str, Any]:
+    """A transition to a harder state."""
+    found: dict[str, Any] = {"from": "*", "to": "next"}
+    if rng.random() < 0.2:
+        source = int(rng.integers(0, len(names) - 1))
+        found = {"from": names[source], "to": names[int(rng.integers(source + 1, len(names)))]}
+    found["at"] = str(rng.choice(["step", "step", "epoch"]))
+    found["guards"] = [_leaf(rng, total) for _ in range(int(rng.integers(1, 3)))]
+    if rng.random() < 0.2:
+        found["guards"] = [{"any": [*found["guards"], {"not": _leaf(rng, total)}]}]
+    if rng.random() < 0.2:
+        found["sustain"] = int(rng.integers(2, 4))
+    return {**found, "actions": _actions(rng)}
+
+
+def _back(rng: np.random.Generator, names: list[str]) -> dict[str, Any]:
+    """A bounded retreat."""
+    source = int(rng.integers(1, len(names)))
+    wild = {"diverging": {"window": int(rng.integers(2, 12)), "factor": float(rng.choice([1.1, 1.5]))}}
+    guards: list[Any] = [wild] if rng.random() < 0.5 else [{"any": [wild, {"nonfinite": int(rng.integers(1, 4))}]}]
+    return {
+        "from": names[source],
+        "to": names[int(rng.integers(0, source))],
+        "guards": guards,
+        "at_most": int(rng.integers(1, 4)),
+        "regress": True,
+        "actions": ["rollback", *_actions(rng)],
+    }
+
+
+def _leaf(rng: np.random.Generator, total: int) -> dict[str, Any]:
+    few = int(rng.integers(1, 8))
+    kinds: list[dict[str, Any]] = [
+        {"plateau": {"window": 2 * few, "threshold": float(rng.choice([0.005, 0.05]))}},
+        {"plateau": {"window": 2 * few + 1, "threshold": 0.02}},
+        {"patience": {"steps": few, "smooth": int(rng.integers(1, 5))}},
+        {"below": {"value": float(rng.uniform(1.5, 5.0)), "window": few}},
+        {"gap": {"over": f"{few} steps", "value": float(rng.choice([0.01, 0.1]))}},
+        {"dwell": f"{int(rng.integers(1, max(2, total // 6)))} steps"},
+        {"min_epoch": int(rng.integers(0, 3))},
+    ]
+    return kinds[int(rng.integers(0, len(kinds)))]
+
+
+def losses(rng: np.random.Generator, runs: int, steps: int) -> Floats:
+    """Draw streams [run, step] of many kinds: falls, flats, rises, noise, values that repeat, spikes, bursts of NaN."""
+    time = np.arange(steps)
+    start, end = rng.uniform(2.0, 10.0, (runs, 1)), rng.uniform(0.5, 5.0, (runs, 1))
+    found: Floats = end + (start - end) * np.exp(-time / rng.uniform(3.0, steps, (runs, 1)))
+    found *= 1.0 + rng.choice([0.0, 0.01, 0.05, 0.3], (runs, 1)) * rng.standard_normal((runs, steps))
+    found = np.where(rng.random((runs, 1)) < 0.2, np.round(found * 8) / 8, found)
+    found += np.where(time > rng.integers(0, 2 * steps, (runs, 1)), rng.uniform(0.0, 3.0, (runs, 1)), 0.0)
+    found = np.where(rng.random((runs, steps)) < 0.003, found * 10.0, found)
+    begin, length = rng.integers(0, 3 * steps, (runs, 1)), rng.integers(1, 6, (runs, 1))
+    found[(time >= begin) & (time < begin + length)] = np.nan
+    return found
+
+
+@dataclass
+class Watched:
+    """What was watched: transitions taken, raises among them, and the violations, each as a sentence."""
+
+    transitions: int = 0
+    raises: int = 0
+    violations: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: Watched) -> Watched:
+        self.transitions += other.transitions
+        self.raises += other.raises
+        self.violations += other.violations
+        return self
+
+
+class _Watch:
+    """Alignment and no-regression, step by step in every run; knows of the batch only its plans and what it took."""
+
+    def __init__(self, batch: Batch) -> None:
+        align = batch.machine.curriculum.check.align
+        self.found = Watched()
+        self._batch, self._align = batch, align
+        self._within = int(parse_amount(align.within).count)
+        self._knobs = {name: batch.knob(name) for name in batch.machine.curriculum.knob}
+        self._scale = np.ones(batch.runs)
+        self._raised = np.full(batch.runs, -1, dtype=np.int64)  # the step of a raise that is still to be judged
+        self._peaks = np.array([batch.machine.peak * state.rate.peak for state in batch.machine.states])
+
+    def see(self, taken: list[Taken]) -> None:
+        """Compare the plan of the next step with the one before."""
+        batch, may_fall = self._batch, np.zeros(self._batch.runs, dtype=np.bool_)
+        before, self._knobs = self._knobs, {name: batch.knob(name) for name in self._knobs}
+        for one in taken:
+            rows = one.rows
+            self.found.transitions += len(rows)
+            may_fall[rows] = one.transition.regress
+            for action in one.transition.actions:
+                if action.name == "lr_scale":
+                    self._scale[rows] = np.minimum(self._scale[rows] * float(action.argument or 1.0), LARGEST_SCALE)
+            rises = np.any([self._knobs[name][rows] > before[name][rows] for name in self._knobs], axis=0)
+            self._raised[rows] = np.where(rises, one.step, -1)
+            self.found.raises += int(rises.sum())
+        for name, values in self._knobs.items():
+            self._note((values < before[name]) & ~may_fall & batch.running, f"{name} falls")
+        since = batch.step - self._raised
+        judged = (self._raised >= 0) & (since <= self._align.steps) & batch.running
+        if judged.any():
+            share = batch.lr() / (self._peaks[batch.state] * self._scale)
+            due = np.where(
+                since == self._within - 1, self._align.min, np.where(since >= self._within, self._align.hold, 0.0)
+            )
+            self._note(judged & (share < due - SLACK), "the rate is low after a raise")
+
+    def _note(self, broken: Mask, what: str) -> None:
+        for run in np.flatnonzero(broken).tolist():
+            state: BoundState = self._batch.machine.states[int(self._batch.state[run])]
+            self.found.violations.append(f'run {run}, step {self._batch.step}, state "{state.name}": {what}')
+
+
+def watched(of: Curriculum, streams: Floats) -> Watched:
+    """Run a curriculum over streams [run, step], and watch alignment and no-regression on every step of every run."""
+    limits = dict.fromkeys(of.knob, 1025.0)
+    batch = Batch(of, len(streams), limits, steps=streams.shape[1])
+    watch = _Watch(batch)
+    for loss in np.ascontiguousarray(streams.T):
+        if batch.over:
+            break
+        watch.see(batch.observe(loss))
+    return watch.found
+
+
+def seeds(seed: int, count: int) -> Iterator[np.random.Generator]:
+    """A generator of its own for each of so many draws."""
+    for place in range(count):
+        yield np.random.default_rng([seed, place])

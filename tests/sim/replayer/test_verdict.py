@@ -1,0 +1,227 @@
+"""Healthy, too fast, too slow: by the rule's own signs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controller import Controller, Curriculum, load, loads
+from controller.language.reading import find
+from sim.logs import Log, read
+from sim.noise import Noise, lint, noise_of
+from sim.replayer.replay import replay
+from sim.replayer.setting import Given
+from sim.replayer.timeline import Timeline
+from sim.replayer.verdict import slope_of, verdict_of, verdict_of_run
+from tests.sim.conftest import run_of, write_run
+
+MakeLog = Callable[..., Log]
+EPOCH = 200
+
+
+def published(old: str = "", new: str = "") -> Curriculum:
+    """The published rule, with one thing changed."""
+    text = find("plateau").read_text()
+    assert old in text
+    return loads(text.replace(old, new) if old else text)
+
+
+def judged(timeline: Timeline, log: Log) -> Any:
+    """The verdict with the log's own noise."""
+    return verdict_of(timeline, noise_of(log))
+
+
+def curve(count: int, sigma: float, tau: float = 300, seed: int = 0) -> list[float]:
+    """A curve that flattens, with noise."""
+    random = np.random.default_rng(seed)
+    flat = 2 + 3 * np.exp(-np.arange(count) / tau)
+    values: list[float] = (flat * (1 + sigma * random.standard_normal(count))).tolist()
+    return values
+
+
+def answering(
+    curriculum: Curriculum, folder: Path, spike: float, gain: float, epochs: int = 30, sigma: float = 0.002
+) -> Path:
+    """A run whose loss answers: each raise brings a spike, then a fall by `gain` below the old plateau."""
+    random = np.random.default_rng(1)
+    controller = Controller(curriculum, limits={"cutoff": 1025}, epochs=epochs, steps_per_epoch=EPOCH)
+    losses, level, floor, since = [], 5.0, 3.0, 0
+    for _ in range(epochs * EPOCH):
+        level = floor + (level - floor) * 0.985
+        losses.append(level * (1 + sigma * random.standard_normal()))
+        decision = controller.observe(losses[-1])
+        since += 1
+        if decision is not None:
+            level, floor, since = level * (1 + spike), floor * (1 - gain), 0
+    rows, _, _, same = run_of(curriculum, losses, limits={"cutoff": 1025}, epochs=epochs, steps_per_epoch=EPOCH)
+    write_run(folder, rows, same)
+    return folder
+
+
+def test_raises_every_few_epochs_with_quick_recoveries_are_healthy(tmp_path: Path) -> None:
+    """A run whose loss spikes at each raise and recovers below the old plateau within the epoch is healthy."""
+    patient = published("{ min_epoch = 2 }", '{ dwell = "3 epochs" }')
+    found = verdict_of_run(patient, answering(patient, tmp_path, spike=0.05, gain=0.15))
+    assert found.word == "healthy"
+    assert found.signs[0] == "3 raises, after 3.0, 3.0, 3.0 epochs in the state before"
+    assert sum("below the old plateau" in sign for sign in found.signs) == 3
+    assert found.turn == ()
+
+
+def test_a_raise_at_every_look_is_too_fast(log_of: MakeLog) -> None:
+    """Raises at looks that followed on each other, the loss still falling: first the window, then the threshold."""
+    log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
+    found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    assert found.word == "too fast"
+    assert "a raise in every epoch (steps 400, 600, 800), while the logged loss went on falling" in found.signs[0]
+    assert found.turn[0].startswith("first lengthen window from 50 to 15")
+    assert any("dwell" in turn for turn in found.turn)
+
+
+def test_a_guard_that_never_says_no_is_too_fast(log_of: MakeLog) -> None:
+    """Raises one and a half epochs apart, at every look that the clock allowed, while the loss goes on falling."""
+    log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
+    every = published('at      = "epoch"', "").model_dump(by_alias=True, exclude_unset=True)
+    every["transition"][0]["guards"] = [{"dwell": "300 steps"}, {"below": {"value": 9}}]
+    found = judged(replay(Curriculum.model_validate(every), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    assert found.word == "too fast"
+    assert "a raise at every look that could bring one (steps 300, 600, 900)" in found.signs[0]
+    assert found.turn[0] == "lower value of below"
+
+
+def test_a_loss_that_never_settles_is_too_fast(tmp_path: Path) -> None:
+    """A loss that stays above the old plateau until the next raise never settled."""
+    found = verdict_of_run(load("plateau"), answering(load("plateau"), tmp_path, spike=0.3, gain=-0.2))
+    assert found.word == "too fast"
+    assert any("never came below the old plateau" in sign for sign in found.signs)
+
+
+def test_a_raise_while_the_loss_still_falls_is_too_fast(log_of: MakeLog) -> None:
+    """A long look back shows that a raise by noise came while the loss fell at several times the rate asked."""
+    random = np.random.default_rng(5)
+    losses = 5 * np.exp(-np.arange(800) * 8e-4) * (1 + 0.05 * random.standard_normal(800))
+    log = log_of(range(800), losses.tolist())
+    timeline = replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=20))
+    assert timeline.decisions
+    found = judged(timeline, log)
+    assert found.word == "too fast"
+    assert any("raised while the loss still fell" in sign for sign in found.signs)
+
+
+def test_a_rising_loss_called_flat_is_too_fast(log_of: MakeLog) -> None:
+    """The published rule takes a rising loss for a plateau, and the verdict says so."""
+    random = np.random.default_rng(5)
+    losses = 2 * np.exp(np.arange(800) * 5e-4) * (1 + 0.01 * random.standard_normal(800))
+    log = log_of(range(800), losses.tolist())
+    found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    assert found.word == "too fast"
+    assert any("a rising loss was called flat" in sign for sign in found.signs)
+
+
+def test_ten_flat_epochs_without_a_raise_are_too_slow(log_of: MakeLog) -> None:
+    """The guard that held a flat loss for ten epochs is named, and what to turn on it."""
+    log = log_of(range(30 * EPOCH), curve(30 * EPOCH, 0.01))
+    slow = published("min_epoch = 2", "min_epoch = 28")
+    found = judged(replay(slow, log, Given(steps_per_epoch=EPOCH, epochs=40)), log)
+    assert found.word == "too slow"
+    assert "held by min_epoch (true at 0 of" in found.signs[0]
+    assert found.turn[0].startswith("lower min_epoch: the loss is flat from epoch 7 on")
+
+
+def test_a_window_that_never_fills_is_named_as_too_slow(log_of: MakeLog) -> None:
+    """A window longer than the log never answers; it is to be shortened."""
+    log = log_of(range(20 * EPOCH), curve(20 * EPOCH, 0.01))
+    found = judged(replay(published("window = 50", "window = 5000"), log, Given(steps_per_epoch=EPOCH, epochs=40)), log)
+    assert found.word == "too slow"
+    assert "held by flat (plateau) (unknown at all 20 looks)" in found.signs[0]
+    assert "never had enough losses" in found.turn[0]
+
+
+def test_the_threshold_goes_up_first_where_the_guard_said_no(log_of: MakeLog) -> None:
+    """Raises that come too late by the plateau guard: first a larger threshold, then a shorter window."""
+    steps = np.arange(24 * EPOCH)
+    # Almost flat over epochs, but every epoch ends in a fall, which is when the rule looks.
+    saw = np.where(steps % EPOCH >= EPOCH - 25, 0.97, 1.0)
+    log = log_of(
+        steps.tolist(), (2 * saw * (1 + 0.0005 * np.random.default_rng(0).standard_normal(len(steps)))).tolist()
+    )
+    found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=40)), log)
+    assert found.word == "too slow"
+    assert found.turn[0].startswith("first raise threshold, then shorten window (closest: improved 2.9")
+
+
+def test_the_clock_s_raises_are_not_judged(log_of: MakeLog) -> None:
+    """Where no guard on a loss had a say, the verdict says that the clock decided."""
+    log = log_of(range(4000), curve(4000, 0.01))
+    found = judged(replay(load("fixed-epochs"), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    assert found.word == "unclear"
+    assert "the clock decided" in found.signs[0]
+
+
+def test_without_a_raise_and_without_ten_flat_epochs_nothing_is_claimed(log_of: MakeLog) -> None:
+    """A short log without a raise is unclear, and so is a curriculum with one state."""
+    log = log_of(range(300), curve(300, 0.01))
+    assert (
+        judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH)), log).signs[0].startswith("no raise in 1.5")
+    )
+    assert judged(replay(load("full"), log), log).signs == ("this curriculum has nothing to raise",)
+
+
+def test_losses_around_zero_are_not_judged(log_of: MakeLog) -> None:
+    """A relative rule on losses that change sign means nothing, and that is all that is said."""
+    log = log_of(range(2000), np.random.default_rng(0).standard_normal(2000).tolist())
+    found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH)), log)
+    assert found.word == "unclear"
+    assert "both sides of 0" in found.signs[0]
+
+
+def test_the_advice_changes_what_it_should(log_of: MakeLog) -> None:
+    """With the window and threshold that a verdict advises, the first raise of the same log does not come earlier."""
+    log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
+    given = Given(steps_per_epoch=EPOCH, epochs=20)
+    before = replay(load("plateau"), log, given)
+    turn = judged(before, log).turn[0]
+    window = int(turn.split(" to ")[1].split(",")[0])
+    threshold = float(turn.split("threshold = ")[1].split()[0])
+    turned = published("window = 50, threshold = 0.005", f"window = {window}, threshold = {threshold}")
+    assert replay(turned, log, given).decisions[0].step >= before.decisions[0].step
+    assert not lint(turned, noise_of(log))[0].warning
+
+
+def test_the_direction_of_tuning_is_the_right_one(log_of: MakeLog) -> None:
+    """A larger threshold never raises later: what `too slow` advises cannot make it slower."""
+    log = log_of(range(6000), curve(6000, 0.02, tau=1500))
+    given = Given(steps_per_epoch=EPOCH, epochs=30)
+    firsts = []
+    for threshold in (0.001, 0.002, 0.005, 0.01, 0.05):
+        found = replay(published("threshold = 0.005", f"threshold = {threshold}"), log, given).decisions
+        firsts.append(found[0].step if found else 10**9)
+    assert firsts == sorted(firsts, reverse=True)
+
+
+def test_a_slope_comes_with_its_error() -> None:
+    """The slope of a falling line is found; its error is that of a fit under AR(1) noise."""
+    noise = Noise(1000, 1.0, 0.01, 0.5, 0.01, 0.01, 0, 0.0, 0.0, 0.0, 3.0, False)
+    falls, error = slope_of(3 - 0.001 * np.arange(300.0), noise, 200) or (0, 0)
+    assert falls == pytest.approx(0.001 / 2.8, rel=0.01)
+    assert error == pytest.approx(0.01 * np.sqrt(3) * np.sqrt(12 / 200**3), rel=1e-6)
+    assert slope_of(np.ones(5), noise, 200) is None
+
+
+def test_a_run_is_judged_by_its_folder(tmp_path: Path) -> None:
+    """`verdict_of_run` needs no more than the folder; its text is what a run prints at its end."""
+    text = str(verdict_of_run(load("plateau"), answering(load("plateau"), tmp_path, spike=0.05, gain=0.2)))
+    assert text.splitlines()[0].startswith("Verdict: ")
+
+
+def test_gpt2_under_the_published_rule_is_too_fast(shared_data: Callable[[str], Path]) -> None:
+    """llm.c's GPT-2 124M under the published rule: a raise at every look, a window of 84, a far lower threshold."""
+    log = read(shared_data("logs/text/llmc-gpt2-124M.main.log"))
+    found = judged(replay(load("plateau"), log), log)
+    assert found.word == "too fast"
+    assert "from 50 to 84" in found.turn[0]
+    assert "lower threshold" in found.turn[1]
