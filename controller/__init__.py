@@ -5,7 +5,7 @@ plan = controller.plan              # knobs, lr, state for the next optimizer st
 decision = controller.observe(loss) # exactly once for each optimizer step
 """
 
-from controller.binding import Action
+from controller.bound import Action
 from controller.errors import (
     BindingError,
     BindingWarning,

@@ -1,211 +1,21 @@
-"""A curriculum bound to a trainer's limits and a run's length: every name resolved, every value a number."""
+"""Binding a curriculum to a trainer's limits and a run's length; or saying everything that does not fit."""
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
-from math import copysign, floor, inf, sqrt
 from types import MappingProxyType
-from typing import Any
 
-from controller.detectors.gap import Apart
-from controller.detectors.returns import Returns
-from controller.detectors.trend import Trend
-from controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest
+from controller.bound import Action, BoundRamp, BoundRate, BoundState, BoundTransition, Machine
 from controller.errors import BindingError, BindingWarning, Fault, Key
-from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
-from controller.language.amounts import Amount, RunLength, parse_amount, steps_in
-from controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Plateau, Rung, State
-from controller.language.meaning import fingerprints, guard_meaning, transition_keys
+from controller.language.amounts import RunLength, parse_amount, steps_in
+from controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Rung, State
+from controller.language.meaning import fingerprints, transition_keys
 from controller.language.sense import NEXT, hardness, nearest, sources, walk
 
-Knobs = Mapping[str, Rung]
 Path = tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One thing that a transition does: the controller's own, or a request to the trainer."""
-
-    name: str
-    argument: float | str | None = None
-
-    def __str__(self) -> str:
-        return self.name if self.argument is None else f"{self.name} {self.argument}"
-
-
-@dataclass(frozen=True, slots=True)
-class BoundTransition:
-    """A transition out of one state; `index` is its place in the file, `key` what its counter is saved under."""
-
-    index: int
-    key: str
-    title: str
-    source: str
-    target: str
-    at: str
-    sustain: int
-    at_most: int | None
-    guards: tuple[Guard | str, ...]
-    actions: tuple[Action, ...]
-    regress: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BoundRamp:
-    """A knob's way from one value to another, as a pure function of the time in the state."""
-
-    start: float
-    end: float
-    over: Amount
-    shape: str
-    multiple_of: float | None
-    rungs: tuple[float, ...] | None
-
-    def value(self, time: int, over_steps: int) -> Rung:
-        """The knob after `time` steps in the state, rounded down to what the knob can be."""
-        share = 1.0 if time >= over_steps else time / over_steps
-        if share >= 1.0:
-            found = self.end
-        elif self.end == inf:  # no trainer and no limit: there is nothing to measure the way on
-            found = self.start
-        elif self.shape == "linear":
-            found = self.start + (self.end - self.start) * share
-        else:
-            low, high = copysign(self.start**2, self.start), copysign(self.end**2, self.end)
-            square = low + (high - low) * share
-            found = copysign(sqrt(abs(square)), square)
-        if self.rungs is not None:
-            found = max((rung for rung in self.rungs if self.start <= rung <= found), default=self.start)
-        elif self.multiple_of is not None and found != self.end:
-            found = max(self.start, floor(found / self.multiple_of) * self.multiple_of)
-        if found == inf:
-            return FULL
-        return int(found) if float(found).is_integer() else found
-
-
-@dataclass(frozen=True, slots=True)
-class BoundRate:
-    """The learning rate of one state; `own_length` says whether the state replaces the run's length or cycles."""
-
-    peak: float  # a factor
-    shape: str
-    floor: float
-    decay: float
-    length: Amount
-    cycles: tuple[Amount, ...]  # empty where there is one length
-
-
-@dataclass(frozen=True, slots=True)
-class BoundState:
-    """One state, its transitions out in the order of the file, and the fingerprint of both."""
-
-    index: int
-    name: str
-    knobs: Knobs
-    ramps: Mapping[str, BoundRamp]
-    rate: BoundRate
-    stop: str | None
-    transitions: tuple[BoundTransition, ...] = ()
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """A curriculum that can be run: what a Controller interprets and a verifier explores."""
-
-    curriculum: Curriculum
-    limits: Mapping[str, float] | None
-    run: RunLength
-    peak: float
-    warmup_steps: int
-    states: tuple[BoundState, ...]
-    fingerprint: str
-    notes: tuple[str, ...] = ()
-    by_name: Mapping[str, BoundState] = field(default_factory=dict)
-
-    def stay(self, state: BoundState, total_steps: int | None) -> Stay:
-        """Make what is needed for one stay in a state: empty detectors, guards, ramps measured in steps."""
-        return Stay(self, state, total_steps)
-
-
-class Stay:
-    """One stay in a state: its guards with empty detectors, and its amounts of time in steps."""
-
-    __slots__ = ("detectors", "guards", "ramp_steps")
-
-    def __init__(self, machine: Machine, state: BoundState, total_steps: int | None) -> None:
-        def steps(amount: Amount) -> int:
-            return steps_in(amount, machine.run, total_steps)
-
-        self.detectors: dict[str, tuple[str, Detector]] = {}  # what it is, spelled out -> metric, detector
-        self.ramp_steps = {name: steps(ramp.over) for name, ramp in state.ramps.items()}
-        maker = _GuardMaker(machine, steps, self.ramp_steps, self.detectors)
-        self.guards = tuple(Joined("all", tuple(maker.make(g) for g in t.guards)) for t in state.transitions)
-
-
-class _GuardMaker:
-    """Turns guards as written into guards as asked, sharing one detector among equal ones."""
-
-    def __init__(
-        self,
-        machine: Machine,
-        steps: Callable[[Amount], int],
-        ramp_steps: Mapping[str, int],
-        detectors: dict[str, tuple[str, Detector]],
-    ) -> None:
-        self._machine, self._steps, self._ramp_steps, self._detectors = machine, steps, ramp_steps, detectors
-
-    def make(self, condition: Guard | str) -> GuardInState:
-        """Build one condition; the name of a named guard leads its line."""
-        guard = self._machine.curriculum.resolve(condition)
-        word, value = guard.word, guard.value
-        title = word if isinstance(condition, Guard) else f"{condition} ({word})"
-        if word in ("any", "all"):
-            return Joined(title if word == title else word, tuple(map(self.make, value)))
-        if word == "not":
-            return Opposite(self.make(value))
-        if word in ("min_epoch", "min_step"):
-            hand, unit = ("epoch", "epochs") if word == "min_epoch" else ("step", "steps")
-            return Reached(title, hand, value, unit)
-        if word == "dwell":
-            amount = parse_amount(value)
-            if amount.unit == "epochs" and self._machine.run.steps_per_epoch is None:
-                return Reached(title, "closings", int(amount.count), "epochs in this state")
-            return Reached(title, "time", self._steps(amount), "steps in this state")
-        if word == "nonfinite":
-            return Reached(title, "nonfinite", value, "non-finite losses in a row")
-        if word == "ramp_done":
-            return Reached(title, "time", self._ramp_steps[value], "steps of the ramp")
-        key = json.dumps(guard_meaning(self._machine.curriculum, guard), sort_keys=True)
-        if key not in self._detectors:
-            self._detectors[key] = (value.metric, self._new_detector(word, value))
-        return Watched(title, self._detectors[key][1])
-
-    def _new_detector(self, word: str, spec: Any) -> Detector:
-        if word == "patience":
-            return NoNewBest(spec)
-        if word == "diverging":
-            return Growing(spec)
-        if word in ("below", "above"):
-            return Beside(spec, word == "below")
-        if word == "gap":
-            return Apart(self._steps(parse_amount(spec.over)), spec.value)
-        return new_plateau(spec, None if spec.per == "window" else self._steps(parse_amount(spec.per)))
-
-
-def new_plateau(spec: Plateau, per_steps: int | None) -> Detector:
-    """An empty plateau detector; `per_steps` is what the threshold is measured on, None for the window itself."""
-    if spec.method == "returns":
-        return Returns(spec.share)
-    if spec.method == "trend":
-        # The means of two halves stand half a window apart; 1.5 leaves room for being sure at the threshold itself.
-        rate = 1.5 * 2.0 * spec.threshold / spec.window if per_steps is None else spec.threshold / per_steps
-        return Trend(rate, spec.confidence, spec.min_window, spec.cooldown)
-    return Halves(spec.window, spec.threshold if per_steps is None else spec.threshold * (spec.window / 2) / per_steps)
 
 
 def bind(

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from controller.binding import Machine, bind
+from controller.binding import bind
+from controller.bound import Machine
 from controller.drawing import arrows, definitions, facts
 from controller.errors import BindingWarning, CurriculumError, Fault, visible
 from controller.language.places import Places

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from controller.binding import BoundState, Machine
+from controller.bound import BoundState, Machine
 from controller.language.amounts import Amount, steps_in
 from controller.rates import multiplier
 

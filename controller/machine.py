@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, SupportsFloat
 
 from controller import clockwork, snapshot
-from controller.binding import Action, BoundState, Knobs, Machine, bind
+from controller.binding import bind
+from controller.bound import Action, BoundState, Knobs, Machine
 from controller.errors import NonFiniteLoss, StepError
 from controller.guards import Clock, answers_nonfinite
 from controller.language.curriculum import Curriculum

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from controller import clockwork
-from controller.binding import Action, BoundState, Machine
+from controller.bound import Action, BoundState, Machine
 from controller.errors import RegressionError, SnapshotError
 from controller.guards import TRUE, Clock
 from controller.language.curriculum import FULL

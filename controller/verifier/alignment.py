@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from controller import clockwork
-from controller.binding import BoundState, Knobs, Machine
+from controller.bound import BoundState, Knobs, Machine
 from controller.clockwork import RateClock
 from controller.language.amounts import parse_amount, steps_in
 from controller.language.sense import hardness

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from controller.binding import Knobs, Machine
+from controller.bound import Knobs, Machine
 from controller.language.sense import hardness
 from controller.verifier.alignment import Alignment, Miss
 from controller.verifier.examples import TRIES, Examples, Trail, trail_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from controller.binding import Machine
+from controller.bound import Machine
 from controller.verifier.findings import Counterexample, Finding, visits_of
 from controller.verifier.reach import Edge, Reach
 from controller.verifier.streams import Budget, stream_of

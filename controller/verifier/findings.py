@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from controller.binding import BoundState, BoundTransition, Machine
+from controller.bound import BoundState, BoundTransition, Machine
 from controller.errors import Key, Place
 from controller.verifier.streams import Row, Visit
 

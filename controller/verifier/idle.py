@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from controller.binding import BoundTransition, Machine
+from controller.bound import BoundTransition, Machine
 from controller.errors import Key
 from controller.guards import TRUE
 from controller.language.curriculum import Curriculum, Guard

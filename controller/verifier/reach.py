@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from controller.binding import BoundState, BoundTransition, Machine
+from controller.bound import BoundState, BoundTransition, Machine
 from controller.language.amounts import steps_in
 from controller.verifier.looks import Looks
 from controller.verifier.stays import Bound, Course, Courses

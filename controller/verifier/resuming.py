@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import nan
 from typing import Any
 
-from controller.binding import Machine
+from controller.bound import Machine
 from controller.errors import NonFiniteLoss
 from controller.machine import Controller
 from controller.verifier.streams import controller_of

@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from math import inf, log, nan
 from typing import Any, NamedTuple
 
-from controller.binding import BoundState, BoundTransition, Machine
+from controller.bound import BoundState, BoundTransition, Machine
 from controller.errors import BindingWarning, NonFiniteLoss
 from controller.language.amounts import parse_amount, steps_in
 from controller.language.curriculum import Curriculum, Guard

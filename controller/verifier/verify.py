@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from controller.binding import Machine
+from controller.bound import Machine
 from controller.errors import Key
 from controller.verifier.climbs import aligned, monotone, raise_rates
 from controller.verifier.examples import Examples, Trail

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.binding import BoundState, BoundTransition, Knobs, Machine
+from controller.bound import BoundState, BoundTransition, Knobs, Machine
 from controller.machine import Decision
 from sim.batch.history import Floats, Rows
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controller.binding import BoundState, BoundTransition, bind
+from controller.binding import bind
+from controller.bound import BoundState, BoundTransition
 from controller.errors import StepError
 from controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
 from controller.language.curriculum import Curriculum

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller import clockwork
-from controller.binding import BoundState, BoundTransition, Machine
+from controller.bound import BoundState, BoundTransition, Machine
 from controller.clockwork import RateClock
 from sim.batch.history import Floats, Rows
 

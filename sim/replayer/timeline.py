@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from controller import Curriculum, Decision, Plan
-from controller.binding import Knobs
+from controller.bound import Knobs
 from controller.guards import Clock, GuardInState, Joined, Reached, Watched
 from sim.logs import Report
 from sim.replayer.setting import Setting

@@ -35,7 +35,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.binding import Machine
+from controller.bound import Machine
 from controller.language.sense import hardness
 from sim.curves import Range
 

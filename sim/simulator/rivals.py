@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.binding import BoundState, Machine
+from controller.bound import BoundState, Machine
 from controller.language.curriculum import Curriculum, Guard, Level, Transition
 from controller.language.sense import hardness
 from controller.rates import multiplier

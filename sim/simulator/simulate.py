@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from controller.binding import Machine, bind
+from controller.binding import bind
+from controller.bound import Machine
 from controller.detectors.trend import Trend
 from controller.detectors.windows import Halves
 from controller.errors import PlateauError

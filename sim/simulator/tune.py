@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from controller.binding import Machine, bind
+from controller.binding import bind
+from controller.bound import Machine
 from controller.errors import PlateauError
 from controller.language.curriculum import Curriculum, Guard, Plateau
 from sim.batch import replay_all

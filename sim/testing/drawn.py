@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.binding import BoundState
+from controller.bound import BoundState
 from controller.language.amounts import parse_amount
 from controller.language.curriculum import Curriculum
 from sim.batch import Batch

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller import BindingError, BindingWarning, Controller, load
-from controller.binding import BoundRamp, Machine, bind
+from controller.binding import bind
+from controller.bound import BoundRamp, Machine
 from controller.language.amounts import parse_amount
 from tests.controller.small import STATES, small, through
 

@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from controller import Controller, Curriculum, Decision, NonFiniteLoss
-from controller.binding import BoundState, BoundTransition, Stay, _GuardMaker
+from controller.bound import BoundState, BoundTransition, Stay, _GuardMaker
 from controller.guards import GuardInState, Joined, Opposite, Reached
 from controller.language.amounts import parse_amount
 from controller.language.sense import hardness

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from controller import Controller, Curriculum, loads
-from controller.binding import new_plateau
+from controller.bound import new_plateau
 from controller.detectors.trend import Trend, fitted, four_valued
 from controller.language.curriculum import Plateau
 
