@@ -6,13 +6,14 @@ changes anything. The engine distributes, we do not: the standard library's proc
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -61,8 +62,8 @@ def _by_ray(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int)
     started = not ray.is_initialized()
     if started:
         address = os.environ.get("RAY_ADDRESS")
-        own = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     try:
         remote = ray.remote(work)
         for reference in [remote.remote(task) for task in tasks]:

@@ -17,33 +17,43 @@ from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Detectors, Verdicts, in_or
 from sim.batch.history import Floats, Mask, Rows
 
 _LARGEST = sys.float_info.max
+_NEVER = 1 << 62  # the room of an open block that is not to be filled
 _NOT_FULL, _UNDECIDED, _DECIDED, _FLAT = range(4)  # what a level says, the stronger word last
+_ANEW = 64  # means, after which a level's sums are made anew
+_TINY, _HUGE = 1e-140, 1e140  # outside, squares lose bits
 
 
 class _Blocks(Detectors):
     """What both have in common: an open block in each run, and a verdict that holds until the next one is full."""
 
     def __init__(self, runs: int) -> None:
-        self._watching = np.zeros(runs, dtype=np.bool_)
         self._open = np.zeros(runs)  # the open block's mean, once it is full
-        self._room = np.zeros(runs, dtype=np.int64)  # values until then
+        self._room = np.full(runs, _NEVER)  # values until then
         self._found = np.full(runs, UNKNOWN, dtype=np.int8)
         self._changed = np.zeros(runs, dtype=np.bool_)  # a block was filled since the verdict
+        self._some_changed = False
 
     def _empty(self, rows: Rows, watching: bool, width: int) -> None:
-        self._watching[rows], self._changed[rows] = watching, False
-        self._open[rows], self._room[rows] = 0.0, width
+        self._changed[rows] = False
+        self._open[rows], self._room[rows] = 0.0, width if watching else _NEVER
         self._found[rows] = UNKNOWN
 
-    def _fill(self, values: Floats, width: NDArray[np.int64] | int, brought: Mask | None) -> tuple[Rows, Floats]:
-        """Add a value to each open block: where it is full now, and its mean."""
-        taking = self._watching if brought is None else self._watching & brought
-        np.add(self._open, values / width, out=self._open, where=taking)
-        self._room -= taking
-        rows = np.flatnonzero(taking & (self._room == 0))
-        means = np.clip(self._open[rows], -_LARGEST, _LARGEST)
-        self._open[rows], self._changed[rows] = 0.0, True
+    def _fill(self, values: Floats, width: Floats | int, brought: Mask | None) -> tuple[Rows, Floats]:
+        """Add a value to each open block: where it is full now, and its mean.
+
+        values: 0 where none was brought, and in runs that do not watch anything, so that what they add does not matter.
+        """
+        self._open += values / width
+        self._room -= 1 if brought is None else brought
+        rows = np.flatnonzero(self._room == 0)
+        means = np.minimum(np.maximum(self._open[rows], -_LARGEST), _LARGEST)
+        self._open[rows] = 0.0
         return rows, means
+
+    def _mark(self, rows: Rows) -> None:
+        """These runs have a verdict to be worked out."""
+        self._changed[rows] = True
+        self._some_changed |= len(rows) > 0
 
 
 class Trends(_Blocks):
@@ -57,16 +67,14 @@ class Trends(_Blocks):
         while trend.BLOCKS * trend.BLOCK << self._first < scalar.min_window:
             self._first += 1
         self._count = np.zeros(runs, dtype=np.int64)  # full blocks in this state
-        self._levels: list[Floats] = []  # [place, run], flat: the last means, the one numbered n at place n % BLOCKS
-        self._says: list[NDArray[np.int8]] = []  # what each level says in each run
-        self._fitted: list[Mask] = []  # whether that is up to date
+        self._levels: list[_Level] = []
 
     def enter(self, rows: Rows, watching: bool) -> None:
         """No block, no line."""
         self._empty(rows, watching, trend.BLOCK)
         self._count[rows] = 0
-        for says in self._says:
-            says[rows] = _NOT_FULL
+        for level in self._levels:
+            level.says[rows] = _NOT_FULL
 
     def push(self, values: Floats, brought: Mask | None) -> None:
         """Put full blocks on level 0, and every second time the mean of two on the level above."""
@@ -74,57 +82,117 @@ class Trends(_Blocks):
         if not len(rows):
             return
         self._room[rows] = trend.BLOCK
-        self._count[rows] += 1
-        counts, level = self._count[rows], 0
+        counts, place = self._count[rows] + 1, 0
+        self._count[rows] = counts
+        # Before the next block is full there may be as many values as are to be waited for.
+        self._mark(rows[counts * trend.BLOCK + (trend.BLOCK - 1) >= self._cooldown])
         while len(rows):
-            if level == len(self._levels):
-                self._levels.append(np.zeros(trend.BLOCKS * self._runs))
-                self._says.append(np.full(self._runs, _NOT_FULL, dtype=np.int8))
-                self._fitted.append(np.ones(self._runs, dtype=np.bool_))
-            table, places = self._levels[level], (counts - 1) % trend.BLOCKS * self._runs
-            table[places + rows] = means
-            self._fitted[level][rows] = False
-            merged = counts & 1 == 0
-            before = table[(places[merged] - self._runs) % len(table) + rows[merged]]
-            means = 0.5 * before + 0.5 * means[merged]
-            rows, counts, level = rows[merged], counts[merged] >> 1, level + 1
+            if place == len(self._levels):
+                self._levels.append(_Level(self._runs, trend.BLOCK << place, self._rate, self._t))
+            level = self._levels[place]
+            level.take(rows, counts, means, place >= self._first)
+            merged = np.flatnonzero(counts & 1 == 0)
+            rows, counts = rows[merged], counts[merged]
+            means = 0.5 * level.before(rows, counts) + 0.5 * means[merged]
+            counts, place = counts >> 1, place + 1
 
     def verdicts(self) -> Verdicts:
         """By the strongest word of any level."""
-        seen = self._count * trend.BLOCK + (trend.BLOCK - self._room)
-        asked = self._changed & (seen >= self._cooldown)
-        rows = np.flatnonzero(asked)
-        if len(rows):
-            for level in range(self._first, len(self._levels)):
-                full = rows[self._count[rows] >> level >= trend.BLOCKS]
-                if not len(full):
-                    break
-                self._fit(level, full[~self._fitted[level][full]])
-            strongest = np.full(len(rows), _NOT_FULL, dtype=np.int8)
-            for says in self._says[self._first :]:
-                np.maximum(strongest, says[rows], out=strongest)
-            self._found[rows] = _VERDICTS[strongest]
+        if self._some_changed:
+            rows = np.flatnonzero(self._changed)
+            old = self._count[rows] * trend.BLOCK + (trend.BLOCK - self._room[rows]) >= self._cooldown
+            self._some_changed = not old.all()
+            rows = rows[old] if self._some_changed else rows
             self._changed[rows] = False
-        return np.where(seen < self._cooldown, np.int8(UNKNOWN), self._found)
+            strongest = np.full(len(rows), _NOT_FULL, dtype=np.int8)
+            for level in self._levels[self._first :]:
+                np.maximum(strongest, level.says[rows], out=strongest)
+            self._found[rows] = _VERDICTS[strongest]
+        return self._found
 
-    def _fit(self, level: int, rows: Rows) -> None:
-        """What the lines through a level's means say, in the order of operations of detectors.trend.fitted."""
-        if not len(rows):
+
+class _Level:
+    """One level of block means in every run: the last ones, and what a line through them says.
+
+    Sums over the last means go on from mean to mean, and decide as long as a bound on what rounding did to them leaves
+    no doubt; elsewhere the line is fitted as the controller fits it.
+    """
+
+    def __init__(self, runs: int, width: int, rate: float, t: float) -> None:
+        self._runs, self._width, self._rate, self._t = runs, width, rate, t
+        self._table = np.zeros(trend.BLOCKS * runs)  # [place, run], flat: the mean numbered n at place (n - 1) % BLOCKS
+        self._total, self._cross, self._square = np.zeros(runs), np.zeros(runs), np.zeros(runs)
+        self._largest = np.zeros(runs)  # of the magnitudes that have entered the sums
+        self.says = np.full(runs, _NOT_FULL, dtype=np.int8)
+
+    def before(self, rows: Rows, counts: NDArray[np.int64]) -> Floats:
+        """The mean before the last one."""
+        found: Floats = self._table[(counts - 2) % trend.BLOCKS * self._runs + rows]
+        return found
+
+    def take(self, rows: Rows, counts: NDArray[np.int64], means: Floats, asked: bool) -> None:
+        """Take the mean numbered `counts`, from 1, of these runs; asked: whether a line is wanted."""
+        places = (counts - 1) % trend.BLOCKS * self._runs + rows
+        gone = self._table[places]
+        self._table[places] = means
+        if not asked:
             return
-        self._fitted[level][rows] = True
-        oldest = (self._count[rows] >> level) % trend.BLOCKS
-        means = self._levels[level].take((oldest + _ORDER) % trend.BLOCKS * self._runs + rows)
-        width = trend.BLOCK << level
+        anew = (counts % _ANEW == 0) | (counts == trend.BLOCKS)
+        steady = (counts > trend.BLOCKS) & ~anew
+        if anew.any():
+            self._sum_anew(rows[anew], counts[anew])
+        if steady.all():
+            self._go_on(rows, counts, gone, means)
+        elif steady.any():
+            self._go_on(rows[steady], counts[steady], gone[steady], means[steady])
+
+    def _go_on(self, rows: Rows, counts: NDArray[np.int64], gone: Floats, means: Floats) -> None:
+        total, half = self._total[rows], (trend.BLOCKS - 1) / 2
+        self._cross[rows] = cross = self._cross[rows] - total + ((half + 1.0) * gone + half * means)
+        self._total[rows] = total = total - gone + means
+        self._square[rows] = square = self._square[rows] - gone * gone + means * means
+        self._largest[rows] = largest = np.maximum(self._largest[rows], np.abs(means))
+        # All of it in units of what the slope, times _SPREAD, is given in; see detectors.trend.
+        bound = (self._rate * self._width * _SPREAD / trend.BLOCKS) * np.abs(total)
+        slope = np.abs(cross)
+        rest = square - total * total / trend.BLOCKS - cross * cross / _SPREAD
+        doubt = 1e-9 * largest * largest  # more than _ANEW steps can have lost of `rest`
+        factor = self._t * (_SPREAD / (trend.BLOCKS - 2)) ** 0.5
+        least, most = factor * np.sqrt(np.maximum(0.0, rest - doubt)), factor * np.sqrt(np.maximum(0.0, rest) + doubt)
+        slack = (1e-10 + 1e-12 * self._rate * self._width * _SPREAD) * largest + 1e-12 * (bound + most)
+        flat, not_flat = slope + most + slack < bound, slope + least - slack > bound
+        decided, not_decided = slope - most - slack > bound, slope - least + slack < bound
+        words = np.where(flat, np.int8(_FLAT), np.where(decided, np.int8(_DECIDED), np.int8(_UNDECIDED)))
+        sure = (flat | not_flat) & (decided | not_decided) & (largest > _TINY) & (largest < _HUGE)
+        sure &= np.abs(total) > 1e-9 * largest  # a mean of 0 has no shares
+        if not sure.all():
+            places = np.flatnonzero(~sure)
+            words[places] = self._fitted(self._last(rows[places], counts[places]))
+        self.says[rows] = words
+
+    def _last(self, rows: Rows, counts: NDArray[np.int64]) -> Floats:
+        """The last means [place, run], oldest first."""
+        found: Floats = self._table[(counts + _ORDER) % trend.BLOCKS * self._runs + rows]
+        return found
+
+    def _sum_anew(self, rows: Rows, counts: NDArray[np.int64]) -> None:
+        means = self._last(rows, counts)
+        self._total[rows], self._cross[rows] = means.sum(axis=0), (_PLACES * means).sum(axis=0)
+        self._square[rows], self._largest[rows] = (means * means).sum(axis=0), np.abs(means).max(axis=0)
+        self.says[rows] = self._fitted(means)
+
+    def _fitted(self, means: Floats) -> NDArray[np.int8]:
+        """What the line through means [place, run] says, in the order of operations of detectors.trend.fitted."""
         middle = in_order(means / trend.BLOCKS)
         size = np.abs(middle)
         deviation = (means - middle) / size
         cross, square = in_order(_PLACES * deviation), in_order(deviation * deviation)
         residue = square - cross * cross / _SPREAD
         error = np.where(residue > 0.0, np.sqrt(residue / ((trend.BLOCKS - 2) * _SPREAD)), residue * 0.0)
-        falls = np.where(size == 0.0, 0.0, -cross / _SPREAD / width)
-        error = np.where(size == 0.0, np.inf, self._t * error / width)
+        falls = np.where(size == 0.0, 0.0, -cross / _SPREAD / self._width)
+        error = np.where(size == 0.0, np.inf, self._t * error / self._width)
         flat, decided = four_valued(falls, error, self._rate)
-        self._says[level][rows] = np.where(flat, _FLAT, np.where(decided, _DECIDED, _UNDECIDED))
+        return np.where(flat, np.int8(_FLAT), np.where(decided, np.int8(_DECIDED), np.int8(_UNDECIDED)))
 
 
 _ORDER = np.arange(trend.BLOCKS)[:, None]
@@ -145,9 +213,9 @@ class Yields(_Blocks):
     def __init__(self, scalar: returns.Returns, runs: int) -> None:
         super().__init__(runs)
         self._share = scalar.share
-        self._width = np.zeros(runs, dtype=np.int64)
+        self._width = np.full(runs, float(returns.BLOCK))
         self._count = np.zeros(runs, dtype=np.int64)
-        self._means = np.zeros((runs, 2 * returns.BLOCKS))
+        self._means = np.zeros((2 * returns.BLOCKS, runs))
 
     def enter(self, rows: Rows, watching: bool) -> None:
         """No block, and the smallest width."""
@@ -159,27 +227,31 @@ class Yields(_Blocks):
         rows, means = self._fill(values, self._width, brought)
         if not len(rows):
             return
-        self._means[rows, self._count[rows]] = means
-        self._count[rows] += 1
-        merged = rows[self._count[rows] == 2 * returns.BLOCKS]
+        counts = self._count[rows]
+        self._means[counts, rows] = means
+        self._count[rows] = counts + 1
+        self._mark(rows[counts >= returns.BLOCKS - 1])
+        merged = rows[counts == 2 * returns.BLOCKS - 1]
         if len(merged):
-            table = self._means[merged]
-            self._means[merged, : returns.BLOCKS] = 0.5 * table[:, 0::2] + 0.5 * table[:, 1::2]
+            table = self._means[:, merged]
+            self._means[: returns.BLOCKS, merged] = 0.5 * table[0::2] + 0.5 * table[1::2]
             self._count[merged] = returns.BLOCKS
-            self._width[merged] *= 2
-        self._room[rows] = self._width[rows]
+            self._width[merged] *= 2.0
+        self._room[rows] = self._width[rows].astype(np.int64)
 
     def verdicts(self) -> Verdicts:
         """What the blocks say."""
-        rows = np.flatnonzero(self._changed & (self._count >= returns.BLOCKS))
+        if not self._some_changed:
+            return self._found
+        rows = np.flatnonzero(self._changed)
         for count in np.unique(self._count[rows]).tolist():
             some = rows[self._count[rows] == count]
-            means = np.ascontiguousarray(self._means[some, :count].T)
+            means = self._means[:count].take(some, axis=1)
             old = count * self._width[some] >= returns.NOTHING_FROM
             found = _judged(means, self._share, old)
             self._found[some] = np.where((means == 0.0).all(axis=0), np.int8(UNKNOWN), found)
-        self._changed[rows] = False
-        return self._found.copy()
+        self._changed[rows], self._some_changed = False, False
+        return self._found
 
 
 def _judged(means: Floats, share: float, may_be_nothing: Mask) -> Verdicts:

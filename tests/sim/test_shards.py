@@ -1,4 +1,4 @@
-"""Work in shards: nothing is lost or done twice, results come in order, and Ray gives the same as processes."""
+"""Work in shards: nothing is lost or done twice, and results come in order."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller import load
 from sim.shards import LARGEST, cores, cut, spread
-from sim.simulator.loop import Binding
-from sim.simulator.simulate import Settings, simulate
-from sim.simulator.summary import summary
 
 
 def squared(number: int) -> int:
@@ -46,12 +42,3 @@ def test_a_mistake_in_a_shard_comes_through() -> None:
     """An error in another process is raised here."""
     with pytest.raises(OverflowError):
         list(spread(too_large, [1, 2], 2))
-
-
-def test_ray_gives_the_same() -> None:
-    """On a local Ray cluster of two workers a simulation comes to the same as in this process."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'plateau-rule[ray]'")
-    settings = {"learners": 6, "binding": Binding(limits={"cutoff": 1025}, epochs=4, steps_per_epoch=50)}
-    here = simulate(load("plateau"), Settings(**settings, workers=1))  # type: ignore[arg-type]
-    there = simulate(load("plateau"), Settings(**settings, workers=2, engine="ray"))  # type: ignore[arg-type]
-    assert summary(here) == summary(there)

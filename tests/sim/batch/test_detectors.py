@@ -64,7 +64,20 @@ def extreme(rng: np.random.Generator) -> Floats:
     return np.asarray(rng.uniform(-1.7, 1.7, (STEPS, RUNS)) * scale, dtype=np.float64)
 
 
-STREAMS = [halves_of_eighths, falling, spiky, constant, extreme]
+def lines(rng: np.random.Generator) -> Floats:
+    """Straight falls without noise, at about the rates that are asked for: a line leaves nothing but rounding."""
+    rates = rng.choice([1e-4, 2e-3], RUNS) * rng.choice([0.0, 0.5, 1.0 - 1e-9, 1.0, 1.0 + 1e-9, 2.0, -1.0], RUNS)
+    return np.asarray(3.0 - 3.0 * np.arange(STEPS)[:, None] * rates, dtype=np.float64)
+
+
+def balanced(rng: np.random.Generator) -> Floats:
+    """Whole blocks that cancel, so that many means are 0, or all but 0."""
+    blocks = rng.choice([-3.0, -1.0, 0.0, 1.0, 3.0], (STEPS // 5, RUNS))
+    some = np.repeat(blocks, 5, axis=0)
+    return np.asarray(np.where(rng.random(RUNS) < 0.5, some, some * (1.0 + 1e-12 * rng.random((STEPS, RUNS)))))
+
+
+STREAMS = [halves_of_eighths, falling, spiky, constant, extreme, lines, balanced]
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)

@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss
+from controller import Controller, Curriculum, Decision, NonFiniteLoss, load
 from sim.batch import Batch
+from sim.batch.history import Floats
+from sim.batch.rates import Rates
 from sim.strategies import curricula, limits, loss_streams
+from sim.testing import drawn
 
-METHODS = ("halves",)
+METRICS = ("loss", "val_loss", "norm")
 
 
 def comparable(decision: Decision) -> Decision:
@@ -39,30 +42,48 @@ def alone(controller: Controller, said: list[dict[str, Any]]) -> tuple[list[floa
     return rates, decisions, [plan.step, plan.state, dict(plan.knobs)]
 
 
+Case = tuple[Curriculum, dict[str, Any], list[dict[str, Any]]]
+SELDOM = st.integers(0, 5).map(lambda one: one == 5)
+
+
 @st.composite
-def cases(
-    draw: st.DrawFn, methods: tuple[str, ...] = METHODS
-) -> tuple[Curriculum, dict[str, Any], list[dict[str, Any]]]:
+def cases(draw: st.DrawFn) -> Case:
     """A curriculum, what it is bound to, and what a few runs observe: a list of arguments with a place for each run."""
-    curriculum = draw(curricula(methods=methods, open_runs=True, max_steps=80))
+    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=80))
+    runs, steps = draw(st.integers(1, 4)), draw(st.integers(1, 80))
+    streams = [draw(loss_streams(min_size=steps, max_size=steps, extreme=draw(st.booleans()))) for _ in range(runs)]
+    return draw(observed(curriculum, np.array(streams)))
+
+
+@st.composite
+def long_cases(draw: st.DrawFn) -> Case:
+    """The same over runs that are long enough for every detector to decide."""
+    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=700))
+    runs, steps = draw(st.integers(1, 4)), draw(st.integers(300, 700))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return draw(observed(curriculum, drawn.losses(rng, runs, steps)))
+
+
+@st.composite
+def observed(draw: st.DrawFn, curriculum: Curriculum, streams: Floats) -> Case:
+    """What runs observe whose losses are these, [run, step]: late or in time, evaluations, dropped steps, epochs."""
+    runs, steps = streams.shape
     binding: dict[str, Any] = {
         "limits": draw(st.none() | limits(curriculum)),
         "lag": draw(st.sampled_from((0, 0, 1, 3))),
     }
-    runs, steps = draw(st.integers(1, 4)), draw(st.integers(1, 80))
-    streams = [draw(loss_streams(min_size=steps, max_size=steps, extreme=draw(st.booleans()))) for _ in range(runs)]
-    seldom = st.integers(0, 5).map(lambda one: one == 5)
     said = []
     for step in range(steps):
-        one: dict[str, Any] = {"loss": [stream[step] for stream in streams]}
+        one: dict[str, Any] = {"loss": streams[:, step].tolist()}
         if step < binding["lag"] and draw(st.booleans()):
             one["loss"] = [None] * runs
-        if draw(seldom):
+        if draw(SELDOM):
             one["eval_end"] = True
-            one["val_loss"] = [stream[steps - 1 - step] for stream in streams]
-        if draw(seldom):
+            one["val_loss"] = streams[:, steps - 1 - step].tolist()
+            one["norm"] = (0.5 * streams[:, steps // 2]).tolist()
+        if draw(SELDOM):
             one["skipped"] = [draw(st.booleans()) for _ in range(runs)]
-        if curriculum.run.steps_per_epoch is None and draw(seldom):
+        if curriculum.run.steps_per_epoch is None and draw(SELDOM):
             one["epoch_end"] = True
         said.append(one)
     return curriculum, binding, said
@@ -86,8 +107,7 @@ def together(
         arrays: dict[str, Any] = {
             key: np.array(value) if isinstance(value, list) else value for key, value in one.items()
         }
-        if "val_loss" in arrays:
-            arrays["metrics"] = {"val_loss": arrays.pop("val_loss")}
+        arrays["metrics"] = {name: arrays.pop(name) for name in METRICS[1:] if name in arrays}
         if one["loss"][0] is None:
             arrays["loss"] = None
         batch.observe(**arrays)
@@ -96,12 +116,8 @@ def together(
     return batch, np.array(rates), knobs
 
 
-@pytest.mark.filterwarnings("ignore::controller.BindingWarning")
-@settings(max_examples=200)
-@given(cases())
-def test_batch_is_the_controller(case: tuple[Curriculum, dict[str, Any], list[dict[str, Any]]]) -> None:
-    """Random curricula of the whole language over random streams: every decision and every rate is the controller's."""
-    curriculum, binding, said = case
+def agrees(curriculum: Curriculum, binding: dict[str, Any], said: list[dict[str, Any]]) -> None:
+    """Every run of a batch decides, and has the rate and the knobs, that a controller of its own has on every step."""
     batch, rates, knobs = together(curriculum, binding, said)
     decisions = batch.decisions()
     for run in range(batch.runs):
@@ -115,3 +131,28 @@ def test_batch_is_the_controller(case: tuple[Curriculum, dict[str, Any], list[di
         }
         ended = int(batch.ended_step[run])
         assert (step if ended < 0 else ended) == step
+
+
+@pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+@settings(max_examples=settings().max_examples * 2)
+@given(cases())
+def test_batch_is_the_controller(case: Case) -> None:
+    """Random curricula of the whole language over random streams: every decision and every rate is the controller's."""
+    agrees(*case)
+
+
+@pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+@settings(suppress_health_check=list(HealthCheck))
+@given(long_cases())
+def test_batch_is_the_controller_in_long_runs(case: Case) -> None:
+    """The same over hundreds of steps, in which trends and diminishing returns are found as well."""
+    agrees(*case)
+
+
+def test_a_batch_that_is_slightly_off_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Canary: a rate that differs in its last bit is seen."""
+    said: list[dict[str, Any]] = [{"loss": [3.0]}] * 20
+    on = Rates.on
+    monkeypatch.setattr(Rates, "on", lambda rates, step: np.nextafter(on(rates, step), 1.0))
+    with pytest.raises(AssertionError):
+        agrees(load("plateau"), {"limits": {"cutoff": 1025}}, said)

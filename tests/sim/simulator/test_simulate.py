@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from controller import Controller, Curriculum, load, loads
 from sim.curves import Range
+from sim.shards import Engine
 from sim.simulator.learner import Bands, Learners, Learning, Observed, ranges
 from sim.simulator.loop import Binding, Outcome, Truth, together, train
 from sim.simulator.rivals import oracle, without
@@ -164,10 +167,21 @@ def test_shards_change_nothing() -> None:
     cuts = [(0, 2), (2, 1), (3, 4)]
     bounds = ranges(600, curriculum.lr.peak)
     same(whole, together([train(curriculum, Learners.drawn(bounds, n, 0, k), SHORT, TRUTH) for k, n in cuts]))
-    settings = Settings(learners=7, binding=SHORT, workers=1)
-    one, two = (simulate(curriculum, Settings(**vars(settings) | {"workers": workers})) for workers in (1, 2))
-    same(one.outcome, two.outcome)
-    assert summary(one) == summary(two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "engine"), [(2, "processes"), (3, "processes"), (2, "ray")])
+def test_workers_change_nothing(workers: int, engine: Engine) -> None:
+    """Learners in two or three processes, or on a local Ray cluster of two workers, come to the same, to the bit."""
+    if engine == "ray" and find_spec("ray") is None:
+        pytest.skip("ray is not installed: pip install 'plateau-rule[ray]'")
+    curriculum, settings = load("plateau-trend"), Settings(learners=7, binding=SHORT, workers=1)
+    here, there = (
+        simulate(curriculum, settings),
+        simulate(curriculum, replace(settings, workers=workers, engine=engine)),
+    )
+    same(here.outcome, there.outcome)
+    assert summary(here) == summary(there)
 
 
 def known(
