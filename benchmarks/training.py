@@ -1,0 +1,106 @@
+"""An optimizer step beside the published model's, and what a loss at every position costs: see `--help`.
+
+Both sides have the preset's shape, dropout 0, AdamW and the same windows; the published model trains on the bytes after
+each window alone. *Trained bytes* are targets of the next-byte loss, and of the published objective.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if Path(sys.path[0]) == Path(__file__).resolve().parent:
+    del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks._published import PublishedLM
+from benchmarks._speed import Work, contest, counted, options, prepared, show, write
+from fftcore.config import PRESETS, Config
+from fftcore.data import Text, Windows, read_text
+from fftcore.model import SpectralLM
+from fftcore.train import Learner, limits
+
+PUBLISHED, OURS = "published model", "this model"
+
+
+def published_step(config: Config, text: Text, device: torch.device) -> Work:
+    """Return an optimizer step of the published model."""
+    shape = config.model
+    model = PublishedLM(shape.d_model, shape.layers, shape.seq_len, shape.kernel_len, shape.chunk, dropout=0.0)
+    model = model.to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=config.weight_decay, fused=True)
+    windows = Windows(text, 0, shape.chunk, device)
+
+    def step() -> None:
+        batch = windows.batch(0, batch_size=config.batch_size, seq_len=shape.seq_len)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = model.loss(batch.windows_BW)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def own_step(config: Config, text: Text, device: torch.device) -> Work:
+    """Return an optimizer step of this project's trainer."""
+    learner = Learner(config, text, 0, device, heads_only=False)
+    learner.turn(limits(config))
+    return lambda: learner.step(0, 1e-3)
+
+
+def last_position_loss(model: SpectralLM, window_BW: Tensor) -> Tensor:
+    """Return the published objective of this model: the next `chunk` bytes, from the last position alone."""
+    T = window_BW.shape[1] - model.shape.chunk
+    drafts_BOV = model.draft(model.hidden(window_BW[:, :T])[-1])
+    return F.cross_entropy(drafts_BOV.flatten(0, 1), window_BW[:, T:].long().flatten())
+
+
+def arithmetic_of_every_position(config: Config) -> float:
+    """Return the flop of a step forward and back, as a multiple of what it takes with the published objective."""
+    model = SpectralLM(config.model)
+    window_BW = torch.zeros(1, config.model.seq_len + config.model.chunk, dtype=torch.uint8)
+
+    def dense() -> None:
+        next_loss, chunk_loss = model.losses(window_BW, 0)
+        torch.autograd.backward(next_loss + config.chunk_weight * chunk_loss)
+
+    def last() -> None:
+        torch.autograd.backward(last_position_loss(model, window_BW))
+
+    return counted(dense).flop / counted(last).flop
+
+
+def main() -> None:
+    """Time everything, print the table, write the figures."""
+    parser = options(__doc__, "training", turns=15)
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="tiny")
+    parser.add_argument("--batch", type=int, help="windows in a forward pass, in place of the preset's")
+    given = parser.parse_args()
+    machine, text = prepared(given), read_text(None)
+    own = PRESETS[given.preset].model_dump() | {"accumulation": 1}
+    config = Config.model_validate(own | ({"batch_size": given.batch} if given.batch else {}))
+    contestants = {
+        PUBLISHED: published_step(config, text, given.device),
+        OURS: own_step(config, text, given.device),
+    }
+    rows = contest(contestants, PUBLISHED, given.turns, given.device, machine)
+    B, T, chunk = config.batch_size, config.model.seq_len, config.model.chunk
+    show(rows, f"optimizer step; preset {given.preset}, B {B}, T {T}")
+    trained = {PUBLISHED: B * chunk, OURS: B * T}
+    for row in rows:
+        read, targets = B * T / row.seconds.median, trained[row.what] / row.seconds.median
+        print(f"{row.what}: reads {read:,.0f} bytes/s, trains on {targets:,.0f} bytes/s")
+    arithmetic = {name: arithmetic_of_every_position(preset) for name, preset in PRESETS.items()}
+    for name, ratio in arithmetic.items():
+        print(f"A loss at every position takes {ratio:.3f} times the arithmetic of the published objective, {name}")
+    shape = {"preset": given.preset, "B": B, "T": T}
+    write(given.json, {"shape": shape, "machine": machine, "step": rows, "every_position_flop_ratio": arithmetic})
+
+
+if __name__ == "__main__":
+    main()
