@@ -49,8 +49,8 @@ class PublishedMixer(nn.Module):
             spec_BFD = torch.fft.rfft(x_BTD.float(), self.n_fft, dim=1)
             spec_BFD = spec_BFD * torch.fft.rfft(self.kernel_K, self.n_fft)[:, None]
             spec_BFD = spec_BFD * self.gain_D
-            spec_BFD = spec_BFD * torch.sigmoid(self.gate_F)[:, None]
-            spec_BFD = spec_BFD * torch.sigmoid(self.context(x_BTD.float().mean(1)))[:, None]
+            spec_BFD = spec_BFD * (2 * torch.sigmoid(self.gate_F))[:, None]
+            spec_BFD = spec_BFD * (2 * torch.sigmoid(self.context(x_BTD.float().mean(1))))[:, None]
             spec_BFD = spec_BFD * self.mask_F[:, None]
             mixed_BTD: Tensor = torch.fft.irfft(spec_BFD, self.n_fft, dim=1)[:, : x_BTD.shape[1]]
             return mixed_BTD

@@ -75,22 +75,24 @@ def spread(values: Sequence[float]) -> Spread:
 def take_turns(contestants: Mapping[str, Work], turns: int, device: torch.device) -> dict[str, list[float]]:
     """Call each in turn, `turns` times after the warm-up, and return the seconds of every call."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    gc.collect()
+    gc.disable()  # or one of them pays for all
     for turn in range(WARM_UP + turns):
-        gc.collect()
         for name, work in contestants.items():
             took = timed(work, device)
             if turn >= WARM_UP:
                 seconds[name].append(took)
+    gc.enable()
     return seconds
 
 
 def timed(work: Work, device: torch.device) -> float:
     """Return the seconds that one call takes."""
     if device.type != "cuda":
-        began = process_time()
+        start = process_time()
         work()
-        return process_time() - began
-    began, ended = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        return process_time() - start
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     began.record()
     work()
     ended.record()
@@ -151,11 +153,11 @@ def both_ways_of(module: nn.Module, x: Tensor, dy: Tensor) -> Work:
     return work
 
 
-class _Moved(TorchDispatchMode):
+class _Moved(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums what every operation reads and writes; views are free, and so is memory that is not yet filled."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

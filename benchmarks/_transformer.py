@@ -6,10 +6,15 @@ the width, tied head, no biases in the matrices, a scaled init of what is added 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import log
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fftcore.config import Config
+from fftcore.data import Text, Windows
 from fftcore.model import BYTES
 
 HEAD = 32  # channels
@@ -114,3 +119,47 @@ def sized(parameters: int, layers: int) -> tuple[int, int]:
     candidates = [d_model for d_model in range(HEAD, 4096, HEAD) if width(d_model) >= 1]
     d_model = min(candidates, key=lambda d_model: abs(width(d_model) / d_model - 4))
     return d_model, width(d_model)
+
+
+class TransformerLearner:
+    """Trains a transformer as `fftcore.train.Learner` trains its model: same windows, same clipping, AdamW.
+
+    Args:
+        config: batch, window, layers, decay and clipping are taken from it.
+        parameters: how many the transformer has.
+        text: what it is trained on.
+        seed: of the weights and the windows.
+    """
+
+    def __init__(self, config: Config, parameters: int, text: Text, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.config, shape = config, config.model
+        self.model = Transformer(parameters, shape.layers, shape.seq_len)
+        self.windows = Windows(text, seed, shape.chunk, torch.device("cpu"))
+        matrices = [value for name, value in self.model.named_parameters() if value.dim() == 2 and "table" not in name]
+        others = [value for value in self.model.parameters() if not any(value is matrix for matrix in matrices)]
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+
+    def turn(self, knobs: Mapping[str, float | str]) -> None:
+        """Take note of the knobs, of which it has none."""
+
+    def step(self, step: int, lr: float) -> Tensor:
+        """Take one optimizer step and return the loss in nats a byte, as the first of one."""
+        shape = self.config.model
+        window_BW = self.windows.batch(step, batch_size=self.config.batch_size, seq_len=shape.seq_len).windows_BW
+        loss = self.model.loss(window_BW[:, : shape.seq_len + 1])
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip, foreach=True)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach()[None]
+
+    @torch.no_grad()
+    def bpb(self, windows_BW: Tensor) -> float:
+        """Score whole windows, as bpb_parallel does: mean bits per byte."""
+        T = self.config.model.seq_len
+        losses = [self.model.loss(row_W[None, : T + 1]).item() for row_W in windows_BW]
+        return sum(losses) / len(losses) / log(2)

@@ -14,7 +14,6 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from benchmarks._published import PublishedLM
 from benchmarks._speed import Work, contest, counted, options, prepared, show, write
@@ -53,53 +52,55 @@ def own_step(config: Config, text: Text, device: torch.device) -> Work:
     return lambda: learner.step(0, 1e-3)
 
 
-def last_position_loss(model: SpectralLM, window_BW: Tensor) -> Tensor:
-    """Return the published objective of this model: the next `chunk` bytes, from the last position alone."""
-    T = window_BW.shape[1] - model.shape.chunk
-    drafts_BOV = model.draft(model.hidden(window_BW[:, :T])[-1])
-    return F.cross_entropy(drafts_BOV.flatten(0, 1), window_BW[:, T:].long().flatten())
-
-
-def arithmetic_of_every_position(config: Config) -> float:
-    """Return the flop of a step forward and back, as a multiple of what it takes with the published objective."""
+def arithmetic_of_every_position(config: Config) -> dict[str, float]:
+    """Return the flop of a step forward and back, as multiples of what it takes with the published objective."""
     model = SpectralLM(config.model)
-    window_BW = torch.zeros(1, config.model.seq_len + config.model.chunk, dtype=torch.uint8)
+    T, chunk = config.model.seq_len, config.model.chunk
+    window_BW = torch.zeros(1, T + chunk, dtype=torch.uint8)
 
-    def dense() -> None:
+    def last(every_position: bool) -> None:
+        hidden_TBD = model.hidden(window_BW[:, :T])
+        drafts_BOV = model.draft(hidden_TBD[-1])
+        loss = F.cross_entropy(drafts_BOV.flatten(0, 1), window_BW[:, T:].long().flatten())
+        if every_position:
+            loss = loss + F.cross_entropy(model.logits(hidden_TBD)[:, 0], window_BW[0, 1 : T + 1].long())
+        torch.autograd.backward(loss)
+
+    def own() -> None:
         next_loss, chunk_loss = model.losses(window_BW, 0)
         torch.autograd.backward(next_loss + config.chunk_weight * chunk_loss)
 
-    def last() -> None:
-        torch.autograd.backward(last_position_loss(model, window_BW))
-
-    return counted(dense).flop / counted(last).flop
+    published = counted(lambda: last(False)).flop
+    next_byte, all_of_it = counted(lambda: last(True)).flop, counted(own).flop
+    return {"next byte": next_byte / published, "next byte and chunk head": all_of_it / published}
 
 
 def main() -> None:
-    """Time everything, print the table, write the figures."""
-    parser = options(__doc__, "training", turns=15)
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="tiny")
+    """Time everything, print the tables, write the figures."""
+    parser = options(__doc__, "training", turns=9)
+    parser.add_argument("--preset", choices=tuple(PRESETS), nargs="+", default=tuple(PRESETS))
     parser.add_argument("--batch", type=int, help="windows in a forward pass, in place of the preset's")
     given = parser.parse_args()
-    machine, text = prepared(given), read_text(None)
-    own = PRESETS[given.preset].model_dump() | {"accumulation": 1}
-    config = Config.model_validate(own | ({"batch_size": given.batch} if given.batch else {}))
-    contestants = {
-        PUBLISHED: published_step(config, text, given.device),
-        OURS: own_step(config, text, given.device),
-    }
-    rows = contest(contestants, PUBLISHED, given.turns, given.device, machine)
-    B, T, chunk = config.batch_size, config.model.seq_len, config.model.chunk
-    show(rows, f"optimizer step; preset {given.preset}, B {B}, T {T}")
-    trained = {PUBLISHED: B * chunk, OURS: B * T}
-    for row in rows:
-        read, targets = B * T / row.seconds.median, trained[row.what] / row.seconds.median
-        print(f"{row.what}: reads {read:,.0f} bytes/s, trains on {targets:,.0f} bytes/s")
-    arithmetic = {name: arithmetic_of_every_position(preset) for name, preset in PRESETS.items()}
-    for name, ratio in arithmetic.items():
-        print(f"A loss at every position takes {ratio:.3f} times the arithmetic of the published objective, {name}")
-    shape = {"preset": given.preset, "B": B, "T": T}
-    write(given.json, {"shape": shape, "machine": machine, "step": rows, "every_position_flop_ratio": arithmetic})
+    machine, text, figures = prepared(given), read_text(None), dict[str, object]()
+    for name in given.preset:
+        own = PRESETS[name].model_dump() | {"accumulation": 1}
+        config = Config.model_validate(own | ({"batch_size": given.batch} if given.batch else {}))
+        contestants = {
+            PUBLISHED: published_step(config, text, given.device),
+            OURS: own_step(config, text, given.device),
+        }
+        rows = contest(contestants, PUBLISHED, given.turns, given.device, machine)
+        B, T, chunk = config.batch_size, config.model.seq_len, config.model.chunk
+        show(rows, f"optimizer step; preset {name}, B {B}, T {T}")
+        trained = {PUBLISHED: B * chunk, OURS: B * T}
+        for row in rows:
+            read, targets = B * T / row.seconds.median, trained[row.what] / row.seconds.median
+            print(f"{row.what}: reads {read:,.0f} bytes/s, trains on {targets:,.0f} bytes/s")
+        arithmetic = arithmetic_of_every_position(config)
+        told = ", ".join(f"{ratio:.3f} for the {what}" for what, ratio in arithmetic.items())
+        print(f"Arithmetic of a loss at every position, in that of the published objective: {told}\n")
+        figures[name] = {"B": B, "T": T, "step": rows, "every_position_flop_ratio": arithmetic}
+    write(given.json, {"machine": machine, "tables": figures})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,175 @@
+"""The runs of benchmarks/quality.py: what one is, how many steps it has, how it is carried out and kept."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from math import log
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks._speed import take_turns
+from benchmarks._transformer import TransformerLearner
+from controller import Controller, load
+from fftcore.binding import bound
+from fftcore.config import Config
+from fftcore.data import Text, held_out, read_text
+from fftcore.evaluate import evaluate
+from fftcore.model import SpectralLM
+from fftcore.storage import Disk
+from fftcore.train import Learner
+
+CURRICULA = Path(__file__).resolve().parent / "curricula"
+CPU = torch.device("cpu")
+
+
+class Entry(NamedTuple):
+    """One line of the table.
+
+    Args:
+        config: what is trained.
+        curriculum: under which curriculum, a shipped one or one in `benchmarks/curricula`.
+        peaks: of the learning rate; the first seed chooses where there are several.
+        transformer: train a transformer of as many parameters as the config's model has in its place.
+    """
+
+    config: Config
+    curriculum: str
+    peaks: tuple[float, ...]
+    transformer: bool = False
+
+
+class Job(NamedTuple):
+    """One run."""
+
+    text: str
+    path: Path | None
+    name: str
+    entry: Entry
+    seed: int
+    peak: float
+    steps: int
+
+
+class Learns(Protocol):
+    """What is trained."""
+
+    @property
+    def model(self) -> nn.Module:
+        """What learns."""
+
+    def turn(self, knobs: Mapping[str, float | str]) -> None:
+        """Set the knobs of the next step."""
+
+    def step(self, step: int, lr: float) -> Tensor:
+        """Take an optimizer step; the loss in nats a byte comes first."""
+
+
+def controller_of(entry: Entry, steps: int, peak: float) -> Controller:
+    """Bind an entry's curriculum to a run of so many steps."""
+    own = CURRICULA / f"{entry.curriculum}.toml"
+    curriculum = load(own if own.exists() else entry.curriculum)
+    return bound(curriculum, entry.config, epochs=1, steps_per_epoch=steps, peak=peak, lag=0)
+
+
+def begun(entry: Entry, text: Text, seed: int) -> Learns:
+    """Return what an entry trains, before its first step."""
+    if not entry.transformer:
+        return Learner(entry.config, text, seed, CPU, heads_only=False)
+    parameters = sum(value.numel() for value in SpectralLM(entry.config.model).parameters())
+    return TransformerLearner(entry.config, parameters, text, seed)
+
+
+# How many steps a run has
+
+
+def knobs_used(entry: Entry, steps: int = 1000) -> Counter[tuple[tuple[str, float], ...]]:
+    """Return in how many of the steps which knobs are in force."""
+    controller, used = controller_of(entry, steps, entry.peaks[0]), Counter[tuple[tuple[str, float], ...]]()
+    while (plan := controller.plan).stop is None:
+        used[tuple(sorted(plan.knobs.items()))] += 1  # type: ignore[arg-type]  # bound, and so numbers
+        controller.observe(1.0)
+    return used
+
+
+def step_seconds(lines: Mapping[str, Entry], turns: int) -> dict[str, float]:
+    """Return the processor time of an optimizer step of each entry, mean over its run; all take turns."""
+    torch.set_num_threads(1)
+    text = read_text(None)
+    learners = {name: begun(entry, text, 0) for name, entry in lines.items()}
+
+    def step(learner: Learns, knobs: Mapping[str, float]) -> None:
+        learner.turn(knobs)
+        learner.step(0, 0.0)
+
+    contestants, shares = {}, {}
+    for name, entry in lines.items():
+        for i, (knobs, count) in enumerate(knobs_used(entry).items()):
+            contestants[f"{name} {i}"] = partial(step, learners[name], dict(knobs))
+            shares[f"{name} {i}"] = (name, count / 1000)
+    seconds, total = take_turns(contestants, turns, CPU), dict.fromkeys(lines, 0.0)
+    for key, (name, share) in shares.items():
+        total[name] += share * median(seconds[key])
+    return total
+
+
+# One run
+
+
+def train(learner: Learns, controller: Controller) -> tuple[float, float]:
+    """Train to the end of the run; the first loss in bits, and seconds of processor time."""
+    began, first = process_time(), 0.0
+    while (plan := controller.plan).stop is None:
+        learner.turn(plan.knobs)
+        loss = float(learner.step(plan.step, plan.lr)[0])
+        first = first or loss / log(2)
+        controller.observe(loss)
+    return first, process_time() - began
+
+
+def carry_out(job: Job, threads: int = 1) -> dict[str, Any]:
+    """Carry one run out, and return what came of it."""
+    torch.set_num_threads(threads)
+    text, config, began = read_text(job.path), job.entry.config, perf_counter()
+    learner = begun(job.entry, text, job.seed)
+    first, seconds = train(learner, controller_of(job.entry, job.steps, job.peak))
+    found: dict[str, Any] = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak}
+    found |= {"steps": job.steps, "seconds": seconds, "wall_s": perf_counter() - began, "first_bits": first}
+    found["parameters"] = sum(value.numel() for value in learner.model.parameters())
+    width = config.model.seq_len + config.model.chunk
+    for split in ("validation", "test"):
+        windows_BW = held_out(text, split, config.final_windows, width)
+        if isinstance(learner, TransformerLearner):
+            found[split] = {"parallel": learner.bpb(windows_BW)}
+            found[split]["stream"] = found[split]["parallel"]  # by causality, which a test shows
+        else:
+            assert isinstance(learner, Learner)
+            found[split] = evaluate(learner.model, windows_BW)._asdict()
+    return found
+
+
+def kept(job: Job, out: Path) -> tuple[Path, dict[str, Any]]:
+    """Return where a run's result is kept, and what identifies it."""
+    identity = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak, "steps": job.steps}
+    identity |= {"curriculum": job.entry.curriculum, "config": job.entry.config.model_dump(mode="json")}
+    words = "".join(letter if letter.isalnum() else "-" for letter in f"{job.text} {job.name} {job.peak:g} {job.seed}")
+    return out / f"{words}.json", identity
+
+
+def carried_out(job: Job, out: Path) -> dict[str, Any]:
+    """Carry a run out, or find it among those that are finished."""
+    path, identity = kept(job, out)
+    if path.exists():
+        found: dict[str, Any] = json.loads(path.read_text())
+        if found["job"] == identity:
+            return found["result"]  # type: ignore[no-any-return]
+    result = carry_out(job)
+    Disk().replace_file(path, json.dumps({"job": identity, "result": result}, indent=1).encode())
+    return result

@@ -1,0 +1,236 @@
+"""Bits per byte at equal time: `make bench-quality`, at most 45 minutes on two cores.
+
+The CPU preset is trained on the embedded text and, where there is one, on WikiText-2's validation split: as published
+(made causal), with a loss at every position, with one kernel and with the preset's groups, under ladders of cutoff and
+of taps; and a transformer of as many parameters. Each run has the same processor time. What an optimizer step takes is
+measured first, two processes at once as in the runs; that gives every run its number of steps, and its learning rate a
+schedule. Where several peaks of the rate are tried, seed 0 on the validation split chooses.
+
+Finished runs are kept in `--out`, and not run again unless `--fresh`. With `--ten-minutes` the preset alone is trained
+for 1000 steps and for ten minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean, median, stdev
+from time import perf_counter, process_time
+from typing import Any
+
+if Path(sys.path[0]) == Path(__file__).resolve().parent:
+    del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
+# Threads that wait sleep, so that processor time is work. Read when torch is loaded, which is below.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from benchmarks._runs import Entry, Job, begun, carried_out, carry_out, step_seconds
+from benchmarks._speed import RESULTS, ROOT, write
+from fftcore.config import PRESETS, Config
+from fftcore.data import read_text
+from fftcore.storage import Disk
+
+PRESET = PRESETS["tiny"]
+PEAK = PRESET.peak or 0.0
+BASELINE = "the preset"
+SECONDS = 75.0  # of processor time, a run
+SEEDS = 3
+PROCESSES = 2
+
+
+def entries(preset: Config = PRESET) -> dict[str, Entry]:
+    """Return the lines of the table, by name."""
+    peak, published = preset.peak or 0.0, preset.as_published()
+    every_position = _of_shape(published, objective="dense").model_copy(update={"dropout": 0.0})
+    found = {
+        "published, made causal": Entry(published, "full", (peak, peak / 3)),
+        "the same, a loss at every position": Entry(every_position, "full", (peak,)),
+        "one kernel a block": Entry(_of_shape(preset, kernel_groups=1), "full", (peak,)),
+        BASELINE: Entry(preset, "full", (peak,)),
+        "cutoff ladder, 15 % of the run": Entry(preset, "cutoff-short", (peak,)),
+        "cutoff ladder, 60 % of the run": Entry(preset, "cutoff-long", (peak,)),
+        "tap ladder, 60 % of the run": Entry(preset, "taps", (peak,)),
+        "transformer": Entry(preset, "warmup", (1.5e-3, 3e-3, 6e-3), transformer=True),
+    }
+    if preset.model.kernel_groups != 8:
+        found["eight kernels a block"] = Entry(_of_shape(preset, kernel_groups=8), "full", (peak,))
+    return found
+
+
+def _of_shape(config: Config, **changes: object) -> Config:
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
+
+
+def texts() -> dict[str, Path | None]:
+    """Return the texts that are here, by name; None is the embedded one."""
+    folder = Path(os.environ.get("PLATEAU_DATA") or ROOT.parent / "shared" / "data")
+    wikitext = folder / "text" / "wikitext2-valid.txt"
+    found: dict[str, Path | None] = {"Shakespeare": None}
+    return found | ({"WikiText-2": wikitext} if wikitext.exists() else {})
+
+
+# All of them
+
+
+def all_runs(
+    lines: Mapping[str, Entry], steps: Mapping[str, int], seeds: int, out: Path, pool: Executor
+) -> list[dict[str, Any]]:
+    """Carry all runs out: seed 0 at every peak, then the other seeds at the peak that was best; all results."""
+
+    def jobs(seed: int, peaks: Callable[[str, str], Sequence[float]]) -> list[Job]:
+        return [
+            Job(text, path, name, entry, seed, peak, steps[name])
+            for name, entry in lines.items()
+            for text, path in texts().items()
+            for peak in peaks(text, name)
+        ]
+
+    results = _shown(pool, jobs(0, lambda _, name: lines[name].peaks), out)
+
+    def best(text: str, name: str) -> Sequence[float]:
+        tried = [one for one in results if (one["text"], one["name"]) == (text, name) and one["seed"] == 0]
+        return [min(tried, key=lambda one: one["validation"]["stream"])["peak"]]
+
+    for seed in range(1, seeds):
+        results += _shown(pool, jobs(seed, best), out)
+    return results
+
+
+def _shown(pool: Executor, jobs: Sequence[Job], out: Path) -> list[dict[str, Any]]:
+    results = []
+    for result in pool.map(carried_out, jobs, [out] * len(jobs)):
+        results.append(result)
+        bits = f"{result['validation']['stream']:.4f} bits/byte, test {result['test']['stream']:.4f}"
+        what = f"{result['text']}, {result['name']}, seed {result['seed']}, peak {result['peak']:g}"
+        print(f"{what}: {bits}; {result['steps']} steps, {result['seconds']:.0f} s", flush=True)
+    return results
+
+
+def table(results: Sequence[Mapping[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Return a row for each entry of one text: mean and standard deviation over the seeds, at the best peak.
+
+    `beside` is the mean difference to the preset, seed by seed, and its standard deviation.
+    """
+    own = [one for one in results if one["text"] == text]
+    chosen: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for name in dict.fromkeys(one["name"] for one in own):
+        of_name = [one for one in own if one["name"] == name]
+        first = min((one for one in of_name if one["seed"] == 0), key=lambda one: one["validation"]["stream"])
+        chosen[name] = {one["seed"]: one for one in of_name if one["peak"] == first["peak"]}
+    rows = []
+    for name, by_seed in chosen.items():
+        row: dict[str, Any] = {"name": name, "seeds": len(by_seed), "peak": by_seed[0]["peak"]}
+        row |= {key: by_seed[0][key] for key in ("steps", "parameters")}
+        row["seconds"] = mean(one["seconds"] for one in by_seed.values())
+        for split in ("validation", "test"):
+            row[split] = _mean_and_deviation([one[split]["stream"] for one in by_seed.values()])
+            beside = [
+                one[split]["stream"] - chosen[BASELINE][seed][split]["stream"]
+                for seed, one in by_seed.items()
+                if seed in chosen[BASELINE]
+            ]
+            row[f"{split}_beside"] = _mean_and_deviation(beside)
+        rows.append(row)
+    return rows
+
+
+def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    return mean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+def show(rows: Sequence[Mapping[str, Any]], text: str) -> None:
+    """Print a table."""
+    print(
+        f"\n| {text} | bits/byte, validation | test | test, beside the preset | steps | seconds | parameters | peak |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        validation, test, beside = (
+            f"{row[key][0]:.3f} ± {row[key][1]:.3f}" for key in ("validation", "test", "test_beside")
+        )
+        sign = "" if row["name"] == BASELINE else ("+" if row["test_beside"][0] > 0 else "") + beside
+        print(
+            f"| {row['name']} | {validation} | {test} | {sign} | {row['steps']:,} | {row['seconds']:.0f} | "
+            f"{row['parameters']:,} | {row['peak']:g} |"
+        )
+
+
+def compare(given: argparse.Namespace) -> None:
+    """Train everything, print the tables, write the figures."""
+    lines, plan = entries(), given.out / "steps.json"
+    if given.fresh:
+        for path in given.out.glob("*.json"):
+            path.unlink()
+    given.out.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        if plan.exists() and (found := json.loads(plan.read_text()))["seconds"] == given.seconds:
+            steps = found["steps"]
+        else:
+            measured = list(pool.map(step_seconds, [lines] * PROCESSES, [given.turns] * PROCESSES))
+            steps = {name: max(20, round(given.seconds / mean(one[name] for one in measured))) for name in lines}
+            Disk().replace_file(plan, json.dumps({"seconds": given.seconds, "steps": steps}, indent=1).encode())
+        results = all_runs(lines, steps, given.seeds, given.out, pool)
+    tables = {text: table(results, text) for text in texts()}
+    for text, rows in tables.items():
+        show(rows, text)
+    write(given.json, {"seconds": given.seconds, "preset": PRESET.model_dump(), "tables": tables, "runs": results})
+
+
+def preset_alone(given: argparse.Namespace) -> None:
+    """Train the preset for 1000 steps, and for ten minutes; print and write what it scores.
+
+    Ten minutes are of the clock with several threads, of processor time with one.
+    """
+    text, path = list(texts().items())[-1]
+    entry = entries()[BASELINE]
+    torch.set_num_threads(given.threads)
+    clock = process_time if given.threads == 1 else perf_counter
+    learner = begun(entry, read_text(path), 0)
+    learner.turn({})
+    times = [clock()]
+    for _ in range(60):
+        learner.step(0, 0.0)
+        times.append(clock())
+    a_step = median(later - earlier for earlier, later in pairwise(times))
+    figures = []
+    for steps in (1000, round(given.seconds / a_step)):
+        result = carry_out(Job(text, path, BASELINE, entry, 0, PEAK, steps), given.threads) | {"threads": given.threads}
+        print(
+            f"{text}, {steps:,} steps on {given.threads} threads, {result['seconds']:.0f} s of processor time in "
+            f"{result['wall_s']:.0f} s: validation {result['validation']['stream']:.4f} bits/byte byte by byte, "
+            f"test {result['test']['stream']:.4f}; first loss {result['first_bits']:.2f} bits",
+            flush=True,
+        )
+        figures.append(result)
+    write(given.json, {"runs": figures})
+
+
+def main() -> None:
+    """Read the command line, and do what it says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--seconds", type=float, help=f"processor time of a run; {SECONDS:g}, or 600 with --ten-minutes"
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--turns", type=int, default=9, help="steps by which the time of a step is measured")
+    parser.add_argument("--fresh", action="store_true", help="forget finished runs")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "quality", help="where finished runs are kept")
+    parser.add_argument("--ten-minutes", action="store_true")
+    parser.add_argument("--threads", type=int, default=2, help="with --ten-minutes")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    given.seconds = given.seconds or (600.0 if given.ten_minutes else SECONDS)
+    given.json = given.json or RESULTS / ("ten-minutes.json" if given.ten_minutes else "quality.json")
+    (preset_alone if given.ten_minutes else compare)(given)
+
+
+if __name__ == "__main__":
+    main()
