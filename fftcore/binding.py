@@ -49,12 +49,16 @@ class Overrides:
     "Windows in one forward pass."
     accumulation: int | None = None
     "Forward passes in one optimizer step."
+    optimizer: Literal["muon", "adamw"] | None = None
+    "What moves the blocks' matrices."
     weight_decay: float | None = None
     "Weight decay, on matrices."
     grad_clip: float | None = None
     "Largest norm of the gradient."
     dropout: float | None = None
     "Share that is dropped of each half block's output."
+    compile: Annotated[bool | None, Parameter(negative="")] = None
+    "Have torch compile the model, which takes a minute: for GPUs."
     save_every: int | None = None
     "Optimizer steps from one checkpoint to the next."
 

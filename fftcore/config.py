@@ -61,10 +61,12 @@ class Config(BaseModel):
         batch_size: windows of text in one forward pass.
         accumulation: forward passes in one optimizer step.
         peak: the learning rate's peak; None takes the curriculum's.
+        optimizer: "muon" moves the blocks' matrices by Muon and all else by AdamW, "adamw" all by AdamW.
         weight_decay: on matrices; kernels, gains, biases, norms and embeddings have none.
         grad_clip: the gradient's norm is scaled down to this.
         dropout: share of a block's outputs that is dropped.
         chunk_weight: weight of the chunk head's loss beside the next byte's.
+        compile: have torch compile the model: faster on a GPU, after a minute; not faster on a CPU.
         save_every: optimizer steps from one checkpoint to the next.
         eval_windows: windows of held-out text that are scored when an epoch closes.
         final_windows: windows of held-out text that are scored when the run is over.
@@ -76,18 +78,21 @@ class Config(BaseModel):
     batch_size: Count
     accumulation: Count = 1
     peak: Positive | None = None
+    optimizer: Literal["muon", "adamw"] = "muon"
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     grad_clip: Positive = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chunk_weight: Annotated[float, Field(ge=0)] = 0.2
+    compile: bool = False
     save_every: Count = 250
     eval_windows: Count = 32
     final_windows: Count = 128
 
     def as_published(self) -> Config:
-        """Return the published architecture and objective, made causal, at this size: one kernel, dropout 0.1."""
+        """Return the published architecture, made causal, and its training, at this size."""
         shape = {"published": True, "kernel_groups": 1, "objective": "chunk-last"}
-        return self.model_copy(update={"model": self.model.model_copy(update=shape), "dropout": 0.1})
+        training = {"optimizer": "adamw", "dropout": 0.1}
+        return self.model_copy(update={"model": self.model.model_copy(update=shape), **training})
 
 
 DEFAULT_PRESET = "tiny"

@@ -22,8 +22,8 @@ class Batch(NamedTuple):
 
     windows_BW: Tensor
     """Bytes, uint8, (B, seq_len + chunk)."""
-    phase: int
-    """The first position at which the chunk head drafts, 0 … chunk − 1."""
+    phase: Tensor
+    """The first position at which the chunk head drafts, 0 … chunk − 1, of no dimension."""
 
 
 class Text:
@@ -110,9 +110,11 @@ class Windows:
         """
         generator = np.random.default_rng([self.seed, step, rank, part])
         width = seq_len + self.chunk
-        starts_B = torch.from_numpy(generator.integers(len(self.train_N) - width + 1, size=batch_size))
-        phase = int(generator.integers(self.chunk))
-        return Batch(self.train_N.unfold(0, width, 1)[starts_B.to(self.device)], phase)
+        starts_B = generator.integers(len(self.train_N) - width + 1, size=batch_size)
+        drawn = torch.from_numpy(np.append(starts_B, generator.integers(self.chunk)))
+        if self.device.type == "cuda":  # from pinned memory, so that the device is not waited for
+            drawn = drawn.pin_memory().to(self.device, non_blocking=True)
+        return Batch(self.train_N.unfold(0, width, 1)[drawn[:-1]], drawn[-1])
 
 
 def held_out(text: Text, split: Split, count: int, width: int) -> Tensor:

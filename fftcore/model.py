@@ -6,6 +6,7 @@ Sequences are time-major inside, `x_TBD`; bytes come as (B, T).
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -89,13 +90,13 @@ class SpectralLM(nn.Module):
         """Return the next byte's logits at every position, (T, B, V), for windows of bytes (B, T)."""
         return self.logits(self.hidden(bytes_BT))
 
-    def losses(self, window_BW: Tensor, phase: int) -> tuple[Tensor, Tensor]:
+    def losses(self, window_BW: Tensor, phase: Tensor | int) -> tuple[Tensor, Tensor]:
         """Return the mean loss in nats a byte of the next byte, and of the chunk head.
 
         Args:
             window_BW: bytes, (B, T + chunk): the model reads the first T.
-            phase: first position at which the chunk head drafts, 0 … chunk − 1; then at every chunk-th. Under the
-                objective "chunk-last" the last position alone counts.
+            phase: first position at which the chunk head drafts, 0 … chunk − 1, of any type; then at every chunk-th,
+                T // chunk in all. Under the objective "chunk-last" the last position alone counts.
         """
         chunk = self.shape.chunk
         T = window_BW.shape[1] - chunk
@@ -106,8 +107,10 @@ class SpectralLM(nn.Module):
             loss_BO = F.cross_entropy(drafts_BVO, target_BW[:, T:], reduction="none")
             return loss_BO[:, 0].mean(), loss_BO.mean()
         next_loss = F.cross_entropy(self.logits(hidden_TBD).flatten(0, 1), target_BW[:, 1 : T + 1].T.flatten())
-        ahead_NBO = target_BW[:, 1:].unfold(1, chunk, 1)[:, min(phase, T - 1) : T : chunk].transpose(0, 1)
-        drafts_NBOV = self.draft(hidden_TBD[min(phase, T - 1) :: chunk])
+        # As many whatever the phase, so that nothing is compiled again; a short window's last position may come twice.
+        at_N = (torch.arange(max(1, T // chunk), device=target_BW.device) * chunk + phase).clamp(max=T - 1)
+        ahead_NBO = target_BW[:, 1:].unfold(1, chunk, 1).index_select(1, at_N).transpose(0, 1)
+        drafts_NBOV = self.draft(hidden_TBD.index_select(0, at_N))
         return next_loss, F.cross_entropy(drafts_NBOV.flatten(0, 2), ahead_NBO.flatten())
 
     def stream(self, batch: int) -> list[MixerStream]:

@@ -16,6 +16,7 @@ What follows it is an ordinary causal convolution.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ BINS = N_FFT // 2 + 1
 ROLLOFF_BINS = 32  # the mask falls from 1 to 0 over the last bins below the cutoff
 MU = 1e3  # weight of the energy above the cutoff
 LONGEST_BLOCK_KERNEL = 512  # taps; longer kernels are faster by FFT
+BLOCK_BYTES = {"cpu": 64, "cuda": 128}  # positions in a block of the block Toeplitz product
 
 
 def cycles_per_byte(cutoff_bins: int) -> float:
@@ -42,15 +44,17 @@ def cutoff_mask(cutoff_bins: int) -> Tensor:
     return 0.5 * (1 + torch.cos(torch.pi * into_rolloff.clamp(0, 1)))
 
 
-def lags(taps: int) -> Tensor:
-    """Return the K×K matrix whose entry (i, j) is |i − j|."""
-    index_K = torch.arange(taps)
-    return (index_K[:, None] - index_K[None, :]).abs()
+def toeplitz(line_GX: Tensor, rows: int) -> Tensor:
+    """Return the Toeplitz matrices whose last row is the line reversed: (G, rows, X − rows + 1).
+
+    Entry (i, j) is line[i + X − rows − j]. Its gradient sums along diagonals, with no scattered writes.
+    """
+    return line_GX.flip(1).unfold(1, line_GX.shape[1] - rows + 1, 1).flip(1)
 
 
 def symmetric_toeplitz(column_K: Tensor) -> Tensor:
     """Return the K×K matrix whose entry (i, j) is column[|i − j|]."""
-    return column_K[lags(len(column_K)).to(column_K.device)]
+    return toeplitz(torch.cat((column_K[1:].flip(0), column_K))[None], len(column_K))[0]
 
 
 @lru_cache(maxsize=64)
@@ -90,7 +94,6 @@ class SpectralKernel(nn.Module):
     """
 
     limit_KK: Tensor
-    lag_KK: Tensor
     in_use_K: Tensor
     cosines_FK: Tensor
 
@@ -101,7 +104,6 @@ class SpectralKernel(nn.Module):
             self.kernel_GK[:, 0] += 0.5
         self.gate_F = nn.Parameter(torch.zeros(BINS))
         self.register_buffer("limit_KK", torch.empty(kernel_len, kernel_len), persistent=False)
-        self.register_buffer("lag_KK", lags(kernel_len), persistent=False)
         self.register_buffer("in_use_K", torch.empty(kernel_len), persistent=False)
         self.register_buffer("cosines_FK", cosines(kernel_len).to(torch.get_default_dtype()), persistent=False)
         self.restrict(BINS, kernel_len)
@@ -116,7 +118,7 @@ class SpectralKernel(nn.Module):
     def forward(self) -> Tensor:
         """Return the taps in force, k_eff, (G, K), never in less than float32."""
         with torch.autocast(self.kernel_GK.device.type, enabled=False):
-            gate_KK = (2 * torch.sigmoid(self.gate_F) @ self.cosines_FK)[self.lag_KK]
+            gate_KK = symmetric_toeplitz(2 * torch.sigmoid(self.gate_F) @ self.cosines_FK)
             return (self.kernel_GK * self.in_use_K) @ gate_KK @ self.limit_KK  # both matrices are symmetric
 
 
@@ -124,6 +126,7 @@ def convolve(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
     """Convolve causally along time: y[t] = Σ_l kernel[l] · x[t − l], x = 0 before the beginning.
 
     Any length, exact padding inside. Under autocast the products run in its type and the kernel's gradient in float32.
+    Kernels beyond 512 taps, and devices that are neither CPU nor CUDA, take the FFT, with the same result.
 
     Args:
         x_TBD: (T, B, D); D is a multiple of G.
@@ -132,9 +135,10 @@ def convolve(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
     Returns:
         (T, B, D), in the type of `x_TBD`, or in autocast's.
     """
+    # Cast here, before the Function: what it saves is in the right type, and its backward needs no autocast.
     if torch.is_autocast_enabled(x_TBD.device.type):
         x_TBD = x_TBD.to(torch.get_autocast_dtype(x_TBD.device.type))
-    if kernel_GK.shape[1] > LONGEST_BLOCK_KERNEL:
+    if kernel_GK.shape[1] > LONGEST_BLOCK_KERNEL or x_TBD.device.type not in BLOCK_BYTES:
         return convolve_by_fft(x_TBD, kernel_GK)
     y_TBD: Tensor = _BlockToeplitz.apply(x_TBD, kernel_GK)  # type: ignore[no-untyped-call]
     return y_TBD
@@ -154,33 +158,39 @@ def convolve_by_fft(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
 
 def band_matrix(kernel_GK: Tensor, block: int, past: int) -> Tensor:
     """Return the block's Toeplitz matrix: (G, block, past + block), entry (i, j) = kernel[i + past − j]."""
-    K = kernel_GK.shape[1]
-    # Row `block − 1 − i` begins i places further right in the reversed, zero-padded kernel.
-    line = F.pad(kernel_GK.flip(1), (past + 1 - K + block - 1, block - 1))
-    return line.unfold(1, past + block, 1).flip(1)
+    return toeplitz(F.pad(kernel_GK, (block - 1, past - kernel_GK.shape[1] + block)), block)
 
 
-def grouped(x_TBD: Tensor, groups: int, before: int, after: int) -> Tensor:
-    """Return the sequence group by group, each a matrix time × (batch, channels), with zeros before and after."""
-    T, B, D = x_TBD.shape
-    width = B * D // groups
-    x_GTM = x_TBD.new_empty(groups, before + T + after, width)
-    x_GTM[:, :before].zero_()
-    x_GTM[:, before + T :].zero_()
-    within = x_GTM[:, before : before + T].view(groups, T, B, D // groups)
-    within.copy_(x_TBD.view(T, B, groups, D // groups).permute(2, 0, 1, 3))
-    return x_GTM
+def diagonals(band_GSL: Tensor, taps: int) -> Tensor:
+    """Sum along the diagonals of matrices such as `band_matrix` makes: (G, taps), the gradient's way back."""
+    G, S, L = band_GSL.shape
+    return band_GSL.as_strided((G, S, taps), (S * L, L + 1, 1), L - S + 1 - taps).sum(1).flip(1)
 
 
-def ungrouped(x_GTM: Tensor, T: int, B: int) -> Tensor:
-    """Undo `grouped` for the first T positions: (T, B, D)."""
-    G, _, width = x_GTM.shape
-    return x_GTM[:, :T].view(G, T, B, width // B).permute(1, 2, 0, 3).reshape(T, B, G * width // B)
+class Layout(NamedTuple):
+    """How a sequence is cut into blocks; S stands for a block's length, L for that of a window, N for their number."""
 
+    block: int
+    """Positions in a block, S."""
+    past: int
+    """Positions before a block that it answers to: at least K − 1, a multiple of 32."""
+    rest: int
+    """Positions missing from the last block."""
 
-def windows(x_TM: Tensor, length: int, block: int) -> Tensor:
-    """View the rows as overlapping windows, one a block: (N, length, M), no copy."""
-    return x_TM.unfold(0, length, block).transpose(1, 2)
+    @classmethod
+    def of(cls, x_TBD: Tensor, taps: int) -> Self:
+        """Return the layout for a sequence and kernels of so many taps."""
+        block = BLOCK_BYTES[x_TBD.device.type]
+        return cls(block, -(-(taps - 1) // 32) * 32, -len(x_TBD) % block)
+
+    def windows(self, rows_TBW: Tensor, before: int, after: int) -> Tensor:
+        """Pad with zeros, and view as overlapping windows, one a block: (N, L, M), M = B · W."""
+        rows_TM = F.pad(rows_TBW, (0, 0, 0, 0, before, after)).flatten(1)
+        return rows_TM.unfold(0, self.past + self.block, self.block).transpose(1, 2)
+
+    def rows(self, blocks_NSM: Tensor, like_TBW: Tensor) -> Tensor:
+        """View blocks as a sequence again: (T, B, W)."""
+        return blocks_NSM.view(-1, *like_TBW.shape[1:])[: len(like_TBW)]
 
 
 class _BlockToeplitz(torch.autograd.Function):
@@ -189,53 +199,41 @@ class _BlockToeplitz(torch.autograd.Function):
     Output block n is H · [the K − 1 inputs before it, rounded up; its own inputs]. The zeros of H above its band
     multiply the future of the same block, and adding them changes no sum: what stands before a changed input comes
     out the same to the bit. (The scheme of StripedHyena 2's 128-tap operator.)
+
+    Nothing is written in place, so that torch.compile traces it whole; each group is copied once, into its padding.
     """
 
     @staticmethod
-    def layout(T: int, K: int, device: torch.device) -> tuple[int, int, int]:
-        """Return the block's length, the rows of past it reads, and the number of blocks."""
-        block = 64 if device.type == "cpu" else 128
-        return block, -(-(K - 1) // 32) * 32, -(-T // block)
-
-    @staticmethod
     def forward(ctx: FunctionCtx, x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
-        T, B, D = x_TBD.shape
         G, K = kernel_GK.shape
-        block, past, N = _BlockToeplitz.layout(T, K, x_TBD.device)
-        x_GTM = grouped(x_TBD, G, past, N * block - T)
-        band_GSL = band_matrix(kernel_GK.to(x_TBD.dtype), block, past)
-        y_GTM = x_TBD.new_empty(G, N * block, B * D // G)
-        for g in range(G):
-            into = y_GTM[g].view(N, block, -1)
-            torch.bmm(band_GSL[g].expand(N, -1, -1), windows(x_GTM[g], past + block, block), out=into)
-        ctx.save_for_backward(x_GTM, kernel_GK)
-        ctx.size = T, B  # type: ignore[attr-defined]
-        return ungrouped(y_GTM, T, B)
+        layout = Layout.of(x_TBD, K)
+        band_GSL = band_matrix(kernel_GK.to(x_TBD.dtype), layout.block, layout.past)
+        x_GNLM, y_GTBW = [], []
+        for band_SL, x_TBW in zip(band_GSL, x_TBD.chunk(G, 2), strict=True):
+            x_NLM = layout.windows(x_TBW, layout.past, layout.rest)
+            y_NSM = torch.bmm(band_SL.expand(len(x_NLM), -1, -1), x_NLM)
+            x_GNLM.append(x_NLM)
+            y_GTBW.append(layout.rows(y_NSM, x_TBW))
+        ctx.save_for_backward(kernel_GK, *x_GNLM)
+        return torch.cat(y_GTBW, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, dy_TBD: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x_GTM, kernel_GK = ctx.saved_tensors  # type: ignore[attr-defined]
-        (T, B), (G, K) = ctx.size, kernel_GK.shape  # type: ignore[attr-defined]
+        kernel_GK, *x_GNLM = ctx.saved_tensors  # type: ignore[attr-defined]
         wants_x, wants_kernel = ctx.needs_input_grad  # type: ignore[attr-defined]
-        block, past, N = _BlockToeplitz.layout(T, K, dy_TBD.device)
-        length = past + block
-        dy_GTM = grouped(dy_TBD, G, 0, N * block - T + past)
-
-        dx_TBD = dkernel_GK = None
-        if wants_x:  # the transposed band: dx[s] = Σ_l kernel[l] · dy[s + l]
-            band_GSL = band_matrix(kernel_GK.to(dy_TBD.dtype), block, past).flip(1, 2)
-            dx_GTM = dy_TBD.new_empty(G, N * block, dy_GTM.shape[2])
-            for g in range(G):
-                into = dx_GTM[g].view(N, block, -1)
-                torch.bmm(band_GSL[g].expand(N, -1, -1), windows(dy_GTM[g], length, block), out=into)
-            dx_TBD = ungrouped(dx_GTM, T, B)
-        if wants_kernel:  # sums along the diagonals of dY · Xᵀ
-            dband_GSL = kernel_GK.new_empty(G, block, length)
-            for g in range(G):
-                dy_NSM = dy_GTM[g, : N * block].view(N, block, -1)
-                products = torch.bmm(dy_NSM, windows(x_GTM[g], length, block).transpose(1, 2))
-                torch.sum(products, 0, dtype=kernel_GK.dtype, out=dband_GSL[g])
-            first, strides = past - K + 1, (block * length, length + 1, 1)
-            dkernel_GK = dband_GSL.as_strided((G, block, K), strides, first).sum(1).flip(1)
-        return dx_TBD, dkernel_GK
+        G, K = kernel_GK.shape
+        layout = Layout.of(dy_TBD, K)
+        # The transposed band: dx[s] = Σ_l kernel[l] · dy[s + l]
+        band_GSL = band_matrix(kernel_GK.to(dy_TBD.dtype), layout.block, layout.past).flip(1, 2)
+        dx_GTBW, dband_GSL = [], []
+        for band_SL, x_NLM, dy_TBW in zip(band_GSL, x_GNLM, dy_TBD.chunk(G, 2), strict=True):
+            dy_NLM = layout.windows(dy_TBW, 0, layout.rest + layout.past)
+            if wants_x:
+                dx_NSM = torch.bmm(band_SL.expand(len(dy_NLM), -1, -1), dy_NLM)
+                dx_GTBW.append(layout.rows(dx_NSM, dy_TBW))
+            if wants_kernel:
+                products_NSL = torch.bmm(dy_NLM[:, : layout.block], x_NLM.transpose(1, 2))
+                dband_GSL.append(products_NSL.sum(0, dtype=kernel_GK.dtype))
+        dx_TBD = torch.cat(dx_GTBW, 2) if wants_x else None
+        return dx_TBD, diagonals(torch.stack(dband_GSL), K) if wants_kernel else None

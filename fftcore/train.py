@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite, log
 from pathlib import Path
@@ -28,10 +29,11 @@ from fftcore.checkpoint import (
     unpack_weights,
 )
 from fftcore.config import Config
-from fftcore.data import Text, Windows, held_out
-from fftcore.errors import CheckpointError
+from fftcore.data import Batch, Text, Windows, held_out
+from fftcore.errors import CheckpointError, RunError
 from fftcore.evaluate import bpb_draft, evaluate
 from fftcore.model import SpectralLM
+from fftcore.muon import Muon
 from fftcore.progress import Progress
 from fftcore.record import Record, one_line, spelled
 from fftcore.spectral import BINS
@@ -50,6 +52,19 @@ def limits(config: Config) -> dict[str, int]:
     }
 
 
+def optimizer(model: SpectralLM, config: Config) -> Muon:
+    """Return the optimizer of what can be trained of a model."""
+    named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    # Decay is for the matrices of linear layers: kernels and the byte table hold what was measured, not mixtures.
+    matrices = {name: value for name, value in named if name.endswith("weight") and value.dim() == 2}
+    matrices.pop("table.weight", None)
+    hidden = [name for name in matrices if name.startswith("blocks.") and config.optimizer == "muon"]
+    decaying = [value for name, value in matrices.items() if name not in hidden]
+    others = [value for name, value in named if name not in matrices]
+    groups = [{"params": decaying, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return Muon([matrices[name] for name in hidden], groups, config.weight_decay)
+
+
 class Learner:
     """A model with its optimizer and its text: takes one optimizer step, and is scored on held-out text.
 
@@ -66,6 +81,8 @@ class Learner:
         self.config, self.device = config, device
         self.drafts = heads_only or config.model.objective == "chunk-last"
         self.model = SpectralLM(config.model, config.dropout).to(device)
+        # Whole, or not at all: a graph that breaks is a defect, and knobs move in place without another compilation.
+        self._losses = torch.compile(self.model.losses, fullgraph=True) if config.compile else self.model.losses
         self.windows = Windows(text, seed, config.model.chunk, device)
         width = config.model.seq_len + config.model.chunk
         self.epoch_windows_BW = held_out(text, "validation", config.eval_windows, width).to(device)
@@ -74,13 +91,8 @@ class Learner:
         if heads_only:
             self.model.requires_grad_(False)
             self.model.chunk_head.requires_grad_(True)
-        named = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
-        # Decay is for the matrices of linear layers: kernels and the byte table hold what was measured, not mixtures.
-        matrices = [value for name, value in named if value.dim() == 2 and "kernel" not in name and "table" not in name]
-        others = [value for _, value in named if not any(value is matrix for matrix in matrices)]
-        self.parameters = matrices + others
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self.parameters = [value for value in self.model.parameters() if value.requires_grad]
+        self.optimizer = optimizer(self.model, config)
 
     def turn(self, knobs: Mapping[str, float | str]) -> None:
         """Set the knobs of the next step; those that the curriculum does not name stay at their limits."""
@@ -107,21 +119,26 @@ class Learner:
             batch = self.windows.batch(
                 step, part=part, batch_size=self._knobs["batch_size"], seq_len=self._knobs["seq_len"]
             )
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                next_loss, chunk_loss = self.model.losses(batch.windows_BW, batch.phase)
-            objective = chunk_loss if self.drafts else next_loss + self.config.chunk_weight * chunk_loss
-            torch.autograd.backward(objective / parts)
-            # A loss is not finite either if the other head's is not.
-            told = chunk_loss if self.drafts else next_loss + 0 * chunk_loss
-            losses_2 += torch.stack((told, chunk_loss)).detach().float() / parts
+            with told_of_compiling(self.config.compile):
+                losses_2 += self._losses_and_gradients(batch) / parts
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip, foreach=True)
         skipped = (~torch.isfinite(norm)).float()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # the fused kernel leaves all as it is
+        self.optimizer.found_inf = skipped
         self.optimizer.step()
         self.optimizer.zero_grad()
         return torch.cat((losses_2, torch.stack((norm.float(), skipped))))
+
+    def _losses_and_gradients(self, batch: Batch) -> Tensor:
+        """Add the gradients of one forward pass, a share of the step's, and return its loss and chunk loss, (2,)."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            next_loss, chunk_loss = self._losses(batch.windows_BW, batch.phase)
+        objective = chunk_loss if self.drafts else next_loss + self.config.chunk_weight * chunk_loss
+        torch.autograd.backward(objective / self.config.accumulation)
+        # A loss is not finite either if the other head's is not.
+        told = chunk_loss if self.drafts else next_loss + 0 * chunk_loss
+        return torch.stack((told, chunk_loss)).detach().float()
 
     def score(self, final: bool = False) -> dict[str, float]:
         """Score the model on held-out text: bits per byte, and the metrics that guards can ask for.
@@ -149,6 +166,23 @@ class Learner:
         """Go back to a commit: weights and moments, and the random numbers too if `random`."""
         unpack_weights(commit, self.model)
         unpack_optimizer(commit, self.model, self.optimizer, random)
+
+
+@contextmanager
+def told_of_compiling(compiled: bool) -> Iterator[None]:
+    """Say in a sentence why torch could not compile the model, should it fail to."""
+    if not compiled:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # a second to load
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        why = str(error).strip().partition("\n")[0]
+        raise RunError(
+            f"--compile: torch cannot compile the model on this machine: {why}. Leave --compile out"
+        ) from None
 
 
 class Caught:

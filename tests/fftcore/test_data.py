@@ -52,7 +52,7 @@ def test_windows_are_training_text() -> None:
         assert batch.windows_BW.dtype == torch.uint8
         assert batch.windows_BW.shape == (64, 32)
         starts |= {train.find(bytes(window)) for window in batch.windows_BW.tolist()}
-        phases.add(batch.phase)
+        phases.add(int(batch.phase))
     assert min(starts) == 0
     assert max(starts) == len(train) - 32
     assert phases == set(range(8))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 
 import pytest
 import torch
+import torch._dynamo.utils
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,7 +162,7 @@ def test_losses_are_the_definition(T: int, phase: int) -> None:
     drafted = [
         -F.log_softmax(model.draft(hidden_TBD[t, b])[offset], -1)[window_BW[b, t + 1 + offset].long()]
         for b in range(2)
-        for t in range(min(phase, T - 1), T, chunk)
+        for t in (min(phase + chunk * n, T - 1) for n in range(max(1, T // chunk)))
         for offset in range(chunk)
     ]
     torch.testing.assert_close(chunk_loss, torch.stack(drafted).mean())
@@ -201,6 +203,31 @@ def test_knobs_are_not_weights() -> None:
     one, other = made(SMALL, cutoff_bins=128, taps=16), made(SMALL)
     assert one.state_dict().keys() == other.state_dict().keys() == dict(one.named_parameters()).keys()
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, while it traces
+@pytest.mark.parametrize("shape", [SMALL, PUBLISHED])
+def test_compiled(shape: Model) -> None:
+    """Compiled, the model is one graph with the same losses and gradients; knobs and phases compile nothing anew."""
+    model = made(shape.model_copy(update={"layers": 1})).train()
+    window_BW = random_bytes(2, 158)
+
+    def graphs() -> int:
+        return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+    def taken(losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], phase: int) -> list[Tensor]:
+        next_loss, chunk_loss = losses(window_BW, torch.tensor(phase))
+        gradients = torch.autograd.grad(next_loss + chunk_loss, list(model.parameters()))
+        return [next_loss.detach(), chunk_loss.detach(), *gradients]
+
+    torch._dynamo.reset()
+    losses = torch.compile(model.losses, backend="aot_eager", fullgraph=True)
+    before = graphs()
+    for cutoff_bins, taps, phase in ((1025, 48, 0), (128, 16, 3), (512, 48, 7)):
+        model.restrict(cutoff_bins, taps)
+        for found, expected in zip(taken(losses, phase), taken(model.losses, phase), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert graphs() == before + 1
 
 
 def test_gate_lags_behind() -> None:

@@ -196,7 +196,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, steps: range, gradients_alone: boo
     count = iter(range(10_000))
     losses_of = SpectralLM.losses
 
-    def losses(self: SpectralLM, window_BW: Tensor, phase: int) -> tuple[Tensor, Tensor]:
+    def losses(self: SpectralLM, window_BW: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         next_loss, chunk_loss = losses_of(self, window_BW, phase)
         if next(count) in steps:
             ruined: Tensor = _NanBackward.apply(next_loss)  # type: ignore[no-untyped-call]

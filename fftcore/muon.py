@@ -1,0 +1,80 @@
+"""The optimizer: Muon for the blocks' matrices, AdamW for all else.
+
+Shapes stand in names: N matrix, R row, C column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+ITERATIONS = 5
+LIKE_ADAM = 0.2  # root mean square of an update by AdamW, near which Muon's are brought: one rate serves both
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW, but that matrices are moved by the orthogonalised momentum of their gradients.
+
+    Matrices of one shape are orthogonalised together, and a step may be left out without waiting for the device: set
+    `found_inf` to a tensor, 1 leaves out the next step and 0 takes it. torch.optim.Muon does neither. (Jordan et al.,
+    2024, "Muon"; the scale of its updates: Liu et al., 2025, "Muon is scalable for LLM training".)
+
+    Args:
+        matrices: two-dimensional parameters of hidden layers.
+        groups: of the parameters that AdamW moves, as it takes them.
+        weight_decay: on `matrices`.
+    """
+
+    def __init__(self, matrices: list[nn.Parameter], groups: list[dict[str, Any]], weight_decay: float) -> None:
+        orthogonal = {"params": matrices, "weight_decay": weight_decay, "orthogonal": True}
+        super().__init__([*groups, orthogonal] if matrices else groups, fused=True)
+        device = next(parameter.device for group in self.param_groups for parameter in group["params"])
+        self.found_inf = torch.zeros((), device=device)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take one step, unless `found_inf` is 1."""
+        for group in self.param_groups:
+            if not group.get("orthogonal"):
+                continue
+            by_shape: dict[tuple[int, ...], list[nn.Parameter]] = {}
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    by_shape.setdefault(tuple(sorted(matrix.shape)), []).append(matrix)
+            for matrices in by_shape.values():
+                self._move(matrices, group["lr"], group["weight_decay"])
+        super().step()  # what has no gradient left is not moved again
+
+    def _move(self, matrices: list[nn.Parameter], lr: float, weight_decay: float) -> None:
+        taken = 1 - self.found_inf
+        wide = []
+        for matrix in matrices:
+            # Not the gradient times `taken`: 0 times NaN is NaN.
+            gradient_RC = torch.where(taken > 0, matrix.grad, 0.0)  # type: ignore[arg-type]
+            momentum_RC = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+            momentum_RC.lerp_(gradient_RC, (1 - MOMENTUM) * taken)
+            gradient_RC.lerp_(momentum_RC, MOMENTUM)
+            wide.append(gradient_RC.T if len(matrix) > matrix.shape[1] else gradient_RC)
+            matrix.grad = None
+        moves_NRC = orthogonalised(torch.stack(wide)) * (-lr * LIKE_ADAM * max(matrices[0].shape) ** 0.5 * taken)
+        for matrix, move_RC in zip(matrices, moves_NRC, strict=True):
+            matrix.mul_(1 - lr * weight_decay * taken)
+            matrix.add_(move_RC.T if len(matrix) > matrix.shape[1] else move_RC)
+
+
+def orthogonalised(wide_NRC: Tensor) -> Tensor:
+    """Return matrices with nearly the same singular vectors and singular values of 0.7 to 1.2; R ≤ C.
+
+    By Newton–Schulz iterations of the fifth order, in bfloat16 on a GPU.
+    """
+    x_NRC = wide_NRC.bfloat16() if wide_NRC.is_cuda else wide_NRC
+    x_NRC = x_NRC / (torch.linalg.matrix_norm(x_NRC, keepdim=True) + 1e-7)
+    for _ in range(ITERATIONS):
+        gram_NRR = x_NRC @ x_NRC.mT
+        gram_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=-4.7750, alpha=2.0315)
+        x_NRC = torch.baddbmm(x_NRC, gram_NRR, x_NRC, beta=3.4445)
+    return x_NRC.to(wide_NRC.dtype)
