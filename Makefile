@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types tests coverage format demo bench bench-quality constraints clean
+.PHONY: help setup test lint types tests coverage format demo bench bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -54,11 +54,14 @@ format: setup    ## put the code into the form that lint asks for
 demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, a few minutes
 	@env -u OMP_NUM_THREADS $(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 20 --steps-per-epoch 80
 
-bench: setup     ## run the benchmarks, but for the next
-	@for benchmark in $(filter-out benchmarks/quality.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
+bench: setup     ## run the benchmarks, but for the next two
+	@for benchmark in $(filter-out benchmarks/quality.py benchmarks/transitions.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
 
 bench-quality: setup  ## train the models that docs/model.md compares, 45 minutes at most; goes on where it was cut off
 	$(BIN)/python -P benchmarks/quality.py
+
+transitions: setup ## a million transitions of curricula called sound, under ten minutes
+	$(BIN)/python -P benchmarks/transitions.py
 
 constraints: ## pin anew: resolve in a fresh environment, write constraints.txt
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \

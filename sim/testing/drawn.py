@@ -5,26 +5,27 @@ For lanes that count by the million; hypothesis (`sim.strategies`) draws fewer, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from controller.binding import bind
 from controller.bound import BoundState
+from controller.clockwork import LARGEST_SCALE
 from controller.language.amounts import parse_amount
 from controller.language.curriculum import Curriculum
+from controller.verifier.verify import verify
 from sim.batch import Batch
 from sim.batch.decisions import Taken
 from sim.batch.history import Floats, Mask
 
-LARGEST_SCALE = 1e100  # as in controller.clockwork
 SLACK = 1e-9  # of a share, for rounding
 
 
 def curriculum(rng: np.random.Generator) -> Curriculum:
     """Draw a curriculum: usually a ladder that is climbed with restarts, now and then anything; not always sound."""
-    epochs, per_epoch = int(rng.integers(2, 9)), int(rng.integers(15, 50))
+    epochs, per_epoch = int(rng.integers(3, 9)), int(rng.integers(15, 50))
     total, count = epochs * per_epoch, int(rng.integers(2, 7))
     names = [f"s{place}" for place in range(count)]
     knobs = {name: _ladder(rng) for name in ("cutoff", "seq_len")[: int(rng.integers(1, 3))]}
@@ -46,7 +47,7 @@ def curriculum(rng: np.random.Generator) -> Curriculum:
         rate |= {"warmup": f"{int(rng.integers(1, 6))} steps"}
     transitions = [_up(rng, names, total) for _ in range(int(rng.integers(1, 3)))]
     if rng.random() < 0.7:
-        after = f"{int(rng.integers(5, max(6, total // count)))} steps"
+        after = f"{int(rng.integers(16, max(17, total // count)))} steps"  # a window has its time
         transitions.append({"from": "*", "to": "next", "guards": [{"dwell": after}], "actions": ["lr_restart"]})
     if rng.random() < 0.5:
         transitions.insert(0, _back(rng, names))
@@ -95,14 +96,14 @@ def _up(rng: np.random.Generator, names: list[str], total: int) -> dict[str, Any
 def _back(rng: np.random.Generator, names: list[str]) -> dict[str, Any]:
     """A bounded retreat."""
     source = int(rng.integers(1, len(names)))
-    wild = {"diverging": {"window": int(rng.integers(2, 12)), "factor": float(rng.choice([1.1, 1.5]))}}
+    wild = {"diverging": {"window": int(rng.integers(2, 9)), "factor": float(rng.choice([1.1, 1.5]))}}
     guards: list[Any] = [wild] if rng.random() < 0.5 else [{"any": [wild, {"nonfinite": int(rng.integers(1, 4))}]}]
     return {
         "from": names[source],
         "to": names[int(rng.integers(0, source))],
         "guards": guards,
         "at_most": int(rng.integers(1, 4)),
-        "regress": True,
+        "regress": bool(rng.random() < 0.9),
         "actions": ["rollback", *_actions(rng)],
     }
 
@@ -115,10 +116,20 @@ def _leaf(rng: np.random.Generator, total: int) -> dict[str, Any]:
         {"patience": {"steps": few, "smooth": int(rng.integers(1, 5))}},
         {"below": {"value": float(rng.uniform(1.5, 5.0)), "window": few}},
         {"gap": {"over": f"{few} steps", "value": float(rng.choice([0.01, 0.1]))}},
-        {"dwell": f"{int(rng.integers(1, max(2, total // 6)))} steps"},
-        {"min_epoch": int(rng.integers(0, 3))},
+        {"dwell": f"{int(rng.integers(12, max(13, total // 6)))} steps"},
+        {"min_epoch": 2},
     ]
     return kinds[int(rng.integers(0, len(kinds)))]
+
+
+def steps_of(of: Curriculum) -> int:
+    """Steps in a run."""
+    return (of.run.epochs or 1) * (of.run.steps_per_epoch or 1)
+
+
+def limits_of(of: Curriculum) -> dict[str, float]:
+    """What a trainer with room for every drawn value binds a curriculum with."""
+    return dict.fromkeys(of.knob, 1025.0)
 
 
 def losses(rng: np.random.Generator, runs: int, steps: int) -> Floats:
@@ -196,8 +207,7 @@ class _Watch:
 
 def watched(of: Curriculum, streams: Floats) -> Watched:
     """Run a curriculum over streams [run, step], and watch alignment and no-regression on every step of every run."""
-    limits = dict.fromkeys(of.knob, 1025.0)
-    batch = Batch(of, len(streams), limits, steps=streams.shape[1])
+    batch = Batch(of, len(streams), limits_of(of), steps=streams.shape[1])
     watch = _Watch(batch)
     for loss in np.ascontiguousarray(streams.T):
         if batch.over:
@@ -206,7 +216,58 @@ def watched(of: Curriculum, streams: Floats) -> Watched:
     return watch.found
 
 
-def seeds(seed: int, count: int) -> Iterator[np.random.Generator]:
-    """A generator of its own for each of so many draws."""
-    for place in range(count):
-        yield np.random.default_rng([seed, place])
+@dataclass
+class Tally:
+    """What came of many drawn curricula.
+
+    drawn: how many. sound: those that `plateau check` has no error for, and nothing at all to say on raises and falls.
+    runs: streams that these met. watched: what came of it. broken: the other curricula for which it gave a loss stream
+    that breaks one of the two promises. unseen: those of them that kept it under that very stream.
+    """
+
+    drawn: int = 0
+    sound: int = 0
+    runs: int = 0
+    watched: Watched = field(default_factory=Watched)
+    broken: int = 0
+    unseen: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: Tally) -> Tally:
+        self.drawn += other.drawn
+        self.sound += other.sound
+        self.runs += other.runs
+        self.watched += other.watched
+        self.broken += other.broken
+        self.unseen += other.unseen
+        return self
+
+
+class Draws(NamedTuple):
+    """So many curricula of a seed, from number `first` on, and with how many streams each sound one is tried."""
+
+    seed: int
+    first: int
+    curricula: int
+    runs: int
+
+
+def tally(draws: Draws) -> Tally:
+    """Draw curricula; try the sound ones on streams of many kinds, and broken ones on what `check` breaks them by."""
+    found = Tally()
+    for place in range(draws.first, draws.first + draws.curricula):
+        rng = np.random.default_rng([draws.seed, place])
+        drawn = curriculum(rng)
+        findings = verify(bind(drawn, limits_of(drawn))).findings
+        promises = [one for one in findings if one.property in ("aligned", "monotone")]
+        found.drawn += 1
+        if not promises and not any(one.severity == "error" for one in findings):
+            found.sound += 1
+            found.runs += draws.runs
+            found.watched += watched(drawn, losses(rng, draws.runs, steps_of(drawn)))
+        streams = [one.counterexample.rows for one in promises if one.counterexample and one.counterexample.rows]
+        found.broken += bool(streams)
+        for rows in streams:
+            stream = np.array([[row["loss"] for row in rows]], dtype=np.float64)
+            if not watched(drawn, stream).violations:
+                found.unseen.append(f"seed {draws.seed}, curriculum {place}")
+    return found

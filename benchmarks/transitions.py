@@ -1,0 +1,81 @@
+"""A million transitions of curricula that `plateau check` calls sound: `make transitions`, or `python -P` this file.
+
+Curricula are drawn from a seed, and checked. The sound ones are run over streams of many kinds, and on every step of
+every run two promises are watched: no knob rises into a low rate, and none falls without a mark. Those that `check`
+calls broken are run over the stream by which it says so: the break must be there. Runs are those of the batch engine,
+which decides to the bit as the controller does (tests/sim/batch/test_engine.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from time import perf_counter
+
+if Path(sys.path[0]) == Path(__file__).resolve().parent:
+    del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
+
+from sim.commands.words import bar
+from sim.shards import cores, spread
+from sim.testing.drawn import Draws, Tally, tally
+
+ROOT = Path(__file__).resolve().parent.parent
+DRAWN, RUNS, PIECE = 10_000, 60, 50
+ASKED = 1_000_000
+
+
+def processor_s() -> float:
+    """Processor time of this process and of those that it waited for, in seconds."""
+    return sum(use.ru_utime + use.ru_stime for use in map(getrusage, (RUSAGE_SELF, RUSAGE_CHILDREN)))
+
+
+def main() -> int:
+    """Draw, check, run and watch; print what came of it, and write it down."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--drawn", type=int, default=DRAWN, help="curricula to draw")
+    options.add_argument("--runs", type=int, default=RUNS, help="streams for each sound one")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--workers", type=int, default=cores())
+    options.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "transitions.json")
+    given = options.parse_args()
+    pieces = [
+        Draws(given.seed, first, min(PIECE, given.drawn - first), given.runs) for first in range(0, given.drawn, PIECE)
+    ]
+    found, began, used = Tally(), perf_counter(), processor_s()
+    with bar("drawing, checking, running", "curricula") as progress:
+        for part in spread(tally, pieces, given.workers):
+            found += part
+            if progress is not None:
+                progress(found.drawn, given.drawn)
+    watched = found.watched
+    figures = {
+        "seed": given.seed,
+        "drawn": found.drawn,
+        "sound": found.sound,
+        "runs": found.runs,
+        "transitions": watched.transitions,
+        "raises": watched.raises,
+        "violations": len(watched.violations),
+        "broken": found.broken,
+        "broken_unseen": len(found.unseen),
+        "workers": given.workers,
+        "processor_s": round(processor_s() - used, 1),
+        "wall_s": round(perf_counter() - began, 1),
+    }
+    print("| what | how many |\n| --- | --- |")
+    for name, value in figures.items():
+        print(f"| {name.replace('_', ' ')} | {value:,} |")
+    for sentence in (*watched.violations[:20], *(f"unseen: {one}" for one in found.unseen[:20])):
+        print(sentence)
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    print(f"\nFigures in {given.json}")
+    enough = watched.transitions >= ASKED * given.drawn / DRAWN
+    return 0 if enough and not watched.violations and not found.unseen else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
