@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, UnknownCommandError
 
 # name: (where its function is, its help). The help stands here so that `plateau --help` loads no room.
 COMMANDS = {
-    "check": ("controller.checking:check", "Check a curriculum for every possible loss stream."),
+    "check": ("sim.commands.checking:check", "Check a curriculum for every possible loss stream."),
     "explain": ("controller.command:explain", "Say what the code of a fault means, and what to do."),
     "fmt": ("controller.command:fmt", "Lay out curriculum files in one way; comments and meaning stay."),
     "draw": ("controller.command:draw", "Draw a curriculum as Mermaid, DOT or SVG."),

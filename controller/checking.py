@@ -1,110 +1,24 @@
-"""The command `plateau check`: what a curriculum would do, and whether it holds for every loss stream."""
+"""What `plateau check` says of a verified curriculum: in words, as data, and as files."""
 
 from __future__ import annotations
 
 import json
-import warnings
+import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from importlib import import_module
-from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-from controller.binding import bind
 from controller.bound import Machine
 from controller.drawing import arrows, definitions, facts
-from controller.errors import BindingWarning, CurriculumError, Fault, visible
 from controller.language.places import Places
-from controller.language.reading import contents, loads
 from controller.language.sense import PROPERTIES
-from controller.verifier.findings import Counterexample, Finding, Report, Severity, percent
-from controller.verifier.verify import MOST_LOOKS, verify
-
-Flag = Annotated[bool, Parameter(negative="")]
-LONGER = 10  # times as many looks are tried where the streams are asked for
-
-
-def check(
-    file: str,
-    /,
-    *,
-    limits: Annotated[
-        tuple[str, ...], Parameter(name=["--limits", "--limit"], negative="", consume_multiple=True)
-    ] = (),
-    epochs: int | None = None,
-    steps_per_epoch: int | None = None,
-    tokens_per_step: int | None = None,
-    strict: Flag = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    counterexample: Path | None = None,
-    log: Path | None = None,
-) -> int:
-    """Check a curriculum for every possible loss stream.
-
-    Exits with 0 if every property holds, 1 if one is broken, 2 if the file is no curriculum.
-
-    Args:
-        file: a path, or the bare name of a shipped curriculum.
-        limits: the largest value of a knob that the trainer can turn, as cutoff=1025; `full` stays a word without.
-        epochs: epochs in the run, in place of the file's.
-        steps_per_epoch: optimizer steps in an epoch, in place of the file's.
-        tokens_per_step: tokens in an optimizer step, in place of the file's.
-        strict: warnings count as broken.
-        as_json: print JSON.
-        counterexample: a folder to write the counterexamples to, as traces and as losses that `plateau replay` reads.
-        log: losses of an earlier run, to tell whether windows are long enough for their noise.
-    """
-    content, name = contents(file)
-    curriculum = loads(content, name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BindingWarning)  # the report says it
-        machine = bind(
-            curriculum,
-            dict(map(_limit, limits)) or None,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            tokens_per_step=tokens_per_step,
-        )
-    wanted = counterexample is not None
-    report = verify(machine, streams=wanted, looks=MOST_LOOKS * (LONGER if wanted else 1))
-    places = Places(content.decode(), name)
-    found = [*report.findings, *(_noise(machine, log) if log else ())]
-    placed = [replace(finding, place=places.of(finding.path, finding.at_key)) for finding in found]
-    report = replace(report, findings=tuple(placed))
-    files = _written(report, places, counterexample) if counterexample else {}
-    if as_json:
-        print(json.dumps(_as_dict(report, places, files, strict), ensure_ascii=False))
-    else:
-        print("\n".join(visible(line) for line in _lines(report, places, files, strict)))
-    return 1 if report.failed(strict) else 0
-
-
-def _limit(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    try:
-        value = float(number)
-        if name and isfinite(value):
-            return name, int(value) if value.is_integer() else value
-    except ValueError:
-        pass
-    raise CurriculumError([Fault("bad-limit", (), f'--limits "{text}"', "KNOB=NUMBER, such as --limits cutoff=1025")])
-
-
-def _noise(machine: Machine, log: Path) -> Iterator[Finding]:
-    """What the noise of a log says of the windows; the room that reads logs is loaded only here."""
-    waived = "noise" in machine.curriculum.check.waive
-    for lint in import_module("sim.noise").lint(machine.curriculum, str(log)):
-        severity: Severity = "note" if not lint.warning else "waived" if waived else "warning"
-        yield Finding("noise", "noise", severity, lint.path, str(lint.sentence).rstrip("."), lint.remedy.rstrip("."))
-
+from controller.verifier.findings import Counterexample, Finding, Report, percent
 
 # In words
 
 
-def _lines(report: Report, places: Places, files: dict[int, Path], strict: bool) -> Iterator[str]:
+def in_words(report: Report, places: Places, files: dict[int, Path], strict: bool) -> Iterator[str]:
+    """The report, line by line; files: the counterexamples' by the number of their finding."""
     yield from _machine_in_words(report.machine, places)
     for number, finding in enumerate(report.findings):
         yield ""
@@ -113,7 +27,7 @@ def _lines(report: Report, places: Places, files: dict[int, Path], strict: bool)
     yield from _table(("state", "entered at the earliest", "at the latest", "of the run left"), _timing(report))
     if report.raises:
         yield ""
-        yield from _table(("raise", "", "rate before", "rate after, of the peak"), _raises(report))
+        yield from _table(("raise", "by", "", "rate before", "rate after, of the peak"), _raises(report))
     yield ""
     yield _verdict(report, strict)
 
@@ -150,11 +64,22 @@ def _finding_in_words(report: Report, finding: Finding, places: Places, file: Pa
     for line in _trace(report.machine, finding.counterexample, places):
         yield f"    {line}"
     if file is not None and finding.counterexample.rows:
-        yield f"  Its losses: {file}. See: plateau replay {places.of(()).file} {file}"
+        yield f"  Its losses: {file}. See: {_replay(report.machine, places.of(()).file, file)}"
     elif file is not None:
         yield f"  The trace: {file}" + (
             "; no losses were found that bring it about" if finding.counterexample.sought else ""
         )
+
+
+def _replay(machine: Machine, curriculum: str, losses: Path) -> str:
+    """The command that shows a counterexample again, bound as it was here."""
+    run = machine.run
+    words = ["plateau", "replay", curriculum, str(losses)]
+    given = {"epochs": run.epochs, "steps-per-epoch": run.steps_per_epoch, "tokens-per-step": run.tokens_per_step}
+    words += [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
+    for name, most in (machine.limits or {}).items():
+        words += ["--limit", f"{name}={most}"]
+    return shlex.join(words)
 
 
 def _trace(machine: Machine, example: Counterexample, places: Places) -> Iterator[str]:
@@ -187,6 +112,7 @@ def _timing(report: Report) -> Iterator[tuple[str, ...]]:
             yield entry.state, "never", "never", ""
             continue
         latest = "no bound" if entry.latest is None else _step(report.machine, entry.latest)
+        latest += "" if entry.certain else ", or never"
         left = ""
         if total:
             ends = {entry.earliest, total if entry.latest is None else entry.latest}
@@ -202,7 +128,8 @@ def _step(machine: Machine, step: int) -> str:
 def _raises(report: Report) -> Iterator[tuple[str, ...]]:
     for one in report.raises:
         knobs = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in one.knobs.items())
-        yield (f"{one.transition.source} -> {one.transition.target}", knobs, _span(one.before), _span(one.after))
+        ways = f"{one.transition.source} -> {one.transition.target}"
+        yield ways, one.transition.title, knobs, _span(one.before), _span(one.after)
 
 
 def _span(shares: tuple[float, float]) -> str:
@@ -235,7 +162,8 @@ def _number(count: int, word: str) -> str:
 # As data and files
 
 
-def _as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool) -> dict[str, Any]:
+def as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool) -> dict[str, Any]:
+    """The report as JSON-able data."""
     machine = report.machine
     return {
         "curriculum": machine.curriculum.name,
@@ -302,8 +230,8 @@ def _example_as_dict(example: Counterexample, places: Places, file: Path | None)
     }
 
 
-def _written(report: Report, places: Places, folder: Path) -> dict[int, Path]:
-    """Write the counterexamples; the files by the number of their finding."""
+def write_counterexamples(report: Report, places: Places, folder: Path) -> dict[int, Path]:
+    """Write traces, and losses that `plateau replay` reads; the files by the number of their finding."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[int, Path] = {}
     for number, finding in enumerate(report.findings):

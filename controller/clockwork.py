@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from controller.bound import BoundState, Machine
+from controller.bound import BoundState, BoundTransition, Machine
 from controller.language.amounts import Amount, steps_in
 from controller.rates import multiplier
 
@@ -76,6 +76,22 @@ def advanced(clock: RateClock, machine: Machine, state: BoundState, step: int, t
         length = _length(machine, state, clock.cycle + 1, anchor, total_steps)
         clock = RateClock(anchor, 0, clock.cycle + 1, length, clock.scale)
     return clock
+
+
+def after(
+    clock: RateClock, machine: Machine, transition: BoundTransition, step: int, total_steps: int | None
+) -> RateClock:
+    """The clock on `step`, the first one of the state that a transition enters, its actions carried out in order."""
+    old, new = machine.by_name[transition.source], machine.by_name[transition.target]
+    # A cycle that is over by this step is over before any action: a restart then means the cycle that begins here.
+    clock = advanced(clock, machine, old, step, total_steps)
+    clock = carried(clock, machine, new, str(amount_in_force(clock, old)), total_steps)
+    for action in transition.actions:
+        if action.name == "lr_restart":
+            clock = restarted(clock, machine, new, step, total_steps)
+        elif action.name == "lr_scale":
+            clock = scaled(clock, float(action.argument or 1.0))
+    return advanced(clock, machine, new, step, total_steps)
 
 
 def rate(clock: RateClock, machine: Machine, state: BoundState, step: int) -> float:

@@ -274,23 +274,13 @@ class Controller:
         lr_before = clockwork.rate(self._rate, self.machine, old, step - 1)
         new = self.machine.by_name[transition.target]
         total = self.total_steps
-        # A cycle that is over by this step is over before any action: a restart then means the cycle that begins here.
-        clock_of_rate = clockwork.advanced(self._rate, self.machine, old, step, total)
-        written = str(clockwork.amount_in_force(clock_of_rate, old))
-        clock_of_rate = clockwork.carried(clock_of_rate, self.machine, new, written, total)
-        requests: list[Action] = []
-        for action in transition.actions:
-            if action.name == "lr_restart":
-                clock_of_rate = clockwork.restarted(clock_of_rate, self.machine, new, step, total)
-            elif action.name == "lr_scale":
-                clock_of_rate = clockwork.scaled(clock_of_rate, float(action.argument or 1.0))
-            else:
-                requests.append(action)
+        rate = clockwork.after(self._rate, self.machine, transition, step, total)
+        requests = [action for action in transition.actions if action.name not in ("lr_restart", "lr_scale")]
         self.taken[transition.key] = self.taken.get(transition.key, 0) + 1
         if transition.regress:
             self.floors.clear()
         self._enter(new, total)
-        self._rate = clockwork.advanced(clock_of_rate, self.machine, new, step, total)
+        self._rate = rate
         self._requests = tuple(requests)
         plan = self.plan
         return Decision(

@@ -196,6 +196,23 @@ class Alignment:
         found = self.share(kind, moment.anchor, step)
         return Miss(edge, moment, step, found, self.align.hold, True)  # type: ignore[arg-type]
 
+    def left(self, found: Miss) -> int:
+        """Steps of the run that were left at the first raise of this kind: FAR where no late raise is the reason.
+
+        Over `rest` a restart falls the faster, the later it comes; what is low only because the run ends has a first
+        step, between the earliest raise and the one that was found.
+        """
+        edge, state = found.edge, self.machine.states[found.edge.kind.state]
+        amount = state.rate.cycles[edge.kind.cycle] if state.rate.cycles else state.rate.length
+        if self.total is None or edge.shift is not None or amount.unit != "rest":
+            return FAR
+        first, last = edge.zone.entry_low, found.moment.step
+        while first < last:
+            middle = (first + last) // 2
+            low = self._miss(edge, Moment(middle, middle), self.total - 1) is not None
+            first, last = (first, middle) if low else (middle + 1, last)
+        return self.total - first
+
     def before(self, reach: Reach, edge: Edge) -> Iterator[float]:
         """Shares of the peak on the last step of the stay that an edge ends, for its first and last moments."""
         kind = edge.source.kind

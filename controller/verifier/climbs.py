@@ -1,177 +1,109 @@
-"""What transitions do to knobs and to the rate: `monotone` and `aligned`."""
+"""The earliest and the latest climb of a machine: when each state is entered, and what is planned on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from controller import clockwork
 from controller.bound import Knobs, Machine
-from controller.language.sense import hardness
-from controller.verifier.alignment import Alignment, Miss
-from controller.verifier.examples import TRIES, Examples, Trail, trail_of
-from controller.verifier.findings import Finding, RaiseRates, percent
-from controller.verifier.reach import Edge, Explored, Reach
-from controller.verifier.zones import FAR
+from controller.errors import BindingError, Fault
+from controller.verifier.findings import visits_of
+from controller.verifier.reach import Edge, Node, Reach, explore
+from controller.verifier.streams import Visit
+from controller.verifier.zones import Zone
 
 
-class _Found(NamedTuple):
-    """Something that a transition does, on an edge of what was explored."""
+class Planned(NamedTuple):
+    """What is planned for a step: the state's name, the knobs, the learning rate."""
 
-    reach: Reach
-    edge: Edge
+    step: int
+    state: str
+    knobs: Knobs
+    lr: float
+
+
+class Climb(NamedTuple):
+    """A run through the states: which it is, its stays in order, and the state in which it ends."""
+
     name: str
+    visits: tuple[Visit, ...]
+    reaches: str
 
 
-# monotone
+def climbs(machine: Machine) -> tuple[Climb, ...]:
+    """The climb that is over soonest, and the one that stays in each state as long as some loss can keep it there.
+
+    They are one where the losses decide nothing, and the first is missing where there are too many configurations to
+    find it. Raises BindingError where the length of the run is not known.
+    """
+    if machine.run.total_steps is None:
+        raise BindingError([Fault("unresolved-amount", ("run",), "the length of the run is not known",
+                                  "epochs and steps_per_epoch",
+                                  "State them in [run], or as --epochs and --steps-per-epoch")])  # fmt: skip
+    earliest, latest = _earliest(machine), _latest(machine)
+    if earliest == latest:
+        return (_climb(machine, "whatever the losses", latest),)
+    found = [] if earliest is None else [_climb(machine, "earliest", earliest)]
+    return (*found, _climb(machine, "latest", latest))
 
 
-def monotone(machine: Machine, explored: Explored, examples: Examples) -> Iterator[Finding]:
-    """Knobs that fall unmarked, and ways round that at_most does not bound."""
-    falls: dict[int, list[_Found]] = {}
-    fallen, taken = set[int](), set[int]()
-    for reach, edge in explored.edges():
-        name, transition = _falls(machine, edge), reach.transition(edge)
-        taken.add(transition.index)
-        if name and transition.regress:
-            fallen.add(transition.index)
-        elif name:
-            falls.setdefault(transition.index, []).append(_Found(reach, edge, name))
-    for index, found in sorted(falls.items()):
-        yield _fall(machine, index, found, examples)
-    for index, written in enumerate(machine.curriculum.transition):
-        if written.regress and index in taken - fallen:
-            yield Finding("idle-regress", "monotone", "note", ("transition", index, "regress"),
-                          "regress = true, and no knob falls", "Remove it", at_key=True)  # fmt: skip
-    yield from _cycles(machine, explored, examples)
+def _climb(machine: Machine, name: str, taken: list[tuple[int, int]]) -> Climb:
+    state = machine.states[0]
+    for place, _ in taken:
+        state = machine.by_name[state.transitions[place].target]
+    end = taken[-1][1] if state.stop is not None and taken else machine.run.total_steps
+    return Climb(name, visits_of(machine, taken, end or 0), state.name)
 
 
-def _fall(machine: Machine, index: int, found: list[_Found], examples: Examples) -> Finding:
-    reach, edge, name = found[0]
-    old, new = reach.state(edge.source), machine.states[edge.kind.state]
-    ramp = ", which its ramp can have reached," if name in old.ramps else ""
-    finding = Finding("knob-falls", "monotone", "error", ("transition", index, "to"),
-                      f"{name} falls from {_at_last(machine, edge)[name]}{ramp} to {new.knobs[name]} between "
-                      f'"{old.name}" and "{new.name}", and the transition is not marked',
-                      "Exchange the states, or write regress = true and at_most if this is a retreat")  # fmt: skip
-
-    def trails() -> Iterator[Trail | None]:
-        for reach, edge, name in [one for one in found if one.reach.exact][:TRIES]:
-            step = edge.zone.entry_high if reach.state(edge.source).ramps else edge.zone.entry_low
-            yield trail_of(reach, edge, (step, None), step, step, f"{name} falls")
-
-    return examples.happens(finding, trails())
+def _earliest(machine: Machine) -> list[tuple[int, int]] | None:
+    """The quickest way to the last state that can be reached: places of transitions with their steps."""
+    explored = explore(machine)
+    reach = explored.near or explored.whole
+    goal = max(node.kind.state for node in reach.nodes)
+    nodes = sorted((n for n in reach.nodes if n.kind.state == goal), key=lambda node: node.zone.entry_low)
+    return next(
+        filter(None, (reach.trail(node, node.zone.entry_low, None) for node in nodes)), [] if not goal else None
+    )
 
 
-def _at_last(machine: Machine, edge: Edge) -> Knobs:
-    """The knobs on the last step of the longest stay that an edge ends."""
-    old = machine.states[edge.source.kind.state]
-    if not old.ramps:
-        return old.knobs
-    over = machine.stay(old, machine.run.total_steps).ramp_steps
-    time = min(edge.spent[1] - 1, max(over.values()))
-    return {**old.knobs, **{name: ramp.value(time, over[name]) for name, ramp in old.ramps.items()}}
+def _latest(machine: Machine) -> list[tuple[int, int]]:
+    """Each state left as late as it can be, and never where some loss keeps the run in it."""
+    reach = Reach(machine, budget=0)
+    node, taken = reach.nodes[0], []
+    while (edge := _last(reach, node)) is not None:
+        step = edge.steps[1]
+        anchor = step if edge.shift is None else edge.zone.anchor_low
+        taken.append((edge.place, step))
+        node = Node(edge.kind, _at(reach, step, anchor), edge)
+    return taken
 
 
-def _falls(machine: Machine, edge: Edge) -> str:
-    """A knob that falls on an edge, or nothing."""
-    old, new = _at_last(machine, edge), machine.states[edge.kind.state].knobs
-    return next((name for name, value in new.items() if hardness(value) < hardness(old[name])), "")
+def _at(reach: Reach, step: int, anchor: int) -> Zone:
+    arcs = ((step % reach.period, 0), (anchor % reach.period, 0)) if reach.period > 1 else (None, None)
+    return Zone(step, step, anchor, anchor, step - anchor, step - anchor, *arcs)
 
 
-def _cycles(machine: Machine, explored: Explored, examples: Examples) -> Iterator[Finding]:
-    """Ways round that at_most does not bound, one for each set of states that can be gone round."""
-    told: set[frozenset[int]] = set()
-    for reach, edge in explored.edges():
-        around = _way_round(reach, edge)
-        if around is None or frozenset(around) in told:
-            continue
-        told.add(frozenset(around))
-        names = " -> ".join(machine.states[place].name for place in [*around, around[0]])
-        step, entered = edge.zone.entry_low, machine.states[edge.kind.state].name
-        finding = Finding("unbounded-cycle", "monotone", "error", ("transition", reach.transition(edge).index),
-                          f"{names} can be gone round without end",
-                          "Write at_most on the transition that leads back")  # fmt: skip
-        trail = trail_of(reach, edge, (step, None), step, step, f'"{entered}" is entered again')
-        yield examples.happens(finding, [trail] if reach.exact else [])
-
-
-def _way_round(reach: Reach, edge: Edge) -> list[int] | None:
-    """The states from the one that an edge enters, through transitions without at_most, to the one that it leaves."""
-    if reach.transition(edge).at_most is not None:
+def _last(reach: Reach, node: Node) -> Edge | None:
+    """The transition that ends a stay, entered on one step, where none of its losses lets it go on."""
+    state = reach.state(node)
+    edges, stays = reach.ways_on(node)
+    if state.stop is not None or stays or not edges:
         return None
-    around, node = [], edge.source
-    while True:
-        around.append(node.kind.state)
-        if node.kind.state == edge.kind.state:
-            return around[::-1]
-        if node.by is None or reach.transition(node.by).at_most is not None:
-            return None
-        node = node.by.source
+    return max(edges, key=lambda edge: (edge.steps[1], not reach.transition(edge).regress, -edge.place))
 
 
-# aligned
-
-
-def aligned(machine: Machine, explored: Explored, examples: Examples, seek: bool) -> Iterator[Finding]:
-    """Raises into a low rate, the earliest of each transition; seek: look for their streams."""
-    rates = Alignment(machine)
-    misses: dict[int, list[tuple[Reach, Miss]]] = {}
-    for reach, edge in _raises(rates, explored):
-        for known, moment in rates.moments(reach, edge):
-            if (found := rates.miss(reach, known, moment)) is not None:
-                misses.setdefault(reach.transition(edge).index, []).append((reach, found))
-    for index, all_found in sorted(misses.items()):
-        all_found.sort(key=lambda one: (not one[0].exact, one[1].moment.step, one[1].step))
-        trails = (_missed(reach, found) for reach, found in all_found[:TRIES] if reach.exact)
-        worst = min(found.share for _, found in all_found)
-        yield examples.happens(_low_rate(rates, index, *all_found[0], worst), trails, seek)
-
-
-def _raises(rates: Alignment, explored: Explored) -> Iterator[tuple[Reach, Edge]]:
-    """Every edge that raises a knob, those that are alike once."""
-    seen = set()
-    for reach, edge in explored.edges():
-        key = (reach.exact, edge.source.kind.state, edge.place, edge.shift is None, edge.kind.state, edge.kind.cycle,
-               edge.kind.warm, edge.zone)  # fmt: skip
-        if key not in seen and rates.jump(edge).raised:
-            seen.add(key)
-            yield reach, edge
-
-
-def _missed(reach: Reach, found: Miss) -> Trail | None:
-    shows = f"the rate is {percent(found.share)} of the peak, {percent(found.asked)} is asked"
-    return trail_of(reach, found.edge, found.moment, found.step, found.step + 1, shows)
-
-
-def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss, worst: float) -> Finding:
-    jump, align = rates.jump(found.edge), rates.align
-    knobs = ", ".join(f"{name} rises from {jump.before[name]} to {jump.after[name]}" for name in jump.raised)
-    more = f", at other moments {percent(worst)}" if worst < found.share - 0.005 else ""
-    if not found.late:
-        return Finding("misaligned", "aligned", "error", ("transition", index),
-                       f"{knobs} while the rate is at {percent(found.share)} of the peak{more}; "
-                       f"{percent(align.min)} is asked", 'Write actions = ["lr_restart"], or let the cycles of the '
-                       "rate end where the knob rises")  # fmt: skip
-    later = found.step - found.moment.step
-    return Finding("rate-falls", "aligned", "error", ("transition", index),
-                   f"{knobs}, and {later} steps later the rate is at {percent(found.share)} of the peak{more}; "
-                   f"{percent(align.hold)} is asked for {align.steps} steps",
-                   "Choose a longer length of the rate, or set [check] align to what is meant")  # fmt: skip
-
-
-def raise_rates(machine: Machine, explored: Explored) -> Iterator[RaiseRates]:
-    """The rates around each raise."""
-    rates = Alignment(machine)
-    shares: dict[tuple[int, str], tuple[RaiseRates, list[float], list[float]]] = {}
-    for reach, edge in _raises(rates, explored):
-        if not reach.exact or edge.zone.entry_high >= FAR:
-            continue
-        jump, transition = rates.jump(edge), reach.transition(edge)
-        knobs: dict[str, tuple[object, object]] = {name: (jump.before[name], jump.after[name]) for name in jump.raised}
-        empty = RaiseRates(transition, knobs, (1.0, 1.0), (1.0, 1.0))
-        _, before, after = shares.setdefault((transition.index, transition.source), (empty, [], []))
-        before += rates.before(reach, edge)
-        after += (rates.share(known.kind, moment.anchor, moment.step) for known, moment in rates.moments(reach, edge))
-    for one, before, after in shares.values():
-        if before and after:
-            yield one._replace(before=(min(before), max(before)), after=(min(after), max(after)))
+def planned(machine: Machine, climb: Climb, most: int = 2000) -> Iterator[Planned]:
+    """What is planned on a climb, on its first and last steps in each state and on about `most` steps between them."""
+    total = machine.run.total_steps
+    clock = clockwork.start(machine, machine.states[0], total)
+    stride = max(1, climb.visits[-1].left // most)
+    for visit in climb.visits:
+        over = machine.stay(visit.state, total).ramp_steps
+        for step in dict.fromkeys((*range(visit.entered, visit.left, stride), visit.left - 1)):
+            clock = clockwork.advanced(clock, machine, visit.state, step, total)
+            ramped = {name: r.value(step - visit.entered, over[name]) for name, r in visit.state.ramps.items()}
+            lr = clockwork.rate(clock, machine, visit.state, step)
+            yield Planned(step, visit.state.name, {**visit.state.knobs, **ramped}, lr)
+        if visit.transition is not None:
+            clock = clockwork.after(clock, machine, visit.transition, visit.left, total)

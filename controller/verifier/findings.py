@@ -11,6 +11,7 @@ from controller.errors import Key, Place
 from controller.verifier.streams import Row, Visit
 
 Severity = Literal["error", "warning", "note", "waived"]
+LITTLE = 0.05  # of the run: as much as a last state should have, and within it a raise is no more than warned of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,15 @@ class Finding:
 
 
 class Entry(NamedTuple):
-    """When a state can be entered: the earliest and the latest first step, None where it never is or has no latest."""
+    """When a state can be entered: the earliest and the latest first step, None where it never is or has no latest.
+
+    certain: whether every loss stream leads into it.
+    """
 
     state: str
     earliest: int | None
     latest: int | None
+    certain: bool
 
 
 class RaiseRates(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from controller.verifier.reach import Reach
 
 Path = tuple[Key, ...]
 ALIKE = 0.85  # of two metrics' names
+JOINING = ("any", "all", "not")  # words of guards that are made of guards
 
 
 # Declared, and not used
@@ -118,36 +120,52 @@ def _constant_guards(reach: Reach, index: int, looked: list[Place]) -> Iterator[
 def _constant(
     reach: Reach, condition: Guard | str, path: Path, looked: list[Place], nodes: list[Node]
 ) -> Iterator[Finding]:
-    """A condition that has the same verdict at every look, or the conditions inside it that have."""
+    """A condition that has the same verdict at every look; where it has parts, those that make it so."""
     verdicts = 0
     for place, node in zip(looked, nodes, strict=True):
         looks = reach.courses[place.state].looks
         for times, steps in reach.looked[place]:
             verdicts |= looks.verdicts(node, times, steps)
-    if not verdicts & TRUE:
-        reason = _reason(reach, looked, nodes)
-        yield Finding("never-true", "order", "error", path, f"{_words(condition)} can never be true{reason}",
+    code = "never-true" if not verdicts & TRUE else "always-true" if verdicts == TRUE else ""
+    inner = [
+        finding
+        for part, part_path, part_nodes in _parts(condition, path, nodes)
+        for finding in _constant(reach, part, part_path, looked, part_nodes)
+    ]
+    opposite = isinstance(condition, Guard) and condition.word == "not"
+    blamed = {"never-true": "always-true", "always-true": "never-true"}.get(code, "") if opposite else code
+    if not code or any(finding.code == blamed for finding in inner):
+        yield from inner
+    elif code == "never-true":
+        yield Finding("never-true", "order", "error", path,
+                      f"{_words(condition)} can never be true{_reason(reach, looked, nodes)}",
                       "Correct it, or remove the transition")  # fmt: skip
-    elif verdicts == TRUE:
+    else:
         yield Finding("always-true", "order", "error", path,
                       f"{_words(condition)} is always true when it is looked at",
                       "Leave it out, or correct its number")  # fmt: skip
-    elif isinstance(condition, Guard) and condition.word in ("any", "all"):
+
+
+def _parts(condition: Guard | str, path: Path, nodes: list[Node]) -> Iterator[tuple[Guard | str, Path, list[Node]]]:
+    """The conditions inside `any` and `all`; what is inside `not` only if it has parts itself."""
+    if isinstance(condition, str):
+        return
+    if condition.word in ("any", "all"):
         for i, part in enumerate(condition.value):
-            yield from _constant(reach, part, (*path, condition.word, i), looked, [node[1][i] for node in nodes])
-    elif isinstance(condition, Guard) and condition.word == "not" and isinstance(condition.value, Guard):
-        inner = condition.value
-        if inner.word in ("any", "all"):
-            for i, part in enumerate(inner.value):
-                below = [node[1][1][i] for node in nodes]
-                yield from _constant(reach, part, (*path, "not", inner.word, i), looked, below)
+            yield part, (*path, condition.word, i), [node[1][i] for node in nodes]
+    elif condition.word == "not" and isinstance(condition.value, Guard) and condition.value.word in JOINING:
+        yield condition.value, (*path, "not"), [node[1] for node in nodes]
 
 
 def _words(condition: Guard | str) -> str:
     if isinstance(condition, str):
         return f'the guard "{condition}"'
     value = condition.value
-    return f"{condition.word} = {value}" if isinstance(value, int | str) else condition.word
+    if condition.word == "not":
+        return f"not {_words(value)}"
+    if isinstance(value, int | str):
+        return f"{condition.word} = {json.dumps(value)}"
+    return condition.word
 
 
 def _reason(reach: Reach, looked: list[Place], nodes: list[Node]) -> str:
@@ -163,8 +181,12 @@ def _reason(reach: Reach, looked: list[Place], nodes: list[Node]) -> str:
         return f": after {limit} such losses in a row the run is given up" if atom.needs > limit else ""
     if total is None:
         return ""
+    at = {reach.machine.states[place.state].transitions[place.place].at for place in looked}
+    if atom.kind == STEP and atom.needs >= total:
+        return f": step {atom.needs} lies at or past the end of the run of {total} steps"
     if atom.kind == STEP:
-        return f": step {atom.needs} lies at or past the end of the run of {total} steps" if atom.needs >= total else ""
+        early = f"its states are always left before step {atom.needs}"
+        return f": {early}" if at == {"step"} else f": it is not looked at from step {atom.needs} on"
     what = {TIME: "steps in the state", FREE: "values in the state"}[atom.kind]
     first = min(n.zone.entry_low for n in reach.nodes if any(n.kind.state == place.state for place in looked))
     if atom.needs >= total:
@@ -172,7 +194,7 @@ def _reason(reach: Reach, looked: list[Place], nodes: list[Node]) -> str:
     elif first + atom.needs >= total:
         end = f"it is entered at step {first} of {total} at the earliest"
     else:
-        end = "the state never lasts that long"
+        end = "the state never lasts that long" if at == {"step"} else "it is never looked at so late"
     return f": it takes {atom.needs} {what}, and {end}"
 
 

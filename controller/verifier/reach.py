@@ -106,13 +106,13 @@ class Reach:
             _, _, node = heappop(self._todo)
             if machine.states[node.kind.state].stop is not None or node.into is not None:
                 continue
-            for course, first, last in self.courses_of(node):
+            for stay in self.courses_of(node):
                 budget -= 1
-                limits = self._limits(node, course, first, last)
-                for edge in self._edges(node, course, (first, last), limits):
+                edges, stays = self._ways_on(node, *stay)
+                for edge in edges:
                     node.to.append(edge)
                     edge.to = self._entered(edge)
-                node.stays = node.stays or self._can_stay(node, (first, last), limits)
+                node.stays = node.stays or stays
                 if budget < 0 or (self.exact and len(self._of_kind[node.kind]) > MOST_ALIKE):
                     return False
         return True
@@ -173,6 +173,16 @@ class Reach:
                 yield course, first, cut - 1
                 first = cut
             yield course, first, last
+
+    def ways_on(self, node: Node) -> tuple[list[Edge], bool]:
+        """The transitions that end a stay, and whether it can last until the end of the run."""
+        found = [self._ways_on(node, *stay) for stay in self.courses_of(node)]
+        return [edge for edges, _ in found for edge in edges], any(stays for _, stays in found)
+
+    def _ways_on(self, node: Node, course: Course, first: int, last: int) -> tuple[list[Edge], bool]:
+        limits = self._limits(node, course, first, last)
+        edges = list(self._edges(node, course, (first, last), limits))
+        return edges, self._can_stay(node, (first, last), limits)
 
     def _limits(self, node: Node, course: Course, first: int, last: int) -> list[tuple[Bound, int | None]]:
         """The last steps that a stay can end on, each with the transition that then ends it, if that is known."""

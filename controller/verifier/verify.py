@@ -9,21 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 
 from controller.bound import Machine
 from controller.errors import Key
-from controller.verifier.climbs import aligned, monotone, raise_rates
 from controller.verifier.examples import Examples, Trail
-from controller.verifier.findings import Entry, Finding, Report, percent
+from controller.verifier.findings import LITTLE, Entry, Finding, Report, percent
 from controller.verifier.idle import idle, unused
 from controller.verifier.looks import FREE
+from controller.verifier.raises import aligned, monotone, raise_rates
 from controller.verifier.reach import Node, Reach, explore
 from controller.verifier.resuming import killed_and_resumed
 from controller.verifier.zones import FAR
 
 MOST_LOOKS = 300_000  # tried for the counterexamples of one verification
 RESUMED_STEPS = 2_500
-LITTLE = 0.05  # of the run, for the last state
 ORDER = {"error": 0, "warning": 1, "waived": 2, "note": 3}
 
 
@@ -62,7 +62,7 @@ class _Verification:
         found = [*map(self._waived, found), *self._idle_waivers(found)]
         found.sort(key=lambda finding: ORDER[finding.severity])
         raises = tuple(raise_rates(self.machine, self.explored))
-        return Report(self.machine, tuple(found), tuple(self.entries()), raises, self.reach.told_apart, self.resumed)
+        return Report(self.machine, tuple(found), self.entries, raises, self.reach.told_apart, self.resumed)
 
     # reach, escape
 
@@ -138,17 +138,19 @@ class _Verification:
             finding = Finding("may-stay", "escape", "warning", ("transition", states[0].transitions[0].index),
                               f"{final} may never be entered: some losses keep the run in "
                               f"{_listed((s.name for s in states), 'or')}",
-                              f"{self._what_decides(staying)} To bound the stay, add a transition with a "
-                              'timeout: guards = [{ dwell = "0.3 run" }]')  # fmt: skip
+                              self._way_out(staying))  # fmt: skip
             yield self.examples.shown(finding, [self._stay_in(staying)], seek=self.streams)
 
-    def _what_decides(self, staying: set[int]) -> str:
+    def _way_out(self, staying: set[int]) -> str:
+        """What keeps the run in some states, and what to do about it."""
+        nodes = [node for node in self.reach.nodes if node.stays and node.kind.state in staying]
+        if all(course.deadlines for node in nodes for course, _, _ in self.reach.courses_of(node)):
+            return "The longest stays add up to more than the run: shorten their timeouts, or make the run longer"
         looks = [self.reach.courses[place].looks for place in sorted(staying)]
-        if any(atom.kind == FREE for look in looks for atom in look.atoms):
-            return "A loss that keeps improving is no plateau."
-        if any(transition.at == "eval" for look in looks for transition in look.transitions):
-            return "Evaluations need not come."
-        return "The stays before it add up to more than the run."
+        free = any(atom.kind == FREE for look in looks for atom in look.atoms)
+        evaluations = any(transition.at == "eval" for look in looks for transition in look.transitions)
+        why = "A loss that keeps improving is no plateau. " if free else "Evaluations need not come. " * evaluations
+        return f'{why}To bound the stay, add a transition with a timeout: guards = [{{ dwell = "0.3 run" }}]'
 
     def _stay_in(self, places: set[int]) -> Trail | None:
         """A way to stay in one of some states until the run is over."""
@@ -185,23 +187,42 @@ class _Verification:
 
     def _aligned(self) -> Iterator[Finding]:
         waived = "aligned" in self.machine.curriculum.check.waive
-        return aligned(self.machine, self.explored, self.examples, self.streams or not waived)
+        return aligned(self.machine, self.explored, self.examples, waived=waived, streams=self.streams)
 
     # timing, resume, waivers
 
-    def entries(self) -> Iterator[Entry]:
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
         """The earliest and the latest entry of each state."""
+        found = []
         for place, state in enumerate(self.machine.states):
             zones = [node.zone for node in self.reach.nodes if node.kind.state == place]
-            if not zones:
-                yield Entry(state.name, None, None)
+            earliest = min((zone.entry_low for zone in zones), default=None)
+            latest = max((zone.entry_high for zone in zones), default=None)
+            latest = None if latest is not None and latest >= FAR else latest
+            found.append(Entry(state.name, earliest, latest, not self._avoidable(place)))
+        return tuple(found)
+
+    def _avoidable(self, place: int) -> bool:
+        """Whether a run can end without ever having entered a state."""
+        todo = [self.reach.nodes[0]]
+        seen = set(map(id, todo))
+        while todo:
+            node = todo.pop()
+            if node.kind.state == place:
                 continue
-            latest = max(zone.entry_high for zone in zones)
-            yield Entry(state.name, min(zone.entry_low for zone in zones), None if latest >= FAR else latest)
+            if node.into is None and (node.stays or not node.to):
+                return True
+            following = [edge.to for edge in node.to] if node.into is None else [node.into]
+            for to in following:
+                if to is not None and id(to) not in seen:
+                    seen.add(id(to))
+                    todo.append(to)
+        return False
 
     def _timing(self) -> Iterator[Finding]:
         last = self.machine.states[-1]
-        earliest = next((entry.earliest for entry in self.entries() if entry.state == last.name), None)
+        earliest = next((entry.earliest for entry in self.entries if entry.state == last.name), None)
         if self.total is not None and earliest is not None and last.stop is None:
             left = (self.total - earliest) / self.total
             if left < LITTLE:

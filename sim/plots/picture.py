@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.bound import Machine
+from controller.language.curriculum import Curriculum
 from controller.language.sense import hardness
+from controller.verifier.climbs import Climb, planned
 from sim.logs import Log
 from sim.replayer.setting import record_of
 from sim.replayer.timeline import Timeline
@@ -43,6 +46,7 @@ class Picture:
     per_epoch: int | None
     first_step: int = 0
     stand_in: int | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def picture_of(timeline: Timeline) -> Picture:
@@ -58,7 +62,30 @@ def picture_of(timeline: Timeline) -> Picture:
     first_raise = timeline.decisions[0].step if timeline.decisions and timeline.answers is not True else None
     first_step = 0 if timeline.setting.stretched else timeline.setting.first_step
     per_epoch = timeline.setting.steps_per_epoch
-    return Picture(timeline.curriculum.name, timeline.trace, spans, knobs, rate, per_epoch, first_step, first_raise)
+    units = _units(timeline.curriculum)
+    return Picture(
+        timeline.curriculum.name, timeline.trace, spans, knobs, rate, per_epoch, first_step, first_raise, units
+    )
+
+
+def picture_of_climb(machine: Machine, climb: Climb) -> Picture:
+    """What a curriculum plans on a climb, as something to draw; there are no losses in it."""
+    last = machine.curriculum.state[-1].name
+    name = climb.name if climb.reaches == last else f"{climb.name}, ends in {climb.reaches}"
+    plans = list(planned(machine, climb))
+    steps = np.array([plan.step for plan in plans], dtype=np.int64)
+    knobs = {
+        knob: (steps, np.array([hardness(plan.knobs[knob]) for plan in plans])) for knob in machine.curriculum.knob
+    }
+    rate = steps, np.array([plan.lr for plan in plans])
+    spans = tuple(Span(visit.state.name, visit.entered, visit.left) for visit in climb.visits)
+    return Picture(
+        name, Tracer(1).trace(), spans, knobs, rate, machine.run.steps_per_epoch, units=_units(machine.curriculum)
+    )
+
+
+def _units(curriculum: Curriculum) -> dict[str, str]:
+    return {name: knob.unit for name, knob in curriculum.knob.items() if knob.unit}
 
 
 def picture_of_log(log: Log, name: str, per_epoch: int | None = None) -> Picture:

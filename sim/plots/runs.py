@@ -43,12 +43,14 @@ def draw(pictures: Sequence[Picture], path: str | Path, title: str = "") -> Path
 
 
 def _compose(figure: Figure, pictures: Sequence[Picture], title: str) -> None:
-    """Lay the panels out: states, loss, one for each knob, rate."""
+    """Lay the panels out: states, loss where there are any, one for each knob, rate."""
     knobs = list(dict.fromkeys(knob for picture in pictures for knob in picture.knobs))
     rates = [picture for picture in pictures if picture.rate is not None]
     lanes = [picture for picture in pictures if picture.spans]
     heights = [0.28 * len(lanes) + 0.1] if lanes else []
-    heights += [3.6, *(1.3 for _ in knobs), *([1.2] if rates else [])]
+    losses = any(len(picture.trace.step) for picture in pictures)
+    panel = 1.3 if losses else 2.2
+    heights += [*([3.6] if losses else []), *(panel for _ in knobs), *([panel - 0.1] if rates else [])]
     figure.set_size_inches(11, sum(heights) + 1.6)
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0].tolist()
     figure.suptitle(title or ", ".join(picture.name for picture in pictures), x=0.01, ha="left", fontsize=13)
@@ -56,8 +58,9 @@ def _compose(figure: Figure, pictures: Sequence[Picture], title: str) -> None:
     if lanes:
         _lanes(axes[0], pictures, lanes)
         rest = axes[1:]
-    _losses(rest[0], pictures)
-    for knob, ax in zip(knobs, rest[1:], strict=False):
+    if losses:
+        _losses(rest[0], pictures)
+    for knob, ax in zip(knobs, rest[losses:], strict=False):
         _knob(ax, pictures, knob)
     if rates:
         _rates(rest[-1], pictures)
@@ -249,7 +252,8 @@ def _knob(ax: Axes, pictures: Sequence[Picture], knob: str) -> None:
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.minorticks_off()
     ax.margins(y=0.18)
-    ax.set_ylabel(knob)
+    units = {picture.units[knob] for picture in pictures if knob in picture.units}
+    ax.set_ylabel(f"{knob}\n({units.pop()})" if len(units) == 1 else knob)
     ax.set_xlim(right=end)
 
 
@@ -267,7 +271,7 @@ def _rates(ax: Axes, pictures: Sequence[Picture]) -> None:
             )
     ax.set_ylim(bottom=0)
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    ax.set_ylabel("rate")
+    ax.set_ylabel("learning rate")
 
 
 def _last(picture: Picture) -> int:

@@ -57,26 +57,28 @@ def scripted() -> Iterator[None]:
 class Found:
     """What some stream does.
 
-    entered: the first steps of stays, by state. taken: transitions by place in the file. stays: whether a run can end
-    without a final state. fallen, low: transitions on which a knob falls unmarked, that raise one into a low rate.
-    verdicts: of each guard of each transition, at looks.
+    entered: the first steps of stays, by state. missed: states that some run ends without. taken: transitions by place
+    in the file. stays: whether a run can end without a final state. fallen, low: transitions on which a knob falls
+    unmarked, that raise one into a low rate. verdicts: of each guard of each transition and of each guard inside it, at
+    looks, by where they stand.
     """
 
     entered: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    missed: set[str] = field(default_factory=set)
     taken: set[int] = field(default_factory=set)
     stays: bool = False
     fallen: set[int] = field(default_factory=set)
     low: set[int] = field(default_factory=set)
-    verdicts: dict[tuple[int, int], set[bool | None]] = field(default_factory=lambda: defaultdict(set))
+    verdicts: dict[tuple[int | str, ...], set[bool | None]] = field(default_factory=lambda: defaultdict(set))
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a run is: controller, non-finite losses in this stay, whether a final state was entered, the last raise."""
+    """Where a run is: controller, non-finite losses in this stay, the states that were entered, the last raise."""
 
     controller: Controller
     lost: int
-    done: bool
+    entered: frozenset[str]
     raised: tuple[int, int] | None  # the transition and its step, while its rate is still judged
 
     @property
@@ -86,7 +88,12 @@ class Point:
         hands = (c.clock.step, c.clock.epoch, c.clock.time, c.clock.closings, c.clock.nonfinite)
         rate = (c._rate.anchor, c._rate.warm_steps, c._rate.cycle, c._rate.length_steps)
         taken = tuple(sorted(c.taken.items()))
-        return (c._state.name, *hands, self.lost, *c._sustained, taken, rate, self.done, self.raised)
+        return (c._state.name, *hands, self.lost, *c._sustained, taken, rate, self.entered, self.raised)
+
+    @property
+    def done(self) -> bool:
+        """Whether a final state was entered."""
+        return any(final(self.controller.machine.by_name[name]) for name in self.entered)
 
 
 def final(state: BoundState) -> bool:
@@ -100,13 +107,17 @@ def every_stream(curriculum: Curriculum, most: int = 3000) -> Found | None:
     with scripted(), mock.patch.object(Controller, "_look", _noting(found)):
         controller = Controller(curriculum)
         found.entered[controller._state.name].add(0)
-        points = [Point(controller, 0, final(controller._state), None)]
+        states = frozenset(state.name for state in controller.machine.states)
+        points = [Point(controller, 0, frozenset([controller._state.name]), None)]
         while points:
             following: dict[tuple[Any, ...], Point] = {}
             for point in points:
                 if point.controller.clock.step >= (controller.total_steps or 0):
                     found.stays |= not point.done
-                elif point.controller._state.stop is None:
+                    found.missed |= states - point.entered
+                elif point.controller._state.stop is not None:
+                    found.missed |= states - point.entered
+                else:
                     for after in _after(point, found):
                         following[after.key] = after
                         most -= 1
@@ -148,9 +159,9 @@ def _observed(
     except NonFiniteLoss:
         return None
     if decision is None:
-        return Point(controller, lost, point.done, raised)
+        return Point(controller, lost, point.entered, raised)
     if controller.clock.step >= (controller.total_steps or 0):  # no step is left for the new state
-        return Point(controller, 0, point.done, None)
+        return Point(controller, 0, point.entered, None)
     transition = next(t for t in old.transitions if (t.title, t.target) == (decision.transition, decision.to_state))
     found.taken.add(transition.index)
     found.entered[decision.to_state].add(controller.clock.step)
@@ -160,7 +171,7 @@ def _observed(
         found.fallen.add(transition.index)
     rises = _rises(point.controller, decision)
     return Point(
-        controller, 0, point.done or final(controller._state), (transition.index, decision.step) if rises else None
+        controller, 0, point.entered | {decision.to_state}, (transition.index, decision.step) if rises else None
     )
 
 
@@ -173,7 +184,8 @@ def _noting(found: Found) -> Any:
             for transition, guard in zip(self._state.transitions, self._stay.guards, strict=True):
                 if _looked_at(self, transition, closes, eval_end):
                     for j, part in enumerate(guard.parts):
-                        found.verdicts[transition.index, j].add(part.verdict(self.clock))
+                        for where, inner in placed(part, (transition.index, j)):
+                            found.verdicts[where].add(inner.verdict(self.clock))
         return look(self, closes, eval_end, dead)
 
     return noting
@@ -227,4 +239,14 @@ def parts(guard: GuardInState) -> Iterator[GuardInState]:
         yield from parts(guard.part)
 
 
-__all__ = ["Found", "Stay", "every_stream", "final", "parts", "scripted"]
+def placed(guard: GuardInState, where: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], GuardInState]]:
+    """A guard and everything inside it, with where it stands: places in lists, and `not`."""
+    yield where, guard
+    if isinstance(guard, Joined):
+        for i, part in enumerate(guard.parts):
+            yield from placed(part, (*where, i))
+    elif isinstance(guard, Opposite):
+        yield from placed(guard.part, (*where, "not"))
+
+
+__all__ = ["Found", "Stay", "every_stream", "final", "parts", "placed", "scripted"]

@@ -48,6 +48,8 @@ def disagreements(report: Report, found: Found) -> list[str]:
             wrong += [f"{entry.state} is never entered, and is at {sorted(steps)}"] * bool(steps)
         elif steps and not (entry.earliest <= min(steps) and max(steps) <= (entry.latest or max(steps))):
             wrong.append(f"{entry} and {sorted(steps)}")
+        if entry.certain and entry.state in found.missed:
+            wrong.append(f"{entry}, and a run ends without it")
     for index in found.fallen - by_code.get("knob-falls", set()):
         wrong.append(f"a knob falls on transition {index}")
     for index in found.low - by_code.get("misaligned", set()) - by_code.get("rate-falls", set()):
@@ -65,8 +67,9 @@ def _wrongly_said(finding: Finding, found: Found) -> list[str]:
     wrong = []
     if finding.code in NEVER_TAKEN or (finding.code == "never-true" and len(finding.path) == 3):
         wrong += [f"{finding}, and it is taken"] * (index in found.taken)
-    if finding.code in ("never-true", "always-true") and len(finding.path) == 4:
-        verdicts = found.verdicts.get((finding.path[1], finding.path[3]), set())  # type: ignore[arg-type]
+    if finding.code in ("never-true", "always-true") and len(finding.path) > 3:
+        where = tuple(key for key in finding.path if isinstance(key, int) or key == "not")
+        verdicts = found.verdicts.get(where, set())
         if finding.code == "never-true":
             wrong += [f"{finding}, and it is"] * (True in verdicts)
         else:

@@ -1,0 +1,78 @@
+"""Each thing that `plateau check` finds has a file that shows it, with the report that it gets, to the letter."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+import plateau
+from controller import load
+from controller.binding import bind
+from controller.verifier.verify import verify
+from tests.controller.codes_used import ROOT, codes_in, codes_of_reading
+
+HERE = Path(__file__).parent
+BROKEN = sorted(file.stem for file in (HERE / "bad").glob("*.toml") if file.stem not in codes_of_reading())
+SOUND = sorted(file.stem for file in (HERE / "good").glob("*.toml"))
+
+# What no file alone can show: states merged by a trainer's limits, and a resume that goes wrong.
+OF_NO_FILE = {"merged-states", "resume-differs"}
+
+
+def test_every_finding_has_a_file() -> None:
+    """No finding of the verifier is without a file that is named after it; there are dozens of broken ones."""
+    codes = codes_in((ROOT / "controller" / "verifier").glob("*.py")) - OF_NO_FILE
+    named = {code for code in codes if any(name == code or name.startswith(f"{code}-") for name in BROKEN)}
+    assert codes - named == {"unresolved-amount"}
+    assert len(BROKEN) >= 40
+    assert len(SOUND) >= 15
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_report(name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report is exactly the one beside the file; its worst finding is what the file is named after."""
+    monkeypatch.chdir(HERE / "bad")
+    code = plateau.main(["check", f"{name}.toml"])
+    out, err = capfd.readouterr()
+    assert (out, err) == (Path(f"{name}.expected").read_text(encoding="utf-8"), "")
+    report = verify(bind(load(f"{name}.toml")))
+    assert name.startswith(report.findings[0].code)
+    assert code == (1 if report.findings[0].severity == "error" else 0)
+    assert plateau.main(["check", "--strict", f"{name}.toml"]) == (report.findings[0].severity != "note")
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_counterexamples_are_replayed(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that is printed with a counterexample takes the transitions of its trace, on the same steps."""
+    monkeypatch.chdir(HERE / "bad")
+    plateau.main(["check", f"{name}.toml", "--counterexample", str(tmp_path)])
+    words = capfd.readouterr().out
+    commands = [line.partition("See: plateau ")[2] for line in words.splitlines() if "See: plateau " in line]
+    plateau.main(["check", f"{name}.toml", "--counterexample", str(tmp_path), "--json"])
+    found = json.loads(capfd.readouterr().out)
+    examples = [finding["counterexample"] for finding in found["findings"] if finding["counterexample"]]
+    happened = [example for example in examples if example["happened"]]
+    assert len(commands) == len(happened)
+    for command, example in zip(commands, happened, strict=True):
+        assert plateau.main([*shlex.split(command), "--json"]) == 0
+        replayed = json.loads(capfd.readouterr().out)["transitions"]
+        # What is decided on the last step of the run has no step to apply to.
+        within = [
+            (one["step"], one["from"], one["to"]) for one in replayed if one["step"] < found["run"]["total_steps"]
+        ]
+        assert within == [(one["step"], one["from"], one["to"]) for one in example["transitions"]]
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_ones_are_not_accused(name: str) -> None:
+    """Nothing is found in a sound curriculum but what it waives; and the run is bound to come to an end of its own."""
+    report = verify(bind(load(HERE / "good" / f"{name}.toml")))
+    assert {finding.severity for finding in report.findings} <= {"waived"}
+    assert not report.failed(strict=True)
+    assert report.exact
+    assert report.resumed > 0
