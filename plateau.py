@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from importlib import metadata
 
 from cyclopts import App, CycloptsError, UnknownCommandError
 
@@ -55,11 +54,19 @@ EXTRAS = {
     "transformers": "transformers",
 }
 
+
+def version() -> str:
+    """The installed version; importing importlib.metadata for it would be a tenth of the start-up."""
+    from importlib import metadata
+
+    return metadata.version("plateau-rule")
+
+
 app = App(
     name="plateau",
     help="Write a training curriculum, test it on logged losses, and train under it.",
     help_format="plaintext",  # rich's Markdown alone would be a quarter of the start-up
-    version=lambda: metadata.version("plateau-rule"),
+    version=version,
 )
 for name, (place, sentence) in COMMANDS.items():
     app.command(place, name=name, help=sentence)

@@ -7,7 +7,7 @@ from typing import Any
 
 from controller.language.curriculum import Curriculum
 from controller.language.sense import PROPERTIES
-from controller.language.values import OneKey, Table
+from controller.language.values import OneKey, Table, descriptions
 from controller.language.vocabulary import keys_of, tables_in
 
 FILE = "curriculum-1.schema.json"
@@ -16,16 +16,15 @@ FILE = "curriculum-1.schema.json"
 def schema() -> dict[str, Any]:
     """The schema as JSON-able data, made from the models; every key has a description."""
     made = Curriculum.model_json_schema(ref_template="#/definitions/{model}")
+    tables = _tables(Curriculum)
+    for table in tables:
+        keys = made if table is Curriculum else made["$defs"][table.__name__]
+        for name, words in descriptions(table).items():
+            keys["properties"][table.model_fields[name].alias or name]["description"] = words
     definitions = {name: _plain(table) for name, table in sorted(made.pop("$defs").items())}
-    for table in _tables(Curriculum):
+    for table in tables:
         if issubclass(table, OneKey):
             definitions[table.__name__] |= {"minProperties": 1, "maxProperties": 1}
-        for (
-            key,
-            field,
-        ) in table.model_fields.items():  # those that say what their table says, pydantic drops
-            keys = made["properties"] if table is Curriculum else definitions[table.__name__]["properties"]
-            keys[field.alias or key].setdefault("description", field.description)
     reason = definitions["Check"]["properties"]["waive"].pop("additionalProperties")
     definitions["Check"]["properties"]["waive"] |= {
         "properties": {name: {"description": f"Why {name} is not asked for.", **reason} for name in PROPERTIES},

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -110,7 +116,6 @@ class Table(BaseModel):
         strict=True,
         allow_inf_nan=False,
         populate_by_name=True,
-        use_attribute_docstrings=True,
     )
 
     def __init__(self, **keys: Any) -> None:
@@ -124,6 +129,22 @@ class Table(BaseModel):
 
     # pydantic calls an __init__ of ours for every table of a file, unless it is marked as one that changes nothing.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+@cache
+def descriptions(table: type[Table]) -> Mapping[str, str]:
+    """What each key of a table means, by its Python name: the text below it in the source.
+
+    It is read when it is asked for: pydantic would parse the source of all tables at every start.
+    """
+    found = {}
+    for part in reversed(table.__mro__[: table.__mro__.index(Table)]):
+        (written,) = ast.parse(inspect.getsource(part)).body
+        for key, text in pairwise(written.body):  # type: ignore[attr-defined]
+            match key, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                    found[name] = inspect.cleandoc(words)
+    return MappingProxyType(found)
 
 
 class OneKey(Table):

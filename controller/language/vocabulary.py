@@ -15,7 +15,7 @@ from pydantic import Discriminator, Tag, ValidationError
 from controller.errors import Fault, Key, spelled, visible
 from controller.language.amounts import amount_hint
 from controller.language.curriculum import ActionTable, ActionWord, Curriculum, Guard, Knob
-from controller.language.values import LARGEST, Asks, OneKey, Table
+from controller.language.values import LARGEST, Asks, OneKey, Table, descriptions
 
 LONGEST_SHOWN = 60  # characters of a value
 
@@ -232,7 +232,7 @@ def _fault(detail: dict[str, Any], model: type[Table], written: Mapping[str, Any
         return _unknown_key(path, model, where, written)
     if code == "missing-key":
         asked = tables_at(path[:-1], model)[0]
-        about = asked.model_fields[_field(asked, str(path[-1]))].description or ""
+        about = descriptions(asked).get(_field(asked, str(path[-1])), "")
         return Fault(code, path, f'the key "{path[-1]}" is missing', phrase(kind), about, at_key=True, where=where)
     if code == "one-key":
         many = detail["ctx"]["found"]

@@ -151,9 +151,11 @@ def aligned(
 
 
 def _raises(rates: Alignment, explored: Explored) -> Iterator[tuple[Reach, Edge]]:
-    """Every edge that raises a knob, those that are alike once."""
+    """Every edge that raises a knob, those that are alike once; in a state that stops the training no step is taken."""
     seen = set()
     for reach, edge in explored.edges():
+        if rates.machine.states[edge.kind.state].stop is not None:
+            continue
         key = (reach.exact, edge.source.kind.state, edge.place, edge.shift is None, edge.kind.state, edge.kind.cycle,
                edge.kind.warm, edge.zone)  # fmt: skip
         if key not in seen and rates.jump(edge).raised:

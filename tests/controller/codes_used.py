@@ -26,8 +26,8 @@ def codes_in(files: Iterable[Path]) -> set[str]:
 
 
 def codes_used() -> set[str]:
-    """The codes that anything in the controller's room may show to a user."""
-    return codes_in((ROOT / "controller").rglob("*.py"))
+    """The codes that reading, binding, checking and explaining a curriculum may show to a user."""
+    return codes_in([*(ROOT / "controller").rglob("*.py"), *(ROOT / "sim").rglob("checking.py")])
 
 
 def codes_of_reading() -> set[str]:

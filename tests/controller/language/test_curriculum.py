@@ -38,7 +38,7 @@ from controller.language.curriculum import (
 from controller.language.reading import shipped
 from controller.language.schema import FILE, schema, schema_text
 from controller.language.sense import PROPERTIES
-from controller.language.values import OneKey, Table
+from controller.language.values import OneKey, Table, descriptions
 from controller.language.vocabulary import keys_of, tables_at
 
 FOLDER = Path(__file__).parents[3] / "curricula"
@@ -109,7 +109,8 @@ def test_reference_knows_every_table() -> None:
 def test_words(heading: str) -> None:
     """The words of a table are the same in the parser, in the schema and in the reference, and explained the same."""
     table = SECTIONS[heading]
-    parsed = {f.alias or name: f.description for name, f in table.model_fields.items()}
+    said = descriptions(table)
+    parsed = {field.alias or name: said[name] for name, field in table.model_fields.items()}
     made = SCHEMA if table is Curriculum else SCHEMA["definitions"][table.__name__]
     assert {key: node["description"] for key, node in made["properties"].items()} == parsed
     assert {key: row[0] for key, row in rows(heading, 5).items()} == parsed
