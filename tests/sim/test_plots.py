@@ -45,7 +45,7 @@ def test_a_replay_is_drawn_with_states_knobs_rate_and_epochs(log_of: MakeLog, tm
     picture = picture_of(replay(load("plateau"), log_of(range(1000), losses()), GIVEN))
     found = words(draw([picture], tmp_path / "curve.svg", "plateau over a log"))
     assert {"syntax", "words", "spelling", "full"} <= found
-    assert {"loss", "cutoff", "rate", "step", "epoch", "plateau over a log"} <= found
+    assert {"loss", "cutoff", "(rfft bins)", "learning rate", "step", "epoch", "plateau over a log"} <= found
     assert {"128", "256", "512"} <= found
     assert any("hatched" in text for text in found)
 

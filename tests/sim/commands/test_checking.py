@@ -1,0 +1,125 @@
+"""The command `check`, as it is called from a shell; what it says of planted defects is in tests/machines."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import plateau
+from controller.language.reading import shipped
+
+PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
+
+
+def words(path: Path) -> set[str]:
+    """The words of an SVG."""
+    return set(re.findall(r">([^<>]+)</text>", path.read_text(encoding="utf-8")))
+
+
+def test_plot(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """--plot draws both climbs with states, knobs, units, rate, steps and epochs; the report stays the same."""
+    assert plateau.main(["check", "plateau"]) == 0
+    alone = capfd.readouterr().out
+    assert plateau.main(["check", "plateau", "--plot", str(tmp_path / "a.svg")]) == 0
+    out, err = capfd.readouterr()
+    assert (out, err) == (alone, f"Drawn: {tmp_path / 'a.svg'}\n")
+    assert words(tmp_path / "a.svg") >= {
+        "plateau: what is planned, earliest and latest", "earliest", "latest, ends in syntax",
+        "cutoff", "(rfft bins)", "learning rate", "step", "epoch", "128", "256", "512", "full",
+    }  # fmt: skip
+    assert "loss" not in words(tmp_path / "a.svg")
+
+
+def test_plot_of_one_climb(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where the losses decide nothing there is one climb; an unbound ramp to `full` is said not to be drawn."""
+    assert plateau.main(["check", "sequence-length", "--plot", str(tmp_path / "a.svg")]) == 0
+    assert capfd.readouterr().err == (
+        f"Drawn: {tmp_path / 'a.svg'}\n"
+        "Where full is, and so the ramp of seq_len, is drawn with --limits seq_len=NUMBER\n"
+    )
+    assert "sequence-length: what is planned, whatever the losses" in words(tmp_path / "a.svg")
+    assert (
+        plateau.main(["check", "sequence-length", "--limits", "seq_len=1024", "--plot", str(tmp_path / "a.png")]) == 0
+    )
+    assert capfd.readouterr().err == f"Drawn: {tmp_path / 'a.png'}\n"
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Another ending, and a run whose length is not known, are mistakes with exit code 2 and a sentence."""
+    assert plateau.main(["check", "plateau", "--plot", "a.pdf"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "a.pdf: pictures are written as PNG or SVG; name a file that ends in .png or .svg\n")
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\nlr.peak = 1\nlr.shape = "constant"\n[[state]]\nname = "only"\nset = {}\n')
+    assert plateau.main(["check", str(file), "--plot", str(tmp_path / "a.svg")]) == 2
+    assert capfd.readouterr().err == (
+        "run: the length of the run is not known; expected epochs and steps_per_epoch. "
+        "State them in [run], or as --epochs and --steps-per-epoch [unresolved-amount]\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["cutoff", "cutoff=", "=5", "cutoff=many", "cutoff=inf", "cutoff=nan"])
+def test_bad_limit(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A limit is KNOB=NUMBER."""
+    assert plateau.main(["check", "plateau", "--limits", text]) == 2
+    assert capfd.readouterr().err == (
+        f'--limits "{text}"; expected KNOB=NUMBER, such as --limits cutoff=1025 [bad-limit]\n'
+    )
+
+
+def test_limits_clamp(capfd: pytest.CaptureFixture[str]) -> None:
+    """A limit merges the states above it, says so as a note, and binds `full` in the table of raises."""
+    assert plateau.main(["check", "plateau", "--limits", "cutoff=300"]) == 0
+    out = capfd.readouterr().out
+    assert out.startswith("plateau: 50 epochs of 1000 steps; cutoff at most 300. ")
+    assert "note: " in out
+    assert "[merged-states]" in out
+    assert "cutoff 256 -> 300" in out
+
+
+def test_strict(capfd: pytest.CaptureFixture[str]) -> None:
+    """--strict turns a warning into a failure."""
+    assert plateau.main(["check", "plateau"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1].startswith("clean: 1 warning. ")
+    assert plateau.main(["check", "plateau", "--strict"]) == 1
+    assert capfd.readouterr().out.splitlines()[-1].startswith("broken: 1 warning. ")
+
+
+def test_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """--json says the same as data: findings with their places, entries, raises, counterexamples with their files."""
+    words = ["check", "misaligned", "--epochs", "20", "--counterexample", str(tmp_path), "--json"]
+    assert plateau.main(words) == 1
+    found = json.loads(capfd.readouterr().out)
+    assert found["run"] == {"epochs": 20, "steps_per_epoch": 1000, "total_steps": 20_000}
+    assert (found["clean"], found["exact"], found["limits"]) == (False, True, None)
+    first = found["findings"][0]
+    assert {key: first[key] for key in ("code", "property", "severity", "line", "column", "end_column", "text")} == {
+        "code": "misaligned", "property": "aligned", "severity": "error",
+        "line": 40, "column": 1, "end_column": 14, "text": "[[transition]]",
+    }  # fmt: skip
+    example = first["counterexample"]
+    assert example["transitions"] == [
+        {"step": 2000, "from": "syntax", "to": "words", "transition": "transition 1", "line": 40}
+    ]
+    assert example["happened"]
+    assert Path(example["file"]) == tmp_path / "1-misaligned.jsonl"
+    assert found["entries"][1] == {"state": "words", "earliest": 2000, "latest": 2000, "certain": True}
+    assert found["raises"][0]["knobs"] == {"cutoff": [128, 256]}
+
+
+def test_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With a log, windows that its noise deceives are found, with a place; a waiver with a reason lets them pass."""
+    log, mine = tmp_path / "noisy.jsonl", tmp_path / "mine.toml"
+    rows = [{"step": i, "loss": 3.0 + (0.3 if i * 7919 % 13 < 6 else -0.3)} for i in range(3000)]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mine.write_text(PLATEAU)
+    assert plateau.main(["check", str(mine), "--log", str(log), "--json"]) == 0
+    (found,) = [f for f in json.loads(capfd.readouterr().out)["findings"] if f["code"] == "noise"]
+    assert (found["severity"], found["line"]) == ("warning", 24)
+    mine.write_text(PLATEAU + '\n[check]\nwaive = { noise = "it is tried out", escape = "meant so" }\n')
+    assert plateau.main(["check", str(mine), "--log", str(log), "--strict"]) == 0
+    assert '  waived: "it is tried out"' in capfd.readouterr().out
