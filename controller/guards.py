@@ -6,7 +6,9 @@ detectors are free as soon as they have seen enough.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from controller.detectors.windows import Detector
@@ -36,6 +38,9 @@ class GuardInState(Protocol):
     def possible(self, clock: Clock, seen: int) -> int:
         """Which verdicts some loss stream could give by now, as bits; `seen` values have come in this state."""
 
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """The hands of the clock, and their numbers, at which what is possible may change; nothing else changes it."""
+
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One readable line, and one for each part."""
 
@@ -64,6 +69,10 @@ class Reached:
             return TRUE | FALSE if clock.time >= self.need else FALSE
         return TRUE if self.verdict(clock) else FALSE
 
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Where it is reached; so many non-finite values take as much time."""
+        yield "time" if self.hand == "nonfinite" else self.hand, self.need
+
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One readable line."""
         now = getattr(clock, self.hand)
@@ -88,6 +97,10 @@ class Watched:
             return UNKNOWN
         return FALSE | UNKNOWN | (TRUE if seen >= self.detector.needs else 0)
 
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Where the detector has values enough."""
+        yield from (("time", self.detector.knows), ("time", self.detector.needs))
+
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One readable line."""
         return [f"{indent}{self.word}: {self.detector.describe()} -> {spelled(self.detector.verdict())}"]
@@ -108,6 +121,10 @@ class Opposite:
         """True and false change places."""
         bits = self.part.possible(clock, seen)
         return (bits & UNKNOWN) | (TRUE if bits & FALSE else 0) | (FALSE if bits & TRUE else 0)
+
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Those of the part."""
+        return self.part.turns()
 
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One readable line, and one for the part."""
@@ -143,6 +160,10 @@ class Joined:
         if any(b & UNKNOWN for b in bits) and all(b & (UNKNOWN | other) for b in bits):
             found |= UNKNOWN
         return found
+
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Those of the parts."""
+        return chain.from_iterable(part.turns() for part in self.parts)
 
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One readable line, and those of the parts."""

@@ -8,7 +8,7 @@ from math import inf, isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple, SupportsFloat
 
-from controller import clockwork, snapshot
+from controller import adoption, clockwork, snapshot
 from controller.binding import bind
 from controller.bound import Action, BoundState, Knobs, Machine
 from controller.errors import NonFiniteLoss, StepError
@@ -367,7 +367,7 @@ class Controller:
         epoch, step: how many are complete. knobs: the values it was trained with, where they are known; where they are
         not, the hardest state that this curriculum could have reached by then is entered. Never an easier one.
         """
-        return snapshot.adopt(self, epoch, step, knobs)
+        return adoption.adopt(self, epoch, step, knobs)
 
 
 def _number(name: str, given: SupportsFloat) -> float:

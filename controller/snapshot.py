@@ -1,20 +1,19 @@
-"""What is saved of a controller, and how one goes on: load (exactly, or refused), adopt (nothing was saved)."""
+"""What is saved of a controller, and how one goes on from it: exactly, or refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import copy
-from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from controller import clockwork
-from controller.bound import Action, BoundState, Machine
+from controller.bound import Action
 from controller.errors import RegressionError, SnapshotError
-from controller.guards import TRUE, Clock
+from controller.guards import Clock
 from controller.language.curriculum import FULL
 from controller.language.sense import hardness, nearest
 
@@ -242,135 +241,3 @@ def _difference(controller: Controller, plan: Mapping[str, Any]) -> str:
         "lr": (plan["lr"], now.lr),
     }
     return ", ".join(f"{key} {then} and {found}" for key, (then, found) in pairs.items() if then != found)
-
-
-def adopt(
-    controller: Controller, epoch: int | None, step: int | None, knobs: Mapping[str, float | str] | None
-) -> tuple[str, ...]:
-    """Enter the state that a run without controller state must be in, never an easier one."""
-    machine = controller.machine
-    step, epoch = _position(machine, epoch, step)
-    if controller.clock.step:
-        raise SnapshotError("adopt is for a controller that has observed nothing yet")
-    if knobs:
-        state, why = _at_least_as_hard(machine, knobs), f"the first state at least as hard as {dict(knobs)}"
-    else:
-        state, why = (
-            hardest(machine, step, epoch),
-            "the hardest state that this curriculum could have reached by then",
-        )
-    total = controller.total_steps
-    controller._enter(state, total)
-    controller.clock.step, controller.clock.epoch = step, epoch
-    first = machine.states[0]
-    rate = clockwork.advanced(clockwork.start(machine, first, total), machine, first, step, total)
-    rate = clockwork.carried(rate, machine, state, str(clockwork.amount_in_force(rate, first)), total)
-    rate = clockwork.advanced(rate, machine, state, step, total)
-    entering = [t for s in machine.states for t in s.transitions if t.target == state.name]
-    if state.index and any(action.name == "lr_restart" for t in entering for action in t.actions):
-        rate = clockwork.restarted(rate, machine, state, step, total)
-    controller._rate, controller._plan = rate, None
-    return (f'adopted at step {step}, epoch {epoch}: entered "{state.name}", {why}',)
-
-
-def _position(machine: Machine, epoch: int | None, step: int | None) -> tuple[int, int]:
-    per_epoch = machine.run.steps_per_epoch
-    if step is None:
-        if epoch and per_epoch is None:
-            raise SnapshotError("adopt(epoch=...) needs step= as well where steps_per_epoch is not bound")
-        step = (epoch or 0) * (per_epoch or 0)
-    if epoch is None:
-        epoch = step // per_epoch if per_epoch else 0
-    if step < 0 or epoch < 0 or (per_epoch is not None and step // per_epoch != epoch):
-        raise SnapshotError(f"step {step} is not in epoch {epoch} of {per_epoch} steps each; both count from 0")
-    return step, epoch
-
-
-def _at_least_as_hard(machine: Machine, knobs: Mapping[str, float | str]) -> BoundState:
-    for name in knobs:
-        if name not in machine.curriculum.knob:
-            raise SnapshotError(f'the curriculum has no knob "{name}". {nearest(name, machine.curriculum.knob)}')
-    least = {name: min(_as_hardness(name, value), _limit(machine, name)) for name, value in knobs.items()}
-    for state in machine.states:
-        if all(hardness(state.knobs[name]) >= value for name, value in least.items()):
-            return state
-    raise RegressionError(
-        f"no state is as hard as {dict(knobs)}: a knob never falls on a resume. Add a state, or start a new run"
-    )
-
-
-def _as_hardness(name: str, value: float | str) -> float:
-    if value == FULL:
-        return inf
-    if isinstance(value, str | bool) or value != value:
-        raise SnapshotError(f'{name} is {value!r}; expected a number or "full"')
-    return float(value)
-
-
-def _limit(machine: Machine, name: str) -> float:
-    return inf if machine.limits is None else machine.limits[name]
-
-
-def hardest(machine: Machine, step: int, epoch: int) -> BoundState:
-    """The hardest state that some loss stream could have brought a run to by then.
-
-    Where knobs disagree about which of two states is harder, it is the later one in the file; a state that stops the
-    run is none to go on in.
-    """
-    reached = earliest(machine, step, epoch)
-    found = machine.states[0]
-    for state in machine.states:
-        if state.name in reached and state.stop is None and not _easier(state, found):
-            found = state
-    return found
-
-
-def _easier(one: BoundState, other: BoundState) -> bool:
-    pairs = [(hardness(one.knobs[name]), hardness(other.knobs[name])) for name in one.knobs]
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
-
-
-def earliest(machine: Machine, step: int, epoch: int) -> dict[str, int]:
-    """The first step that each state could have applied to, for the states that could have been entered by `step`.
-
-    Every guard holds as soon as some loss stream could make it hold; transitions that may lower a knob are left out.
-    Where steps_per_epoch is not bound, any observation may have closed an epoch, `epoch` of them at most.
-    """
-    reached: dict[str, int] = {}
-    todo = [(0, machine.states[0].name)]
-    while todo:
-        entered, name = heappop(todo)
-        if name not in reached:
-            reached[name] = entered
-            for way in _ways_out(machine, machine.by_name[name], entered, step, epoch):
-                heappush(todo, way)
-    return reached
-
-
-def _ways_out(machine: Machine, state: BoundState, entered: int, step: int, epoch: int) -> Iterator[tuple[int, str]]:
-    """The first step that each state that can follow on this one can apply to."""
-    per_epoch, clock = machine.run.steps_per_epoch, Clock()
-    stay = machine.stay(state, machine.run.total_steps)
-    ways = [(place, way) for place, way in enumerate(state.transitions) if not way.regress]
-    may, must = [0] * len(state.transitions), [0] * len(state.transitions)  # looks in a row
-    left = {way.target for _, way in ways}
-    clock.epoch = entered // per_epoch if per_epoch else min(entered, epoch)
-    for clock.step in range(entered + 1, step + 1):
-        closes = clock.step % per_epoch == 0 if per_epoch else True
-        clock.time += 1
-        clock.epoch = clock.epoch + closes if per_epoch else min(clock.step, epoch)
-        clock.closings = clock.closings + closes if per_epoch else min(clock.time, epoch)
-        for place, way in ways:
-            if way.at == "epoch" and not closes:
-                continue
-            bits = stay.guards[place].possible(clock, clock.time)
-            may[place] = may[place] + 1 if bits & TRUE else 0
-            must[place] = must[place] + 1 if bits == TRUE else 0
-            if may[place] >= way.sustain and way.target in left:
-                left.remove(way.target)
-                yield clock.step, way.target
-            known = way.at == "step" or (way.at == "epoch" and per_epoch is not None)
-            if known and way.at_most is None and must[place] >= way.sustain:
-                return  # no stream stays any longer
-        if not left:
-            return

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(
     "long", settings.get_profile("repeatable"), derandomize=False, max_examples=5000, print_blob=True
+)
+# For `make mutation`, where a failure need not be made small; and where a test runs many times in one process, so that
+# a method has another `self` each time.
+settings.register_profile(
+    "few",
+    settings.get_profile("repeatable"),
+    max_examples=10,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
 )
 settings.load_profile("repeatable")
 

@@ -8,28 +8,52 @@ state before.
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 from controller.detectors.windows import RunningMean
+
+MOST_BLOCKS = 64  # in a stretch: what a snapshot may hold
+_LARGEST = sys.float_info.max
 
 
 class Apart:
-    """|mean of the last `stretch` values - mean of as many before them| <= value; both means exact, rounded once.
+    """|mean of the last `stretch` values - mean of as many before them| <= value.
 
     stretch: values, at least 1. value: absolute, at least 0.
+
+    A stretch is kept as the means of at most 64 equal blocks: of single values where there are no more than 64 of them,
+    else of the fewest values that divide it so. The stretches move on whenever a block is full; in between, what was
+    said holds. The mean of a stretch is that of its blocks, exact and rounded once.
     """
 
-    __slots__ = ("_newer", "_older", "knows", "needs", "value")
+    __slots__ = ("_newer", "_older", "_open", "_room", "block", "knows", "needs", "value")
 
     def __init__(self, stretch: int, value: float) -> None:
         self.value = value
         self.knows = self.needs = 2 * stretch
-        self._older, self._newer = RunningMean(stretch), RunningMean(stretch)
+        self.block = next(n for n in range(1, stretch + 1) if stretch % n == 0 and stretch // n <= MOST_BLOCKS)
+        self._open, self._room = 0.0, self.block  # the open block's mean, once it is full; and values until then
+        self._older, self._newer = (RunningMean(stretch // self.block) for _ in range(2))
 
     def push(self, value: float) -> None:
         """Take the next finite value."""
+        self._open += value / self.block  # divided first: a sum of large losses would overflow
+        self._room -= 1
+        if not self._room:
+            self._move_on(min(max(self._open, -_LARGEST), _LARGEST))
+            self._open, self._room = 0.0, self.block
+
+    def _move_on(self, mean: float) -> None:
         newer = self._newer
         if len(newer.values) == newer.size:
             self._older.push(newer.values[0])
-        newer.push(value)
+        newer.push(mean)
+
+    @property
+    def seen(self) -> int:
+        """How many values are in the two stretches and the open block."""
+        return self.block * (len(self._older.values) + len(self._newer.values) + 1) - self._room
 
     def _means(self) -> tuple[float, float] | None:
         older, newer = self._older.mean(), self._newer.mean()
@@ -44,18 +68,23 @@ class Apart:
         """The value, the threshold and, where unknown, why."""
         means = self._means()
         if means is None:
-            return f"{len(self._older.values) + len(self._newer.values)} of {self.needs} values"
+            return f"{self.seen} of {self.needs} values"
         older, newer = means
         return f"{older:.6g}, then {newer:.6g}, {abs(older - newer):.3g} apart; at most {self.value:.3g} asked"
 
-    def contents(self) -> list[float]:
-        """The values of both stretches, in order of arrival."""
-        return [*self._older.values, *self._newer.values]
+    def contents(self) -> list[Any]:
+        """The means of the blocks of both stretches, in order of arrival; then [mean so far, values] of an open one."""
+        open_block = [] if self._room == self.block else [[self._open, self.block - self._room]]
+        return [*self._older.values, *self._newer.values, *open_block]
 
-    def restore(self, contents: list[float]) -> None:
+    def restore(self, contents: list[Any]) -> None:
         """Continue as the detector whose contents these are."""
-        if len(contents) > self.needs:
-            raise ValueError(f"{len(contents)} values for two stretches of {self.needs // 2}")
+        means = contents[:-1] if contents and isinstance(contents[-1], list) else contents
+        so_far, count = contents[-1] if len(means) < len(contents) else (0.0, 0)
+        if len(means) > 2 * self._newer.size or not 0 <= count < self.block:
+            expected = f"{2 * self._newer.size} blocks of {self.block}"
+            raise ValueError(f"{len(means)} blocks and {count} values; two stretches are {expected}")
         self.__init__(self.needs // 2, self.value)  # type: ignore[misc]
-        for value in contents:
-            self.push(float(value))
+        for mean in means:
+            self._move_on(float(mean))
+        self._open, self._room = float(so_far), self.block - int(count)

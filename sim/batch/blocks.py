@@ -1,4 +1,4 @@
-"""`trend` and `returns` over many runs at once; see controller.detectors.trend and controller.detectors.returns.
+"""`trend`, `returns` and long `gap`s over many runs at once; see controller.detectors.
 
 Blocks fill at different steps in different runs. Only the runs in which one has just filled are touched, and lines are
 fitted only when a guard asks.
@@ -11,10 +11,10 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.detectors import returns, trend
+from controller.detectors import gap, returns, trend
 from controller.detectors.student import quantile
-from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Detectors, Verdicts, in_order
-from sim.batch.history import Floats, Mask, Rows
+from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Apart, Detectors, Verdicts, in_order
+from sim.batch.history import Floats, History, Mask, Rows
 
 _LARGEST = sys.float_info.max
 _NEVER = 1 << 62  # the room of an open block that is not to be filled
@@ -54,6 +54,35 @@ class _Blocks(Detectors):
         """These runs have a verdict to be worked out."""
         self._changed[rows] = True
         self._some_changed |= len(rows) > 0
+
+
+class Gaps(_Blocks):
+    """`gap` over stretches so long that they are kept as blocks of several values."""
+
+    def __init__(self, scalar: gap.Apart, runs: int) -> None:
+        super().__init__(runs)
+        self._width = scalar.block
+        self._history = History(runs, scalar.needs // scalar.block)  # of the blocks' means
+        self._gap = Apart(scalar, self._history)
+
+    def enter(self, rows: Rows, watching: bool) -> None:
+        """No block."""
+        self._empty(rows, watching, self._width)
+        self._history.enter(rows)
+
+    def push(self, values: Floats, brought: Mask | None) -> None:
+        """Add a value to each open block; the means of those that are full move the stretches on."""
+        rows, means = self._fill(values, self._width, brought)
+        if len(rows):
+            self._room[rows] = self._width
+            full, moved = np.zeros(self._history.runs, dtype=np.bool_), np.zeros(self._history.runs)
+            full[rows], moved[rows] = True, means
+            self._gap.push(moved, full)
+            self._history.push(moved, full)
+
+    def verdicts(self) -> Verdicts:
+        """Those of the blocks."""
+        return self._gap.verdicts()
 
 
 class Trends(_Blocks):

@@ -256,11 +256,11 @@ class Growing(Detectors):
 
 
 class Apart(Detectors):
-    """`gap`; see controller.detectors.gap.Apart."""
+    """`gap`; see controller.detectors.gap.Apart. The history is one of blocks; a block may be a single value."""
 
     def __init__(self, scalar: gap.Apart, history: History) -> None:
-        self._value, self._needs, self._history = scalar.value, scalar.needs, history
-        stretch = scalar.needs // 2
+        self._value, self._needs, self._history = scalar.value, scalar.needs // scalar.block, history
+        stretch = self._needs // 2
         self._older, self._newer = RunningMeans(stretch, history, delay=stretch), RunningMeans(stretch, history)
 
     def push(self, values: Floats, brought: Mask | None) -> None:

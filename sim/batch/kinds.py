@@ -6,7 +6,7 @@ from controller.detectors import windows as one
 from controller.detectors.gap import Apart as OneApart
 from controller.detectors.returns import Returns
 from controller.detectors.trend import Trend
-from sim.batch.blocks import Trends, Yields
+from sim.batch.blocks import Gaps, Trends, Yields
 from sim.batch.detectors import Apart, Beside, Detectors, Each, Growing, Halves, NoNewBest
 from sim.batch.history import History
 
@@ -25,7 +25,7 @@ def many(scalar: one.Detector, history: History, often: bool) -> Detectors:
     if isinstance(scalar, one.Growing):
         return Growing(scalar, history)
     if isinstance(scalar, OneApart):
-        return Apart(scalar, history)
+        return Apart(scalar, history) if scalar.block == 1 else Gaps(scalar, history.runs)
     if isinstance(scalar, Trend):
         return Trends(scalar, history.runs)
     if isinstance(scalar, Returns):
@@ -44,5 +44,5 @@ def depth_of(scalar: one.Detector) -> int:
     if isinstance(scalar, one.Growing):
         return scalar.spec.window - scalar.spec.window // 2
     if isinstance(scalar, OneApart):
-        return scalar.needs
+        return scalar.needs if scalar.block == 1 else 1
     return 1

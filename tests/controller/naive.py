@@ -189,8 +189,10 @@ class Naive:
             return None if best is None else waited >= asked.steps
         if word == "gap":
             over = self.bound.steps(asked.over, self.total)
-            found = means(values, over)
-            return abs(found[-1 - over] - found[-1]) <= asked.value if len(values) >= 2 * over else None
+            size = next(n for n in range(1, over + 1) if over % n == 0 and over // n <= 64)
+            blocks = [values[i : i + size] for i in range(0, len(values) - size + 1, size)]
+            found = means([reduce(add, [v / size for v in block], 0.0) for block in blocks], over // size)
+            return abs(found[-1 - over // size] - found[-1]) <= asked.value if len(values) >= 2 * over else None
         if len(values) < asked.window:
             return None
         if word in ("below", "above"):

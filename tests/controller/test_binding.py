@@ -130,9 +130,16 @@ def test_states_that_clamping_makes_equal_are_merged() -> None:
         'state "top" equals "high" within the limits {\'cutoff\': 4}: merged',
         'state "full" equals "high" within the limits {\'cutoff\': 4}: merged',
     ]
-    assert caught[0].filename == __file__
     assert controller.machine.notes == tuple(str(one.message) for one in caught)
     assert [d.to_state for d in through(controller, [5.0] * 9)] == ["mid", "high"]
+
+
+@pytest.mark.source
+def test_a_warning_points_at_the_caller() -> None:
+    """A warning about merged states names the line that bound the curriculum."""
+    with pytest.warns(BindingWarning) as caught:
+        Controller(small(state=[*STATES, FULL], knob=LADDER), {"cutoff": 4})
+    assert [one.filename for one in caught] == [__file__, __file__]
 
 
 def test_states_that_were_written_equal_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import Controller, NonFiniteLoss
-from controller.guards import FALSE, TRUE, UNKNOWN, Clock, GuardInState, Joined, Opposite, Reached, answers_nonfinite
+from controller.detectors.trend import Trend
+from controller.detectors.windows import NoNewBest
+from controller.guards import (
+    FALSE,
+    TRUE,
+    UNKNOWN,
+    Clock,
+    GuardInState,
+    Joined,
+    Opposite,
+    Reached,
+    Watched,
+    answers_nonfinite,
+)
+from controller.language.curriculum import Patience
 from sim.strategies import curricula, observations, observe
 from tests.controller.small import small
 
@@ -30,6 +45,10 @@ class Fixed:
     def possible(self, clock: Clock, seen: int) -> int:
         """What it was told that it could."""
         return self.could
+
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Never."""
+        yield from ()
 
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One line."""
@@ -117,3 +136,11 @@ def test_who_answers_nonfinite_losses(guard: dict[str, Any], answers: bool) -> N
     """A guard answers a dead run if it asks for non-finite losses anywhere."""
     found: GuardInState = Controller(small({"guards": [guard]}))._stay.guards[0]
     assert answers_nonfinite(found) is answers
+
+
+def test_where_what_is_possible_turns() -> None:
+    """Parts, and parts of parts, name every clock and number that they wait for; a count of losses is one of time."""
+    parts = (Reached("x", "nonfinite", 3, "x"), Opposite(Reached("x", "epoch", 2, "x")), Watched("x", Trend(0.1)))
+    assert list(Joined("any", parts).turns()) == [("time", 3), ("epoch", 2), ("time", 200), ("time", 200)]
+    patience = Watched("x", NoNewBest(Patience(steps=4, smooth=3)))
+    assert list(patience.turns()) == [("time", 3), ("time", 7)]

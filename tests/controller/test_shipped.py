@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from math import exp, nan
+from random import Random
 
 import pytest
 
@@ -69,6 +71,16 @@ def test_runs_to_its_end(name: str) -> None:
     names = [state.name for state in load(name).state]
     assert [decision.to_state for decision in decisions] == names[1:]
     assert all(set(decision.raises) or name == "sequence-length" for decision in decisions)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_snapshots_are_small(name: str) -> None:
+    """With its windows full of losses of 17 digits, a snapshot is under 8 KB of JSON."""
+    controller, rng = Controller(load(name), limits_of(name)), Random(0)
+    for step in range(3000):
+        controller.observe(3.0 + rng.gauss(0.0, 0.1), val_loss=3.0 + rng.gauss(0.0, 0.1))
+        if step % 499 == 0 or step > 2990:
+            assert len(json.dumps(controller.state_dict())) < 8000
 
 
 def test_plateau() -> None:

@@ -1,4 +1,4 @@
-"""What is saved: its form, its size, what is refused, and how a run without it is adopted."""
+"""What is saved: its form, its size, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import BindingWarning, Controller, Curriculum, NonFiniteLoss, RegressionError, SnapshotError, load
-from controller.snapshot import checksum, earliest, hardest
+from controller.snapshot import checksum
 from sim.strategies import curricula, observations, observe
 from tests.controller.small import STATES, resumed, small, through
 
@@ -121,6 +121,7 @@ def test_snapshot_is_plain_json_and_nothing_is_lost(data: st.DataObject) -> None
     assert other.explain() == controller.explain()
 
 
+@pytest.mark.slow
 def test_snapshot_stays_small_over_a_million_steps() -> None:
     """After a million steps of a loss that never becomes flat, the snapshot of plateau-trend is under 8 KB of JSON."""
     curriculum = load("plateau-trend")
@@ -463,164 +464,6 @@ def test_shorter_run_in_epochs() -> None:
     with pytest.raises(SnapshotError, match="at step 3, epoch 3, and the run bound now has only 3 epochs"):
         Controller(curriculum, epochs=3).load_state_dict(controller.state_dict())
     assert Controller(curriculum, epochs=4).load_state_dict(controller.state_dict()) == (NOTES.format(4),)
-
-
-# Adoption
-
-
-@pytest.mark.parametrize(("epoch", "cutoff"), [(0, 128), (1, 128), (2, 256), (3, 512), (4, 1025), (20, 1025)])
-def test_adoption_as_published(epoch: int, cutoff: int) -> None:
-    """A run of plateau.toml without controller state is at 128 in epochs 0 and 1, then as high as it can be."""
-    controller = Controller(load("plateau"), {"cutoff": 1025})
-    (note,) = controller.adopt(epoch=epoch)
-    plan = controller.plan
-    assert (plan.step, plan.epoch, plan.knobs["cutoff"]) == (1000 * epoch, epoch, cutoff)
-    assert note == (
-        f'adopted at step {1000 * epoch}, epoch {epoch}: entered "{plan.state}", '
-        "the hardest state that this curriculum could have reached by then"
-    )
-    assert resumed(controller).plan == plan
-
-
-@pytest.mark.parametrize(("known", "state"), [(1, "low"), (2, "mid"), (3, "high"), (8, "top"), ("full", "top")])
-def test_adoption_by_known_knobs(known: float | str, state: str) -> None:
-    """With known knobs the first state that is at least as hard is entered, and never an easier one."""
-    ladder = {"cutoff": {"ladder": [1, 2, 4, 8, "full"]}}
-    states = [*STATES[:3], {"name": "top", "set": {"cutoff": "full"}}]
-    controller = Controller(small({}, state=states, knob=ladder), {"cutoff": 8})
-    (note,) = controller.adopt(step=55, knobs={"cutoff": known})
-    assert (controller.plan.state, controller.plan.step, controller.plan.epoch) == (state, 55, 5)
-    assert note.endswith(f"the first state at least as hard as {{'cutoff': {known!r}}}")
-
-
-@pytest.mark.parametrize(
-    ("given", "sentence"),
-    [
-        ({"step": 5, "epoch": 3}, "step 5 is not in epoch 3 of 10 steps each; both count from 0"),
-        ({"step": -1}, "step -1 is not in epoch"),
-        ({"step": 5, "knobs": {"cut": 3}}, 'the curriculum has no knob "cut". Did you mean "cutoff"?'),
-        ({"step": 5, "knobs": {"cutoff": "half"}}, "cutoff is 'half'; expected a number or \"full\""),
-        ({"step": 5, "knobs": {"cutoff": float("nan")}}, "cutoff is nan; expected a number"),
-        ({"step": 5, "knobs": {"cutoff": True}}, "cutoff is True; expected a number"),
-        ({"step": 5, "knobs": {"cutoff": 9}}, "no state is as hard as {'cutoff': 9}: a knob never falls on a resume"),
-    ],
-)
-def test_adoption_that_is_refused(given: dict[str, Any], sentence: str) -> None:
-    """A place that is none and knobs that no state has are refused, and the controller is left as it was."""
-    controller = Controller(small({}))
-    before = controller.state_dict()
-    with pytest.raises(SnapshotError) as error:
-        controller.adopt(**given)
-    assert sentence in str(error.value)
-    assert controller.state_dict() == before
-
-
-def test_adoption_comes_first() -> None:
-    """A controller that has observed something adopts nothing."""
-    controller = Controller(small({}))
-    controller.observe(5.0)
-    with pytest.raises(SnapshotError, match="adopt is for a controller that has observed nothing yet"):
-        controller.adopt(step=5)
-
-
-def test_adoption_without_the_length_of_an_epoch() -> None:
-    """Where epochs are closed by the trainer, adoption needs the step as well, and takes every step for a close."""
-    curriculum = small({"at": "epoch", "guards": [{"min_epoch": 2}]}, run={}, lr={"peak": 1.0, "shape": "constant"})
-    with pytest.raises(SnapshotError, match="needs step= as well where steps_per_epoch is not bound"):
-        Controller(curriculum).adopt(epoch=3)
-    for epoch, state in ((0, "low"), (1, "low"), (2, "top")):
-        controller = Controller(curriculum)
-        controller.adopt(epoch=epoch, step=300)
-        assert (controller.plan.state, controller.plan.epoch, controller.plan.step) == (state, epoch, 300)
-    controller = Controller(curriculum)
-    controller.adopt()
-    assert controller.plan.step == 0
-
-
-def test_adopted_rate() -> None:
-    """An adopted run is in the cycle that its step lies in; a state that is entered by a restart begins with one."""
-    line: dict[str, Any] = {"peak": 1.0, "shape": "linear"}
-    controller = Controller(small(lr=line | {"cycles": ["2 epochs", "4 epochs", "rest"]}))
-    controller.adopt(step=30)
-    assert controller.plan.lr == 0.75
-    way: dict[str, Any] = {"guards": [{"min_epoch": 2}], "actions": ["lr_restart"]}
-    controller = Controller(small(way, lr=line | {"length": "100 steps"}))
-    controller.adopt(step=15)
-    assert (controller.plan.state, controller.plan.lr) == ("low", 0.85)
-    controller = Controller(small(way, lr=line | {"length": "100 steps"}))
-    controller.adopt(step=25)
-    assert (controller.plan.state, controller.plan.lr) == ("top", 1.0)
-    own = [STATES[0], STATES[1] | {"lr": {"length": "20 steps"}}]
-    controller = Controller(
-        small({"guards": [{"min_epoch": 2}]}, state=own, lr=line | {"cycles": ["15 steps", "rest"]})
-    )
-    controller.adopt(step=25)
-    assert (controller.plan.state, controller.plan.lr) == ("mid", 0.5)
-
-
-def test_adoption_with_late_losses() -> None:
-    """After an adoption the first k losses are as unknown as after a start."""
-    controller = Controller(small(), lag=2)
-    controller.adopt(step=50)
-    for loss in (None, None, 5.0):
-        controller.observe(loss)
-    assert controller.plan.step == 53
-
-
-@pytest.mark.parametrize(
-    ("transitions", "step", "state"),
-    [
-        ([{"to": "mid", "from": "low", "guards": [{"below": {"value": 1}}]}, {"from": "low", "to": "top"}], 1, "top"),
-        ([{"from": "low", "to": "mid"}, {"from": "low", "to": "top"}], 50, "mid"),  # nothing passes the first
-        ([{"from": "low", "guards": [{"dwell": "5 steps"}], "sustain": 3}], 6, "low"),
-        ([{"from": "low", "guards": [{"dwell": "5 steps"}], "sustain": 3}], 7, "mid"),
-        ([{"guards": [{"plateau": {"window": 6}}]}], 17, "high"),
-        ([{"guards": [{"plateau": {"window": 6}}]}], 18, "top"),
-        ([{"guards": [{"nonfinite": 4}]}], 4, "mid"),
-        ([{"at": "eval"}], 2, "high"),
-        ([{"guards": [{"not": {"min_step": 5}}]}, {"from": "top", "to": "low", "regress": True}], 50, "top"),
-        ([{"from": "low", "to": "low", "at_most": 1}, {"guards": [{"patience": {"steps": 2}}]}], 3, "mid"),
-    ],
-)
-def test_what_a_stream_could_have_reached(transitions: list[dict[str, Any]], step: int, state: str) -> None:
-    """Adoption enters the hardest state that some stream reaches by then: clocks are exact, metrics are free."""
-    machine = Controller(small(*transitions)).machine
-    assert hardest(machine, step, step // 10).name == state
-
-
-def test_states_that_stop_are_not_adopted() -> None:
-    """A run is not adopted into a state that ends it, nor into one that is easier in every knob."""
-    states = [
-        STATES[0],
-        STATES[1],
-        {"name": "failed", "set": {"cutoff": 2}, "stop": "diverged"},
-        STATES[0] | {"name": "end"},
-    ]
-    machine = Controller(small({}, state=states)).machine
-    assert hardest(machine, 50, 5).name == "mid"
-    assert earliest(machine, 50, 5) == {"low": 0, "mid": 1, "failed": 2, "end": 3}
-
-
-@settings(max_examples=settings().max_examples // 2)
-@given(st.data())
-def test_adoption_is_never_easier_than_any_stream(data: st.DataObject) -> None:
-    """Whatever a run has seen, the state that would be adopted at its step has been possible, or is as hard."""
-    curriculum = data.draw(curricula(max_steps=60, max_knobs=1, regress=False))
-    controller = Controller(curriculum)
-    for said in data.draw(observations(curriculum, max_size=60)):
-        try:
-            observe(controller, said)
-        except NonFiniteLoss:
-            return
-    plan = controller.plan
-    assert plan.state in earliest(controller.machine, plan.step, plan.epoch)
-    found = hardest(controller.machine, plan.step, plan.epoch)
-    here = controller.machine.by_name[plan.state]
-    assert here.stop is not None or all(_hard(found.knobs[name]) >= _hard(value) for name, value in here.knobs.items())
-
-
-def _hard(value: float | str) -> float:
-    return float("inf") if value == "full" else float(value)
 
 
 if __name__ == "__main__":  # writes the golden files anew, for another format

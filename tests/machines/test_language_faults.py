@@ -12,6 +12,7 @@ from tests.controller.codes_used import codes_of_reading
 BAD = Path(__file__).parent / "bad"
 
 
+@pytest.mark.source
 def test_every_fault_has_a_file() -> None:
     """No fault of reading is without its file."""
     assert codes_of_reading() - {file.stem for file in BAD.glob("*.toml")} == set()

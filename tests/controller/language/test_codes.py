@@ -12,6 +12,7 @@ from controller.language.codes import CODES, explain
 from tests.controller.codes_used import codes_in, codes_used
 
 
+@pytest.mark.source
 def test_every_code_is_explained() -> None:
     """What `plateau explain` knows is what the source code uses, no more and no less."""
     assert codes_used() == CODES.keys()

@@ -236,6 +236,7 @@ def test_no_toml(line: str, place: tuple[int, int], found: str) -> None:
     assert (fault.place.line, fault.place.column) == place
 
 
+@pytest.mark.source
 def test_no_jargon() -> None:
     """No message uses a word of pydantic's, and every code that reading shows is one of ours."""
     assert all("_" not in code for code in codes_of_reading())

@@ -30,6 +30,8 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
     "diverging": lambda: Growing(Diverging(window=9, factor=1.25)),
     "gap": lambda: Apart(5, 0.0625),
     "gap of single values": lambda: Apart(1, 0.0),
+    "gap of blocks": lambda: Apart(67, 0.0625),
+    "gap of many blocks": lambda: Apart(130, 0.01),
     "trend": lambda: Trend(2e-3, 0.9, 80, 20),
     "trend, slow": lambda: Trend(1e-4, 0.99, 300, 0),
     "returns": lambda: Returns(0.1),
