@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types tests coverage format demo bench bench-quality transitions constraints clean
+.PHONY: help setup test lint types tests coverage mutation format demo bench bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -47,6 +47,12 @@ tests: setup     ## the tests alone, side by side
 coverage: setup  ## the tests, and the lines and branches that they never reach
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html
 
+mutation: setup  ## does any test see it, if controller/ is changed in one place? hours; it goes on where it was stopped
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[mutation]'
+	$(BIN)/mutmut run $(if $(MUTANTS),"$(MUTANTS)")
+	@$(BIN)/mutmut results --all true | awk '{ sub(/\.x[^.]*$$/, "", $$1); all[$$1]++; if ($$2 ~ /killed|timeout/) killed[$$1]++ } \
+	  END { for (file in all) { printf "%-36s %5d of %5d  %5.1f %%\n", file, killed[file], all[file], 100 * killed[file] / all[file] } }' | sort
+
 format: setup    ## put the code into the form that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -71,5 +77,5 @@ constraints: ## pin anew: resolve in a fresh environment, write constraints.txt
 	cp "$$fresh/pins" constraints.txt; grep -c == constraints.txt
 
 clean:           ## remove what the tools made; the runs and .venv stay
-	rm -rf build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist htmlcov mutants .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
