@@ -45,7 +45,7 @@ class Convolution(nn.Module):
 
 def main() -> None:
     """Time everything, print the tables, write the figures."""
-    parser = options(__doc__, "convolution", turns=9)
+    parser = options(__doc__, "convolution", turns=7)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--channels", type=int, default=512)
