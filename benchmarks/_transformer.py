@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import log
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from fftcore.config import Config
 from fftcore.data import Text, Windows
-from fftcore.model import BYTES
+from fftcore.model import BYTES, SpectralLM
+from fftcore.train import optimizer
 
 HEAD = 32  # channels
 
@@ -33,19 +35,19 @@ class Attention(nn.Module):
 
     def __init__(self, d_model: int, seq_len: int) -> None:
         super().__init__()
-        self.heads = d_model // HEAD
-        self.project = nn.Linear(d_model, 3 * d_model, bias=False)
-        self.out = nn.Linear(d_model, d_model, bias=False)
+        # Matrices of their own, as Muon wants them.
+        self.query, self.key, self.value, self.out = (nn.Linear(d_model, d_model, bias=False) for _ in range(4))
         angle_TC = torch.arange(seq_len)[:, None] / 10000 ** (torch.arange(HEAD // 2) / (HEAD // 2))
         self.register_buffer("cos_TC", angle_TC.cos(), persistent=False)
         self.register_buffer("sin_TC", angle_TC.sin(), persistent=False)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Let every position read itself and those before it: (B, T, D) to (B, T, D)."""
-        B, T, D = x_BTD.shape
-        query, key, value = self.project(x_BTD).view(B, T, 3, self.heads, HEAD).permute(2, 0, 3, 1, 4)
+        query, key, value = (
+            project(x_BTD).unflatten(2, (-1, HEAD)).transpose(1, 2) for project in (self.query, self.key, self.value)
+        )
         y_BHTC = F.scaled_dot_product_attention(self.rotated(query), self.rotated(key), value, is_causal=True)
-        read_BTD: Tensor = self.out(y_BHTC.transpose(1, 2).reshape(B, T, D))
+        read_BTD: Tensor = self.out(y_BHTC.transpose(1, 2).flatten(2))
         return read_BTD
 
     def rotated(self, x_BHTC: Tensor) -> Tensor:
@@ -122,10 +124,10 @@ def sized(parameters: int, layers: int) -> tuple[int, int]:
 
 
 class TransformerLearner:
-    """Trains a transformer as `fftcore.train.Learner` trains its model: same windows, same clipping, AdamW.
+    """Trains a transformer as `fftcore.train.Learner` trains its model: same windows, optimizer, decay and clipping.
 
     Args:
-        config: batch, window, layers, decay and clipping are taken from it.
+        config: all but the model's width and kernels is taken from it.
         parameters: how many the transformer has.
         text: what it is trained on.
         seed: of the weights and the windows.
@@ -136,10 +138,7 @@ class TransformerLearner:
         self.config, shape = config, config.model
         self.model = Transformer(parameters, shape.layers, shape.seq_len)
         self.windows = Windows(text, seed, shape.chunk, torch.device("cpu"))
-        matrices = [value for name, value in self.model.named_parameters() if value.dim() == 2 and "table" not in name]
-        others = [value for value in self.model.parameters() if not any(value is matrix for matrix in matrices)]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+        self.optimizer = optimizer(cast("SpectralLM", self.model), config)  # it goes by the names of the parameters
 
     def turn(self, knobs: Mapping[str, float | str]) -> None:
         """Take note of the knobs, of which it has none."""

@@ -50,6 +50,7 @@ def entries(preset: Config = PRESET) -> dict[str, Entry]:
     """Return the lines of the table, by name."""
     peak, published = preset.peak or 0.0, preset.as_published()
     every_position = _of_shape(published, objective="dense").model_copy(update={"dropout": 0.0})
+    adamw = preset.model_copy(update={"optimizer": "adamw"})
     found = {
         "published, made causal": Entry(published, "full", (peak, peak / 3)),
         "the same, a loss at every position": Entry(every_position, "full", (peak,)),
@@ -58,7 +59,8 @@ def entries(preset: Config = PRESET) -> dict[str, Entry]:
         "cutoff ladder, 15 % of the run": Entry(preset, "cutoff-short", (peak,)),
         "cutoff ladder, 60 % of the run": Entry(preset, "cutoff-long", (peak,)),
         "tap ladder, 60 % of the run": Entry(preset, "taps", (peak,)),
-        "transformer": Entry(preset, "warmup", (1.5e-3, 3e-3, 6e-3), transformer=True),
+        "transformer, the preset's optimizer": Entry(preset, "warmup", (2e-3, 4e-3), transformer=True),
+        "transformer, AdamW": Entry(adamw, "warmup", (2e-3, 4e-3), transformer=True),
     }
     if preset.model.kernel_groups != 8:
         found["eight kernels a block"] = Entry(_of_shape(preset, kernel_groups=8), "full", (peak,))

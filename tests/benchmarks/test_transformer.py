@@ -75,3 +75,13 @@ def test_its_score_is_the_mean_over_all_bytes() -> None:
         assert learner.bpb(windows_BW) == pytest.approx(
             learner.model.loss(windows_BW[:, :33]).item() / log(2), rel=1e-5
         )
+
+
+def test_muon_moves_its_matrices() -> None:
+    """Muon moves the matrices of its blocks and AdamW the rest, as in the model beside it."""
+    learner = TransformerLearner(CONFIG.model_copy(update={"optimizer": "muon"}), 40_000, text(), 0)
+    orthogonal = [group for group in learner.optimizer.param_groups if group.get("orthogonal")]
+    matrices = {name for name, value in learner.model.named_parameters() if value.dim() == 2} - {"table.weight"}
+    assert len(orthogonal[0]["params"]) == len(matrices) == 2 * 6
+    everything = sum(len(group["params"]) for group in learner.optimizer.param_groups)
+    assert everything == len(list(learner.model.parameters()))
