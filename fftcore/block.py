@@ -33,26 +33,38 @@ class ContextGate(nn.Module):
         nn.init.zeros_(self.project.bias)
         nn.init.normal_(self.project.weight, std=0.02)
 
-    def forward(self, x_TBD: Tensor, y_TBD: Tensor) -> Tensor:
-        """Scale `y_TBD` by what is known of `x_TBD`; both (T, B, D)."""
-        T = len(x_TBD)
-        blocks = -(-T // CONTEXT_BLOCK)
-        rest = blocks * CONTEXT_BLOCK - T
-        if rest:
-            x_TBD, y_TBD = (F.pad(z_TBD, (0, 0, 0, 0, 0, rest)) for z_TBD in (x_TBD, y_TBD))
-        B, D = x_TBD.shape[1:]
-        x_NSBD, y_NSBD = x_TBD.view(blocks, CONTEXT_BLOCK, B, D), y_TBD.view(blocks, CONTEXT_BLOCK, B, D)
+    def forward(self, x_TBD: Tensor) -> Tensor:
+        """Return the gain of each block of 64 bytes, (N, B, D), for what is read, (T, B, D)."""
+        T, B, D = x_TBD.shape
+        whole = (T - 1) // CONTEXT_BLOCK  # what is before the last block: nothing of the last itself is used
+        x_NSBD = x_TBD[: whole * CONTEXT_BLOCK].view(whole, CONTEXT_BLOCK, B, D)
         sum_NBD = x_NSBD.sum(1, dtype=torch.promote_types(x_TBD.dtype, torch.float32))
-        past_NBD = F.pad(sum_NBD[:-1].cumsum(0), (0, 0, 0, 0, 1, 0))
-        bytes_N11 = CONTEXT_BLOCK * torch.arange(blocks, device=x_TBD.device).clamp(min=1)[:, None, None]
-        gain_NBD = self.gain(past_NBD / bytes_N11)
-        gated_NSBD: Tensor = y_NSBD * gain_NBD[:, None]
-        return gated_NSBD.view(-1, B, D)[:T]
+        past_NBD = F.pad(sum_NBD.cumsum(0), (0, 0, 0, 0, 1, 0))
+        bytes_N11 = CONTEXT_BLOCK * torch.arange(whole + 1, device=x_TBD.device).clamp(min=1)[:, None, None]
+        return self.gain(past_NBD / bytes_N11)
 
     def gain(self, mean: Tensor) -> Tensor:
         """Return the gain, 0 … 2 and about 1 at first, for a mean over the past; both (…, D)."""
         gain: Tensor = 2 * torch.sigmoid(self.project(mean))
         return gain
+
+
+class GroupLinear(nn.Module):
+    """A linear map within each group of channels.
+
+    Args:
+        groups: of neighbouring channels, mapped each for itself.
+        width: channels of a group.
+    """
+
+    def __init__(self, groups: int, width: int) -> None:
+        super().__init__()
+        self.weight_GWW = nn.Parameter(torch.empty(groups, width, width).uniform_(-1, 1) / width**0.5)
+        self.bias_G1W = nn.Parameter(torch.zeros(groups, 1, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, D) to (…, D), D = groups · width."""
+        return spectral.map_groups(x, self.weight_GWW, self.bias_G1W)
 
 
 @dataclass
@@ -78,8 +90,8 @@ class MixerStream:
 class Mixer(nn.Module):
     """Mixes along time: the causal convolution, times a content gate at each position, times the context gate.
 
-    The content gate is a linear map of the position's own channels. The product with it, as in H3 and Hyena, lets a
-    fixed filter answer to what is read.
+    The content gate is a linear map of the position's own channels, group by group. The product with it, as in H3 and
+    Hyena, lets a fixed filter answer to what is read.
 
     Args:
         shape: the model's shape.
@@ -88,21 +100,15 @@ class Mixer(nn.Module):
     def __init__(self, shape: Model) -> None:
         super().__init__()
         self.kernel = spectral.SpectralKernel(shape.kernel_groups, shape.kernel_len)
-        self.content = self.content_gate(shape.d_model)
+        self.content = GroupLinear(shape.kernel_groups, shape.d_model // shape.kernel_groups)
         self.context = ContextGate(shape.d_model)
-
-    def content_gate(self, d_model: int) -> nn.Module:
-        """Return what gives the content gate for what a position reads: (…, D) to (…, D)."""
-        return nn.Linear(d_model, d_model)
 
     def forward(self, x_TBD: Tensor) -> Tensor:
         """Mix a whole window: (T, B, D) to (T, B, D); what stands at t answers to t and before alone."""
-        mixed_TBD: Tensor = self.context(x_TBD, self.convolve(x_TBD) * self.content(x_TBD))
-        return mixed_TBD
-
-    def convolve(self, x_TBD: Tensor) -> Tensor:
-        """Convolve a whole window with the kernels in force."""
-        return spectral.convolve(x_TBD, self.kernel())
+        content, gain_NBD = self.content, self.context(x_TBD)
+        return spectral.convolve_gated(
+            x_TBD, self.kernel(), content.weight_GWW, content.bias_G1W, gain_NBD, CONTEXT_BLOCK
+        )
 
     def stream_taps(self) -> Tensor:
         """Return the taps for decoding byte by byte, (G, K)."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fftcore import spectral
-from fftcore.block import Block, Mixer
+from fftcore.block import CONTEXT_BLOCK, Block, Mixer
 from fftcore.config import Model
 
 
@@ -32,11 +32,23 @@ class ChannelGain(nn.Module):
 
 
 class PublishedMixer(Mixer):
-    """The published mixing along time, made causal: band limit and block-lagged context gate are ours."""
+    """The published mixing along time, made causal: band limit and block-lagged context gate are ours.
 
-    def content_gate(self, d_model: int) -> nn.Module:
-        """Return a gain per channel."""
-        return ChannelGain(d_model)
+    Args:
+        shape: the model's shape.
+    """
+
+    content: ChannelGain  # type: ignore[assignment]  # where ours has a map of what is read
+
+    def __init__(self, shape: Model) -> None:
+        super().__init__(shape)
+        self.content = ChannelGain(shape.d_model)
+
+    def forward(self, x_TBD: Tensor) -> Tensor:
+        """Mix a whole window: (T, B, D) to (T, B, D); what stands at t answers to t and before alone."""
+        gain_TBD = self.context(x_TBD).repeat_interleave(CONTEXT_BLOCK, 0)[: len(x_TBD)]
+        mixed_TBD: Tensor = spectral.convolve(x_TBD, self.kernel()) * self.content(x_TBD) * gain_TBD
+        return mixed_TBD
 
 
 class ZeroPhaseMixer(PublishedMixer):

@@ -144,6 +144,41 @@ def convolve(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
     return y_TBD
 
 
+def convolve_gated(
+    x_TBD: Tensor, kernel_GK: Tensor, weight_GWW: Tensor, bias_G1W: Tensor, gain_RBD: Tensor, hold: int
+) -> Tensor:
+    """Convolve causally along time, times a linear map of the position's own group, times a gain.
+
+    Args:
+        x_TBD: (T, B, D), D = G · W.
+        kernel_GK: as `convolve` takes it.
+        weight_GWW: (G, W, W), of the linear map.
+        bias_G1W: (G, 1, W), likewise.
+        gain_RBD: (R, B, D), R · hold ≥ T: position t has the gain t // hold.
+        hold: positions through which a gain holds; a divisor of 64.
+
+    Returns:
+        (T, B, D), in the type of `x_TBD`, or in autocast's.
+    """
+    if torch.is_autocast_enabled(x_TBD.device.type):
+        x_TBD = x_TBD.to(torch.get_autocast_dtype(x_TBD.device.type))
+    weight_GWW, bias_G1W, gain_RBD = (value.to(x_TBD.dtype) for value in (weight_GWW, bias_G1W, gain_RBD))
+    if kernel_GK.shape[1] > LONGEST_BLOCK_KERNEL or x_TBD.device.type not in BLOCK_BYTES:
+        gate_TBD = map_groups(x_TBD, weight_GWW, bias_G1W) * gain_RBD.repeat_interleave(hold, 0)[: len(x_TBD)]
+        return convolve_by_fft(x_TBD, kernel_GK) * gate_TBD
+    rows = (len(x_TBD) + Layout.of(x_TBD, 1).rest) // hold
+    gain_RBD = F.pad(gain_RBD, (0, 0, 0, 0, 0, rows - len(gain_RBD)))
+    y_TBD: Tensor = _GatedBlockToeplitz.apply(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD)  # type: ignore[no-untyped-call]
+    return y_TBD
+
+
+def map_groups(x: Tensor, weight_GWW: Tensor, bias_G1W: Tensor) -> Tensor:
+    """Map each group of neighbouring channels linearly for itself: (…, D) to (…, D), D = G · W."""
+    groups, width, _ = weight_GWW.shape
+    x_GMW = x.reshape(-1, groups, width).transpose(0, 1)
+    return torch.baddbmm(bias_G1W, x_GMW, weight_GWW).transpose(0, 1).reshape(x.shape)
+
+
 def convolve_by_fft(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
     """Do as `convolve`, by FFT: the slow reference, and the way of kernels beyond 512 taps."""
     T, B, D = x_TBD.shape
@@ -154,17 +189,6 @@ def convolve_by_fft(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
     spec_FBGc = spec_FBGc * torch.fft.rfft(kernel_GK.to(exact), n).T[:, None, :, None]
     y_TBD: Tensor = torch.fft.irfft(spec_FBGc, n, dim=0)[:T].reshape(T, B, D).to(x_TBD.dtype)
     return y_TBD
-
-
-def band_matrix(kernel_GK: Tensor, block: int, past: int) -> Tensor:
-    """Return the block's Toeplitz matrix: (G, block, past + block), entry (i, j) = kernel[i + past − j]."""
-    return toeplitz(F.pad(kernel_GK, (block - 1, past - kernel_GK.shape[1] + block)), block)
-
-
-def diagonals(band_GSL: Tensor, taps: int) -> Tensor:
-    """Sum along the diagonals of matrices such as `band_matrix` makes: (G, taps), the gradient's way back."""
-    G, S, L = band_GSL.shape
-    return band_GSL.as_strided((G, S, taps), (S * L, L + 1, 1), L - S + 1 - taps).sum(1).flip(1)
 
 
 class Layout(NamedTuple):
@@ -183,14 +207,28 @@ class Layout(NamedTuple):
         block = BLOCK_BYTES[x_TBD.device.type]
         return cls(block, -(-(taps - 1) // 32) * 32, -len(x_TBD) % block)
 
-    def windows(self, rows_TBW: Tensor, before: int, after: int) -> Tensor:
-        """Pad with zeros, and view as overlapping windows, one a block: (N, L, M), M = B · W."""
-        rows_TM = F.pad(rows_TBW, (0, 0, 0, 0, before, after)).flatten(1)
-        return rows_TM.unfold(0, self.past + self.block, self.block).transpose(1, 2)
+    def bands(self, kernel_GK: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return each kernel's band matrix H: (G, S, L), entry (i, j) = kernel[i + past − j]."""
+        after = self.past + self.block - kernel_GK.shape[1]
+        return toeplitz(F.pad(kernel_GK.to(dtype), (self.block - 1, after)), self.block)
+
+    def windows(self, padded_TBW: Tensor) -> Tensor:
+        """View what has `past` positions more than its blocks as overlapping windows: (N, L, M), M = B · W."""
+        return padded_TBW.flatten(1).unfold(0, self.past + self.block, self.block).transpose(1, 2)
 
     def rows(self, blocks_NSM: Tensor, like_TBW: Tensor) -> Tensor:
         """View blocks as a sequence again: (T, B, W)."""
         return blocks_NSM.view(-1, *like_TBW.shape[1:])[: len(like_TBW)]
+
+    def taps_gradient(self, dy_NSM: Tensor, x_NLM: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the gradient of a band matrix, (S, L): dY · Xᵀ, summed over the blocks in `dtype`."""
+        return torch.bmm(dy_NSM, x_NLM.transpose(1, 2)).sum(0, dtype=dtype)
+
+
+def diagonals(band_GSL: Tensor, taps: int) -> Tensor:
+    """Sum along the diagonals of matrices such as `Layout.bands` makes: (G, taps), the gradient's way back."""
+    G, S, L = band_GSL.shape
+    return band_GSL.as_strided((G, S, taps), (S * L, L + 1, 1), L - S + 1 - taps).sum(1).flip(1)
 
 
 class _BlockToeplitz(torch.autograd.Function):
@@ -200,17 +238,16 @@ class _BlockToeplitz(torch.autograd.Function):
     multiply the future of the same block, and adding them changes no sum: what stands before a changed input comes
     out the same to the bit. (The scheme of StripedHyena 2's 128-tap operator.)
 
-    Nothing is written in place, so that torch.compile traces it whole; each group is copied once, into its padding.
+    Each group is copied once, into its padding, and no argument is written to: torch.compile traces it whole.
     """
 
     @staticmethod
     def forward(ctx: FunctionCtx, x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
         G, K = kernel_GK.shape
         layout = Layout.of(x_TBD, K)
-        band_GSL = band_matrix(kernel_GK.to(x_TBD.dtype), layout.block, layout.past)
         x_GNLM, y_GTBW = [], []
-        for band_SL, x_TBW in zip(band_GSL, x_TBD.chunk(G, 2), strict=True):
-            x_NLM = layout.windows(x_TBW, layout.past, layout.rest)
+        for band_SL, x_TBW in zip(layout.bands(kernel_GK, x_TBD.dtype), x_TBD.chunk(G, 2), strict=True):
+            x_NLM = layout.windows(F.pad(x_TBW, (0, 0, 0, 0, layout.past, layout.rest)))
             y_NSM = torch.bmm(band_SL.expand(len(x_NLM), -1, -1), x_NLM)
             x_GNLM.append(x_NLM)
             y_GTBW.append(layout.rows(y_NSM, x_TBW))
@@ -225,15 +262,75 @@ class _BlockToeplitz(torch.autograd.Function):
         G, K = kernel_GK.shape
         layout = Layout.of(dy_TBD, K)
         # The transposed band: dx[s] = Σ_l kernel[l] · dy[s + l]
-        band_GSL = band_matrix(kernel_GK.to(dy_TBD.dtype), layout.block, layout.past).flip(1, 2)
+        band_GSL = layout.bands(kernel_GK, dy_TBD.dtype).flip(1, 2)
         dx_GTBW, dband_GSL = [], []
         for band_SL, x_NLM, dy_TBW in zip(band_GSL, x_GNLM, dy_TBD.chunk(G, 2), strict=True):
-            dy_NLM = layout.windows(dy_TBW, 0, layout.rest + layout.past)
+            dy_NLM = layout.windows(F.pad(dy_TBW, (0, 0, 0, 0, 0, layout.rest + layout.past)))
             if wants_x:
-                dx_NSM = torch.bmm(band_SL.expand(len(dy_NLM), -1, -1), dy_NLM)
-                dx_GTBW.append(layout.rows(dx_NSM, dy_TBW))
+                dx_GTBW.append(layout.rows(torch.bmm(band_SL.expand(len(dy_NLM), -1, -1), dy_NLM), dy_TBW))
             if wants_kernel:
-                products_NSL = torch.bmm(dy_NLM[:, : layout.block], x_NLM.transpose(1, 2))
-                dband_GSL.append(products_NSL.sum(0, dtype=kernel_GK.dtype))
+                dband_GSL.append(layout.taps_gradient(dy_NLM[:, : layout.block], x_NLM, kernel_GK.dtype))
         dx_TBD = torch.cat(dx_GTBW, 2) if wants_x else None
         return dx_TBD, diagonals(torch.stack(dband_GSL), K) if wants_kernel else None
+
+
+class _GatedBlockToeplitz(torch.autograd.Function):
+    """The convolution times both its gates, group by group, so that what a group needs stays in the cache.
+
+    H stands for the positions through which a gain holds, `hold` many.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, x_TBD: Tensor, kernel_GK: Tensor, weight_GWW: Tensor, bias_G1W: Tensor, gain_RBD: Tensor
+    ) -> Tensor:
+        G, K = kernel_GK.shape
+        layout = Layout.of(x_TBD, K)
+        hold = (len(x_TBD) + layout.rest) // len(gain_RBD)
+        x_GPBW, y_GRHBW, gate_GRHBW, mixed_GTBW = [], [], [], []
+        band_GSL = layout.bands(kernel_GK, x_TBD.dtype)
+        for g, (x_TBW, gain_RBW) in enumerate(zip(x_TBD.chunk(G, 2), gain_RBD.chunk(G, 2), strict=True)):
+            _, B, W = x_TBW.shape
+            x_PBW = F.pad(x_TBW, (0, 0, 0, 0, layout.past, layout.rest))
+            x_NLM = layout.windows(x_PBW)
+            y_RHBW = torch.bmm(band_GSL[g].expand(len(x_NLM), -1, -1), x_NLM).view(-1, hold, B, W)
+            gate_RHBW = torch.addmm(bias_G1W[g], x_PBW[layout.past :].view(-1, W), weight_GWW[g]).view(-1, hold, B, W)
+            mixed_GTBW.append(layout.rows((y_RHBW * gate_RHBW).mul_(gain_RBW[:, None]), x_TBW))
+            x_GPBW.append(x_PBW)
+            y_GRHBW.append(y_RHBW)
+            gate_GRHBW.append(gate_RHBW)
+        ctx.save_for_backward(kernel_GK, weight_GWW, gain_RBD, *x_GPBW, *y_GRHBW, *gate_GRHBW)
+        return torch.cat(mixed_GTBW, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, dmixed_TBD: Tensor) -> tuple[Tensor, ...]:
+        kernel_GK, weight_GWW, gain_RBD, *saved = ctx.saved_tensors  # type: ignore[attr-defined]
+        G, K = kernel_GK.shape
+        layout = Layout.of(dmixed_TBD, K)
+        band_GSL = layout.bands(kernel_GK, dmixed_TBD.dtype).flip(1, 2)
+        parts = zip(
+            dmixed_TBD.chunk(G, 2), gain_RBD.chunk(G, 2), saved[:G], saved[G : 2 * G], saved[2 * G :], strict=True
+        )
+        dx_GTBW, dband_GSL, dweight_GWW, dbias_G1W, dgain_GRBW = [], [], [], [], []
+        for g, (dmixed_TBW, gain_RBW, x_PBW, y_RHBW, gate_RHBW) in enumerate(parts):
+            W = dmixed_TBW.shape[2]
+            dmixed_RHBW = F.pad(dmixed_TBW, (0, 0, 0, 0, 0, layout.rest)).view(y_RHBW.shape)
+            dgate_RHBW = dmixed_RHBW * y_RHBW
+            dgain_GRBW.append((dgate_RHBW * gate_RHBW).sum(1))
+            dgate_MW = dgate_RHBW.mul_(gain_RBW[:, None]).view(-1, W)
+            dy_TBW = (dmixed_RHBW * gate_RHBW).mul_(gain_RBW[:, None]).flatten(0, 1)
+            dy_NLM = layout.windows(F.pad(dy_TBW, (0, 0, 0, 0, 0, layout.past)))
+            dx_MW = torch.bmm(band_GSL[g].expand(len(dy_NLM), -1, -1), dy_NLM).view(-1, W)
+            dx_GTBW.append(layout.rows(torch.addmm(dx_MW, dgate_MW, weight_GWW[g].T), dmixed_TBW))
+            dband_GSL.append(layout.taps_gradient(dy_NLM[:, : layout.block], layout.windows(x_PBW), kernel_GK.dtype))
+            dweight_GWW.append(x_PBW[layout.past :].view(-1, W).T @ dgate_MW)
+            dbias_G1W.append(dgate_MW.sum(0, keepdim=True))
+        dkernel_GK = diagonals(torch.stack(dband_GSL), K)
+        return (
+            torch.cat(dx_GTBW, 2),
+            dkernel_GK,
+            torch.stack(dweight_GWW),
+            torch.stack(dbias_G1W),
+            torch.cat(dgain_GRBW, 2),
+        )

@@ -234,9 +234,10 @@ def test_gate_lags_behind() -> None:
     """The context gate holds through a block of 64 bytes and is neutral in the first, which has nothing before it."""
     model = made(SMALL)
     context = model._each()[0].mixer.context
-    x_TBD, ones_TBD = torch.randn(200, 1, 16), torch.ones(200, 1, 16)
-    gain_TBD = context(x_TBD, ones_TBD)
-    for start in (0, 64, 128):
-        assert torch.equal(gain_TBD[start : start + 64], gain_TBD[start].expand(64, -1, -1))
-    torch.testing.assert_close(gain_TBD[0, 0], context.gain(torch.zeros(16)))
-    torch.testing.assert_close(gain_TBD[130, 0], context.gain(x_TBD[:128, 0].mean(0)))
+    x_TBD = torch.randn(200, 1, 16)
+    for T, blocks in ((1, 1), (64, 1), (65, 2), (128, 2), (200, 4)):
+        gain_NBD = context(x_TBD[:T])
+        assert len(gain_NBD) == blocks
+        torch.testing.assert_close(gain_NBD[0, 0], context.gain(torch.zeros(16)))
+        for n in range(1, blocks):
+            torch.testing.assert_close(gain_NBD[n, 0], context.gain(x_TBD[: 64 * n, 0].mean(0)))

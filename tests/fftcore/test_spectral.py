@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import log10
 
 import pytest
@@ -80,6 +81,54 @@ def test_only_what_is_asked_for() -> None:
     assert torch.equal(alone, both[1])
 
 
+def gated_problem(seed: int, T: int, B: int, W: int, G: int, K: int) -> tuple[Tensor, ...]:
+    """What `convolve_gated` takes but for `hold`, which is 16: all in float64, asking for gradients."""
+    x_TBD, kernel_GK = random_problem(seed, T, B, W, G, K, torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((G, W, W), (G, 1, W), (-(-T // 16), B, G * W))
+    others = (torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_() for shape in shapes)
+    return x_TBD, kernel_GK, *others
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 2**32),
+    T=st.one_of(st.integers(1, 20), st.integers(60, 70), st.integers(100, 200)),
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 5, 64, 128, 600])),
+)
+def test_gated_convolution_is_the_definition(seed: int, T: int, sizes: tuple[int, int, int, int]) -> None:
+    """For any size, the convolution under its gates, and all five gradients, are those of the parts, multiplied."""
+    given_tensors = x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD = gated_problem(seed, T, *sizes)
+    fast_TBD = spectral.convolve_gated(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, 16)
+    G, W, _ = weight_GWW.shape
+    gate_TBGW = torch.einsum("tbgw,gwv->tbgv", x_TBD.view(T, -1, G, W), weight_GWW) + bias_G1W[:, 0]
+    gain_TBD = torch.stack([gain_RBD[t // 16] for t in range(T)])
+    slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK) * gate_TBGW.flatten(2) * gain_TBD
+    upstream_TBD = torch.randn(slow_TBD.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed + 1))
+    fast = torch.autograd.grad(fast_TBD, given_tensors, upstream_TBD)
+    slow = torch.autograd.grad(slow_TBD, given_tensors, upstream_TBD)
+    for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
+        assert relative(found.detach(), expected.detach()) <= 1e-12
+
+
+def test_gated_convolution_gradients() -> None:
+    """All gradients of the convolution under its gates are those that finite differences show."""
+    gated = partial(spectral.convolve_gated, hold=16)
+    assert torch.autograd.gradcheck(gated, gated_problem(1, 70, 1, 2, 2, 9), fast_mode=True)
+
+
+def test_other_devices_take_the_fft(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device without a block length of its own, the result and both gradients are the same by FFT."""
+    x_TBD, kernel_GK = random_problem(6, 150, 2, 3, 2, 40, torch.float64)
+    by_blocks = spectral.convolve(x_TBD, kernel_GK)
+    expected = torch.autograd.grad(by_blocks.square().sum(), (x_TBD, kernel_GK))
+    monkeypatch.delitem(spectral.BLOCK_BYTES, "cpu")
+    by_fft = spectral.convolve(x_TBD, kernel_GK)
+    found = torch.autograd.grad(by_fft.square().sum(), (x_TBD, kernel_GK))
+    assert type(by_fft.grad_fn) is not type(by_blocks.grad_fn)
+    torch.testing.assert_close((by_fft, *found), (by_blocks, *expected), rtol=0, atol=1e-11)
+
+
 def test_long_kernels_take_the_fft() -> None:
     """A kernel beyond 512 taps gives what its definition says, gradients included."""
     x_TBD, kernel_GK = random_problem(3, 40, 1, 1, 1, 600, torch.float64)
@@ -126,14 +175,22 @@ def energy_above(kernels_GK: Tensor, cutoff_bins: int) -> float:
     return 10 * log10((power_GF[:, cutoff_bins:].sum(1) / power_GF.sum(1)).mean())
 
 
-@pytest.mark.parametrize(("cutoff_bins", "limited_db", "cut_db"), [(128, -44, -20), (256, -48, -22), (512, -52, -25)])
-def test_energy_above_the_cutoff(cutoff_bins: int, limited_db: float, cut_db: float) -> None:
-    """White kernels keep −44, −48 and −52 dB above the cutoffs, where mask and truncation leave −20, −22 and −25."""
-    kernels_GK = torch.randn(64, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    limited_GK = kernels_GK @ spectral.band_limit(cutoff_bins, 128, 128)
-    mask = spectral.symmetric_toeplitz(torch.fft.irfft(spectral.cutoff_mask(cutoff_bins), spectral.N_FFT)[:128])
-    assert energy_above(limited_GK, cutoff_bins) == pytest.approx(limited_db, abs=1)
-    assert energy_above(kernels_GK @ mask, cutoff_bins) == pytest.approx(cut_db, abs=1)
+@pytest.mark.parametrize(
+    ("cutoff_bins", "white_db", "decaying_db", "cut_db"),
+    [(128, -44, -38, -20), (256, -48, -42, -23), (512, -52, -46, -26)],
+)
+def test_energy_above_the_cutoff(cutoff_bins: int, white_db: float, decaying_db: float, cut_db: float) -> None:
+    """White kernels keep −44, −48 and −52 dB above the cutoffs, kernels that decay over 24 taps −38, −42 and −46.
+
+    Multiplying white ones by the mask and cutting them to their taps leaves −20, −23 and −26.
+    """
+    white_GK = torch.randn(64, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    decaying_GK = white_GK * torch.exp(-torch.arange(128) / 24)
+    limit_KK = spectral.band_limit(cutoff_bins, 128, 128)
+    mask_KK = spectral.symmetric_toeplitz(torch.fft.irfft(spectral.cutoff_mask(cutoff_bins), spectral.N_FFT)[:128])
+    assert energy_above(white_GK @ limit_KK, cutoff_bins) == pytest.approx(white_db, abs=1)
+    assert energy_above(decaying_GK @ limit_KK, cutoff_bins) == pytest.approx(decaying_db, abs=1)
+    assert energy_above(white_GK @ mask_KK, cutoff_bins) == pytest.approx(cut_db, abs=1)
 
 
 def test_band_limit_is_the_minimiser() -> None:

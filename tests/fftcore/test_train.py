@@ -242,16 +242,16 @@ def test_gradients_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 # Knobs and requests
 
 
-def test_every_knob(tmp_path: Path) -> None:
-    """Taps, sequence length and batch size are knobs as well, each within its limit."""
+def test_every_knob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taps, sequence length and batch size are knobs too, each up to its limit, and the same after a resume."""
     knobs = (
-        b'[knob.kernel_taps]\nladder = [4, 8, "full"]\n[knob.seq_len]\nladder = [8, 16, "full"]\n'
+        b'[knob.kernel_taps]\nladder = [4, 8, 99]\n[knob.seq_len]\nladder = [8, 16, "full"]\n'
         b"[knob.batch_size]\nladder = [1, 2]"
     )
     values = {
         b"cutoff = 64": b"kernel_taps = 4, seq_len = 8, batch_size = 1",
         b"cutoff = 256": b"kernel_taps = 8, seq_len = 16, batch_size = 2",
-        b'cutoff = "full"': b'kernel_taps = "full", seq_len = "full", batch_size = 2',
+        b'cutoff = "full"': b'kernel_taps = 99, seq_len = "full", batch_size = 2',
     }
     curriculum = CURRICULUM.replace(b'[knob.cutoff]\nladder = [64, 256, "full"]', knobs)
     for cutoff, others in values.items():
@@ -261,6 +261,11 @@ def test_every_knob(tmp_path: Path) -> None:
     assert found[0] == {"kernel_taps": 4, "seq_len": 8, "batch_size": 1}
     assert found[16] == {"kernel_taps": 8, "seq_len": 16, "batch_size": 2}
     assert found[-1] == {"kernel_taps": 12, "seq_len": 24, "batch_size": 2}
+    stop_at(monkeypatch, {11: signal.SIGTERM, 18: signal.SIGTERM})
+    assert run(tmp_path / "cut", curriculum=curriculum) == 143
+    while run(tmp_path / "cut", curriculum=curriculum, resume=True) == 143:
+        pass
+    same_run(tmp_path / "cut", tmp_path / "run")
 
 
 def test_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
