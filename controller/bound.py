@@ -121,6 +121,10 @@ class Machine:
     notes: tuple[str, ...] = ()
     by_name: Mapping[str, BoundState] = field(default_factory=dict)
 
+    def ramp_steps(self, state: BoundState, total_steps: int | None) -> dict[str, int]:
+        """How long each ramp of a state takes."""
+        return {name: steps_in(ramp.over, self.run, total_steps) for name, ramp in state.ramps.items()}
+
     def stay(self, state: BoundState, total_steps: int | None) -> Stay:
         """Make what is needed for one stay in a state: empty detectors, guards, ramps measured in steps."""
         return Stay(self, state, total_steps)
@@ -136,7 +140,7 @@ class Stay:
             return steps_in(amount, machine.run, total_steps)
 
         self.detectors: dict[str, tuple[str, Detector]] = {}  # what it is, spelled out -> metric, detector
-        self.ramp_steps = {name: steps(ramp.over) for name, ramp in state.ramps.items()}
+        self.ramp_steps = machine.ramp_steps(state, total_steps)
         maker = _GuardMaker(machine, steps, self.ramp_steps, self.detectors)
         self.guards = tuple(Joined("all", tuple(maker.make(g) for g in t.guards)) for t in state.transitions)
 

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
-from math import ceil
 
 UNITS = ("steps", "epochs", "tokens", "run")
 PATTERN = r"^(rest|[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? (steps?|epochs?|tokens?|run))$"
@@ -98,18 +97,19 @@ def steps_in(amount: Amount, run: RunLength, total_steps: int | None, since_step
     total_steps: the length of the run that shares of it are measured on; since_step: where `rest` begins.
     Raises ValueError naming what the binding lacks.
     """
+    over, under = amount.count.numerator, amount.count.denominator  # whole numbers are many times faster than Fractions
     if amount.unit == "steps":
-        return int(amount.count)
+        return over // under
     if amount.unit == "epochs":
         if run.steps_per_epoch is None:
             raise ValueError("an amount in epochs needs steps_per_epoch here")
-        return ceil(amount.count * run.steps_per_epoch)
+        return -(-over * run.steps_per_epoch // under)
     if amount.unit == "tokens":
         if run.tokens_per_step is None:
             raise ValueError("an amount in tokens needs tokens_per_step")
-        return ceil(amount.count / run.tokens_per_step)
+        return -(-over // (under * run.tokens_per_step))
     if total_steps is None:
         raise ValueError(f'"{amount}" needs the length of the run: epochs and steps_per_epoch')
     if amount.unit == "rest":
         return max(0, total_steps - since_step)
-    return ceil(amount.count * total_steps)
+    return -(-over * total_steps // under)

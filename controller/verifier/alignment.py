@@ -122,7 +122,7 @@ class Alignment:
         return self._jumps[key]
 
     def _from_ramp(self, old: BoundState, new: BoundState, spent: tuple[int, int]) -> Jump:
-        over = self.machine.stay(old, self.total).ramp_steps
+        over = self.machine.ramp_steps(old, self.total)
 
         def knobs(time: int) -> Knobs:
             return {**old.knobs, **{name: ramp.value(time, over[name]) for name, ramp in old.ramps.items()}}

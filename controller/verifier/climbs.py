@@ -99,7 +99,7 @@ def planned(machine: Machine, climb: Climb, most: int = 2000) -> Iterator[Planne
     clock = clockwork.start(machine, machine.states[0], total)
     stride = max(1, climb.visits[-1].left // most)
     for visit in climb.visits:
-        over = machine.stay(visit.state, total).ramp_steps
+        over = machine.ramp_steps(visit.state, total)
         for step in dict.fromkeys((*range(visit.entered, visit.left, stride), visit.left - 1)):
             clock = clockwork.advanced(clock, machine, visit.state, step, total)
             ramped = {name: r.value(step - visit.entered, over[name]) for name, r in visit.state.ramps.items()}

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from controller.bound import Machine
+from controller.machine import Controller
 from controller.verifier.findings import Counterexample, Finding, visits_of
 from controller.verifier.reach import Edge, Reach
-from controller.verifier.streams import Budget, stream_of
+from controller.verifier.streams import Budget, controller_of, stream_of
 
 TRIES = 3  # trails for one finding
 
@@ -34,6 +35,16 @@ class Examples:
 
     def __init__(self, machine: Machine, looks: int) -> None:
         self.machine, self.budget = machine, Budget(looks)
+        self._controller: Controller | None = None
+
+    def _at_the_start(self) -> Controller:
+        """A controller at the start of a run; binding one anew for each trail would take longer than most trails do."""
+        if self._controller is None:
+            self._controller = controller_of(self.machine)
+            self._start = self._controller.state_dict()
+        else:
+            self._controller.load_state_dict(self._start)
+        return self._controller
 
     def shown(self, finding: Finding, trails: Iterable[Trail | None], seek: bool = True) -> Finding:
         """The finding with the first of some trails that a stream was found for, or without a stream."""
@@ -44,7 +55,7 @@ class Examples:
             visits = visits_of(self.machine, trail.taken, trail.until)
             example = Counterexample(visits, trail.step, trail.shows)
             if seek:
-                rows = stream_of(self.machine, visits, self.budget)
+                rows = stream_of(self._at_the_start(), visits, self.budget)
                 example = replace(example, rows=None if rows is None else tuple(rows), sought=True)
             if example.rows is not None:
                 return replace(finding, counterexample=example)

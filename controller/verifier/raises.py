@@ -79,7 +79,7 @@ def _ramped(machine: Machine, state: BoundState, spent: int) -> Knobs:
     """The knobs on the last step of a stay of so many steps."""
     if not state.ramps:
         return state.knobs
-    over = machine.stay(state, machine.run.total_steps).ramp_steps
+    over = machine.ramp_steps(state, machine.run.total_steps)
     time = min(spent - 1, max(over.values()))
     return {**state.knobs, **{name: ramp.value(time, over[name]) for name, ramp in state.ramps.items()}}
 
@@ -134,9 +134,12 @@ def aligned(
     rates = Alignment(machine)
     misses: dict[int, list[tuple[Reach, Miss]]] = {}
     for reach, edge in _raises(rates, explored):
+        index = reach.transition(edge).index
         for known, moment in rates.moments(reach, edge):
+            if not reach.exact and index in misses:
+                break  # where nodes were merged, more moments make it no more certain
             if (found := rates.miss(reach, known, moment)) is not None:
-                misses.setdefault(reach.transition(edge).index, []).append((reach, found))
+                misses.setdefault(index, []).append((reach, found))
     for index, all_found in sorted(misses.items()):
         all_found.sort(key=lambda one: (not one[0].exact, one[1].moment.step, one[1].step))
         trails = (_missed(reach, found) for reach, found in all_found[:TRIES] if reach.exact)

@@ -12,6 +12,7 @@ from controller.errors import NonFiniteLoss
 from controller.machine import Controller
 from controller.verifier.streams import controller_of
 
+MOST_KILLS = 200  # each costs as much as a hundred steps
 GOLDEN = 0.6180339887498949  # multiples of it modulo 1 are spread evenly: chance without chance
 
 
@@ -27,7 +28,7 @@ def killed_and_resumed(machine: Machine, steps: int, near: int = 8) -> tuple[int
     """Run a stream twice, one run killed and resumed over and over: how often, and the first difference of the plans.
 
     steps: observations at most. near: it is killed after each of the first `4 * near` steps, and of so many after each
-    transition.
+    transition, 200 times at most.
     """
     steady, resumed, next_one = (controller_of(machine) for _ in range(3))
     kills, until = 0, 4 * near
@@ -44,7 +45,7 @@ def killed_and_resumed(machine: Machine, steps: int, near: int = 8) -> tuple[int
             break
         if decision is not None:
             until = i + near
-        if i <= until:
+        if i <= until and kills < MOST_KILLS:
             kills += 1
             next_one.load_state_dict(json.loads(json.dumps(resumed.state_dict())))
             resumed, next_one = next_one, resumed

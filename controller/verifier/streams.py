@@ -100,12 +100,14 @@ def controller_of(machine: Machine) -> Controller:
 Row = dict[str, Any]
 
 
-def stream_of(machine: Machine, visits: Sequence[Visit], budget: Budget) -> list[Row] | None:
-    """Observations, by the names of `Controller.observe` and with the plan they belong to; None if none were found."""
-    controller = controller_of(machine)
+def stream_of(controller: Controller, visits: Sequence[Visit], budget: Budget) -> list[Row] | None:
+    """Observations, by the names of `Controller.observe` and with the plan they belong to; None if none were found.
+
+    controller: at the start of a run; it is left where the trying ended.
+    """
     rows: list[Row] = []
     for visit in visits:
-        found = _played(machine, controller, visit, budget)
+        found = _played(controller.machine, controller, visit, budget)
         if found is None:
             return None
         rows += found

@@ -22,7 +22,7 @@ from controller.verifier.reach import Node, Reach, explore
 from controller.verifier.resuming import killed_and_resumed
 from controller.verifier.zones import FAR
 
-MOST_LOOKS = 300_000  # tried for the counterexamples of one verification
+MOST_LOOKS = 200_000  # tried for the counterexamples of one verification
 RESUMED_STEPS = 2_500
 ORDER = {"error": 0, "warning": 1, "waived": 2, "note": 3}
 
