@@ -273,8 +273,9 @@ class Yields(_Blocks):
         if not self._some_changed:
             return self._found
         rows = np.flatnonzero(self._changed)
-        for count in np.unique(self._count[rows]).tolist():
-            some = rows[self._count[rows] == count]
+        counts = self._count[rows]
+        for count in np.flatnonzero(np.bincount(counts)).tolist():
+            some = rows[counts == count]
             means = self._means[:count].take(some, axis=1)
             old = count * self._width[some] >= returns.NOTHING_FROM
             found = _judged(means, self._share, old)

@@ -123,9 +123,9 @@ class Batch:
         often_keys = {key for stay in self._stays for key, (_, one) in stay.detectors.items() if id(one) in often}
         depths: dict[str, int] = {}
         for metric, scalar in asked.values():
-            depths[metric] = max(depths.get(metric, 1), depth_of(scalar))
+            depths[metric] = max(depths.get(metric, 0), depth_of(scalar))
         for metric, depth in depths.items():
-            self._watched[metric] = History(self.runs, depth if steps is None else max(1, min(depth, steps))), {}
+            self._watched[metric] = History(self.runs, depth if steps is None else min(depth, max(1, steps))), {}
         for key, (metric, scalar) in asked.items():
             history, detectors = self._watched[metric]
             detectors[key] = many(scalar, history, key in often_keys)
@@ -301,7 +301,8 @@ class Batch:
                 values = np.where(brought, values, 0.0)
         for detector in detectors.values():
             detector.push(values, brought)
-        history.push(values, brought)
+        if history.depth:
+            history.push(values, brought)
         for detector in detectors.values():
             detector.settle(brought)
             detector.answer = None

@@ -34,7 +34,9 @@ def many(scalar: one.Detector, history: History, often: bool) -> Detectors:
 
 
 def depth_of(scalar: one.Detector) -> int:
-    """How many values of the past a detector must be able to read."""
+    """How many values of the past a detector must be able to read; 0 for those that only see them come."""
+    if isinstance(scalar, Trend | Returns):
+        return 0
     if isinstance(scalar, one.Halves):
         return scalar.window
     if isinstance(scalar, one.NoNewBest):

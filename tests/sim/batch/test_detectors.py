@@ -102,7 +102,8 @@ def test_verdicts_are_the_controllers(name: str, stream: Callable[[np.random.Gen
             values = losses[step] if brought is None else np.where(brought, losses[step], 0.0)
             for one in (together, seldom):
                 one.push(values, brought)
-            history.push(values, brought)
+            if history.depth:
+                history.push(values, brought)
             for one in (together, seldom):
                 one.settle(brought)
             for run, detector in enumerate(alone):

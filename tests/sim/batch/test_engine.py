@@ -126,7 +126,7 @@ def agrees(curriculum: Curriculum, binding: dict[str, Any], said: list[dict[str,
         assert [*map(comparable, decisions.spelled(batch.machine, run))] == taken
         assert rates[: len(expected), run].tolist() == expected
         assert batch.machine.states[batch.state[run]].name == state
-        assert {name: knobs[len(expected) - 1][name][run] for name in values} == {
+        assert {name: knobs[step][name][run] for name in values} == {
             name: np.inf if value == "full" else value for name, value in values.items()
         }
         ended = int(batch.ended_step[run])
