@@ -71,8 +71,8 @@ def orthogonalised(wide_NRC: Tensor) -> Tensor:
 
     By Newton–Schulz iterations of the fifth order, in bfloat16 on a GPU.
     """
-    x_NRC = wide_NRC.bfloat16() if wide_NRC.is_cuda else wide_NRC
-    x_NRC = x_NRC / (torch.linalg.matrix_norm(x_NRC, keepdim=True) + 1e-7)
+    x_NRC: Tensor = wide_NRC / (torch.linalg.matrix_norm(wide_NRC, keepdim=True) + 1e-7)
+    x_NRC = x_NRC.bfloat16() if wide_NRC.is_cuda else x_NRC
     for _ in range(ITERATIONS):
         gram_NRR = x_NRC @ x_NRC.mT
         gram_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=-4.7750, alpha=2.0315)

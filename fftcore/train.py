@@ -78,6 +78,8 @@ class Learner:
 
     def __init__(self, config: Config, text: Text, seed: int, device: torch.device, heads_only: bool) -> None:
         torch.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # whose streams and random numbers are meant where no device is named
         self.config, self.device = config, device
         self.drafts = heads_only or config.model.objective == "chunk-last"
         self.model = SpectralLM(config.model, config.dropout).to(device)

@@ -205,6 +205,21 @@ def test_knobs_are_not_weights() -> None:
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_bfloat16(device: str) -> None:
+    """Under autocast, gradients are those on a CPU in float64, as near as bfloat16 comes."""
+    window_BW = random_bytes(4, 158)
+
+    def gradients(model: SpectralLM, window_BW: Tensor) -> tuple[Tensor, ...]:
+        next_loss, chunk_loss = model.losses(window_BW, 3)
+        return torch.autograd.grad(next_loss + chunk_loss, list(model.parameters()))
+
+    with torch.autocast(device, torch.bfloat16):
+        found = gradients(made(SMALL).to(device), window_BW.to(device))
+    for one, other in zip(found, gradients(made(SMALL).double(), window_BW), strict=True):
+        assert (one.double().cpu() - other).norm() <= 0.05 * other.norm()
+
+
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, while it traces
 @pytest.mark.parametrize("shape", [SMALL, PUBLISHED])
 def test_compiled(shape: Model) -> None:

@@ -15,12 +15,15 @@ from controller import Controller, NonFiniteLoss, loads
 from fftcore import run as run_module
 from fftcore.binding import Asked, planned, the_same_text
 from fftcore.checkpoint import Checkpoints, read_commit
+from fftcore.config import Config
+from fftcore.data import read_text
 from fftcore.errors import StorageError
 from fftcore.model import SpectralLM
 from fftcore.record import read_record
 from fftcore.storage import Disk
-from fftcore.train import Learner, limits
+from fftcore.train import Learner, Stats, limits
 from tests.fftcore.micro import CURRICULUM, contents, rows, run
+from tests.fftcore.test_model import SMALL
 
 STEPS = 32
 
@@ -332,6 +335,23 @@ def test_saves_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoints, "save", counted)
     assert run(tmp_path / "run", overrides={"save_every": 8}) == 0
     assert saved == [0, 8, 16, 24, 32]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compiled", [False, True])
+def test_no_step_waits(compiled: bool) -> None:
+    """On a GPU no step waits for the device: windows, gradients, both optimizers and what is told of the step."""
+    config = Config(model=SMALL, batch_size=2, compile=compiled)
+    learner = Learner(config, read_text(None), 0, torch.device("cuda"), heads_only=False)
+    learner.turn({})
+    for step in range(3):
+        Stats(learner.step(step, 1e-3)).read()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        told = [Stats(learner.step(step, 1e-3)) for step in range(3, 6)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(loss == pytest.approx(8 * 0.6931, abs=0.5) for loss, *_ in (stats.read() for stats in told))
 
 
 @pytest.mark.gpu
