@@ -112,14 +112,19 @@ class SpectralKernel(nn.Module):
     def restrict(self, cutoff_bins: int, taps: int) -> None:
         """Set cutoff and taps in use, in place: nothing is allocated anew, nothing compiled again."""
         kernel_len = len(self.in_use_K)
+        self.taps = taps
         self.limit_KK.copy_(band_limit(cutoff_bins, taps, kernel_len))
         self.in_use_K.copy_(torch.arange(kernel_len) < taps)
 
     def forward(self) -> Tensor:
-        """Return the taps in force, k_eff, (G, K), never in less than float32."""
+        """Return the taps in force, k_eff, (G, taps), never in less than float32.
+
+        What torch compiles has all K of them, the rest 0, so that another number of taps compiles nothing anew.
+        """
         with torch.autocast(self.kernel_GK.device.type, enabled=False):
             gate_KK = symmetric_toeplitz(2 * torch.sigmoid(self.gate_F) @ self.cosines_FK)
-            return (self.kernel_GK * self.in_use_K) @ gate_KK @ self.limit_KK  # both matrices are symmetric
+            taps_GK = (self.kernel_GK * self.in_use_K) @ gate_KK @ self.limit_KK  # both matrices are symmetric
+            return taps_GK if torch.compiler.is_compiling() else taps_GK[:, : self.taps]
 
 
 def convolve(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:

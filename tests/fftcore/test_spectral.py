@@ -219,12 +219,12 @@ def test_full_cutoff_changes_nothing(taps: int) -> None:
 @pytest.mark.parametrize("cutoff_bins", [1, 20, 128, 1024, 1025])
 @pytest.mark.parametrize("taps", [1, 16, 48])
 def test_only_the_taps_in_use(cutoff_bins: int, taps: int) -> None:
-    """At any cutoff a kernel restricted to its first taps has exact zeros behind them, and learns nothing there."""
+    """At any cutoff a kernel restricted to its first taps has these alone, and learns nothing behind them."""
     kernel = spectral.SpectralKernel(2, 48)
     kernel.restrict(cutoff_bins, taps)
     taps_GK = kernel()
     assert torch.isfinite(taps_GK).all()
-    assert torch.equal(taps_GK[:, taps:], torch.zeros(2, 48 - taps))
+    assert taps_GK.shape == (2, taps)
     torch.autograd.backward(taps_GK.square().sum())
     assert kernel.kernel_GK.grad is not None
     assert torch.equal(kernel.kernel_GK.grad[:, taps:], torch.zeros(2, 48 - taps))
