@@ -158,7 +158,8 @@ def carry_out(job: Job, threads: int = 1) -> dict[str, Any]:
 def kept(job: Job, out: Path) -> tuple[Path, dict[str, Any]]:
     """Return where a run's result is kept, and what identifies it."""
     identity = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak, "steps": job.steps}
-    identity |= {"curriculum": job.entry.curriculum, "config": job.entry.config.model_dump(mode="json")}
+    config = job.entry.config.model_dump(mode="json", exclude={"peak"})
+    identity |= {"curriculum": job.entry.curriculum, "config": config}
     words = "".join(letter if letter.isalnum() else "-" for letter in f"{job.text} {job.name} {job.peak:g} {job.seed}")
     return out / f"{words}.json", identity
 
