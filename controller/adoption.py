@@ -52,7 +52,7 @@ def _position(machine: Machine, epoch: int | None, step: int | None) -> tuple[in
     if step is None:
         if epoch and per_epoch is None:
             raise SnapshotError("adopt(epoch=...) needs step= as well where steps_per_epoch is not bound")
-        step = (epoch or 0) * (per_epoch or 0)
+        step = epoch * per_epoch if epoch and per_epoch else 0
     if epoch is None:
         epoch = step // per_epoch if per_epoch else 0
     if step < 0 or epoch < 0 or (per_epoch is not None and step // per_epoch != epoch):
@@ -100,8 +100,9 @@ def hardest(machine: Machine, step: int, epoch: int) -> BoundState:
 
 
 def _easier(one: BoundState, other: BoundState) -> bool:
-    pairs = [(hardness(one.knobs[name]), hardness(other.knobs[name])) for name in one.knobs]
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    return one.knobs != other.knobs and all(
+        hardness(value) <= hardness(other.knobs[name]) for name, value in one.knobs.items()
+    )
 
 
 def earliest(machine: Machine, step: int, epoch: int) -> dict[str, int]:
@@ -132,7 +133,7 @@ def _ways_out(machine: Machine, state: BoundState, entered: int, step: int, epoc
     for clock.time in _times_that_tell([way for way, _ in ways], turns, entered, step - entered, per_epoch):
         clock.step = entered + clock.time
         clock.epoch = clock.step // per_epoch if per_epoch else min(clock.step, epoch)
-        clock.closings = clock.epoch - entered // per_epoch if per_epoch else min(clock.time, epoch)
+        clock.closings = min(clock.time, epoch)  # asked for only where the trainer closes the epochs
         for place, (way, guard) in enumerate(ways):
             if way.at == "epoch" and per_epoch and clock.step % per_epoch:
                 continue

@@ -30,7 +30,7 @@ settings.register_profile(
 settings.register_profile(
     "few",
     settings.get_profile("repeatable"),
-    max_examples=10,
+    max_examples=20,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
 )

@@ -42,12 +42,12 @@ def test_blocks(stretch: int, block: int) -> None:
     value = 0.3 / stretch**0.5
     detector, rng = Apart(stretch, value), Random(stretch)
     losses = [1.0 + rng.gauss(0.0, 0.3) for _ in range(3 * stretch)]
-    said = set()
+    said, means = set(), list[float]()
     assert (detector.block, detector.knows, detector.needs) == (block, 2 * stretch, 2 * stretch)
     for seen, loss in enumerate(losses, 1):
         detector.push(loss)
-        full = seen // block
-        means = [sum_of(x / block for x in losses[i * block : (i + 1) * block]) for i in range(full)]
+        if seen % block == 0:
+            means.append(sum_of(x / block for x in losses[seen - block : seen]))
         older, newer = means[-2 * stretch // block : -stretch // block], means[-stretch // block :]
         if seen < 2 * stretch:
             assert (detector.verdict(), detector.describe()) == (None, f"{seen} of {2 * stretch} values")

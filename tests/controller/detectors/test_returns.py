@@ -44,7 +44,7 @@ def blocks_by_hand(values: list[float]) -> list[float]:
 
 
 @given(st.integers(0, 9999), st.integers(1, 3000))
-@settings(max_examples=60)
+@settings(max_examples=settings().max_examples * 3 // 5)
 def test_blocks_by_hand(seed: int, count: int) -> None:
     """It keeps the means of 16 to 31 equal blocks that cover the whole time in the state."""
     values, detector = exponential(seed, count, 500.0), Returns()
@@ -54,7 +54,6 @@ def test_blocks_by_hand(seed: int, count: int) -> None:
 
 
 @given(st.integers(0, 9999), st.integers(16, 31), st.floats(0.001, 1.0), st.sampled_from([1.0, -3.0, 1e300, 1e-300]))
-@settings(max_examples=100)
 def test_the_judgement_by_numpy(seed: int, count: int, sigma: float, scale: float) -> None:
     """Gain, error and total are those of the definition, computed with numpy and scipy."""
     rng = Random(seed)
@@ -132,7 +131,7 @@ def test_the_bump_after_a_raise_counts() -> None:
 
 
 @given(st.integers(0, 9999), st.floats(0.01, 0.9), st.floats(0.01, 0.9), st.sampled_from([0.003, 0.05]))
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples * 2 // 5)
 def test_a_larger_share_never_raises_later(seed: int, one: float, other: float, sigma: float) -> None:
     """Path by path, a larger share fires at the same value or before."""
     values, (low, high) = exponential(seed, 2000, 250.0, sigma), sorted((one, other))

@@ -74,7 +74,7 @@ class TestHalves:
     @example([LARGEST] * 20, 5, 0.005, 1)
     @example([1.7e308, 0.9e308, 0.9e308, 1.0, 1.0, 1.0, 1.0], 3, 0.005, 1)
     @example([2 * LEAST, LEAST] * 10, 2, 0.75, 1)
-    @settings(max_examples=250)
+    @settings(max_examples=settings().max_examples * 5 // 2)
     def test_equals_the_formula(self, values: list[float], window: int, threshold: float, every: int) -> None:
         """Whatever the values, the verdict at any look is that of the formula on sums made anew, to the bit."""
         detector = Halves(window, threshold)
@@ -162,7 +162,7 @@ class TestHalves:
 
 
 @given(streams, st.integers(1, 7))
-@settings(max_examples=120)
+@settings(max_examples=settings().max_examples * 6 // 5)
 def test_running_mean_is_exact(values: list[float], size: int) -> None:
     """The running mean is the exact mean of its window, rounded once, whatever came before."""
     running = RunningMean(size)
@@ -173,7 +173,7 @@ def test_running_mean_is_exact(values: list[float], size: int) -> None:
 
 
 @given(streams, st.integers(1, 4), st.integers(1, 5), st.sampled_from([0.0, LEAST, 0.1, 1.0, 1e15]))
-@settings(max_examples=120)
+@settings(max_examples=settings().max_examples * 6 // 5)
 def test_patience_by_hand(values: list[float], smooth: int, steps: int, least: float) -> None:
     """`patience` is true when `steps` smoothed values have passed since the last one that was better by `min_delta`."""
     detector = NoNewBest(Patience(steps=steps, min_delta=least, smooth=smooth))
@@ -187,7 +187,7 @@ def test_patience_by_hand(values: list[float], smooth: int, steps: int, least: f
 
 
 @given(streams, st.integers(1, 6), st.one_of(losses, st.floats(-1e15, 1e15)), st.booleans())
-@settings(max_examples=120)
+@settings(max_examples=settings().max_examples * 6 // 5)
 def test_below_and_above_by_hand(values: list[float], window: int, level: float, below: bool) -> None:
     """`below` and `above` compare the exact mean of the last values with the level; equal is neither."""
     detector = Beside(Level(value=level, window=window), below)
@@ -201,7 +201,7 @@ def test_below_and_above_by_hand(values: list[float], window: int, level: float,
 
 
 @given(streams, st.integers(2, 7), st.sampled_from([1.0000001, 1.25, 2.0]))
-@settings(max_examples=120)
+@settings(max_examples=settings().max_examples * 6 // 5)
 def test_diverging_by_hand(values: list[float], window: int, factor: float) -> None:
     """`diverging` compares the last half window with the best one of the state, once a whole window has come."""
     detector, half = Growing(Diverging(window=window, factor=factor)), window - window // 2
@@ -218,7 +218,7 @@ def test_diverging_by_hand(values: list[float], window: int, factor: float) -> N
 
 @each_detector
 @given(st.data())
-@settings(max_examples=15)
+@settings(max_examples=settings().max_examples * 3 // 20)
 def test_resumed_is_uncut(make: Callable[[], Detector], data: st.DataObject) -> None:
     """Saved as JSON after any value and continued, a detector says what the uncut one says, in every word."""
     rng = Random(data.draw(st.integers(0, 9999)))
@@ -241,7 +241,7 @@ def test_resumed_is_uncut(make: Callable[[], Detector], data: st.DataObject) -> 
 
 @each_detector
 @given(st.one_of(st.lists(finite, max_size=40), st.lists(losses, max_size=40)), st.integers(1, 40))
-@settings(max_examples=25)
+@settings(max_examples=settings().max_examples // 4)
 def test_too_early_to_say(make: Callable[[], Detector], values: list[float], times: int) -> None:
     """Before `knows` values the verdict is unknown, before `needs` it is not true; and nothing crashes it."""
     detector = make()
