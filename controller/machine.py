@@ -245,10 +245,13 @@ class Controller:
                     detector.push(value)
 
     def _look(self, closes: bool, eval_end: bool, dead: bool) -> int | None:
-        """The place, among this state's transitions, of the one to take."""
-        seldom = closes or eval_end
-        if seldom and self._seldom:
+        """The place of the transition to take, among this state's; what was seen there is remembered."""
+        place = self._first_that_holds(closes, eval_end, dead)
+        if place is not None or (self._seldom and (closes or eval_end)):
             self._looks.append((self.clock.step, tuple(self.explain())))
+        return place
+
+    def _first_that_holds(self, closes: bool, eval_end: bool, dead: bool) -> int | None:
         for place, transition in enumerate(self._state.transitions):
             at = transition.at
             if (at == "epoch" and not closes) or (at == "eval" and not eval_end):
@@ -323,8 +326,8 @@ class Controller:
     def explain(self, step: int | None = None) -> list[str]:
         """Why the last observation moved or held: a line for each transition out of this state and each of its guards.
 
-        step: instead, what was seen at an epoch's or an evaluation's look that is still remembered, by the first step
-        that it could have applied to.
+        step: instead, what was seen at one of the last 64 looks at which an epoch closed, an evaluation came or a
+        transition was taken, by the first step that it applied, or could have applied, to; empty if it was none.
         """
         if step is not None:
             return [line for at, lines in self._looks if at == step for line in lines]

@@ -225,9 +225,10 @@ def _refuse_regression(controller: Controller) -> None:
     for name, value in plan.knobs.items():
         floor = controller.floors.get(name, -inf)
         if hardness(value) < floor:
+            before = _finite(int(floor) if floor.is_integer() else floor)
             raise RegressionError(
-                f'state "{plan.state}" sets {name} = {value}, and the run was already at {_finite(floor)}: a knob '
-                "never falls on a resume. Raise it in the edited curriculum, or start a new run"
+                f'state "{plan.state}" sets {name} = {value}, and the run was already at {before}: a knob never falls '
+                "on a resume. Raise it in the edited curriculum, or start a new run"
             )
 
 

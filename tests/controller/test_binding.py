@@ -27,52 +27,62 @@ def ways(machine: Machine) -> dict[str, list[tuple[int, str]]]:
 
 # What is refused
 
+OF_THE_RUN = "needs the length of the run: epochs and steps_per_epoch"
+IN_EPOCHS = "an amount in epochs needs steps_per_epoch here"
+
 
 @pytest.mark.parametrize(
     ("binding", "sentence"),
     [
         ({"epochs": 0}, "run.epochs: 0; expected a whole number of at least 1"),
-        ({"steps_per_epoch": -5}, "run.steps_per_epoch: -5; expected a whole number"),
-        ({"steps_per_epoch": "10"}, "run.steps_per_epoch: '10'; expected a whole number"),
-        ({"tokens_per_step": 2.5}, "run.tokens_per_step: 2.5; expected a whole number"),
-        ({"tokens_per_step": True}, "run.tokens_per_step: True; expected a whole number"),
+        ({"steps_per_epoch": -5}, "run.steps_per_epoch: -5; expected a whole number of at least 1"),
+        ({"steps_per_epoch": "10"}, "run.steps_per_epoch: '10'; expected a whole number of at least 1"),
+        ({"tokens_per_step": 2.5}, "run.tokens_per_step: 2.5; expected a whole number of at least 1"),
+        ({"tokens_per_step": True}, "run.tokens_per_step: True; expected a whole number of at least 1"),
         ({"peak": 0.0}, "lr.peak: 0.0; expected a number above 0"),
         ({"peak": nan}, "lr.peak: nan; expected a number above 0"),
         ({"peak": inf}, "lr.peak: inf; expected a number above 0"),
         ({"peak": "high"}, "lr.peak: 'high'; expected a number above 0"),
         ({"limits": {}}, 'knob.cutoff: this trainer cannot turn the knob "cutoff"; expected one of its knobs: none'),
-        ({"limits": {"cut_off": 9}}, 'one of its knobs: cut_off (at most 9). Did you mean "cut_off"?'),
+        (
+            {"limits": {"cut_off": 9, "b": 2}},
+            'knob.cutoff: this trainer cannot turn the knob "cutoff"; expected one of its knobs: b (at most 2), '
+            'cut_off (at most 9). Did you mean "cut_off"?',
+        ),
         ({"limits": {"cutoff": 0}}, "knob.cutoff: the limit 0; expected a number above 0"),
         ({"limits": {"cutoff": nan}}, "knob.cutoff: the limit nan; expected a number above 0"),
         ({"limits": {"cutoff": True}}, "knob.cutoff: the limit True; expected a number above 0"),
         ({"limits": {"cutoff": "9"}}, "knob.cutoff: the limit '9'; expected a number above 0"),
-        ({"limits": {"cutoff": 0.5}}, "the easiest value 1 lies above this trainer's limit 0.5"),
+        ({"limits": {"cutoff": 0.5}}, "knob.cutoff: the easiest value 1 lies above this trainer's limit 0.5"),
     ],
 )
 def test_what_does_not_fit(binding: dict[str, Any], sentence: str) -> None:
     """Numbers that are none, knobs that the trainer lacks and limits that leave nothing are refused by name."""
     with pytest.raises(BindingError) as error:
-        Controller(small({"guards": [{"dwell": "3 tokens"}]}), **binding | {"tokens_per_step": 1} | binding)
-    assert sentence in str(error.value)
+        Controller(small({"guards": [{"dwell": "3 tokens"}]}), **{"tokens_per_step": 1} | binding)
+    assert str(error.value).rpartition(" [")[0] == sentence
 
 
 @pytest.mark.parametrize(
     ("tables", "place"),
     [
-        ({"lr": {"peak": 1.0}}, "lr: "),
-        ({"lr": {"peak": 1.0, "length": "3 epochs"}}, "lr.length: an amount in epochs needs steps_per_epoch"),
-        ({"lr": {"peak": 1.0, "length": "5 steps", "warmup": "1 epoch"}}, "lr.warmup: "),
-        ({"lr": {"peak": 1.0, "cycles": ["5 steps", "0.5 run"]}}, 'lr.cycles 2: "0.5 run" needs the length'),
-        ({"state": [STATES[0] | {"lr": {"length": "rest"}}]}, '[[state]] 1, lr.length: "rest" needs the length'),
-        ({"state": [STATES[0] | {"lr": {"shape": "linear"}}]}, 'lr: "rest" needs the length'),
+        ({"lr": {"peak": 1.0}}, f'lr: "rest" {OF_THE_RUN}'),
+        ({"lr": {"peak": 1.0, "length": "3 epochs"}}, f"lr.length: {IN_EPOCHS}"),
+        ({"lr": {"peak": 1.0, "length": "5 steps", "warmup": "1 epoch"}}, f"lr.warmup: {IN_EPOCHS}"),
+        ({"lr": {"peak": 1.0, "cycles": ["5 steps", "0.5 run"]}}, f'lr.cycles 2: "0.5 run" {OF_THE_RUN}'),
+        ({"state": [STATES[0] | {"lr": {"length": "rest"}}]}, f'[[state]] 1, lr.length: "rest" {OF_THE_RUN}'),
+        ({"state": [STATES[0] | {"lr": {"shape": "linear"}}]}, f'lr: "rest" {OF_THE_RUN}'),
         (
             {"state": [STATES[0] | {"ramp": {"cutoff": {"to": 2, "over": "1 epoch"}}}]},
-            "[[state]] 1, ramp.cutoff.over: ",
+            f"[[state]] 1, ramp.cutoff.over: {IN_EPOCHS}",
         ),
-        ({"guard": {"g": {"any": [{"dwell": "0.1 run"}]}}}, "guard.g.any 1, dwell: "),
-        ({"guard": {"g": {"dwell": "0.5 epochs"}}}, "guard.g.dwell: an amount in epochs needs steps_per_epoch"),
-        ({"guard": {"g": {"gap": {"over": "5 tokens", "value": 1.0}}}}, "guard.g.gap.over: an amount in tokens"),
-        ({"guard": {"g": {"plateau": {"per": "1 epoch"}}}}, "guard.g.plateau.per: an amount in epochs"),
+        ({"guard": {"g": {"any": [{"dwell": "0.1 run"}]}}}, f'guard.g.any 1, dwell: "0.1 run" {OF_THE_RUN}'),
+        ({"guard": {"g": {"dwell": "0.5 epochs"}}}, f"guard.g.dwell: {IN_EPOCHS}"),
+        (
+            {"guard": {"g": {"gap": {"over": "5 tokens", "value": 1.0}}}},
+            "guard.g.gap.over: an amount in tokens needs tokens_per_step",
+        ),
+        ({"guard": {"g": {"plateau": {"per": "1 epoch"}}}}, f"guard.g.plateau.per: {IN_EPOCHS}"),
     ],
 )
 def test_amounts_that_cannot_be_resolved(tables: dict[str, Any], place: str) -> None:
@@ -80,10 +90,8 @@ def test_amounts_that_cannot_be_resolved(tables: dict[str, Any], place: str) -> 
     curriculum = small(**{"run": {}, "lr": {"peak": 1.0, "shape": "constant"}} | tables)
     with pytest.raises(BindingError) as error:
         Controller(curriculum)
-    assert place in str(error.value)
-    assert "steps_per_epoch, epochs or tokens_per_step, in [run] or when binding [unresolved-amount]" in str(
-        error.value
-    )
+    expected = "steps_per_epoch, epochs or tokens_per_step, in [run] or when binding"
+    assert str(error.value) == f"{place}; expected {expected} [unresolved-amount]"
     Controller(curriculum, epochs=5, steps_per_epoch=10, tokens_per_step=5)
 
 
