@@ -78,11 +78,12 @@ def test_adoption_comes_first() -> None:
 def test_adoption_without_the_length_of_an_epoch() -> None:
     """Where epochs are closed by the trainer, adoption needs the step as well, and takes every step for a close."""
     curriculum = small({"at": "epoch", "guards": [{"min_epoch": 2}]}, run={}, lr={"peak": 1.0, "shape": "constant"})
-    for place, sentence in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"epoch": 3}, "adopt(epoch=...) needs step= as well where steps_per_epoch is not bound"),
         ({"step": -1}, "step -1 is not in epoch 0 of None steps each; both count from 0"),
         ({"step": 5, "epoch": -1}, "step 5 is not in epoch -1 of None steps each; both count from 0"),
-    ):
+    ]
+    for place, sentence in refused:
         with pytest.raises(SnapshotError) as error:
             Controller(curriculum).adopt(**place)
         assert str(error.value) == sentence
