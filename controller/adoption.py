@@ -38,7 +38,7 @@ def adopt(
     controller.clock.step, controller.clock.epoch = step, epoch
     first = machine.states[0]
     rate = clockwork.advanced(clockwork.start(machine, first, total), machine, first, step, total)
-    rate = clockwork.carried(rate, machine, state, str(clockwork.amount_in_force(rate, first)), total)
+    rate = clockwork.carried(rate, machine, state, "", total)
     rate = clockwork.advanced(rate, machine, state, step, total)
     entering = [t for s in machine.states for t in s.transitions if t.target == state.name]
     if state.index and any(action.name == "lr_restart" for t in entering for action in t.actions):
