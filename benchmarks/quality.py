@@ -16,7 +16,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -75,8 +75,7 @@ def texts() -> dict[str, Path | None]:
     """Return the texts that are here, by name; None is the embedded one."""
     folder = Path(os.environ.get("PLATEAU_DATA") or ROOT.parent / "shared" / "data")
     wikitext = folder / "text" / "wikitext2-valid.txt"
-    found: dict[str, Path | None] = {"Shakespeare": None}
-    return found | ({"WikiText-2": wikitext} if wikitext.exists() else {})
+    return ({"WikiText-2": wikitext} if wikitext.exists() else {}) | {"Shakespeare": None}
 
 
 # All of them
@@ -85,25 +84,23 @@ def texts() -> dict[str, Path | None]:
 def all_runs(
     lines: Mapping[str, Entry], steps: Mapping[str, int], seeds: int, out: Path, pool: Executor
 ) -> list[dict[str, Any]]:
-    """Carry all runs out: seed 0 at every peak, then the other seeds at the peak that was best; all results."""
+    """Carry all runs out, text by text: seed 0 at every peak, then the other seeds at the peak that was best."""
 
-    def jobs(seed: int, peaks: Callable[[str, str], Sequence[float]]) -> list[Job]:
-        return [
-            Job(text, path, name, entry, seed, peak, steps[name])
-            for name, entry in lines.items()
-            for text, path in texts().items()
-            for peak in peaks(text, name)
-        ]
+    def jobs(text: str, path: Path | None, seed: int, peaks: Mapping[str, Sequence[float]]) -> list[Job]:
+        return [Job(text, path, name, lines[name], seed, peak, steps[name]) for name in lines for peak in peaks[name]]
 
-    results = _shown(pool, jobs(0, lambda _, name: lines[name].peaks), out)
-
-    def best(text: str, name: str) -> Sequence[float]:
-        tried = [one for one in results if (one["text"], one["name"]) == (text, name) and one["seed"] == 0]
-        return [min(tried, key=lambda one: one["validation"]["stream"])["peak"]]
-
-    for seed in range(1, seeds):
-        results += _shown(pool, jobs(seed, best), out)
+    results = []
+    for text, path in texts().items():
+        first = _shown(pool, jobs(text, path, 0, {name: entry.peaks for name, entry in lines.items()}), out)
+        best = {name: [chosen(first, name)["peak"]] for name in lines}
+        results += first + [one for seed in range(1, seeds) for one in _shown(pool, jobs(text, path, seed, best), out)]
     return results
+
+
+def chosen(results: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    """Return an entry's best run of seed 0 on the validation split, whose peak is taken."""
+    of_name = [one for one in results if one["name"] == name and one["seed"] == 0]
+    return min(of_name, key=lambda one: float(one["validation"]["stream"]))
 
 
 def _shown(pool: Executor, jobs: Sequence[Job], out: Path) -> list[dict[str, Any]]:
@@ -122,22 +119,21 @@ def table(results: Sequence[Mapping[str, Any]], text: str) -> list[dict[str, Any
     `beside` is the mean difference to the preset, seed by seed, and its standard deviation.
     """
     own = [one for one in results if one["text"] == text]
-    chosen: dict[str, dict[int, Mapping[str, Any]]] = {}
+    taken: dict[str, dict[int, Mapping[str, Any]]] = {}
     for name in dict.fromkeys(one["name"] for one in own):
-        of_name = [one for one in own if one["name"] == name]
-        first = min((one for one in of_name if one["seed"] == 0), key=lambda one: one["validation"]["stream"])
-        chosen[name] = {one["seed"]: one for one in of_name if one["peak"] == first["peak"]}
+        peak = chosen(own, name)["peak"]
+        taken[name] = {one["seed"]: one for one in own if (one["name"], one["peak"]) == (name, peak)}
     rows = []
-    for name, by_seed in chosen.items():
+    for name, by_seed in taken.items():
         row: dict[str, Any] = {"name": name, "seeds": len(by_seed), "peak": by_seed[0]["peak"]}
         row |= {key: by_seed[0][key] for key in ("steps", "parameters")}
         row["seconds"] = mean(one["seconds"] for one in by_seed.values())
         for split in ("validation", "test"):
             row[split] = _mean_and_deviation([one[split]["stream"] for one in by_seed.values()])
             beside = [
-                one[split]["stream"] - chosen[BASELINE][seed][split]["stream"]
+                one[split]["stream"] - taken[BASELINE][seed][split]["stream"]
                 for seed, one in by_seed.items()
-                if seed in chosen[BASELINE]
+                if seed in taken[BASELINE]
             ]
             row[f"{split}_beside"] = _mean_and_deviation(beside)
         rows.append(row)
@@ -191,7 +187,7 @@ def preset_alone(given: argparse.Namespace) -> None:
 
     Ten minutes are of the clock with several threads, of processor time with one.
     """
-    text, path = list(texts().items())[-1]
+    text, path = next(iter(texts().items()))
     entry = entries()[BASELINE]
     torch.set_num_threads(given.threads)
     clock = process_time if given.threads == 1 else perf_counter
