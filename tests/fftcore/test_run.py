@@ -49,8 +49,8 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     """A run says what it trains, where it stands, what the guards say, its raises, its score, and where it all is."""
     assert plateau.main(["train", "micro.toml", *FLAGS]) == 0
     told = capsys.readouterr().out
-    assert '"micro" in runs/micro: 4 epochs of 8 steps of 48 bytes, peak rate 0.005, on cpu' in told
-    assert "step 16/32  epoch 2  middle  cutoff 256 bins (0.125 cycles/byte)  rate 0.005  loss" in told
+    assert '"micro" in runs/micro: 4 epochs of 8 steps of 48 bytes, peak rate 0.006, on cpu' in told
+    assert "step 16/32  epoch 2  middle  cutoff 256 bins (0.125 cycles/byte)  rate 0.006  loss" in told
     assert "min_epoch: 0 of 2 epochs, 2 to go -> false" in told
     assert "RAISE at step 24, epoch 3: middle → full   cutoff 256 bins (0.125 cycles/byte) → 1025 bins" in told
     assert "bits/byte byte by byte" in told.splitlines()[-2]
@@ -108,7 +108,7 @@ def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         ("--layers 2", "--layers 2 contradicts the run, which was begun with 1"),
         ("--seed 4", "--seed 4 contradicts the run, which was begun with 3"),
-        ("--lr 1", "--lr 1.0 contradicts the run, which was begun with 0.005"),
+        ("--lr 1", "--lr 1.0 contradicts the run, which was begun with 0.006"),
         ("--steps-per-epoch 9", "--steps-per-epoch 9 contradicts the run, which was begun with 8"),
         ("--epochs 3", "A longer run is fine"),
         ("--preset base", "checkpoints are of another model, of preset tiny"),

@@ -92,7 +92,7 @@ def test_decisions(whole: Path) -> None:
     found = rows(whole / "decisions.jsonl")
     assert [(row["step"], row["from"], row["to"]) for row in found] == [(16, "low", "middle"), (24, "middle", "full")]
     assert [(row["knobs_before"]["cutoff"], row["knobs"]["cutoff"]) for row in found] == [(64, 256), (256, 1025)]
-    assert all(row["lr"] == 5e-3 > row["lr_before"] for row in found)
+    assert all(row["lr"] == 6e-3 > row["lr_before"] for row in found)
     assert all("plateau" in " ".join(row["guards"]) and row["requests"] == ["checkpoint"] for row in found)
 
 
