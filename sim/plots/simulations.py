@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,37 +12,93 @@ from sim.plots.page import COLOURS, DASHES, INK, MARKS, page
 from sim.simulator.learner import Floats
 from sim.simulator.loop import Outcome
 from sim.simulator.simulate import Simulation
+from sim.simulator.summary import summary
 from sim.simulator.tune import Measured
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 FAINT = "#888888"
+SPELLED = 5  # of the best settings
 
 
 def draw_simulations(found: Sequence[Simulation], path: str | Path) -> Path:
-    """Draw when each state is entered, as the share of the learners that have got there; dotted: the right moment.
+    """Draw when each state is entered, as the share of the learners that have got there, and how timely that was.
 
-    found: at least one. path: ends in .png or .svg. Raises PlotError where it cannot be drawn or written.
+    Dotted: the same where every raise comes as soon as the true loss is flat. Beside it: of the raises into each state,
+    the shares that came early, in time and late. found: at least one. path: ends in .png or .svg. Raises PlotError
+    where it cannot be drawn or written.
     """
-    with page(path, (11.0, 0.6 + 2.6 * len(found))) as figure:
-        axes = figure.subplots(len(found), 1, squeeze=False)[:, 0]
-        for ax, each in zip(axes, found, strict=True):
-            total = each.machine.run.total_steps or 1
-            for place, state in enumerate(each.machine.states[1:], 1):
-                look = place % len(COLOURS)
-                ax.step(*_entered(each.outcome, place), where="post", color=COLOURS[look], linestyle=DASHES[look],
-                        label=state.name)  # fmt: skip
-                if each.oracle is not None:
-                    ax.step(
-                        *_entered(each.oracle, place), where="post", color=COLOURS[look], linestyle=":", linewidth=1
-                    )
-            ax.set_xlim(0, total)
-            ax.set_ylim(0, 1.02)
-            ax.set_title(f"{each.machine.curriculum.name}: {len(each.outcome.steps):,} learners", loc="left", color=INK)
-            ax.set_ylabel("share that got there")
-            ax.grid(color=FAINT, alpha=0.3)
-            if len(each.machine.states) > 1:
-                ax.legend(loc="lower right", frameon=False)
-        axes[-1].set_xlabel("optimizer step; dotted: as soon as the true loss is flat")
+    with page(path, (12.0, 0.9 + 2.6 * len(found))) as figure:
+        axes = figure.subplots(len(found), 2, squeeze=False, width_ratios=(3, 1), sharex="col")
+        end = max(_shown_until(each) for each in found)
+        for (left, right), each in zip(axes, found, strict=True):
+            _entries(left, each, end)
+            _timeliness(right, summary(each)["states"][1:])
+            left.set_title(
+                f"{each.machine.curriculum.name}: {len(each.outcome.steps):,} learners", loc="left", color=INK
+            )
+            for ax in (left, right):
+                ax.spines[["top", "right"]].set_visible(False)
+        axes[-1, 0].set_xlabel("optimizer step")
+        axes[-1, 1].set_xlabel("raises into the state")
     return Path(path)
+
+
+def _shown_until(each: Simulation) -> float:
+    """A bit beyond the last entry, or all of the run."""
+    total = float(each.machine.run.total_steps or 1)
+    entries = [_entered(outcome, place)[0][-1] for outcome in (each.outcome, each.oracle) if outcome is not None
+               for place in range(1, len(each.machine.states))]  # fmt: skip
+    return min(total, 1.1 * max(entries, default=total) or total)
+
+
+def _entries(ax: Axes, each: Simulation, end: float) -> None:
+    for place, state in enumerate(each.machine.states[1:], 1):
+        look = (place - 1) % len(COLOURS)
+        for outcome, dash, width, label in (
+            (each.outcome, DASHES[look], 2.0, state.name),
+            (each.oracle, ":", 1.2, None),
+        ):
+            if outcome is not None:
+                steps, shares = _entered(outcome, place)
+                ax.step(np.append(steps, end), np.append(shares, shares[-1]), where="post", color=COLOURS[look],
+                        linestyle=dash, linewidth=width, label=label)  # fmt: skip
+    if each.oracle is not None:
+        ax.plot([], [], color=INK, linestyle=":", linewidth=1.2, label="as soon as it is flat")
+    ax.set_xlim(0, end)
+    ax.set_ylim(0, 1.03)
+    ax.set_ylabel("learners that got there")
+    ax.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    ax.yaxis.set_major_formatter(_percent)
+    ax.grid(color=FAINT, alpha=0.3)
+    if len(each.machine.states) > 1:
+        ax.legend(loc="lower right", frameon=False, fontsize=9)
+
+
+def _timeliness(ax: Axes, states: Sequence[dict[str, Any]]) -> None:
+    """A bar for each state: early, in time, late; hatched as well as coloured."""
+    raised = [
+        state | {"in time": 1.0 - state["early"] - state["late"]} for state in states if state["early"] is not None
+    ]
+    start = np.zeros(len(raised))
+    for word, colour, hatch in (("early", COLOURS[1], "//"), ("in time", "#dddddd", ""), ("late", COLOURS[0], "..")):
+        shares = np.array([state[word] for state in raised])
+        ax.barh([state["name"] for state in raised], shares, left=start, color=colour, hatch=hatch, edgecolor="white",
+                label=word, height=0.6)  # fmt: skip
+        start = start + shares
+    ax.set_xlim(0, 1)
+    ax.set_xticks((0.0, 0.5, 1.0))
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(_percent)
+    ax.tick_params(axis="y", length=0)
+    ax.set_title(" ", loc="left")
+    if raised:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9)
+
+
+def _percent(share: float, _: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def _entered(outcome: Outcome, place: int) -> tuple[Floats, Floats]:
@@ -53,30 +110,35 @@ def _entered(outcome: Outcome, place: int) -> tuple[Floats, Floats]:
 
 
 def draw_front(name: str, found: Sequence[Measured], path: str | Path) -> Path:
-    """Draw false raises against delay for tuned settings, the best joined by a line.
+    """Draw false raises against delay for tuned settings; a line joins the best, some of which are spelled out.
 
     found: the settings as written, then the others. path: ends in .png or .svg.
     """
-    with page(path, (8.0, 5.0)) as figure:
+    with page(path, (9.5, 5.5)) as figure:
         ax = figure.subplots()
         written, others = found[0], [each for each in found[1:] if each.delay is not None]
         best = sorted((each for each in others if each.best), key=lambda each: each.false)
-        ax.scatter([each.false for each in others], _delays(others), s=14, color=FAINT, label="tried")
-        ax.plot([each.false for each in best], _delays(best), color=COLOURS[0], marker=MARKS[1], label="best")
-        for each in best:
-            words = ", ".join(f"{key} {value:.3g}" for key, value in each.settings.items())
-            ax.annotate(
-                words, (each.false, each.delay or 0.0), fontsize=7, color=INK, xytext=(4, 4), textcoords="offset points"
-            )
+        ax.scatter(*_places(others), s=16, color=FAINT, label=f"tried ({len(found) - 1})")
+        ax.plot(*_places(best), color=COLOURS[0], marker=MARKS[1], markersize=6, linewidth=1.2, drawstyle="steps-post",
+                label="best: none is better in one respect and as good in the other")  # fmt: skip
         if written.delay is not None:
-            ax.scatter([written.false], [written.delay], s=60, color=COLOURS[1], marker=MARKS[2], label="as written")
-        ax.set_title(f"{name}: what a plateau's settings do", loc="left", color=INK)
-        ax.set_xlabel("share of raises while the loss still improves twice as fast as flat")
+            ax.scatter(*_places([written]), s=80, color=COLOURS[1], marker=MARKS[2], label="as written", zorder=4)
+        for place in sorted({round(i * (len(best) - 1) / max(1, SPELLED - 1)) for i in range(SPELLED)} if best else ()):
+            words = ", ".join(f"{key} {value:.3g}" for key, value in best[place].settings.items())
+            spot = _places([best[place]])
+            ax.annotate(words, (spot[0][0], spot[1][0]), fontsize=8, color=INK, xytext=(8, 6),
+                        ha="right" if 0 < place == len(best) - 1 else "left", textcoords="offset points")  # fmt: skip
+        ax.set_title(f"{name}: what a plateau's settings do to the first raise", loc="left", color=INK)
+        ax.set_xlabel("false raises: the loss still improves more than twice as fast as flat")
         ax.set_ylabel("median delay in observations")
+        ax.xaxis.set_major_formatter(_percent)
+        ax.yaxis.set_major_formatter(lambda delay, _: f"{delay:,.0f}")
+        ax.margins(x=0.06, y=0.12)
+        ax.spines[["top", "right"]].set_visible(False)
         ax.grid(color=FAINT, alpha=0.3)
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, loc="upper right")
     return Path(path)
 
 
-def _delays(found: Sequence[Measured]) -> list[float]:
-    return [0.0 if each.delay is None else each.delay for each in found]
+def _places(found: Sequence[Measured]) -> tuple[list[float], list[float]]:
+    return [each.false for each in found], [0.0 if each.delay is None else each.delay for each in found]

@@ -9,7 +9,7 @@ directions, so what is best is a front, not a point.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Over:
 class Measured:
     """Settings, and what they do: the share of false raises (too early), of copies without one, the median delay.
 
-    delay: steps from where the course becomes flat to the raise, over the raises that are not false; None without any.
+    delay: steps to the raise from where one is first not false, over the raises that are not; None without any.
     """
 
     settings: Mapping[str, float]
@@ -65,11 +65,19 @@ class Measured:
 
 @dataclass(frozen=True)
 class Course:
-    """A log's course: noisy copies [copy, step], where it improves too fast to be flat, and since when it is flat."""
+    """A log's course: noisy copies [copy, step], where a raise is false, and whether it becomes flat at all.
+
+    A raise is false while the course improves more than EARLY times as fast as what is called flat.
+    """
 
     losses: Floats
     improving: np.ndarray[Any, np.dtype[np.bool_]]
-    flat_from: int | None
+    flattens: bool
+
+    @property
+    def ready(self) -> int:
+        """The first step on which a raise is not false."""
+        return int(np.argmin(self.improving))
 
 
 def course(log: Log, rate: float, seed: int) -> Course:
@@ -91,7 +99,6 @@ def course(log: Log, rate: float, seed: int) -> Course:
     ahead = np.append(smooth[half:], np.full(half, smooth[-1]))
     falls = (smooth - ahead) / (np.abs(smooth) * half)
     falls[-half:] = falls[-half - 1]
-    flat = np.flatnonzero(falls < rate)
     rng = np.random.default_rng(seed)
     rho = min(0.95, max(0.0, noise.rho))
     normal = rng.standard_normal((len(smooth), COPIES))
@@ -99,7 +106,7 @@ def course(log: Log, rate: float, seed: int) -> Course:
     for step in range(1, len(normal)):
         normal[step] += rho * normal[step - 1]
     losses = np.ascontiguousarray((smooth[:, None] * (1.0 + noise.sigma * normal)).T)
-    return Course(losses, falls > EARLY * rate, int(flat[0]) if len(flat) else None)
+    return Course(losses, falls > EARLY * rate, bool((falls < rate).any()))
 
 
 def _smoothed(loss: Floats, half: int) -> Floats:
@@ -124,9 +131,9 @@ def measure(
         false = each.improving[steps]
         copies += len(each.losses)
         early += int(false.sum())
-        missed += (len(each.losses) - len(runs)) if each.flat_from is not None else 0
-        if each.flat_from is not None:
-            delays.append(np.maximum(0, steps[~false] - each.flat_from).astype(np.float64))
+        missed += (len(each.losses) - len(runs)) if each.flattens else 0
+        if each.flattens:
+            delays.append((steps[~false] - each.ready).astype(np.float64))
     delay = np.concatenate(delays) if delays else np.zeros(0)
     return Measured({}, early / copies, missed / copies, float(np.median(delay)) if len(delay) else None)
 
@@ -210,7 +217,7 @@ def tune(
         raise TuneError(f'"{curriculum.name}" asks for no plateau, so there is nothing to tune')
     rate = truth_of(machine, flat).rate
     courses = [course(log, rate, seed + place) for place, log in enumerate(logs)]
-    if all(each.flat_from is None for each in courses):
+    if not any(each.flattens for each in courses):
         raise TuneError(
             f"no log becomes flat, that is, improves by less than {100_000 * rate:.3g} % per 1000 steps. "
             "Give longer logs, or another --flat"
@@ -234,7 +241,8 @@ def tune(
         return found.false, never if found.delay is None else found.delay + never * found.missed
 
     study.optimize(tried, n_trials=trials)
-    numbers = {trial.number for trial in study.best_trials}
-    marked = [Measured(m.settings, m.false, m.missed, m.delay, place in numbers) for place, m in enumerate(measured)]
+    # Of settings that do the same, the first.
+    front = {trial.values[0]: trial.number for trial in reversed(study.best_trials)}
+    marked = [replace(one, best=place in front.values()) for place, one in enumerate(measured)]
     marked.sort(key=lambda one: (one.false, one.missed, one.delay if one.delay is not None else never))
     return [measure(curriculum, courses, binding, workers), *marked]

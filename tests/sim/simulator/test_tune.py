@@ -55,7 +55,8 @@ def test_a_log_is_taken_apart(tmp_path: Path) -> None:
     """Copies follow the log's course with noise of its strength; it is flat from about where the log was."""
     found = course(logged(tmp_path), RATE, seed=0)
     assert found.losses.shape == (COPIES, 1500)
-    assert found.flat_from == pytest.approx(700, abs=60)
+    assert found.flattens
+    assert found.ready == pytest.approx(700, abs=60)
     assert found.losses[:, 300].std() / found.losses[:, 300].mean() == pytest.approx(0.03, rel=0.2)
     assert found.improving[:600].all()
     assert not found.improving[760:].any()
