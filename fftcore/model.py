@@ -33,11 +33,16 @@ class ChunkHead(nn.Module):
         self.split = nn.Linear(d_model, chunk * narrow)
         self.widen = nn.Linear(narrow, d_model)
 
-    def forward(self, hidden: Tensor, table_VD: Tensor) -> Tensor:
-        """Return logits for each offset, (…, chunk, V), from (…, D) and the byte table that is tied to it."""
-        narrow = F.gelu(self.split(hidden))
-        drafts = self.widen(narrow.view(*hidden.shape[:-1], self.chunk, -1))
-        return F.linear(drafts, table_VD)
+    def forward(self, hidden: Tensor, table_VD: Tensor, offsets: int | None = None) -> Tensor:
+        """Return logits for the first offsets, all by default, (…, offsets, V).
+
+        Args:
+            hidden: (…, D).
+            table_VD: the byte table that the head is tied to.
+            offsets: how many.
+        """
+        narrow = F.gelu(self.split(hidden)).view(*hidden.shape[:-1], self.chunk, -1)
+        return F.linear(self.widen(narrow[..., :offsets, :]), table_VD)
 
 
 class SpectralLM(nn.Module):
@@ -78,7 +83,8 @@ class SpectralLM(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the next byte's logits, (…, V), from (…, D): those of the head that was trained for it."""
         if self.shape.objective == "chunk-last":
-            return self.draft(hidden)[..., 0, :]
+            first: Tensor = self.chunk_head(hidden, self.table.weight, 1)[..., 0, :]
+            return first
         return F.linear(hidden, self.table.weight)
 
     def draft(self, hidden: Tensor) -> Tensor:

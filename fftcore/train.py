@@ -183,7 +183,7 @@ def told_of_compiling(compiled: bool) -> Iterator[None]:
     except TorchDynamoException as error:
         why = str(error).strip().partition("\n")[0]
         raise RunError(
-            f"--compile: torch cannot compile the model on this machine: {why}. Leave --compile out"
+            f"--compile: torch cannot compile the model on this machine: {why}. Begin another run, without --compile"
         ) from None
 
 

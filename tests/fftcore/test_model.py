@@ -183,7 +183,7 @@ def test_published_objective_is_the_definition() -> None:
     next_loss, chunk_loss = model.losses(window_BW, 3)
     torch.testing.assert_close(next_loss, spelled_BO[:, 0].mean(), check_dtype=False)
     torch.testing.assert_close(chunk_loss, spelled_BO.mean(), check_dtype=False)
-    assert torch.equal(model.logits(hidden_TBD), model.draft(hidden_TBD)[..., 0, :])
+    torch.testing.assert_close(model.logits(hidden_TBD), model.draft(hidden_TBD)[..., 0, :])
 
 
 @pytest.mark.parametrize("shape", [SMALL, PUBLISHED])
@@ -225,7 +225,7 @@ def test_bfloat16(device: str) -> None:
 def test_compiled(shape: Model) -> None:
     """Compiled, the model is one graph with the same losses and gradients; knobs and phases compile nothing anew."""
     model = made(shape.model_copy(update={"layers": 1})).train()
-    window_BW = random_bytes(2, 158)
+    window_BW = random_bytes(2, 128 + 8)
 
     def graphs() -> int:
         return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])

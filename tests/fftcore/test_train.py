@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from controller import Controller, NonFiniteLoss, loads
 from fftcore import run as run_module
@@ -17,7 +18,7 @@ from fftcore.binding import Asked, planned, the_same_text
 from fftcore.checkpoint import Checkpoints, read_commit
 from fftcore.config import Config
 from fftcore.data import read_text
-from fftcore.errors import StorageError
+from fftcore.errors import RunError, StorageError
 from fftcore.model import SpectralLM
 from fftcore.record import read_record
 from fftcore.storage import Disk
@@ -335,6 +336,17 @@ def test_saves_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoints, "save", counted)
     assert run(tmp_path / "run", overrides={"save_every": 8}) == 0
     assert saved == [0, 8, 16, 24, 32]
+
+
+def test_compiler_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch cannot compile, a run that asks for it ends with a sentence that says why."""
+
+    def compiled(*given: Any, **options: Any) -> Any:
+        raise TorchDynamoException("no working C++ compiler was found\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", lambda losses, **options: compiled)
+    with pytest.raises(RunError, match=r"--compile: .*: no working C\+\+ compiler was found\. Begin another run"):
+        run(tmp_path / "run", overrides={"compile": True})
 
 
 @pytest.mark.gpu
