@@ -22,9 +22,9 @@ from fftcore.binding import bound
 from fftcore.config import Config
 from fftcore.data import Text, held_out, read_text
 from fftcore.evaluate import evaluate
+from fftcore.learner import Learner
 from fftcore.model import SpectralLM
 from fftcore.storage import Disk
-from fftcore.train import Learner
 
 CURRICULA = Path(__file__).resolve().parent / "curricula"
 CPU = torch.device("cpu")

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from fftcore.config import Config
 from fftcore.data import Text, Windows
+from fftcore.learner import optimizer
 from fftcore.model import BYTES, SpectralLM
-from fftcore.train import optimizer
 
 HEAD = 32  # channels
 
@@ -124,7 +124,7 @@ def sized(parameters: int, layers: int) -> tuple[int, int]:
 
 
 class TransformerLearner:
-    """Trains a transformer as `fftcore.train.Learner` trains its model: same windows, optimizer, decay and clipping.
+    """Trains a transformer as `fftcore.learner.Learner` trains its model: same windows, optimizer, decay and clipping.
 
     Args:
         config: all but the model's width and kernels is taken from it.

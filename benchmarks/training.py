@@ -19,8 +19,8 @@ from benchmarks._published import PublishedLM
 from benchmarks._speed import Work, contest, counted, options, prepared, show, write
 from fftcore.config import PRESETS, Config
 from fftcore.data import Text, Windows, read_text
+from fftcore.learner import Learner, limits
 from fftcore.model import SpectralLM
-from fftcore.train import Learner, limits
 
 PUBLISHED, OURS = "published model", "this model"
 

@@ -233,7 +233,7 @@ def overridden(config: Config, given: dict[str, Any]) -> Config:
 
 
 def _limits(config: Config) -> dict[str, int]:
-    from fftcore.train import limits
+    from fftcore.learner import limits
 
     return limits(config)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from controller import Controller, Curriculum, PlateauError
 from fftcore.evaluate import bpb_draft
 from fftcore.generate import generate
+from fftcore.learner import Learner
 from fftcore.progress import Progress
 from fftcore.record import Record
 from fftcore.storage import Disk
-from fftcore.train import Learner
 from sim.plots import draw_run
 from sim.replayer.verdict import verdict_of_run
 

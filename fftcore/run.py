@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import torch
 
     from fftcore.data import Text
+    from fftcore.learner import Learner
     from fftcore.progress import Progress
-    from fftcore.train import Learner
 
 
 def train(
@@ -113,8 +113,9 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume:
 def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked, resume: bool, disk: Disk) -> int:
     from fftcore.checkpoint import Checkpoints
     from fftcore.finish import finish
+    from fftcore.learner import Learner
     from fftcore.progress import progress
-    from fftcore.train import CHECKPOINTS, Caught, Learner, Training
+    from fftcore.train import CHECKPOINTS, Caught, Training
 
     run = record.bound
     controller = bound(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)

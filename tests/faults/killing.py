@@ -18,8 +18,8 @@ from torch import Tensor
 
 import fftcore.finish
 from fftcore.errors import RunError
+from fftcore.learner import Learner
 from fftcore.storage import Disk
-from fftcore.train import Learner
 from tests.faults.disks import CountedDisk, KillingDisk
 from tests.fftcore.micro import run
 

@@ -13,8 +13,8 @@ from fftcore.checkpoint import STATE, Checkpoints, read_commit
 from fftcore.config import Config
 from fftcore.data import read_text
 from fftcore.errors import CheckpointError
+from fftcore.learner import Learner
 from fftcore.storage import Disk
-from fftcore.train import Learner
 from tests.fftcore.test_model import SMALL
 
 

@@ -13,8 +13,8 @@ from fftcore.data import held_out, read_text
 from fftcore.errors import LeakError
 from fftcore.evaluate import bpb_draft, bpb_parallel, bpb_stream, evaluate
 from fftcore.generate import generate
+from fftcore.learner import Learner
 from fftcore.model import SpectralLM
-from fftcore.train import Learner
 from tests.fftcore.test_model import SMALL, made
 
 LEARNING = Model(d_model=32, layers=1, seq_len=64, kernel_len=32, kernel_groups=4, chunk=8)

@@ -19,10 +19,11 @@ from fftcore.checkpoint import Checkpoints, read_commit
 from fftcore.config import Config
 from fftcore.data import read_text
 from fftcore.errors import RunError, StorageError
+from fftcore.learner import Learner, limits
 from fftcore.model import SpectralLM
 from fftcore.record import read_record
 from fftcore.storage import Disk
-from fftcore.train import Learner, Stats, limits
+from fftcore.train import Stats
 from tests.fftcore.micro import CURRICULUM, contents, rows, run
 from tests.fftcore.test_model import SMALL
 

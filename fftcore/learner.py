@@ -1,0 +1,172 @@
+"""What is trained: a model with its optimizer and its text, one optimizer step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import log
+
+import torch
+from torch import Tensor
+
+from fftcore.checkpoint import (
+    OPTIMIZER,
+    WEIGHTS,
+    Commit,
+    pack_optimizer,
+    pack_weights,
+    unpack_optimizer,
+    unpack_weights,
+)
+from fftcore.config import Config
+from fftcore.data import Batch, Text, Windows, held_out
+from fftcore.errors import RunError
+from fftcore.evaluate import bpb_draft, evaluate
+from fftcore.model import SpectralLM
+from fftcore.muon import Muon
+from fftcore.spectral import BINS
+
+
+def limits(config: Config) -> dict[str, int]:
+    """Return the knobs that this trainer can turn, with their largest values."""
+    return {
+        "cutoff": BINS,
+        "kernel_taps": config.model.kernel_len,
+        "seq_len": config.model.seq_len,
+        "batch_size": config.batch_size,
+    }
+
+
+def optimizer(model: SpectralLM, config: Config) -> Muon:
+    """Return the optimizer of what can be trained of a model."""
+    named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    # Decay is for the matrices of linear layers: kernels and the byte table hold what was measured, not mixtures.
+    matrices = {name: value for name, value in named if name.endswith("weight") and value.dim() == 2}
+    matrices.pop("table.weight", None)
+    hidden = [name for name in matrices if name.startswith("blocks.") and config.optimizer == "muon"]
+    decaying = [value for name, value in matrices.items() if name not in hidden]
+    others = [value for name, value in named if name not in matrices]
+    groups = [{"params": decaying, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return Muon([matrices[name] for name in hidden], groups, config.weight_decay)
+
+
+class Learner:
+    """A model with its optimizer and its text: takes one optimizer step, and is scored on held-out text.
+
+    Args:
+        config: the model and how it is trained.
+        text: what it is trained on.
+        seed: of the weights and the windows.
+        device: where it is trained.
+        heads_only: leave the backbone as it is and train the chunk head alone.
+    """
+
+    def __init__(self, config: Config, text: Text, seed: int, device: torch.device, heads_only: bool) -> None:
+        torch.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # whose streams and random numbers are meant where no device is named
+        self.config, self.device = config, device
+        self.drafts = heads_only or config.model.objective == "chunk-last"
+        self.model = SpectralLM(config.model, config.dropout).to(device)
+        # Whole, or not at all: a graph that breaks is a defect, and knobs move in place without another compilation.
+        self._losses = torch.compile(self.model.losses, fullgraph=True) if config.compile else self.model.losses
+        self.windows = Windows(text, seed, config.model.chunk, device)
+        width = config.model.seq_len + config.model.chunk
+        self.epoch_windows_BW = held_out(text, "validation", config.eval_windows, width).to(device)
+        self.final_windows_BW = held_out(text, "validation", config.final_windows, width).to(device)
+        self._knobs: dict[str, int] = {}
+        if heads_only:
+            self.model.requires_grad_(False)
+            self.model.chunk_head.requires_grad_(True)
+        self.parameters = [value for value in self.model.parameters() if value.requires_grad]
+        self.optimizer = optimizer(self.model, config)
+
+    def turn(self, knobs: Mapping[str, float | str]) -> None:
+        """Set the knobs of the next step; those that the curriculum does not name stay at their limits."""
+        now = limits(self.config) | {name: int(value) for name, value in knobs.items()}
+        if now != self._knobs:
+            self.model.restrict(now["cutoff"], now["kernel_taps"])
+            self._knobs = now
+
+    @property
+    def bytes_per_step(self) -> int:
+        """Bytes trained on in one optimizer step, under the knobs in force."""
+        return self._knobs["batch_size"] * self._knobs["seq_len"] * self.config.accumulation
+
+    def step(self, step: int, lr: float) -> Tensor:
+        """Take one optimizer step; gradients that are not finite change nothing.
+
+        Returns:
+            loss and chunk loss in nats a byte, the gradient's norm, and whether the step was skipped (1 or 0): (4,), on
+            the device, not waited for.
+        """
+        parts = self.config.accumulation
+        losses_2 = torch.zeros(2, device=self.device)
+        for part in range(parts):
+            batch = self.windows.batch(
+                step, part=part, batch_size=self._knobs["batch_size"], seq_len=self._knobs["seq_len"]
+            )
+            with told_of_compiling(self.config.compile):
+                losses_2 += self._losses_and_gradients(batch) / parts
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip, foreach=True)
+        skipped = (~torch.isfinite(norm)).float()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.found_inf = skipped
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return torch.cat((losses_2, torch.stack((norm.float(), skipped))))
+
+    def _losses_and_gradients(self, batch: Batch) -> Tensor:
+        """Add the gradients of one forward pass, a share of the step's, and return its loss and chunk loss, (2,)."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            next_loss, chunk_loss = self._losses(batch.windows_BW, batch.phase)
+        objective = chunk_loss if self.drafts else next_loss + self.config.chunk_weight * chunk_loss
+        torch.autograd.backward(objective / self.config.accumulation)
+        # A loss is not finite either if the other head's is not.
+        told = chunk_loss if self.drafts else next_loss + 0 * chunk_loss
+        return torch.stack((told, chunk_loss)).detach().float()
+
+    def score(self, final: bool = False) -> dict[str, float]:
+        """Score the model on held-out text: bits per byte, and the metrics that guards can ask for.
+
+        Raises:
+            LeakError: the model sees what it is asked to predict.
+        """
+        windows_BW = self.final_windows_BW if final else self.epoch_windows_BW
+        score = evaluate(self.model, windows_BW)
+        val_loss = score.stream * log(2)
+        if self.drafts:
+            draft = bpb_draft(self.model, windows_BW)
+            val_loss = sum(draft) / len(draft) * log(2)
+        return {"val_loss": val_loss, "val_bpb": score.stream, "val_bpb_parallel": score.parallel}
+
+    def forget(self) -> None:
+        """Empty the optimizer's moments."""
+        self.optimizer.state.clear()
+
+    def files(self) -> dict[str, bytes]:
+        """Return what a commit holds of the learner."""
+        return {WEIGHTS: pack_weights(self.model), OPTIMIZER: pack_optimizer(self.model, self.optimizer)}
+
+    def restore(self, commit: Commit, random: bool = True) -> None:
+        """Go back to a commit: weights and moments, and the random numbers too if `random`."""
+        unpack_weights(commit, self.model)
+        unpack_optimizer(commit, self.model, self.optimizer, random)
+
+
+@contextmanager
+def told_of_compiling(compiled: bool) -> Iterator[None]:
+    """Say in a sentence why torch could not compile the model, should it fail to."""
+    if not compiled:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # a second to load
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        why = str(error).strip().partition("\n")[0]
+        raise RunError(
+            f"--compile: torch cannot compile the model on this machine: {why}. Begin another run, without --compile"
+        ) from None
