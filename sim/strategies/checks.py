@@ -81,6 +81,7 @@ def assert_resume_identical(
 
     cuts: where it is cut; after every single step unless given. binding: as for Controller, with limits.
     """
+    __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     stream = list(losses)
     uncut = trace(curriculum, stream, **binding)
     every = [Cut(step, 0) for step in range(len(stream) + 1)]
@@ -102,6 +103,7 @@ def assert_never_regresses(
 
     cuts: where the run dies and resumes. binding: as for Controller, with limits.
     """
+    __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     run = trace(curriculum, losses, cuts, **binding)
     machine = Controller(curriculum, **binding).machine
     marked = {(t.source, t.title) for state in machine.states for t in state.transitions if t.regress}
@@ -120,6 +122,7 @@ def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **bind
     The peak is the one in force, scale included; a raise is judged until its state is left. What a ramp would have done
     by itself is no raise. binding: as for Controller, with limits.
     """
+    __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     align = curriculum.check.align
     within = int(parse_amount(align.within).count)
     controller = Controller(curriculum, **binding)
@@ -162,6 +165,7 @@ def assert_finishes(curriculum: Curriculum, losses: Iterable[Observation], **bin
     A run that ends by NonFiniteLoss says nothing about the curriculum, and passes. binding: as for Controller, with
     limits.
     """
+    __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     controller = Controller(curriculum, **binding)
     total, stream = controller.total_steps, list(losses)
     if total is None:

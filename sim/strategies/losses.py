@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from math import inf, isfinite, nan
 from typing import Any, NamedTuple
 
@@ -32,7 +33,19 @@ class LossStream(tuple[float, ...]):
         return stream
 
     def __repr__(self) -> str:
-        return f"<{len(self)} losses: {', '.join(piece.words for piece in self.pieces) or 'none'}>"
+        words = []
+        for level, pieces in groupby(self.pieces, key=_level):
+            if level is None:
+                words += [piece.words for piece in pieces]
+            else:  # flats of one level are one flat
+                words.append(_flat(level, sum(len(piece.losses) for piece in pieces)).words)
+        return f"<{len(self)} losses: {', '.join(words) or 'none'}>"
+
+
+def _level(piece: Piece) -> float | None:
+    """The one loss that a piece is made of, if there is one, and it is a number."""
+    level = piece.losses[0]
+    return level if isfinite(level) and all(loss == level for loss in piece.losses) else None
 
 
 def _for(steps: int) -> str:
@@ -77,20 +90,19 @@ def loss_streams(
     *,
     min_size: int = 0,
     max_size: int | None = None,
-    piece: int = 20,
+    piece: int | None = None,
     nonfinite: bool = True,
     extreme: bool = False,
 ) -> LossStream:
     """Streams of losses: flats, falls and rises, noise, spikes, bursts of NaN and infinity.
 
     min_size, max_size: how many losses, 0 to 100 more than min_size unless said otherwise; a stream that is too short
-    goes on with its last finite loss. piece: the longest piece. nonfinite: whether NaN and infinity occur. extreme:
-    whether any other float does, such as 1e308, 5e-324 or -0.0.
+    goes on with its last finite loss. piece: the longest piece, by default 20 or a fifth of the stream. nonfinite:
+    whether NaN and infinity occur. extreme: whether any other float does, such as 1e308, 5e-324 or -0.0.
     """
     most = min_size + 100 if max_size is None else max_size
-    drawn = draw(
-        st.lists(_pieces(piece, nonfinite, extreme), min_size=min_size // piece, max_size=2 * most // piece + 1)
-    )
+    longest = max(20, most // 5) if piece is None else piece
+    drawn = draw(st.lists(_pieces(longest, nonfinite, extreme), max_size=2 * most // longest + 1))
     pieces: list[Piece] = []
     left = most
     for one in drawn:

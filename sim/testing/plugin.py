@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Curricula and scenarios of the folder."""
     folder: Path | None = parent.config.getoption("--curricula")
-    if folder is None or file_path.suffix != ".toml" or not file_path.is_relative_to(folder.resolve()):
+    if folder is None or file_path.suffix != ".toml" or not file_path.resolve().is_relative_to(folder.resolve()):
         return None
     kind = ScenarioFile if file_path.name.endswith(SCENARIOS) else CurriculumFile
     return kind.from_parent(parent, path=file_path)

@@ -40,7 +40,7 @@ def test_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in paths:
         assert plateau.main(["simulate", "plateau", *SMALL, "--plot", str(path)]) == 0
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert b"share that got there" in paths[0].read_bytes()
+    assert b"learners that got there" in paths[0].read_bytes()
     capsys.readouterr()
 
 
