@@ -40,7 +40,7 @@ from fftcore.storage import Disk
 
 PRESET = PRESETS["tiny"]
 PEAK = PRESET.peak or 0.0
-BASELINE = "the preset"
+BASELINE, TRANSFORMER = "the preset", "transformer, the preset's optimizer"
 SECONDS = 60.0  # of processor time, a run
 SEEDS = 3
 PROCESSES = 2
@@ -50,10 +50,8 @@ def entries(preset: Config = PRESET) -> dict[str, Entry]:
     """Return the lines of the table, by name."""
     peak, published = preset.peak or 0.0, preset.as_published()
     every_position = _of_shape(published, objective="dense").model_copy(update={"dropout": 0.0})
-    adamw = preset.model_copy(update={"optimizer": "adamw"})
     found = {
-        "transformer, AdamW": Entry(adamw, "warmup", (4e-3, 8e-3), transformer=True),
-        "transformer, the preset's optimizer": Entry(preset, "warmup", (4e-3, 8e-3), transformer=True),
+        TRANSFORMER: Entry(preset, "warmup", (4e-3, 8e-3, 1.6e-2), transformer=True),
         "published, made causal": Entry(published, "full", (peak, peak / 3)),
         "the same, a loss at every position": Entry(every_position, "full", (peak,)),
         BASELINE: Entry(preset, "full", (peak,)),

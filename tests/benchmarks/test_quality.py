@@ -83,7 +83,7 @@ def test_the_ladders_are_what_they_are_called(lines: dict[str, Entry]) -> None:
     assert shares("cutoff ladder, 15 % of the run", "cutoff") == {128: 50, 256: 50, 512: 50, BINS: 850}
     assert shares("cutoff ladder, 60 % of the run", "cutoff") == {128: 200, 256: 200, 512: 200, BINS: 400}
     assert shares("tap ladder, 60 % of the run", "kernel_taps") == {16: 200, 32: 200, 64: 200, 128: 400}
-    assert len(knobs_used(lines["transformer, AdamW"])) == 1
+    assert len(knobs_used(lines[quality.TRANSFORMER])) == 1
 
 
 def test_all_have_the_same_rate(lines: dict[str, Entry]) -> None:
@@ -109,7 +109,7 @@ def test_the_transformer_has_as_many_parameters(lines: dict[str, Entry]) -> None
     preset = quality.entries()
     sizes = [
         sum(value.numel() for value in begun(preset[name], text, 0).model.parameters())
-        for name in (quality.BASELINE, "transformer, AdamW")
+        for name in (quality.BASELINE, quality.TRANSFORMER)
     ]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
