@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from math import log10
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from fftcore import spectral
 
 FLOAT64, FLOAT32 = (torch.float64, 1e-12), (torch.float32, 2e-6)
+BLOCKS = (64, 128)  # a CPU's and a GPU's
 
 
 def random_problem(seed: int, T: int, B: int, width: int, G: int, K: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -38,17 +40,20 @@ def relative(found: Tensor, expected: Tensor) -> float:
     G=st.integers(1, 4),
     K=st.one_of(st.integers(1, 5), st.integers(30, 35), st.integers(63, 66), st.sampled_from([128, 129, 512])),
     precision=st.sampled_from([FLOAT64, FLOAT32]),
+    block=st.sampled_from(BLOCKS),
 )
 def test_convolution_is_that_of_the_fft(
-    seed: int, T: int, B: int, width: int, G: int, K: int, precision: tuple[torch.dtype, float]
+    seed: int, T: int, B: int, width: int, G: int, K: int, precision: tuple[torch.dtype, float], block: int
 ) -> None:
-    """For any size, the block products and both their gradients are those of the FFT reference."""
+    """For any size, in a CPU's blocks and in a GPU's, products and both gradients are those of the FFT reference."""
     dtype, tolerance = precision
     x_TBD, kernel_GK = random_problem(seed, T, B, width, G, K, dtype)
-    fast_TBD = spectral.convolve(x_TBD, kernel_GK)
     slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK)
     upstream_TBD = torch.randn(slow_TBD.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed + 1))
-    fast = torch.autograd.grad(fast_TBD, (x_TBD, kernel_GK), upstream_TBD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(spectral.BLOCK_BYTES, "cpu", block)
+        fast_TBD = spectral.convolve(x_TBD, kernel_GK)
+        fast = torch.autograd.grad(fast_TBD, (x_TBD, kernel_GK), upstream_TBD)
     slow = torch.autograd.grad(slow_TBD, (x_TBD, kernel_GK), upstream_TBD)
     for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
         assert relative(found.detach(), expected.detach()) <= tolerance
@@ -95,17 +100,20 @@ def gated_problem(seed: int, T: int, B: int, W: int, G: int, K: int) -> tuple[Te
     seed=st.integers(0, 2**32),
     T=st.one_of(st.integers(1, 20), st.integers(60, 70), st.integers(100, 200)),
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 5, 64, 128, 600])),
+    block=st.sampled_from(BLOCKS),
 )
-def test_gated_convolution_is_the_definition(seed: int, T: int, sizes: tuple[int, int, int, int]) -> None:
+def test_gated_convolution_is_the_definition(seed: int, T: int, sizes: tuple[int, int, int, int], block: int) -> None:
     """For any size, the convolution under its gates, and all five gradients, are those of the parts, multiplied."""
     given_tensors = x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD = gated_problem(seed, T, *sizes)
-    fast_TBD = spectral.convolve_gated(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, 16)
     G, W, _ = weight_GWW.shape
     gate_TBGW = torch.einsum("tbgw,gwv->tbgv", x_TBD.view(T, -1, G, W), weight_GWW) + bias_G1W[:, 0]
     gain_TBD = torch.stack([gain_RBD[t // 16] for t in range(T)])
     slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK) * gate_TBGW.flatten(2) * gain_TBD
     upstream_TBD = torch.randn(slow_TBD.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed + 1))
-    fast = torch.autograd.grad(fast_TBD, given_tensors, upstream_TBD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(spectral.BLOCK_BYTES, "cpu", block)
+        fast_TBD = spectral.convolve_gated(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, 16)
+        fast = torch.autograd.grad(fast_TBD, given_tensors, upstream_TBD)
     slow = torch.autograd.grad(slow_TBD, given_tensors, upstream_TBD)
     for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
         assert relative(found.detach(), expected.detach()) <= 1e-12
@@ -275,3 +283,16 @@ def test_convolution_on_gpu(dtype: torch.dtype) -> None:
     )
     for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
         assert relative(found.detach().double().cpu(), expected.detach()) <= tolerance
+
+
+@pytest.mark.gpu
+def test_gated_convolution_on_gpu() -> None:
+    """On a GPU the convolution under its gates, and all five gradients, are those of the CPU in float64."""
+    here = gated_problem(7, 300, 2, 8, 4, 128)
+    there = [value.detach().cuda().requires_grad_() for value in here]
+    gated: Callable[..., Tensor] = partial(spectral.convolve_gated, hold=16)
+    slow_TBD, fast_TBD = gated(*here), gated(*there)
+    slow = torch.autograd.grad(slow_TBD.square().sum(), here)
+    fast = torch.autograd.grad(fast_TBD.square().sum(), there)
+    for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
+        assert relative(found.detach().cpu(), expected.detach()) <= 1e-12
