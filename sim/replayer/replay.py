@@ -19,10 +19,10 @@ from controller import BindingWarning, Controller, Curriculum, Decision, NonFini
 from controller.guards import Reached
 from controller.language.meaning import fingerprints
 from controller.language.sense import nearest
+from controller.stretch import Stretch
 from sim.logs import Log
 from sim.logs.series import is_eval
 from sim.replayer.setting import Given, ReplayError, Setting, per_point, setting_of
-from sim.replayer.stretch import Stretch
 from sim.replayer.timeline import Asked, Sample, Stay, Timeline, title_of
 from sim.replayer.trace import Floats, Tracer
 
@@ -290,11 +290,11 @@ class _Replay:
 
     def _stay(self) -> Stay:
         """Begin a stay in the controller's present state."""
-        plan, controller = self.controller.plan, self.controller
+        plan = self.controller.plan
         self.stretch.entered()
         self.guards = [
             (transition, part, Asked(transition.title, transition.target, title_of(part)))
-            for transition, guard in zip(controller._state.transitions, controller._stay.guards, strict=True)
+            for transition, guard in self.stretch.ways
             for part in guard.parts
         ]
         self.next_probe = 0

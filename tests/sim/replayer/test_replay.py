@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
 from controller.errors import BindingWarning
 from controller.language.reading import find
+from controller.stretch import Stretch
 from sim.logs import Log, read
 from sim.replayer.replay import replay
 from sim.replayer.setting import Given, ReplayError, per_point, steps_per_epoch_of
-from sim.replayer.stretch import Stretch
 from sim.strategies import curricula, loss_streams
 from tests.sim.conftest import run_of, write_run
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf, nan
 from typing import Any
 
-from controller import Controller, Decision, clockwork
+from controller import clockwork
+from controller.bound import BoundTransition
 from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
+from controller.machine import Controller, Decision
 
 FAR = 2**62
 
@@ -31,14 +33,12 @@ class Stretch:
     def entered(self) -> None:
         """Find out, on entering a state, which clocks its guards wait for."""
         controller = self.controller
-        state, guards = controller._state, controller._stay.guards
-        self._asks_epochs = any(transition.at == "epoch" for transition in state.transitions)
+        guards = controller._stay.guards
+        self.ways: list[tuple[BoundTransition, Joined]] = list(zip(controller._state.transitions, guards, strict=True))
+        """The transitions out of the present state, each with its guards."""
+        self._asks_epochs = any(transition.at == "epoch" for transition, _ in self.ways)
         self._due = sorted(set(_due(guards)))
-        looked_at = [
-            (transition, guard)
-            for transition, guard in zip(state.transitions, guards, strict=True)
-            if transition.at == "step"
-        ]
+        looked_at = [(transition, guard) for transition, guard in self.ways if transition.at == "step"]
         self._plain = all(transition.sustain == 1 for transition, _ in looked_at) and not controller.lag
         self._verdicts = [guard.verdict for _, guard in looked_at]
         self._quiet_until = min((self._first_look(guard) for _, guard in looked_at), default=FAR)
