@@ -74,7 +74,7 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
     Raises CurriculumError with every fault and its place.
     """
     text = within_limits(content, file)
-    written = _toml(text, file)
+    written = toml_of(text, file)
     try:
         # A file says `from` and `not`; `from_` and `not_` are Python's.
         curriculum = Curriculum.model_validate(written, by_alias=True, by_name=False)
@@ -103,7 +103,8 @@ def _placed(faults: list[Fault], more: int, text: str, file: str) -> CurriculumE
     )
 
 
-def _toml(text: str, file: str) -> dict[str, Any]:
+def toml_of(text: str, file: str) -> dict[str, Any]:
+    """What a TOML text says. Raises CurriculumError, with the place, where it is no TOML."""
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:

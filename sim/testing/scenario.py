@@ -18,22 +18,23 @@ from __future__ import annotations
 
 import random
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from math import inf, isclose, nan
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan, load
-from controller.errors import PlateauError, nearest, visible
+from controller.errors import CurriculumError, Key, PlateauError, nearest, visible
 from controller.language.amounts import RunLength, parse_amount, steps_in
+from controller.language.places import Places
+from controller.language.reading import toml_of
+from controller.language.scanning import within_limits
 from controller.language.sense import hardness
 
-LARGEST_FILE_BYTES = 64 * 1024
 LONGEST = 10_000_000  # losses in a scenario
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _PIECES = {
@@ -48,6 +49,22 @@ _EXAMPLES = '"flat 3.0 for 200 steps", "falls to 2.5 over 1 epoch", "nan 3", "sp
 
 class ScenarioError(PlateauError):
     """A scenario file that cannot be carried out."""
+
+
+class At(NamedTuple):
+    """Where in a scenario file something stands: the keys that lead to it."""
+
+    places: Places
+    keys: tuple[Key, ...] = ()
+
+    def inside(self, *keys: Key) -> At:
+        """What stands below it."""
+        return At(self.places, (*self.keys, *keys))
+
+    def wrong(self, sentence: str, at_key: bool = False) -> ScenarioError:
+        """What is wrong here, with the line and a caret; at_key: with the key, not with its value."""
+        place = self.places.of(self.keys, at_key)
+        return ScenarioError(f"{place}: {sentence}\n{place.shown()}")
 
 
 class _Table(BaseModel):
@@ -129,6 +146,7 @@ class Suite:
     path: Path
     file: File
     curriculum: Curriculum
+    places: Places
 
     def controller(self) -> Controller:
         """A fresh controller, bound as the file says. Raises BindingError where the curriculum does not fit."""
@@ -158,57 +176,62 @@ def read(path: Path) -> Suite:
         content = path.read_bytes()
     except OSError as error:
         raise ScenarioError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(content) > LARGEST_FILE_BYTES:
-        raise ScenarioError(f"{path} is larger than 64 KiB")
-    try:
-        written = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ScenarioError(f"{path}: not TOML: {error}") from None
+    text = within_limits(content, str(path))
+    written = toml_of(text, str(path))
+    at = At(Places(text, str(path)))
     try:
         file = File.model_validate(written)
     except ValidationError as error:
-        raise ScenarioError("\n".join(f"{path}: {_sentence(detail)}" for detail in error.errors()[:20])) from None
+        raise ScenarioError("\n".join(str(_refusal(detail, at)) for detail in error.errors()[:20])) from None
     beside = path.parent / file.curriculum
-    return Suite(path, file, load(beside if beside.is_file() else file.curriculum))
+    try:
+        return Suite(path, file, load(beside if beside.is_file() else file.curriculum), at.places)
+    except CurriculumError as error:
+        if beside.is_file():  # it says by itself where in that file something is wrong
+            raise
+        raise at.inside("curriculum").wrong(str(error)) from None
 
 
-def _sentence(detail: Any) -> str:
-    place = " ".join(f"{key + 1}" if isinstance(key, int) else str(key) for key in detail["loc"])
+def _refusal(detail: Any, at: At) -> ScenarioError:
+    keys = detail["loc"]
     if detail["type"] == "extra_forbidden":
-        model = Scenario if detail["loc"][0] == "scenario" and len(detail["loc"]) > 2 else File
-        return f'unknown key "{visible(place)}". {nearest(str(detail["loc"][-1]), model.model_fields)}'
-    return f"{visible(place)}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
+        model = Scenario if keys[0] == "scenario" and len(keys) > 2 else File
+        sentence = f'unknown key "{visible(str(keys[-1]))}". {nearest(str(keys[-1]), model.model_fields)}'
+        return at.inside(*keys).wrong(sentence, at_key=True)
+    if detail["type"] == "missing":
+        return at.inside(*keys[:-1]).wrong(f'there is no "{keys[-1]}"', at_key=True)
+    message = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
+    return at.inside(*keys).wrong(message[0].lower() + message[1:])
 
 
 # Losses
 
 
-def losses(scenario: Scenario, run: RunLength, where: str) -> Iterator[tuple[float, float]]:
+def losses(scenario: Scenario, run: RunLength, at: At) -> Iterator[tuple[float, float]]:
     """The losses of a scenario, step by step, without and with noise. Raises ScenarioError at a piece of nonsense."""
     rng = random.Random(scenario.seed)
-    where = f'{where}, scenario "{scenario.name}"'
     level: float | None = None
     pieces, count = [], 0
-    for text in scenario.losses:  # all of them first: a mistake at the end is seen even if the run does not get there
-        values, steps, level = _piece(text, level, run, where)
+    for place, text in enumerate(scenario.losses):  # all of them first: a mistake at the end is seen in any case
+        values, steps, level = _piece(text, level, run, at.inside("losses", place))
         pieces.append(values)
         count += steps
     if count > LONGEST:
-        raise ScenarioError(f"{where}: {count:,} losses; expected at most {LONGEST:,}")
+        raise at.inside("losses").wrong(f"{count:,} losses; expected at most {LONGEST:,}")
     for value in chain.from_iterable(pieces):
         yield value, value * (1.0 + scenario.noise * rng.gauss()) if scenario.noise else value
 
 
-def _piece(text: str, level: float | None, run: RunLength, where: str) -> tuple[Iterable[float], int, float | None]:
+def _piece(text: str, level: float | None, run: RunLength, at: At) -> tuple[Iterable[float], int, float | None]:
     """The losses of a piece, how many they are, and the level after them."""
     found = {kind: match for kind, pattern in _PIECES.items() if (match := pattern.match(text.strip()))}
     if match := found.get("flat"):
-        level = float(match[1]) if match[1] else _known(level, text, where)
-        steps = _steps(match[2], text, run, where)
+        level = float(match[1]) if match[1] else _known(level, text, at)
+        steps = _steps(match[2], run, at)
         return repeat(level, steps), steps, level
     if match := found.get("slope"):
-        start, end = float(match[1]) if match[1] else _known(level, text, where), float(match[2])
-        steps = _steps(match[3], text, run, where)
+        start, end = float(match[1]) if match[1] else _known(level, text, at), float(match[2])
+        steps = _steps(match[3], run, at)
         return (start + (end - start) * (step + 1) / steps for step in range(steps)), steps, end
     if match := found.get("lost"):
         steps = int(match[2] or 1)
@@ -218,20 +241,20 @@ def _piece(text: str, level: float | None, run: RunLength, where: str) -> tuple[
     if found.get("values"):
         values = [float(value) for value in re.split(r"[ ,]+", text.strip())]
         return values, len(values), values[-1]
-    raise ScenarioError(f'{where}: losses "{visible(text)}": expected a piece such as {_EXAMPLES}')
+    raise at.wrong(f'"{visible(text)}": expected a piece such as {_EXAMPLES}')
 
 
-def _known(level: float | None, text: str, where: str) -> float:
+def _known(level: float | None, text: str, at: At) -> float:
     if level is None:
-        raise ScenarioError(f'{where}: losses "{text}" does not say from where, and nothing comes before it')
+        raise at.wrong(f'"{text}" does not say from where, and nothing comes before it')
     return level
 
 
-def _steps(amount: str, text: str, run: RunLength, where: str) -> int:
+def _steps(amount: str, run: RunLength, at: At) -> int:
     try:
         return steps_in(parse_amount(amount), run, run.total_steps)
     except ValueError as error:
-        raise ScenarioError(f'{where}: "{visible(text)}": {error}') from None
+        raise at.wrong(f'"{visible(amount)}": {error}') from None
 
 
 # Running
@@ -240,12 +263,11 @@ def _steps(amount: str, text: str, run: RunLength, where: str) -> int:
 def run(suite: Suite, scenario: Scenario) -> Result:
     """Carry out one scenario. Raises ScenarioError where it asks for a time, a state or a knob that does not exist."""
     controller, result = suite.controller(), Result(scenario)
-    length, where = controller.machine.run, str(suite.path)
-    checks = [
-        _Check(one, _end_of(one, length, scenario, where), controller, scenario, where) for one in scenario.expect
-    ]
+    length = controller.machine.run
+    at = At(suite.places, ("scenario", suite.file.scenario.index(scenario)))
+    checks = [_Check(one, length, controller, at.inside("expect", i)) for i, one in enumerate(scenario.expect)]
     dead = False
-    for clean, loss in losses(scenario, length, where):
+    for clean, loss in losses(scenario, length, at):
         if controller.plan.stop:
             break
         _look(checks, controller, result)
@@ -275,28 +297,28 @@ def _look(checks: list[_Check], controller: Controller, result: Result) -> None:
             result.failures += found
 
 
-def _end_of(one: Expectation, run: RunLength, scenario: Scenario, where: str) -> float:
-    when = one.at or one.by or one.before
-    if when is None:
-        return inf
-    steps = _steps(when, when, run, f'{where}, scenario "{scenario.name}"')
-    return max(0, steps - 1) if one.before is not None else steps
+def _end_of(one: Expectation, run: RunLength, at: At) -> float:
+    for word in ("at", "by", "before"):
+        if (when := getattr(one, word)) is not None:
+            steps = _steps(when, run, at.inside(word))
+            return max(0, steps - 1) if word == "before" else steps
+    return inf
 
 
 class _Check:
     """One expectation while its scenario runs."""
 
-    def __init__(self, one: Expectation, step: float, controller: Controller, scenario: Scenario, where: str) -> None:
-        self.one, self.step, self.done = one, step, False
+    def __init__(self, one: Expectation, run: RunLength, controller: Controller, at: At) -> None:
+        self.one, self.step, self.done = one, _end_of(one, run, at), False
         self.first = controller.plan.state
         states, knobs = controller.machine.by_name, controller.machine.curriculum.knob
-        for name in (one.state, one.never):
+        for word, name in (("state", one.state), ("never", one.never)):
             if name is not None and name not in states:
-                raise ScenarioError(f'{where}, scenario "{scenario.name}": no state "{name}". {nearest(name, states)}')
+                raise at.inside(word).wrong(f'no state "{visible(name)}". {nearest(name, states)}')
         for name in one.knobs:
             if name not in knobs:
-                words = [*Expectation.model_fields, *knobs]
-                raise ScenarioError(f'{where}, scenario "{scenario.name}": no knob "{name}". {nearest(name, words)}')
+                sentence = f'no knob "{visible(name)}". {nearest(name, [*Expectation.model_fields, *knobs])}'
+                raise at.inside(name).wrong(sentence, at_key=True)
 
     def now(self, plan: Plan, result: Result) -> list[str]:
         """What is wrong at its time."""

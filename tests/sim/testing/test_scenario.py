@@ -10,11 +10,13 @@ import pytest
 import plateau
 from controller.errors import PlateauError
 from controller.language.amounts import RunLength
-from sim.testing.scenario import Result, Scenario, Suite, losses, read, run
+from controller.language.places import Places
+from sim.testing.scenario import At, Result, Scenario, Suite, losses, read, run
 
 HEAD = 'curriculum = "plateau"\nlimits = { cutoff = 1025 }\nepochs = 10\nsteps_per_epoch = 100\n'
 ONE = HEAD + '[[scenario]]\nname = "it"\n'
 RUN = RunLength(10, 100, None)
+HERE = At(Places("", "here"))
 
 
 def suite(tmp_path: Path, *scenarios: str, head: str = HEAD) -> Suite:
@@ -33,7 +35,7 @@ def result(tmp_path: Path, pieces: str, expect: str, more: str = "", head: str =
 def stream(*pieces: str) -> list[float]:
     """The losses that pieces stand for."""
     scenario = Scenario(name="it", losses=list(pieces), expect=[{"raises": 0}])  # type: ignore[list-item]
-    return [loss for loss, _ in losses(scenario, RUN, "here")]
+    return [loss for loss, _ in losses(scenario, RUN, HERE)]
 
 
 def test_pieces_mean_what_they_say() -> None:
@@ -55,7 +57,7 @@ def test_noise_is_seeded() -> None:
     def noisy(seed: int) -> list[tuple[float, float]]:
         pieces = ["flat 2 for 50 steps"]
         one = Scenario(name="it", losses=pieces, noise=0.01, seed=seed, expect=[{"raises": 0}])  # type: ignore[list-item]
-        return list(losses(one, RUN, "here"))
+        return list(losses(one, RUN, HERE))
 
     assert noisy(1) == noisy(1) != noisy(2)
     assert {clean for clean, _ in noisy(1)} == {2.0}
@@ -128,13 +130,13 @@ def test_evaluations_come_when_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[[scenario]", "not TOML"),
-        (HEAD, "scenario: field required"),
-        (ONE + 'losses = ["x"]\nexpct = []', 'unknown key "scenario 1 expct". Did you mean "expect"?'),
-        (ONE + "losses = []\nexpect = [{}]", "scenario 1 losses: list should have at least 1"),
-        (ONE + 'losses = ["nan"]\nexpect = [{ at = "1 step", by = "2 steps" }]', "one of at, by"),
-        (ONE + 'losses = ["nan"]\nexpect = [{ by = "2 steps" }]', "by asks for a state"),
-        ('curriculum = "plateu"\n[[scenario]]\nname = "it"\nlosses = ["nan"]\nexpect = [{}]', "plateu"),
+        ("[[scenario]", "bad.test.toml:1:12: unclosed array table"),
+        (HEAD, 'bad.test.toml:1:1: there is no "scenario"'),
+        (ONE + 'losses = ["x"]\nexpct = []', 'bad.test.toml:8:1: unknown key "expct". Did you mean "expect"?'),
+        (ONE + "losses = []\nexpect = [{}]", "bad.test.toml:7:10: list should have at least 1"),
+        (ONE + 'losses = ["nan"]\nexpect = [{ at = "1 step", by = "2 steps" }]', "bad.test.toml:8:11: one of at, by"),
+        (ONE + 'losses = ["nan"]\nexpect = [{ by = "2 steps" }]', "bad.test.toml:8:11: by asks for a state"),
+        ('curriculum = "plateu"\n[[scenario]]\nname = "it"\nlosses = ["nan"]\nexpect = [{}]', "toml:1:14: there is"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_wrong_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
@@ -149,13 +151,13 @@ def test_a_file_that_is_wrong_is_refused(tmp_path: Path, text: str, sentence: st
 @pytest.mark.parametrize(
     ("pieces", "expect", "sentence"),
     [
-        ('"flat for 3 steps"', "{ raises = 0 }", "does not say from where"),
+        ('"flat for 3 steps"', "{ raises = 0 }", 'mine.test.toml:7:11: "flat for 3 steps" does not say from where'),
         ('"drops 3"', "{ raises = 0 }", "expected a piece such as"),
         ('"flat 3 for ages"', "{ raises = 0 }", "expected an amount of time"),
         ('"flat 3 for 1e14 steps"', "{ raises = 0 }", "expected at most 10,000,000"),
         ('"flat 3 for 3 steps"', '{ at = "2 parsecs" }', "expected an amount of time"),
         ('"flat 3 for 3 steps"', '{ state = "word" }', 'no state "word". Did you mean "words"?'),
-        ('"flat 3 for 3 steps"', "{ cutof = 3 }", 'no knob "cutof". Did you mean "cutoff"?'),
+        ('"flat 3 for 3 steps"', "{ cutof = 3 }", 'mine.test.toml:8:13: no knob "cutof". Did you mean "cutoff"?'),
     ],
 )
 def test_words_without_meaning_are_refused(tmp_path: Path, pieces: str, expect: str, sentence: str) -> None:
