@@ -13,6 +13,8 @@ from controller.verifier.reach import Edge, Node, Reach, explore
 from controller.verifier.streams import Visit
 from controller.verifier.zones import Zone
 
+Taken = list[tuple[int, int]]  # transitions, by their places among a state's, and the steps that they apply from
+
 
 class Planned(NamedTuple):
     """What is planned for a step: the state's name, the knobs, the learning rate."""
@@ -41,14 +43,16 @@ def climbs(machine: Machine) -> tuple[Climb, ...]:
         raise BindingError([Fault("unresolved-amount", ("run",), "the length of the run is not known",
                                   "epochs and steps_per_epoch",
                                   "State them in [run], or as --epochs and --steps-per-epoch")])  # fmt: skip
-    earliest, latest = _earliest(machine), _latest(machine)
+    walk = Reach(machine, budget=0)
+    quickest, latest = _quickest(machine), _on(walk, [])
+    earliest = None if quickest is None else _on(walk, quickest)
     if earliest == latest:
         return (_climb(machine, "whatever the losses", latest),)
     found = [] if earliest is None else [_climb(machine, "earliest", earliest)]
     return (*found, _climb(machine, "latest", latest))
 
 
-def _climb(machine: Machine, name: str, taken: list[tuple[int, int]]) -> Climb:
+def _climb(machine: Machine, name: str, taken: Taken) -> Climb:
     state = machine.states[0]
     for place, _ in taken:
         state = machine.by_name[state.transitions[place].target]
@@ -56,39 +60,41 @@ def _climb(machine: Machine, name: str, taken: list[tuple[int, int]]) -> Climb:
     return Climb(name, visits_of(machine, taken, end or 0), state.name)
 
 
-def _earliest(machine: Machine) -> list[tuple[int, int]] | None:
-    """The quickest way to the last state that can be reached: places of transitions with their steps."""
+def _quickest(machine: Machine) -> Taken | None:
+    """The quickest way to the last state that can be reached."""
     explored = explore(machine)
     reach = explored.near or explored.whole
     goal = max(node.kind.state for node in reach.nodes)
-    nodes = sorted((n for n in reach.nodes if n.kind.state == goal), key=lambda node: node.zone.entry_low)
-    return next(
-        filter(None, (reach.trail(node, node.zone.entry_low, None) for node in nodes)), [] if not goal else None
-    )
+    for node in sorted((n for n in reach.nodes if n.kind.state == goal), key=lambda node: node.zone.entry_low):
+        taken = reach.trail(node, node.zone.entry_low, None)
+        if taken is not None:
+            return taken
+    return None
 
 
-def _latest(machine: Machine) -> list[tuple[int, int]]:
-    """Each state left as late as it can be, and never where some loss keeps the run in it."""
-    reach = Reach(machine, budget=0)
-    node, taken = reach.nodes[0], []
+def _on(reach: Reach, taken: Taken) -> Taken:
+    """On from some transitions: each state left as late as it can be, and never where some loss keeps the run in it."""
+    node, found = reach.nodes[0], list(taken)
+    for place, step in taken:
+        edges, _ = reach.ways_on(node)
+        node = _entered(reach, next(e for e in edges if e.place == place and e.steps[0] <= step <= e.steps[1]), step)
     while (edge := _last(reach, node)) is not None:
-        step = edge.steps[1]
-        anchor = step if edge.shift is None else edge.zone.anchor_low
-        taken.append((edge.place, step))
-        node = Node(edge.kind, _at(reach, step, anchor), edge)
-    return taken
+        found.append((edge.place, edge.steps[1]))
+        node = _entered(reach, edge, edge.steps[1])
+    return found
 
 
-def _at(reach: Reach, step: int, anchor: int) -> Zone:
+def _entered(reach: Reach, edge: Edge, step: int) -> Node:
+    """What is entered by a transition out of a state that was entered on one step, if it is taken on another."""
+    anchor = step if edge.shift is None else edge.zone.anchor_low
     arcs = ((step % reach.period, 0), (anchor % reach.period, 0)) if reach.period > 1 else (None, None)
-    return Zone(step, step, anchor, anchor, step - anchor, step - anchor, *arcs)
+    return Node(edge.kind, Zone(step, step, anchor, anchor, step - anchor, step - anchor, *arcs), edge)
 
 
 def _last(reach: Reach, node: Node) -> Edge | None:
-    """The transition that ends a stay, entered on one step, where none of its losses lets it go on."""
-    state = reach.state(node)
+    """The transition that ends a stay that no loss can keep up until the run is over; a retreat only if it must be."""
     edges, stays = reach.ways_on(node)
-    if state.stop is not None or stays or not edges:
+    if reach.state(node).stop is not None or stays or not edges:
         return None
     return max(edges, key=lambda edge: (edge.steps[1], not reach.transition(edge).regress, -edge.place))
 

@@ -260,20 +260,18 @@ def _shapes(asked: list[_Asked], nonfinite: list[int], steps: int, span: int) ->
     bounds = sorted({float(guard.spec.value) for guard in asked if guard.word in ("below", "above")})
     levels = _levels(bounds)
     ratios = [ratio for ratio in _ratios(asked) if steps * log(ratio) < LARGEST_LOG] or [1.0]
-    bodies = [("flat", 1.0), *((body, ratio) for ratio in ratios for body in ("falls", "slides", "sinks", "rises"))]
-    whole = [Shape(body, level, ratio, "flat", 0) for body, ratio in bodies for level in levels]
-    tails = ["flat", "up", "level", "down"] if asked else []
+    moving = [(body, ratio) for ratio in ratios for body in ("falls", "slides", "sinks", "rises")]
     lengths = {span, *(span - 1 + need for guard in asked for need in (guard.needs, guard.needs // 2, guard.needs - 1))}
     lengths |= {guard.needs + extra for guard in asked for extra in (-1, 0)}
-    ended = [("nan", span - 1 + count) for count in nonfinite]
-    ended += [(tail, length) for length in sorted(lengths) for tail in tails]
-    yield from whole[: len(levels)]
-    yield from whole[len(levels) :]
-    for tail, length in ended:
-        if 0 < length <= steps:
-            for body, ratio in bodies[1:] + bodies[:1]:
-                for level in levels:
-                    yield Shape(body, level, ratio, tail, length)
+    ended = [(tail, length) for tail in ("up", "down", "flat", "level") if asked for length in sorted(lengths)]
+    ended = [("nan", span - 1 + count) for count in nonfinite] + ended
+    fitting = [(tail, length) for tail, length in ended if 0 < length <= steps]
+    yield from (Shape("flat", level, 1.0, "flat", 0) for level in levels)
+    # A flat body shows at once where it does not hold a stay.
+    turning = [end for end in fitting if end[0] not in ("flat", "level")]
+    yield from (Shape("flat", level, 1.0, *end) for end in turning for level in levels)
+    yield from (Shape(body, level, ratio, "flat", 0) for body, ratio in moving for level in levels)
+    yield from (Shape(body, level, ratio, *end) for body, ratio in moving for end in fitting for level in levels)
 
 
 def _levels(bounds: list[float]) -> list[float]:

@@ -1,0 +1,205 @@
+"""Shares of the peak around raises, to the step."""
+
+from __future__ import annotations
+
+from math import cos, pi
+from typing import Any
+
+import pytest
+
+from controller import load
+from controller.binding import bind
+from controller.verifier.alignment import Alignment, Jump, Moment
+from controller.verifier.reach import Kind, Reach, explore
+from controller.verifier.verify import verify
+from controller.verifier.zones import FAR
+from tests.controller.small import small
+
+ONE = Kind(0, (), 0, 0, False)
+
+
+def rates(*transitions: dict[str, Any], **tables: Any) -> Alignment:
+    """The rates of a small machine."""
+    return Alignment(bind(small(*transitions, **tables)))
+
+
+def test_share() -> None:
+    """The rate on a step is a share of the peak in force, with the state's own peak taken out."""
+    found = rates(lr={"peak": 2.0, "shape": "linear", "length": "50 steps", "floor": 0.2})
+    assert [found.share(ONE, 0, step) for step in (0, 25, 50, 99)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    assert [found.share(ONE, 10, step) for step in (10, 35)] == pytest.approx([1.0, 0.6])
+    warm = ONE._replace(warm=4)
+    assert [found.share(warm, 10, step) for step in (10, 13, 14, 39)] == pytest.approx([0.2, 0.8, 1.0, 0.6])
+
+
+def test_share_over_rest() -> None:
+    """Over `rest` the length is what is left at the anchor."""
+    found = rates(lr={"peak": 1.0, "shape": "cosine", "length": "rest"})
+    assert found.share(ONE, 60, 80) == pytest.approx(0.5)
+    assert found.share(ONE, 60, 70) == pytest.approx(0.5 * (1 + cos(pi / 4)))
+
+
+def test_bends() -> None:
+    """The rate turns where the warm-up ends, and where a cycle does."""
+    found = rates(lr={"peak": 1.0, "cycles": ["20 steps", "3 epochs", "rest"]})
+    warm = ONE._replace(warm=5)
+    assert found.bends(warm, 0, 99) == [4, 24, 54]
+    assert found.bends(warm, 5, 54) == [24, 54]
+    assert found.bends(ONE._replace(cycle=1), 0, 99) == [29]
+    assert found.bends(ONE._replace(cycle=2), 0, 99) == []
+
+
+def test_first_below() -> None:
+    """The first step on which the rate is too low is found to the step, also behind a bend."""
+    found = rates(lr={"peak": 1.0, "shape": "linear", "cycles": ["20 steps", "30 steps", "rest"]})
+    assert [found.share(ONE, 0, step) for step in (10, 11)] == pytest.approx([0.5, 0.45])
+    assert found._first_below(ONE, 0, 0, 19, 0.5 - 1e-9) == 11
+    assert found._first_below(ONE, 0, 0, 10, 0.5 - 1e-9) is None
+    assert found._first_below(ONE, 0, 15, 19, 0.5) == 15
+    assert found._first_below(ONE, 0, 20, 60, 0.5 - 1e-9) == 36
+    assert found._first_below(ONE, 0, 5, 9, 0.5) is None
+
+
+def test_due() -> None:
+    """How many steps after a raise the rate is asked for."""
+    assert rates().due == 0
+    assert rates(check={"align": {"within": "5 steps"}}).due == 4
+    assert rates(check={"align": {"within": "5 steps", "steps": 20}})._last_whole == 79
+    assert rates(check={"align": {"within": "31 steps", "steps": 20}})._last_whole == 69
+
+
+def test_jump() -> None:
+    """The knobs that a transition raises; what a ramp would have done by itself is no raise."""
+    up = {"from": "low", "to": "mid", "guards": [{"dwell": "10 steps"}]}
+    found = rates(up)
+    (edge,) = Reach(found.machine).edges()
+    assert found.jump(edge) == Jump({"cutoff": 1}, {"cutoff": 2}, ("cutoff",), FAR)
+    assert found.jump(edge) is found.jump(edge)
+
+
+RAMP = [
+    {"name": "low", "set": {"size": 10}, "ramp": {"size": {"to": 30, "over": "20 steps"}}},
+    {"name": "mid", "set": {"size": 20}},
+]
+
+
+@pytest.mark.parametrize(
+    ("guard", "before", "raised", "longest"),
+    [
+        ({"below": {"value": 1.0}}, 11, ("size",), 9),  # a raise only for those who leave before the ramp is there
+        ({"dwell": "5 steps"}, 15, ("size",), FAR),
+        ({"dwell": "10 steps"}, 20, (), FAR),
+        ({"dwell": "15 steps"}, 25, (), FAR),
+    ],
+)
+def test_jump_from_a_ramp(guard: dict[str, Any], before: int, raised: tuple[str, ...], longest: int) -> None:
+    """A ramp is where it would have stood on the first step of the new state."""
+    found = rates({"from": "low", "to": "mid", "guards": [guard]}, state=RAMP,
+                  knob={"size": {"range": {"min": 10, "max": 40}}})  # fmt: skip
+    edge = next(Reach(found.machine).edges())
+    assert found.jump(edge) == Jump({"size": before}, {"size": 20}, raised, longest)
+
+
+def test_moments() -> None:
+    """A raise is judged at the ends of the stretches on which the rate moves one way."""
+    found = rates({"from": "low", "to": "mid", "guards": [{"min_step": 5}, {"below": {"value": 1}}]},
+                  lr={"peak": 1.0, "cycles": ["20 steps", "rest"]})  # fmt: skip
+    reach = Reach(found.machine)
+    moments = [moment for edge in reach.edges() for _, moment in found.moments(reach, edge)]
+    assert moments == [Moment(5, 0), Moment(19, 0), Moment(20, 0), Moment(99, 0)]
+
+
+@pytest.mark.parametrize(
+    ("align", "step", "share", "asked", "late"),
+    [
+        ({}, 40, 0.6, 0.95, False),
+        ({"min": 0.6}, 0, 0.0, 0.0, False),
+        ({"min": 0.6, "hold": 0.5}, 51, 0.49, 0.5, True),
+        ({"min": 0.6, "hold": 0.5, "steps": 10}, 0, 0.0, 0.0, False),
+        ({"min": 0.6, "within": "2 steps", "hold": 0.1}, 41, 0.59, 0.6, False),
+        ({"min": 0.1, "within": "12 steps", "hold": 0.5, "steps": 11}, 0, 0.0, 0.0, False),
+    ],
+)
+def test_miss(align: dict[str, Any], step: int, share: float, asked: float, late: bool) -> None:
+    """The first step on which the rate is lower than asked, and what was asked there."""
+    if align.get("min") == 0.6 and "hold" not in align:
+        align = {**align, "hold": 0.0}
+    found = rates({"from": "low", "to": "mid", "guards": [{"min_step": 40}]}, check={"align": align})
+    reach = Reach(found.machine)
+    (edge,) = reach.edges()
+    miss = found.miss(reach, edge, Moment(40, 0))
+    if not step:
+        assert miss is None
+        return
+    assert miss is not None
+    assert (miss.step, miss.asked, miss.late) == (step, asked, late)
+    assert miss.share == pytest.approx(share)
+
+
+def test_a_stay_that_ends_is_judged_no_longer() -> None:
+    """The rate is asked for only as long as the new state can last, or the run."""
+    first = {"from": "low", "to": "mid", "guards": [{"min_step": 3}]}
+    held = {"align": {"min": 0.9, "hold": 0.9}}
+    short = {"from": "mid", "to": "high", "guards": [{"dwell": "7 steps"}], "actions": ["lr_restart"]}
+    for transitions, step in (([first], 11), ([first, short], None)):
+        found = rates(*transitions, check=held)
+        reach = Reach(found.machine)
+        edge = next(reach.edges())
+        miss = found.miss(reach, edge, Moment(3, 0))
+        assert (miss and miss.step) == step
+
+
+def test_left() -> None:
+    """A restart over `rest` is too low only near the end of the run; how near is known to the step."""
+    found = rates({"from": "low", "to": "mid", "guards": [{"below": {"value": 1}}], "actions": ["lr_restart"]},
+                  lr={"peak": 1.0, "shape": "linear", "length": "rest"},
+                  run={"epochs": 100, "steps_per_epoch": 10})  # fmt: skip
+    reach = Reach(found.machine)
+    (edge,) = reach.edges()
+    misses = [miss for _, moment in found.moments(reach, edge) if (miss := found.miss(reach, edge, moment))]
+    assert [miss.moment.step for miss in misses] == [949]  # of the run's last steps, too few are asked about
+    # over n steps the rate is 1 - 50 / n fifty steps later, and 80 % were asked
+    assert {found.left(miss) for miss in misses} == {249}
+    plain = rates({"from": "low", "to": "mid", "guards": [{"min_step": 40}]})
+    reach = Reach(plain.machine)
+    (edge,) = reach.edges()
+    miss = plain.miss(reach, edge, Moment(40, 0))
+    assert miss is not None
+    assert plain.left(miss) == FAR
+
+
+def test_late_raises_are_warned_of() -> None:
+    """What is low only in the last twentieth of the run is a warning that says so, and an error where it is more."""
+    for epochs, severity in ((497, "error"), (498, "warning")):
+        curriculum = small({"from": "low", "to": "mid", "guards": [{"below": {"value": 1}}], "actions": ["lr_restart"]},
+                           lr={"peak": 1.0, "shape": "linear", "length": "rest"},
+                           run={"epochs": epochs, "steps_per_epoch": 10})  # fmt: skip
+        (finding,) = [one for one in verify(bind(curriculum)).findings if one.code == "rate-falls"]
+        assert finding.severity == severity
+        assert ("(only in the last 249 steps of the run)" in finding.sentence) is (severity == "warning")
+
+
+def test_fixed_epochs_by_length() -> None:
+    """fixed-epochs.toml says from how many epochs on its last raise meets a high rate: 39."""
+    for epochs, codes in ((11, ["misaligned"]), (38, ["misaligned"]), (39, []), (80, [])):
+        assert [finding.code for finding in verify(bind(load("fixed-epochs"), epochs=epochs)).findings] == codes
+    assert "39 epochs or more" in " ".join(_comments())
+
+
+def _comments() -> list[str]:
+    from controller.language.reading import shipped
+
+    return shipped()["fixed-epochs"].read_text(encoding="utf-8").replace("\n# ", " ").splitlines()
+
+
+def test_before_and_after() -> None:
+    """The table of raises tells the rate on the last step before and on the first step after, for each transition."""
+    machine = bind(load("misaligned"))
+    found = [(one.transition.target, one.knobs, *one.before, *one.after) for one in verify(machine).raises]
+    assert [one[:2] for one in found] == [
+        ("words", {"cutoff": (128, 256)}), ("spelling", {"cutoff": (256, 512)}), ("full", {"cutoff": (512, "full")}),
+    ]  # fmt: skip
+    assert found[0][2:] == pytest.approx((0.68933, 0.68933, 0.68906, 0.68906), abs=1e-5)
+    assert found[1][2:] == pytest.approx((0.1, 0.1, 1.0, 1.0), abs=1e-5)
+    assert found[2][2:] == pytest.approx((0.97287, 0.97287, 0.97135, 0.97135), abs=1e-5)
+    assert explore(machine).near is None

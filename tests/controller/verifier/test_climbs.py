@@ -1,0 +1,137 @@
+"""The earliest and the latest climb, and what is planned on them: the same as the Controller plans on such a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from controller import BindingError, Curriculum, load
+from controller.binding import bind
+from controller.bound import Machine
+from controller.verifier.climbs import Climb, climbs, planned
+from controller.verifier.streams import Budget, controller_of, stream_of
+from controller.verifier.verify import verify
+from sim.strategies import curricula
+from tests.controller.small import small
+
+GOOD = Path(__file__).parents[2] / "machines" / "good"
+FLAT = {"plateau": {"window": 4}}
+
+
+def stays(climb: Climb) -> list[tuple[str, int, int]]:
+    """The stays of a climb: state, first step, first step after it."""
+    return [(visit.state.name, visit.entered, visit.left) for visit in climb.visits]
+
+
+def of(name: str) -> dict[str, list[tuple[str, int, int]]]:
+    """The climbs of a sound file, by their names."""
+    return {climb.name: stays(climb) for climb in climbs(bind(load(GOOD / f"{name}.toml")))}
+
+
+def test_with_a_timeout() -> None:
+    """Earliest, each plateau comes at once; latest, each timeout does."""
+    assert of("plateau-with-timeout") == {
+        "earliest": [("low", 0, 100), ("middle", 100, 200), ("high", 200, 1000)],
+        "latest": [("low", 0, 300), ("middle", 300, 600), ("high", 600, 1000)],
+    }
+
+
+def test_without_a_timeout() -> None:
+    """Where some loss keeps the run in a state, the latest climb stays there, and says so."""
+    earliest, latest = climbs(bind(small({"guards": [FLAT]})))
+    assert stays(earliest) == [("low", 0, 4), ("mid", 4, 8), ("high", 8, 12), ("top", 12, 100)]
+    assert stays(latest) == [("low", 0, 100)]
+    assert (earliest.reaches, latest.reaches) == ("top", "low")
+
+
+def test_losses_decide_nothing() -> None:
+    """Where both climbs are one, it is told once; a state that is gone round is entered as often as it is."""
+    assert of("cycles-that-fit") == {
+        "whatever the losses": [("low", 0, 200), ("middle", 200, 500), ("high", 500, 1000)]
+    }
+    assert of("one-state") == {"whatever the losses": [("only", 0, 1000)]}
+    (rounds,) = of("rounds").values()
+    assert [name for name, _, _ in rounds] == ["a", "b", "a", "b", "a", "b", "a", "b", "end"]
+
+
+def test_the_training_stops() -> None:
+    """A climb into a state that stops the training ends there, before a step is taken in it."""
+    found = climbs(bind(load(GOOD / "two-ends.toml")))
+    assert stays(found[1]) == [("low", 0, 300)]
+    assert [climb.reaches for climb in found] == ["highest", "done"]
+
+
+def test_retreats_come_last() -> None:
+    """Of a timeout and a retreat that can end a stay on the same step, the climb goes on."""
+    machine = bind(small(
+        {"guards": [{"dwell": "10 steps"}]},
+        {"from": "mid", "to": "low", "guards": [{"nonfinite": 2}], "regress": True, "at_most": 1},
+        {"from": "mid", "to": "top", "guards": [{"dwell": "10 steps"}]},
+    ))  # fmt: skip
+    assert stays(climbs(machine)[-1])[:2] == [("low", 0, 10), ("mid", 10, 20)]
+    assert [visit.transition and visit.transition.target for visit in climbs(machine)[-1].visits] == [
+        "mid", "high", "top", None,
+    ]  # fmt: skip
+
+
+def test_the_length_of_the_run_is_needed() -> None:
+    """Without it there is no end to draw to."""
+    machine = bind(small({"guards": [FLAT]}, run={}, lr={"peak": 1.0, "shape": "constant"}))
+    with pytest.raises(BindingError) as caught:
+        climbs(machine)
+    assert str(caught.value) == (
+        "run: the length of the run is not known; expected epochs and steps_per_epoch. "
+        "State them in [run], or as --epochs and --steps-per-epoch [unresolved-amount]"
+    )
+
+
+def as_planned(machine: Machine, climb: Climb) -> bool:
+    """Whether a stream is found that brings the climb about; then every plan on it must be the Controller's."""
+    rows = stream_of(controller_of(machine), climb.visits, Budget(200_000))
+    if rows is None:
+        return False
+    controller, plans = controller_of(machine), {plan.step: plan for plan in planned(machine, climb)}
+    for row in rows:
+        plan = controller.plan
+        if plan.step in plans:
+            assert plans[plan.step] == (plan.step, plan.state, plan.knobs, plan.lr)
+        told = {key: value for key, value in row.items() if key not in ("step", "epoch", "state", "lr", "loss")}
+        controller.observe(row["loss"], **told)
+    return True
+
+
+@pytest.mark.parametrize("file", sorted(GOOD.glob("*.toml")), ids=lambda file: file.stem)
+def test_planned_as_the_controller_plans(file: Path) -> None:
+    """On the climbs of every sound file, knobs and rate are those that the Controller plans, to the bit."""
+    machine = bind(load(file))
+    assert all(as_planned(machine, climb) for climb in climbs(machine))
+
+
+@given(curricula(max_steps=30, max_states=3, max_transitions=4, max_knobs=1, methods=("halves",)))
+def test_climbs_of_drawn_curricula(curriculum: Curriculum) -> None:
+    """The earliest climb enters its last state as early as any, no stay of the latest one is later than any can be."""
+    machine = bind(curriculum)
+    entries = {entry.state: entry for entry in verify(machine, looks=0).entries}
+    for climb in climbs(machine):
+        for name, entered, left in stays(climb):
+            assert entered < left
+            assert entries[name].earliest is not None
+            assert entries[name].earliest <= entered <= (entries[name].latest or 0)  # type: ignore[operator]
+        if climb.name == "earliest":
+            hardest = [name for name, entry in entries.items() if entry.earliest is not None][-1]
+            first = min(
+                (entered for name, entered, _ in stays(climb) if name == hardest), default=climb.visits[-1].left
+            )
+            assert first == entries[hardest].earliest
+        as_planned(machine, climb)
+
+
+def test_planned_steps() -> None:
+    """The first and the last step of each stay are among the planned ones, and about so many between them."""
+    machine = bind(load(GOOD / "ramp.toml"))
+    (climb,) = climbs(machine)
+    steps = [plan.step for plan in planned(machine, climb, most=4)]
+    assert steps == [0, 199, 200, 450, 700, 950, 999]
+    assert [plan.step for plan in planned(machine, climb, most=10**6)] == list(range(1000))

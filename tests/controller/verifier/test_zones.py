@@ -1,0 +1,185 @@
+"""Zones hold exactly the pairs of moments that they say; each operation is compared with counting them out."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.verifier.zones import (
+    FAR,
+    Arc,
+    Zone,
+    closed,
+    contains,
+    down,
+    hull,
+    met,
+    moments,
+    moved,
+    up,
+    within,
+)
+
+PERIOD = 6
+SPAN = 14  # moments that are counted out
+numbers = st.integers(0, SPAN)
+spans = st.tuples(numbers, numbers).map(lambda two: (min(two), max(two)))
+arcs = st.none() | st.tuples(st.integers(0, PERIOD - 1), st.integers(0, PERIOD - 2))
+zones = st.tuples(spans, spans, spans, arcs, arcs).map(
+    lambda drawn: Zone(*drawn[0], *drawn[1], *drawn[2], drawn[3], drawn[4])
+)
+
+
+def lies(value: int, arc: Arc | None) -> bool:
+    """Whether a number's remainder is in an arc."""
+    return arc is None or (value - arc[0]) % PERIOD <= arc[1]
+
+
+def pairs(zone: Zone) -> set[tuple[int, int]]:
+    """All pairs of a zone."""
+    return {
+        (entry, anchor)
+        for entry, anchor in product(range(SPAN + 1), repeat=2)
+        if zone.entry_low <= entry <= zone.entry_high
+        and zone.anchor_low <= anchor <= zone.anchor_high
+        and zone.since_low <= entry - anchor <= zone.since_high
+        and lies(entry, zone.entry_arc)
+        and lies(anchor, zone.anchor_arc)
+    }
+
+
+@given(numbers, arcs)
+def test_up_and_down(value: int, arc: Arc | None) -> None:
+    """`up` is the first number from one on that lies in an arc, `down` the last one up to it."""
+    assert up(value, arc, PERIOD) == next(n for n in range(value, value + PERIOD) if lies(n, arc))
+    assert down(value, arc, PERIOD) == next(n for n in range(value, value - PERIOD, -1) if lies(n, arc))
+
+
+def test_far_has_no_remainder() -> None:
+    """What lies later than any run ends is not moved to a remainder."""
+    assert down(FAR, (0, 0), PERIOD) == FAR
+    assert down(FAR - 1, (0, 0), PERIOD) < FAR - 1
+
+
+@given(arcs, spans)
+def test_moved(arc: Arc | None, by: tuple[int, int]) -> None:
+    """An arc that is moved by anything between two numbers holds all sums, and nothing else."""
+    found = moved(arc, *by, PERIOD)
+    sums = {(n + d) % PERIOD for n in range(PERIOD) if lies(n, arc) for d in range(by[0], by[1] + 1)}
+    assert {n for n in range(PERIOD) if lies(n, found)} == sums
+    assert (found is None) == (len(sums) == PERIOD)
+
+
+@given(arcs, arcs)
+def test_met(one: Arc | None, other: Arc | None) -> None:
+    """Two arcs meet in the remainders of both; where they meet twice, nothing of that is left out."""
+    found = met(one, other, PERIOD)
+    both = {n for n in range(PERIOD) if lies(n, one) and lies(n, other)}
+    assert (found is False) == (not both)
+    if found is not False:
+        held = {n for n in range(PERIOD) if lies(n, found)}  # type: ignore[arg-type]
+        assert both <= held
+        shorter = min((one, other), key=lambda arc: PERIOD if arc is None else arc[1])
+        assert held == both or found == shorter
+
+
+@given(arcs, arcs)
+def test_within(inner: Arc | None, outer: Arc | None) -> None:
+    """An arc lies in another one if all its remainders do."""
+    held = all(lies(n, outer) for n in range(PERIOD) if lies(n, inner))
+    assert within(inner, outer, PERIOD) == (held and not (inner is None and outer is not None))
+
+
+@given(zones)
+def test_closed_keeps_the_pairs(zone: Zone) -> None:
+    """Closing a zone loses no pair and adds none; None has none; without arcs every bound is reached by some pair."""
+    found, held = closed(zone, PERIOD), pairs(zone)
+    if found is None:
+        assert held == set()
+        return
+    assert pairs(found) == held
+    assert (found.entry_arc, found.anchor_arc) == (zone.entry_arc, zone.anchor_arc)
+    if zone.entry_arc is None and zone.anchor_arc is None:
+        entries, anchors = {e for e, _ in held}, {a for _, a in held}
+        apart = {e - a for e, a in held}
+        assert found[:6] == (min(entries), max(entries), min(anchors), max(anchors), min(apart), max(apart))
+    assert lies(found.entry_low, zone.entry_arc)
+    assert lies(found.entry_high, zone.entry_arc)
+    assert lies(found.anchor_low, zone.anchor_arc)
+    assert lies(found.anchor_high, zone.anchor_arc)
+
+
+def test_closed_with_remainders() -> None:
+    """Two moments at known remainders lie a known remainder apart."""
+    zone = Zone(0, 30, 0, 30, 1, 14, (4, 0), (2, 0))
+    assert closed(zone, PERIOD) == Zone(4, 28, 2, 26, 2, 14, (4, 0), (2, 0))
+    assert closed(zone._replace(since_low=3, since_high=7), PERIOD) is None
+
+
+@given(zones, spans, spans, spans, arcs)
+def test_moments(
+    zone: Zone, entered: tuple[int, int], spent: tuple[int, int], steps: tuple[int, int], arc: Arc | None
+) -> None:
+    """Nobody who can observe is forgotten: every entry, time and step of theirs is within what is found."""
+    found = moments(zone, PERIOD, entered, spent, steps, arc)
+    looks = [
+        (entry, anchor, time)
+        for entry, anchor in pairs(zone)
+        for time in range(spent[0], spent[1] + 1)
+        if entered[0] <= entry <= entered[1] and steps[0] <= entry + time <= steps[1] and lies(entry + time, arc)
+    ]
+    if found is None:
+        assert looks == []
+        return
+    for entry, anchor, time in looks:
+        assert found.low <= entry + time <= found.high
+        assert found.spent_low <= time <= found.spent_high
+        assert lies(entry + time, found.arc)
+        assert (entry, anchor) in pairs(found.zone)
+    assert found.zone.entry_low >= entered[0]
+    assert found.zone.entry_high <= entered[1]
+    assert lies(found.low, found.arc)
+    assert lies(found.high, found.arc)
+
+
+def test_moments_to_the_step() -> None:
+    """The bounds of an observation at an epoch's end, of those who enter on known remainders, are exact."""
+    zone = Zone(2, 14, 0, 0, 2, 14, (2, 0), (0, 0))  # entered at 2, 8 or 14, in a phase that began at 0
+    found = moments(zone, PERIOD, (0, 10), (3, 20), (0, 17), (0, 0))
+    assert found is not None
+    assert found[:5] == (6, 12, 4, 10, (0, 0))
+    assert found.zone == Zone(2, 8, 0, 0, 2, 8, (2, 0), (0, 0))
+    assert moments(zone, PERIOD, (3, 7), (1, 20), (0, 17), None) is None
+    assert moments(zone, PERIOD, (0, 10), (1, 3), (0, 17), (0, 0)) is None
+    assert moments(zone, PERIOD, (0, 10), (5, 20), (0, 6), None) is None
+    assert moments(zone, PERIOD, (0, 10), (6, 6), (0, 17), (0, 0)) is None
+
+
+@given(zones, zones)
+def test_contains_and_hull(one: Zone, other: Zone) -> None:
+    """A zone that contains another has all its pairs; a hull contains both and reaches no further than it must."""
+    if contains(one, other, PERIOD):
+        assert pairs(other) <= pairs(one)
+    around = hull(one, other)
+    assert contains(around, one, PERIOD)
+    assert contains(around, other, PERIOD)
+    assert around[:6] == tuple(
+        (min if i % 2 == 0 else max)(a, b) for i, (a, b) in enumerate(zip(one[:6], other[:6], strict=True))
+    )
+    assert hull(one, one) == one
+    assert (around.entry_arc is None) == (one.entry_arc != other.entry_arc or one.entry_arc is None)
+    assert (around.anchor_arc is None) == (one.anchor_arc != other.anchor_arc or one.anchor_arc is None)
+
+
+def test_contains_looks_at_every_bound() -> None:
+    """Each bound and each arc decides by itself."""
+    zone = Zone(2, 8, 0, 4, 1, 7, (1, 2), (0, 3))
+    assert contains(zone, zone, PERIOD)
+    for field, wider in [("entry_low", 1), ("entry_high", 9), ("anchor_low", -1), ("anchor_high", 5),
+                         ("since_low", 0), ("since_high", 8), ("entry_arc", (1, 3)), ("anchor_arc", (5, 3)),
+                         ("entry_arc", None), ("anchor_arc", None)]:  # fmt: skip
+        larger = zone._replace(**{field: wider})  # type: ignore[arg-type]
+        assert contains(larger, zone, PERIOD) is (field != "anchor_arc" or wider is None), field
+        assert not contains(zone, larger, PERIOD), field
