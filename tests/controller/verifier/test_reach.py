@@ -1,0 +1,154 @@
+"""What is reachable, exactly and where configurations are merged: the merged ones hold all of the exact ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+
+from controller import Curriculum
+from controller.binding import bind
+from controller.verifier.findings import Entry
+from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach, explore, is_final, restarts_rate
+from controller.verifier.verify import verify
+from controller.verifier.zones import FAR, Zone, contains
+from sim.strategies import curricula
+from tests.controller.small import small
+
+FLAT = {"plateau": {"window": 4}}
+
+
+def reach(*transitions: dict[str, Any], **tables: Any) -> Reach:
+    """What is reachable in a small machine."""
+    return Reach(bind(small(*transitions, **tables)))
+
+
+def zones(found: Reach) -> list[tuple[int, int, int]]:
+    """Of each node: the state's place, the earliest and the latest entry."""
+    return [(node.kind.state, node.zone.entry_low, node.zone.entry_high) for node in found.nodes]
+
+
+def test_to_the_step() -> None:
+    """Entries of each state, with clocks exact and plateaus free."""
+    found = reach({"guards": [FLAT]}, {"guards": [{"dwell": "9 steps"}]})
+    # What lies in a node that is there already makes none of its own; entries of two orders of clocks are two nodes.
+    assert zones(found) == [(0, 0, 0), (1, 4, 9), (2, 8, 18), (3, 12, 20), (3, 16, 27)]
+    assert [node.stays for node in found.nodes] == [False, False, False, True, True]
+    assert [(edge.place, edge.spent, edge.steps, edge.shift) for edge in found.nodes[0].to] == [
+        (0, (4, 9), (4, 9), 0), (1, (9, 9), (9, 9), 0),
+    ]  # fmt: skip
+    assert found.finished
+    assert found.told_apart
+
+
+def test_counters() -> None:
+    """How often a counted transition was taken is told apart, and no more than that."""
+    found = reach({"from": "low", "to": "low", "guards": [{"dwell": "5 steps"}], "at_most": 2}, {"guards": [FLAT]})
+    assert [(node.kind.state, node.kind.used, node.zone.entry_low) for node in found.nodes][:3] == [
+        (0, (0,), 0), (0, (1,), 5), (1, (0,), 4),
+    ]  # fmt: skip
+    assert {node.kind.used for node in found.nodes} == {(0,), (1,), (2,)}
+    assert found.counted == {"low>low": (0, 2)}
+
+
+def test_trails() -> None:
+    """A trail says how a node is entered on a step, and none where it cannot be."""
+    found = reach({"guards": [FLAT]}, {"guards": [{"dwell": "9 steps"}]})
+    top = found.nodes[3]
+    assert found.trail(top, 12, None) == [(0, 4), (0, 8), (0, 12)]
+    assert found.trail(found.nodes[4], 27, None) == [(0, 9), (0, 18), (0, 27)]
+    assert found.trail(found.nodes[4], 28, None) is None
+    assert found.trail(found.nodes[0], 0, None) == []
+    assert found.trail(found.nodes[0], 1, None) is None
+    assert found.trail(top, 12, None, tries=2) is None
+    edge = next(edge for edge in found.edges() if edge.to is top)
+    assert found.trail_through(edge, 20, None) is not None
+    assert found.state(top).name == "top"
+    assert found.transition(edge).title == "transition 1"
+
+
+def test_rate() -> None:
+    """Where the rate is restarted its phase begins anew; its cycle and its warm-up are known at each entry."""
+    lr = {"peak": 1.0, "cycles": ["20 steps", "rest"], "warmup": "5 steps", "rewarm": True}
+    found = reach({"guards": [{"min_step": 30}], "actions": ["lr_restart"], "from": "low"}, lr=lr)
+    first, second = found.nodes
+    assert (first.kind, second.kind) == (Kind(0, (), 0, 5, False), Kind(1, (), 1, 5, True))
+    assert second.zone == Zone(30, 30, 30, 30, 0, 0, (0, 0), (0, 0))
+    assert restarts_rate(found.transition(next(found.edges())))
+    kept = reach({"guards": [{"min_step": 30}], "from": "low"}, lr=lr).nodes[1]
+    assert (kept.kind, kept.zone[:6]) == (Kind(1, (), 0, 5, True), (30, 30, 0, 0, 30, 30))
+
+
+def test_final() -> None:
+    """A state is final that stops the training, that nothing leaves, or that only a retreat leaves."""
+    states = [{"name": "low", "set": {"cutoff": 1}}, {"name": "mid", "set": {"cutoff": 2}, "stop": "enough"},
+              {"name": "high", "set": {"cutoff": 4}}, {"name": "top", "set": {"cutoff": 8}}]  # fmt: skip
+    machine = bind(small({"from": "low", "to": "mid"}, {"from": "top", "to": "high", "regress": True, "at_most": 1},
+                         {"from": "mid", "to": "top"}, {"from": "high", "to": "low", "regress": True},
+                         {"from": "high", "to": "top"}, state=states))  # fmt: skip
+    assert [is_final(state) for state in machine.states] == [False, True, False, True]
+
+
+def test_without_a_run() -> None:
+    """Without the run's length there is no last step: what can stay may do so without end."""
+    found = reach({"guards": [FLAT]}, run={}, lr={"peak": 1.0, "shape": "constant"})
+    assert zones(found) == [(0, 0, 0), (1, 4, FAR), (2, 8, FAR), (3, 12, FAR)]
+    assert [node.stays for node in found.nodes] == [True] * 4
+    bounded = reach({"guards": [{"dwell": "9 steps"}]}, run={}, lr={"peak": 1.0, "shape": "constant"})
+    assert zones(bounded) == [(0, 0, 0), (1, 9, 9), (2, 18, 18), (3, 27, 27)]
+    assert [node.stays for node in bounded.nodes] == [False, False, False, True]
+
+
+def test_budget() -> None:
+    """What is not explored within the budget is said; then nodes are merged, and nothing is forgotten."""
+    machine = bind(small({"guards": [FLAT]}, {"from": "top", "to": "low", "regress": True, "guards": [FLAT]}))
+    assert not Reach(machine, budget=2).finished
+    rough = Reach(machine, exact=False, budget=FAR)
+    assert rough.finished
+    assert not rough.told_apart
+    assert {node.kind for node in rough.nodes if node.kind.state == 1} == {
+        Kind(1, (), ANY_CYCLE, 0, done) for done in (False, True)
+    }
+    whole, near = explore(machine)
+    assert (whole.exact, near) == (True, None)
+
+
+def held(nodes: list[Node], edge: Edge, period: int) -> bool:
+    """Whether some node holds all that an edge leads into, up to what is not told apart."""
+    return any(
+        node.kind.state == edge.kind.state and node.kind.done == edge.kind.done
+        and contains(node.zone._replace(anchor_arc=None), edge.zone, period)
+        for node in nodes
+    )  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(curricula(max_steps=40, max_states=3, max_transitions=5, max_knobs=1, methods=("halves",)))
+def test_merged_holds_exact(curriculum: Curriculum) -> None:
+    """Whatever the exact exploration finds, the merged one does: entries, transitions, stays."""
+    machine = bind(curriculum)
+    exact, rough = Reach(machine), Reach(machine, exact=False, budget=FAR)
+    assert {(e.source.kind.state, e.place) for e in exact.edges()} <= {
+        (node.kind.state, edge.place) for node in rough.nodes for edge in node.to
+    }
+    for edge in exact.edges():
+        assert held(rough.nodes, edge, exact.period)
+    stays = {node.kind.state for node in exact.nodes if node.stays}
+    assert stays <= {node.kind.state for node in rough.nodes if node.stays}
+
+
+def test_certain() -> None:
+    """Every loss leads into a state, or some run ends without it."""
+
+    def certain(*transitions: dict[str, Any], **tables: Any) -> list[Entry]:
+        return list(verify(bind(small(*transitions, **tables))).entries)
+
+    assert certain({"guards": [{"dwell": "9 steps"}]}) == [
+        Entry("low", 0, 0, True), Entry("mid", 9, 9, True), Entry("high", 18, 18, True), Entry("top", 27, 27, True),
+    ]  # fmt: skip
+    assert certain({"guards": [FLAT]}) == [
+        Entry("low", 0, 0, True), Entry("mid", 4, 99, False), Entry("high", 8, 99, False), Entry("top", 12, 99, False),
+    ]  # fmt: skip
+    assert certain({"from": "low", "to": "high", "guards": [{"dwell": "9 steps"}]})[1:3] == [
+        Entry("mid", None, None, False), Entry("high", 9, 9, True),
+    ]  # fmt: skip
