@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -23,11 +23,21 @@ class Arrow:
     source: int
     target: int
     number: int  # of the transition in the file, from 1
-    title: str
+    name: str
     guards: str
     actions: str
     restarts: bool
     regress: bool
+
+    @property
+    def title(self) -> str:
+        """What it is called where it has to be called something."""
+        return self.name or f"transition {self.number}"
+
+    @property
+    def says(self) -> str:
+        """When it is taken, after its name where it has one."""
+        return f"{self.name}: {self.guards}" if self.name else self.guards
 
 
 def arrows(curriculum: Curriculum) -> list[Arrow]:
@@ -43,7 +53,7 @@ def arrows(curriculum: Curriculum) -> list[Arrow]:
                         places[source],
                         places[to],
                         index + 1,
-                        transition.name or f"transition {index + 1}",
+                        transition.name or "",
                         conditions(curriculum, index),
                         actions,
                         "lr_restart" in transition.actions,
@@ -110,13 +120,13 @@ def facts(curriculum: Curriculum, state: State) -> list[str]:
 
 def mermaid(curriculum: Curriculum) -> str:
     """A Mermaid state diagram, as GitHub and GitLab show it in Markdown."""
-    lines = ["---", f"title: {curriculum.name}", "---", "stateDiagram-v2", "    direction LR"]
+    lines = ["---", f"title: {curriculum.name}", "---", "stateDiagram-v2", "    direction TB"]
     for index, state in enumerate(curriculum.state):
         text = "<br>".join(map(_for_mermaid, [state.name, *facts(curriculum, state)]))
         lines.append(f'    state "{text}" as s{index}')
     lines.append("    [*] --> s0")
     for arrow in arrows(curriculum):
-        label = arrow.guards + (f" / {arrow.actions}" if arrow.actions else "")
+        label = arrow.says + (f" / {arrow.actions}" if arrow.actions else "")
         lines.append(f"    s{arrow.source} --> s{arrow.target} : {_for_mermaid(label)}")
     lines += [f"    s{index} --> [*]" for index in _final(curriculum)]
     lines += [f"    %% {line}" for line in definitions(curriculum)]
@@ -131,31 +141,37 @@ def dot(curriculum: Curriculum) -> str:
     """A graph for Graphviz: `plateau draw FILE --as dot | dot -Tpdf -o machine.pdf`."""
     lines = [
         f"digraph {_quoted(curriculum.name)} {{",
-        "  rankdir=LR; node [shape=box, style=rounded, fontname=Helvetica]; edge [fontname=Helvetica, fontsize=10];",
+        '  node [shape=box, style=rounded, fontname=Helvetica, margin="0.2,0.12"];',
+        "  edge [fontname=Helvetica, fontsize=10];",
         '  start [shape=point, label=""];',
     ]
     final = _final(curriculum)
     for index, state in enumerate(curriculum.state):
-        text = "\n".join([state.name, *facts(curriculum, state)])
-        lines.append(f"  s{index} [label={_quoted(text)}{', peripheries=2' if index in final else ''}];")
+        text = _left([state.name, *facts(curriculum, state)])
+        lines.append(f"  s{index} [label={text}{', peripheries=2' if index in final else ''}];")
     lines.append("  start -> s0;")
     for arrow in arrows(curriculum):
-        label = "\n".join(filter(None, [*textwrap.wrap(arrow.guards, 40), arrow.actions and f"/ {arrow.actions}"]))
+        label = _left([*textwrap.wrap(arrow.says, 48), *([f"/ {arrow.actions}"] if arrow.actions else [])], " ")
         style = ", style=dashed" if arrow.regress else ""
-        lines.append(f"  s{arrow.source} -> s{arrow.target} [label={_quoted(label)}{style}];")
+        lines.append(f"  s{arrow.source} -> s{arrow.target} [label={label}{style}];")
     if named := definitions(curriculum):
-        lines.append(f"  label={_quoted(chr(10).join(named))}; labelloc=b; fontname=Helvetica; fontsize=10;")
+        lines.append(f"  label={_left(named)}; labelloc=b; fontname=Helvetica; fontsize=10;")
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
+def _left(lines: Sequence[str], margin: str = "") -> str:
+    """Lines of a label, each beginning on the left."""
+    return f'"{"".join(margin + _quoted(line)[1:-1] + chr(92) + "l" for line in lines)}"'
+
+
 def _final(curriculum: Curriculum) -> set[int]:
-    """The states that no transition leaves, and those that end the training."""
-    left = {arrow.source for arrow in arrows(curriculum)}
+    """The states in which a run may end: nothing but a retreat leaves them, or they stop the training."""
+    left = {arrow.source for arrow in arrows(curriculum) if not arrow.regress}
     return {i for i, state in enumerate(curriculum.state) if i not in left or state.stop}
 
 
@@ -252,7 +268,7 @@ def svg(curriculum: Curriculum) -> str:
     top += 4 - rows[-1].room + 30
     notes = _notes(curriculum, curved)
     for line in notes:
-        body.append(_text(MARGIN, top, line, "faint"))
+        body.append(_text(MARGIN, top, line))
         top += LINE
     right = left + BOX + 26 * max((lane + 1 for a, lane in lanes.items() if a.target >= a.source), default=0)
     texts = [*notes, *(" " * int((left + 60) / LETTER) + line for a in straight for line in _beside(a))]
@@ -322,7 +338,7 @@ def _way(path: str, falls: bool = False) -> str:
 
 def _beside(arrow: Arrow) -> list[str]:
     """What is written beside an arrow to the next state."""
-    lines = textwrap.wrap(f"{arrow.number}  {arrow.guards}", 58, subsequent_indent="   ")
+    lines = textwrap.wrap(f"{arrow.number}  {arrow.says}", 58, subsequent_indent="   ")
     return [*lines, *textwrap.wrap(f"   ⇒ {arrow.actions}", 58, subsequent_indent="     ")] if arrow.actions else lines
 
 
@@ -374,7 +390,8 @@ def _notes(curriculum: Curriculum, curved: list[Arrow]) -> list[str]:
         ways = [arrow for arrow in curved if arrow.number == number]
         leaves = ", ".join(curriculum.state[arrow.source].name for arrow in ways)
         enters = ", ".join(dict.fromkeys(curriculum.state[arrow.target].name for arrow in ways))
-        lines += textwrap.wrap(f"{number}  {leaves} → {enters}: {ways[0].guards}", 96, subsequent_indent="   ")
+        name = f"{ways[0].name}, " if ways[0].name else ""
+        lines += textwrap.wrap(f"{number}  {name}{leaves} → {enters}: {ways[0].guards}", 96, subsequent_indent="   ")
         actions = f"   ⇒ {ways[0].actions}" if ways[0].actions else ""
         lines += textwrap.wrap(actions, 96, subsequent_indent="     ")
     for text in definitions(curriculum):

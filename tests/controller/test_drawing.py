@@ -120,7 +120,7 @@ def test_svg_can_be_read() -> None:
     assert '<tags> & "quotes", %% and # and ; and :' in shown
     assert "1 at an evaluation: busy and plateau, 2 looks in a row" in re.sub(" +", " ", shown)
     assert "⇒ lr_restart, lr_scale 0.5, signal raised" in shown
-    assert "2 b → a: diverging factor 1.5, once at most" in re.sub(" +", " ", shown)
+    assert "2 back, b → a: diverging factor 1.5, once at most" in re.sub(" +", " ", shown)
     assert "busy: min_epoch 1 or not above metric val_loss, value 3.0" in shown
 
 
@@ -186,3 +186,16 @@ def test_without_a_length_of_the_run() -> None:
         'name = "x"\nlr = { peak = 1, warmup = "1 epoch", cycles = ["2 epochs", "rest"] }\nstate = [{ name = "a" }]\n'
     )
     assert "polyline" in svg(loads(text))
+
+
+def test_a_state_that_only_a_retreat_leaves_is_final() -> None:
+    """A run may end where nothing but a retreat leads on: all pictures show it, and call transitions by their names."""
+    retreat = load("two-knobs-with-retreat")
+    assert mermaid(retreat).count("--> [*]") == 1
+    assert "    s4 --> [*]\n" in mermaid(retreat)
+    assert "    s4 --> s3 : retreat#58; (diverging metric loss" in mermaid(retreat)
+    assert dot(retreat).count("peripheries=2") == 1
+    assert '[label=" timeout: dwell 0.15 run\\l / lr_restart, checkpoint\\l"];' in dot(retreat)
+    assert svg(retreat).count('rx="6"') == 1
+    assert ">1  retreat, full → long: (diverging" in svg(retreat)
+    assert ">3  timeout: dwell 0.15 run<" in svg(retreat)
