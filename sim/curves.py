@@ -3,18 +3,22 @@
 A shape is a function of time and of named parameters. `t` is a vector of steps (divide it to stretch a curve in time);
 each parameter is a number, or one number a curve; the result has the parameters' axes first and time last.
 `FAMILIES` holds the ranges that `draw` takes parameters from where no others are given.
+
+Whatever is drawn comes from a numpy Generator, or from `Streams`: then a curve is the same whoever else is drawn with
+it, in one piece or in many, here or in another process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+Size = int | tuple[int, ...]
 Kind = Literal["white", "ar1", "t3", "heteroscedastic", "periodic"]
 
 
@@ -108,6 +112,48 @@ FAMILIES: Mapping[str, Family] = {
 }  # fmt: skip
 
 
+def generator(pair: tuple[int, int], stream: int) -> np.random.Generator:
+    """A stream of random numbers that belongs to number `pair[1]` of seed `pair[0]` (Philox: Salmon et al. 2011)."""
+    seed, number = pair
+    return np.random.Generator(np.random.Philox(key=np.array([seed, (number << 8) + stream], dtype=np.uint64)))
+
+
+class Streams:
+    """A stream for each of `count` curves, from number `first` of a seed on; drawn from as from one Generator.
+
+    Every size begins with the number of curves.
+    """
+
+    def __init__(self, seed: int, first: int, count: int) -> None:
+        self._each = [generator((seed, number), 0) for number in range(first, first + count)]
+
+    def _rows(self, draw: Callable[[np.random.Generator, tuple[int, ...]], ArrayLike], size: Size) -> NDArray[Any]:
+        shape = size if isinstance(size, tuple) else (size,)
+        if shape[0] != len(self._each):
+            raise ValueError(f"{shape[0]} rows; expected one for each of {len(self._each)} curves")
+        return np.array([draw(one, shape[1:]) for one in self._each]).reshape(shape)
+
+    def random(self, size: Size) -> Array:
+        """As Generator.random."""
+        return self._rows(lambda one, shape: one.random(shape), size)
+
+    def uniform(self, low: float, high: float, size: Size) -> Array:
+        """As Generator.uniform."""
+        return self._rows(lambda one, shape: one.uniform(low, high, shape), size)
+
+    def integers(self, low: int, high: int, size: Size) -> NDArray[np.int64]:
+        """As Generator.integers."""
+        return self._rows(lambda one, shape: one.integers(low, high, shape), size)
+
+    def standard_normal(self, size: Size) -> Array:
+        """As Generator.standard_normal."""
+        return self._rows(lambda one, shape: one.standard_normal(shape), size)
+
+    def standard_t(self, freedom: float, size: Size) -> Array:
+        """As Generator.standard_t."""
+        return self._rows(lambda one, shape: one.standard_t(freedom, shape), size)
+
+
 class Drawn(NamedTuple):
     """Curves without noise, [curve, step], and the parameters that they were made from."""
 
@@ -119,7 +165,7 @@ def draw(
     family: str,
     curves: int,
     steps: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | Streams,
     stretch: float = 1.0,
     ranges: Mapping[str, Range] | None = None,
 ) -> Drawn:
@@ -136,7 +182,7 @@ def draw(
     return Drawn(shape(np.arange(steps) / stretch, **parameters), parameters)
 
 
-def _drawn(bounds: Range, curves: int, rng: np.random.Generator) -> Array:
+def _drawn(bounds: Range, curves: int, rng: np.random.Generator | Streams) -> Array:
     low, high, log = Range(*bounds)
     if not low <= high:
         raise ValueError(f"a range from {low} to {high}; expected the lower bound first")
@@ -160,7 +206,7 @@ class Noise:
     rho: float = 0.5
     period: float = 200.0
 
-    def deviations(self, curves: int, steps: int, rng: np.random.Generator) -> Array:
+    def deviations(self, curves: int, steps: int, rng: np.random.Generator | Streams) -> Array:
         """Draw [curve, step]."""
         if self.kind == "t3":
             return np.asarray(self.sigma / np.sqrt(3.0) * rng.standard_t(3, (curves, steps)))
@@ -186,7 +232,7 @@ class Spikes:
     high: float = 0.60
     decay: float = 0.6
 
-    def deviations(self, curves: int, steps: int, rng: np.random.Generator) -> Array:
+    def deviations(self, curves: int, steps: int, rng: np.random.Generator | Streams) -> Array:
         """Draw [curve, step]."""
         hits = rng.random((curves, steps)) < self.share
         return _recursive(np.where(hits, rng.uniform(self.low, self.high, (curves, steps)), 0.0), self.decay)
@@ -199,7 +245,7 @@ class Bursts:
     share: float = 0.001
     longest: int = 3
 
-    def mask(self, curves: int, steps: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    def mask(self, curves: int, steps: int, rng: np.random.Generator | Streams) -> NDArray[np.bool_]:
         """Draw [curve, step]: where the loss is lost."""
         lengths = np.where(
             rng.random((curves, steps)) < self.share, rng.integers(1, self.longest + 1, (curves, steps)), 0
@@ -210,7 +256,7 @@ class Bursts:
 
 def noisy(
     clean: Array,
-    rng: np.random.Generator,
+    rng: np.random.Generator | Streams,
     noise: Noise | None = None,
     spikes: Spikes | None = None,
     bursts: Bursts | None = None,

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from controller.bound import Machine
 from controller.language.sense import hardness
-from sim.curves import Range
+from sim.curves import Range, generator
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -154,12 +154,6 @@ class Learners:
     def with_values(self, **values: float) -> Learners:
         """The same with one value for all in place of what was drawn."""
         return replace(self, of={**self.of, **{name: np.full(len(self), value) for name, value in values.items()}})
-
-
-def generator(pair: tuple[int, int], stream: int) -> np.random.Generator:
-    """A stream of one learner's own: 0 for its parameters, 1 for its noise (Philox: Salmon et al. 2011)."""
-    seed, learner = pair
-    return np.random.Generator(np.random.Philox(key=np.array([seed, (learner << 8) + stream], dtype=np.uint64)))
 
 
 class Learning:

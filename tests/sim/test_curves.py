@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from sim import curves
-from sim.curves import FAMILIES, Bursts, Kind, Noise, Range, Spikes, draw, noisy
+from sim.curves import FAMILIES, Bursts, Kind, Noise, Range, Spikes, Streams, draw, noisy
 
 KINDS: tuple[Kind, ...] = ("white", "ar1", "t3", "heteroscedastic", "periodic")
 each_family = pytest.mark.parametrize("family", FAMILIES)
@@ -146,3 +149,27 @@ def test_noisy_adds_up() -> None:
     both, source = noisy(clean, rng(10), Noise(0.02), Spikes(0.1)), rng(10)
     expected = 1.0 + Noise(0.02).deviations(3, 100, source) + Spikes(0.1).deviations(3, 100, source)
     assert both == pytest.approx(clean * expected, rel=1e-14)
+
+
+@given(
+    family=st.sampled_from(sorted(FAMILIES)),
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 2**63),
+    cuts=st.sets(st.integers(0, 7)),
+)
+def test_a_curve_is_the_same_in_any_company(family: str, kind: Kind, seed: int, cuts: set[int]) -> None:
+    """Curves of a seed are the same to the bit, parameters, noise, spikes and NaN, drawn at once or in any pieces."""
+
+    def drawn(first: int, count: int) -> NDArray[np.float64]:
+        rng = Streams(seed, first, count)
+        return noisy(draw(family, count, 40, rng).clean, rng, Noise(0.03, kind), Spikes(0.1), Bursts(0.1))
+
+    edges = sorted({0, 7, *cuts})
+    pieces = [drawn(first, last - first) for first, last in pairwise(edges)]
+    assert np.array_equal(np.concatenate(pieces), drawn(0, 7), equal_nan=True)
+
+
+def test_streams_know_how_many_they_are() -> None:
+    """A size that does not begin with the number of curves is refused."""
+    with pytest.raises(ValueError, match="expected one for each of 2 curves"):
+        Streams(0, 0, 2).random((3, 4))
