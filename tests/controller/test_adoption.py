@@ -138,6 +138,7 @@ def test_adopted_rest() -> None:
     """What lasts for the rest of the run is measured on it: the length, the last cycle, and what a restart begins."""
     assert adopted(25, lr={"length": "rest"}).plan.lr == 0.75
     assert adopted(80, lr={"cycles": ["2 epochs", "4 epochs", "rest"]}).plan.lr == 0.5
+    assert adopted(60, lr={"cycles": ["0.2 run", "0.3 run", "rest"]}).plan.lr == 0.8
     restarted = adopted(25, {"actions": ["lr_restart"]}, lr={"length": "rest"})
     assert restarted.plan.lr == 1.0
     assert restarted.state_dict()["rate"] == {

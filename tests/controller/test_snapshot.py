@@ -399,8 +399,18 @@ def test_losses_under_other_knobs_are_forgotten() -> None:
         (small(way, run={"epochs": 10, "steps_per_epoch": 20}), 0),
         (small(way, lr={"peak": 0.5, "shape": "constant"}), 4),
         (small(way | {"to": "top"}), 4),
+        (small(way, lr={"peak": 0.5, "shape": "constant"}, run={"epochs": 20, "steps_per_epoch": 10}), 4),
     ):
         assert resumed(controller, edited).explain()[1] == f"  plateau: {seen} of 6 losses -> unknown"
+
+
+def test_a_new_knob_has_never_been_anywhere() -> None:
+    """A knob that an edit adds has no value that it could fall below."""
+    controller = Controller(small({}))
+    through(controller, [5.0])
+    states = [state | {"set": state["set"] | {"depth": 1}} for state in STATES]
+    edited = small({}, state=states, knob={"cutoff": {"ladder": [1, 2, 4, 8]}, "depth": {"ladder": [1, 2]}})
+    assert resumed(controller, edited).plan.knobs == {"cutoff": 2, "depth": 1}
 
 
 def test_edited_length_takes_effect_from_where_the_phase_began() -> None:

@@ -80,6 +80,13 @@ def test_the_line_is_least_squares(seed: int, falls: float, sigma: float, scale:
     assert error == pytest.approx(2.5 * line.stderr, rel=1e-6, abs=1e-12)
 
 
+def test_a_line_without_noise() -> None:
+    """Means on a line have no error, whichever way rounding leaves their residue."""
+    falls, error = fitted([1.0 + i / 10 for i in range(16)], 5, 2.5)  # a residue of -2e-16
+    assert (falls, error) == (pytest.approx(-0.1 / 1.75 / 5), 0.0)
+    assert fitted([4.0 - i / 4 for i in range(16)], 5, 2.5)[1] == pytest.approx(0.0, abs=1e-8)
+
+
 def test_lines_that_no_float_holds() -> None:
     """A mean of 0, or differences too large for a float, give an answer that is never flat."""
     assert fitted([0.0] * 16, 5, 2.5) == (0.0, inf)

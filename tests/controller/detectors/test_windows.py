@@ -282,25 +282,53 @@ def test_contents_stay_small(make: Callable[[], Detector]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "contents"),
+    ("make", "contents", "sentence"),
     [
-        (MAKERS["halves"], [1.0] * 6),
-        (MAKERS["below"], [1.0] * 5),
-        (MAKERS["patience"], {"values": [1.0] * 4, "best": 1.0, "since": 0}),
-        (MAKERS["patience"], {"values": [1.0]}),
-        (MAKERS["diverging"], {"values": ["one"], "best": None, "count": 1}),
-        (MAKERS["trend"], {"seen": 10, "open": 0.0, "levels": [[1.0]]}),
-        (MAKERS["trend"], {"seen": -1, "open": 0.0, "levels": []}),
-        (MAKERS["trend"], {"seen": 10, "levels": [[1.0, 1.0], [1.0]]}),
-        (MAKERS["returns"], {"seen": 40, "open": 0.0, "means": [1.0]}),
-        (MAKERS["returns"], {"seen": -1, "open": 0.0, "means": []}),
-        (MAKERS["returns"], {"seen": 40, "open": None, "means": [1.0, 1.0]}),
+        (MAKERS["halves"], [1.0] * 6, "6 values for a window of 5"),
+        (MAKERS["below"], [1.0] * 5, "5 values for a window of 4"),
+        (MAKERS["patience"], {"values": [1.0] * 4, "best": 1.0, "since": 0}, "4 values for a window of 3"),
+        (MAKERS["patience"], {"values": [1.0]}, "'best'"),
+        (
+            MAKERS["diverging"],
+            {"values": ["one"], "best": None, "count": 1},
+            "could not convert string to float: 'one'",
+        ),
+        (
+            MAKERS["trend"],
+            {"seen": 10, "open": 0.0, "levels": [[1.0]]},
+            "levels of [1] means; 10 values make [2, 1]",
+        ),
+        (
+            MAKERS["trend"],
+            {"seen": 400, "open": 0.0, "levels": [[1.0] * 17, [1.0], [], [], [], [], []]},
+            "levels of [17, 1, 0, 0, 0, 0, 0] means; 400 values make [16, 16, 16, 10, 5, 2, 1]",
+        ),
+        (MAKERS["trend"], {"seen": -1, "open": 0.0, "levels": []}, "levels of [] means; -1 values make [-1]"),
+        (MAKERS["trend"], {"seen": 10, "levels": [[1.0, 1.0], [1.0]]}, "'open'"),
+        (MAKERS["returns"], {"seen": 40, "open": 0.0, "means": [1.0]}, "1 means; 40 values make 2"),
+        (MAKERS["returns"], {"seen": 639, "open": 0.0, "means": [1.0] * 30}, "30 means; 639 values make 31"),
+        (MAKERS["returns"], {"seen": 640, "open": 0.0, "means": [1.0] * 32}, "32 means; 640 values make 16"),
+        (MAKERS["returns"], {"seen": -1, "open": 0.0, "means": []}, "0 means; -1 values make -1"),
+        (
+            MAKERS["returns"],
+            {"seen": 40, "open": None, "means": [1.0, 1.0]},
+            "float() argument must be a string or a real number, not 'NoneType'",
+        ),
     ],
 )
-def test_contents_that_do_not_fit(make: Callable[[], Detector], contents: object) -> None:
+def test_contents_that_do_not_fit(make: Callable[[], Detector], contents: object, sentence: str) -> None:
     """Contents that no such detector could have are refused, not carried on with."""
-    with pytest.raises((ValueError, TypeError, KeyError)):
+    with pytest.raises((ValueError, TypeError, KeyError)) as error:
         make().restore(contents)
+    assert str(error.value) == sentence
+
+
+def test_contents_that_just_fit() -> None:
+    """As many values as a window holds are restored."""
+    for make, size in ((MAKERS["halves"], 5), (MAKERS["below"], 4)):
+        detector = make()
+        detector.restore([1.0] * size)
+        assert detector.contents() == [1.0] * size
 
 
 def test_a_forgetful_detector_is_seen() -> None:
@@ -317,27 +345,41 @@ def test_a_forgetful_detector_is_seen() -> None:
     [
         (
             lambda: Halves(4, 0.01),
-            {1: "1 of 4 losses", 4: "improved 0% over 4 losses, flat under 1%"},
+            {1: "1 of 4 losses", 4: "improved 33.33% over 4 losses, flat under 1%"},
         ),
         (
-            lambda: NoNewBest(Patience(steps=3, smooth=2)),
-            {1: "1 of 2 values to smooth over", 3: "no new best for 1 values, patience 3; best 2"},
+            lambda: NoNewBest(Patience(steps=3, smooth=2, min_delta=1.0)),
+            {1: "1 of 2 values to smooth over", 4: "no new best for 1 values, patience 3; best 3.25"},
         ),
         (
             lambda: Beside(Level(metric="val_loss", value=3.5, window=2), below=True),
-            {1: "1 of 2 values of val_loss", 2: "val_loss 2, below 3.5 asked"},
+            {1: "1 of 2 values of val_loss", 2: "val_loss 4.5, below 3.5 asked"},
+        ),
+        (
+            lambda: Beside(Level(value=1 / 3), below=False),
+            {0: "0 of 1 values of loss", 3: "loss 2.5, above 0.333333 asked"},
         ),
         (
             lambda: Growing(Diverging(window=2, factor=1.5)),
-            {1: "1 of 2 values of loss", 2: "loss 2, diverging from 3 on; best 2"},
+            {
+                1: "1 of 2 values of loss",
+                2: "loss 4, diverging from 6 on; best 4",
+                4: "loss 3.5, diverging from 3.75 on; best 2.5",
+            },
+        ),
+        (lambda: Growing(Diverging(metric="val_loss", window=6)), {4: "4 of 6 values of val_loss"}),
+        (
+            lambda: Apart(2, 0.25),
+            {3: "3 of 4 values", 4: "4.5, then 3, 1.5 apart; at most 0.25 asked"},
         ),
     ],
 )
 def test_lines(make: Callable[[], Detector], lines: dict[int, str]) -> None:
     """A detector says its value, its threshold and, where it is unknown, why."""
     detector = make()
-    for count in range(1, 5):
-        detector.push(2.0)
+    for count, value in enumerate([None, 5.0, 4.0, 2.5, 3.5]):
+        if value is not None:
+            detector.push(value)
         if count in lines:
             assert detector.describe() == lines[count]
 
