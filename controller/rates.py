@@ -22,7 +22,7 @@ def constant(phase: float, decay: float) -> float:
 
 def wsd(phase: float, decay: float) -> float:
     """Stable at 1, then a straight line to 0 over the last `decay` of the length (Hu et al. 2024, MiniCPM)."""
-    return 1.0 if phase < 1.0 - decay else min(1.0, (1.0 - phase) / decay)  # a rounded 1 - decay is too small at times
+    return min(1.0, (1.0 - phase) / decay)
 
 
 SHAPES = {"cosine": cosine, "linear": linear, "constant": constant, "wsd": wsd}

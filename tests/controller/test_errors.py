@@ -150,6 +150,7 @@ def test_many_faults() -> None:
     assert (error.faults, error.more) == (tuple(faults[:20]), 5)
     assert str(error) == "\n".join([*(f"fault {i} [a-code]" for i in range(20)), "… and 5 more"])
     assert str(CurriculumError(faults[:2])) == "fault 0 [a-code]\nfault 1 [a-code]"
+    assert str(CurriculumError(faults[:1], more=1)) == "fault 0 [a-code]\n… and 1 more"
     assert error.fields() == {"error": "CurriculumError", "faults": [f.fields() for f in faults[:20]], "more": 5}
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own
     assert (type(again), str(again), again.more) == (CurriculumError, str(error), 5)

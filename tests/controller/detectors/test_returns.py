@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from controller import Controller, loads
-from controller.detectors.returns import Returns, judged
+from controller.detectors.returns import Returns, Yield, judged
+from controller.detectors.student import quantile
 
 
 def exponential(seed: int, count: int, tau: float, sigma: float = 0.01) -> list[float]:
@@ -148,6 +149,41 @@ def test_resumed_between_merges(cut: int) -> None:
     resumed.restore(uncut.contents())
     assert list(looks(resumed, values[cut:])) == list(looks(uncut, values[cut:]))
     assert resumed.contents() == uncut.contents()
+
+
+def test_a_state_that_rises() -> None:
+    """Where nothing was brought, the loss worsens if it surely rises, and else nothing can be told."""
+    assert judged([float(i) for i in range(1, 17)], 0.1, True) == Yield(-7 / 16, 0.0, -0.5 / 16, "worsening")
+    assert judged([1.0] * 16, 0.1, False) == Yield(0.0, 0.0, 0.0, "undecided")
+    noisy = [0.5] * 8 + [0.5, 0.9, 0.5, 0.9, 0.5, 0.9, 1.0, 1.0]
+    assert judged(noisy, 0.1, False) == Yield(
+        -0.5, pytest.approx(quantile(0.99, 3) * (2.66 / 36) ** 0.5), 0.0, "undecided"
+    )
+
+
+@pytest.mark.parametrize(("swing", "verdict"), [(0.0013, "nothing"), (0.0014, "undecided")])
+def test_a_state_that_brings_nothing(swing: float, verdict: str) -> None:
+    """Nothing is what surely differs by less than half a percent between the halves; it is told with its figures."""
+    means = [1.0 + swing * (-1) ** i for i in range(16)]
+    assert judged(means, 0.1, True).verdict == verdict
+    assert judged(means, 0.1, True)[:3] == judged(means, 0.1, False)[:3]
+    assert judged(means, 0.1, False).verdict == "undecided"
+
+
+def test_the_middle_block_is_of_neither_half() -> None:
+    """Of an odd number of blocks, the one in the middle does not count for what the halves differ by."""
+    assert judged([1.0] * 8 + [100.0] + [1.0] * 8, 0.1, True).verdict == "nothing"
+
+
+def test_half_a_percent_of_nothing() -> None:
+    """A loss that ends at 0 is not called nothing for halves that are equal: there is nothing to compare with."""
+    means = [-8.0, 2.0, *[-3.0] * 6, *(i - 14.5 for i in range(8, 16))]
+    assert judged(means, 0.1, True).verdict != "nothing"
+
+
+def test_nothing_from_1280_losses_on() -> None:
+    """A state in which nothing happens is a plateau from the 1280th loss on, and unknown before."""
+    assert list(looks(Returns(), [20.0] * 1290)) == [None] * 1279 + [True] * 11
 
 
 def test_lines() -> None:
