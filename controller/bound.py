@@ -163,9 +163,9 @@ class _GuardMaker:
         word, value = guard.word, guard.value
         title = word if isinstance(condition, Guard) else f"{condition} ({word})"
         if word in ("any", "all"):
-            return Joined(title if word == title else word, tuple(map(self.make, value)))
+            return Joined(word, tuple(map(self.make, value)), title)
         if word == "not":
-            return Opposite(self.make(value))
+            return Opposite(self.make(value), title)
         if word in ("min_epoch", "min_step"):
             hand, unit = ("epoch", "epochs") if word == "min_epoch" else ("step", "steps")
             return Reached(title, hand, value, unit)

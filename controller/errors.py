@@ -68,7 +68,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """A sentence that suggests the word that was probably meant, or lists the words that exist."""
     known = sorted(words)
     lowered = {name.lower(): name for name in known}
-    close = get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    close = get_close_matches(word.lower(), lowered)
     if close:
         return f'Did you mean "{lowered[close[0]]}"?'
     listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")

@@ -111,6 +111,7 @@ class Opposite:
     """`not`."""
 
     part: GuardInState
+    title: str = "not"
 
     def verdict(self, clock: Clock) -> bool | None:
         """Kleene's not."""
@@ -128,7 +129,7 @@ class Opposite:
 
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One readable line, and one for the part."""
-        return [f"{indent}not -> {spelled(self.verdict(clock))}", *self.part.lines(clock, indent + "  ")]
+        return [f"{indent}{self.title} -> {spelled(self.verdict(clock))}", *self.part.lines(clock, indent + "  ")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ class Joined:
 
     word: str
     parts: tuple[GuardInState, ...]
+    title: str = ""
 
     def verdict(self, clock: Clock) -> bool | None:
         """Kleene's or, and."""
@@ -168,7 +170,7 @@ class Joined:
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One readable line, and those of the parts."""
         inner = [line for part in self.parts for line in part.lines(clock, indent + "  ")]
-        return [f"{indent}{self.word} -> {spelled(self.verdict(clock))}", *inner]
+        return [f"{indent}{self.title} -> {spelled(self.verdict(clock))}", *inner]
 
 
 def answers_nonfinite(guard: GuardInState) -> bool:

@@ -74,6 +74,7 @@ def test_suggestions() -> None:
     assert nearest("q", ["b", "a"]) == "Known here: a, b."
     words = [f"w{i:02d}" for i in range(23)]
     assert nearest("q", words[:20]) == f"Known here: {', '.join(words[:20])}."
+    assert nearest("q", words[:21]) == f"Known here: {', '.join(words[:20])} and 1 more."
     assert nearest("q", words) == f"Known here: {', '.join(words[:20])} and 3 more."
     assert nearest("q", []) == ""
 

@@ -493,6 +493,36 @@ def test_earlier_looks_are_remembered() -> None:
     assert controller.explain(step=699) == []
 
 
+def test_named_guards_are_explained_by_name() -> None:
+    """A named guard leads its line with its name and says in brackets what it is; `any` and `all` have lines inside."""
+    guard: dict[str, Any] = {
+        "late": {"min_epoch": 2}, "old": {"dwell": "3 steps"}, "up": {"ramp_done": "cutoff"}, "few": {"nonfinite": 2},
+        "never": {"not": {"min_step": 3}}, "low": {"below": {"value": 2.0}}, "either": {"any": ["late", "old"]},
+    }  # fmt: skip
+    ramped = [STATES[0] | {"ramp": {"cutoff": {"to": 2, "over": "5 steps"}}}, STATES[1]]
+    controller = Controller(small({"from": "low", "guards": list(guard)}, guard=guard, state=ramped))
+    controller.observe(5.0)
+    assert controller.explain()[1:] == [
+        "  late (min_epoch): 0 of 2 epochs, 2 to go -> false",
+        "  old (dwell): 1 of 3 steps in this state, 2 to go -> false",
+        "  up (ramp_done): 1 of 5 steps of the ramp, 4 to go -> false",
+        "  few (nonfinite): 0 of 2 non-finite losses in a row, 2 to go -> false",
+        "  never (not) -> true",
+        "    min_step: 1 of 3 steps, 2 to go -> false",
+        "  low (below): loss 5, below 2 asked -> false",
+        "  either (any) -> false",
+        "    late (min_epoch): 0 of 2 epochs, 2 to go -> false",
+        "    old (dwell): 1 of 3 steps in this state, 2 to go -> false",
+    ]
+    through(controller, [5.0] * 2)
+    assert controller.explain()[2] == "  old (dwell): 3 of 3 steps in this state -> true"
+
+
+def test_actions_as_words() -> None:
+    """An action is told as it is written: its word, and its argument where it has one."""
+    assert [str(Action("checkpoint")), str(Action("lr_scale", 0.5))] == ["checkpoint", "lr_scale 0.5"]
+
+
 def test_what_led_to_a_transition_is_remembered() -> None:
     """A look that brought a transition is told as it was in the state before, looks in a row included."""
     every_step = Controller(small({"guards": [{"dwell": "2 steps"}]}))

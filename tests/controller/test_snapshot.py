@@ -389,6 +389,19 @@ def test_slower_ramp_would_lower_a_knob() -> None:
     assert resumed(controller, ramped("15 steps")).plan.knobs["cutoff"] == 4
 
 
+def test_a_knob_may_be_no_whole_number() -> None:
+    """What a knob would fall from is told as it was, whole or not, or as "full"."""
+    for high, told in ((2.5, "2.5"), ("full", "full"), (2.0, "2")):
+        knob = {"cutoff": {"ladder": [1, high] if isinstance(high, str) else [0.5, 1, high]}}
+        states = [{"name": "low", "set": {"cutoff": 1}}, {"name": "high", "set": {"cutoff": high}}]
+        controller = Controller(small({}, state=states, knob=knob))
+        controller.observe(5.0)
+        lower = small({}, state=[states[0], {"name": "high", "set": {"cutoff": 1}}], knob=knob)
+        with pytest.raises(RegressionError) as error:
+            resumed(controller, lower)
+        assert str(error.value).startswith(f'state "high" sets cutoff = 1, and the run was already at {told}: a knob')
+
+
 def test_losses_under_other_knobs_are_forgotten() -> None:
     """An edit of the current state's knob, or of what a step is, forgets its losses; any other edit keeps them."""
     way: dict[str, Any] = {"from": "low", "to": "high", "guards": [{"plateau": {"window": 6}}]}
@@ -408,7 +421,7 @@ def test_a_new_knob_has_never_been_anywhere() -> None:
     """A knob that an edit adds has no value that it could fall below."""
     controller = Controller(small({}))
     through(controller, [5.0])
-    states = [state | {"set": state["set"] | {"depth": 1}} for state in STATES]
+    states = [{"name": state["name"], "set": {"cutoff": 2**i, "depth": 1}} for i, state in enumerate(STATES)]
     edited = small({}, state=states, knob={"cutoff": {"ladder": [1, 2, 4, 8]}, "depth": {"ladder": [1, 2]}})
     assert resumed(controller, edited).plan.knobs == {"cutoff": 2, "depth": 1}
 

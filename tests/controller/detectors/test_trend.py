@@ -83,7 +83,8 @@ def test_the_line_is_least_squares(seed: int, falls: float, sigma: float, scale:
 def test_a_line_without_noise() -> None:
     """Means on a line have no error, whichever way rounding leaves their residue."""
     falls, error = fitted([1.0 + i / 10 for i in range(16)], 5, 2.5)  # a residue of -2e-16
-    assert (falls, error) == (pytest.approx(-0.1 / 1.75 / 5), 0.0)
+    assert falls == pytest.approx(-0.1 / 1.75 / 5)
+    assert error == 0.0
     assert fitted([4.0 - i / 4 for i in range(16)], 5, 2.5)[1] == pytest.approx(0.0, abs=1e-8)
 
 
