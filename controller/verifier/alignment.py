@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from controller import clockwork
@@ -24,12 +23,20 @@ class Moment(NamedTuple):
     anchor: int
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """A raise into a low rate: on step `step` the rate is `share` of the peak, and `asked` was asked.
+class Low(NamedTuple):
+    """On step `step` the rate is `share` of the peak, and `asked` was asked.
 
     late: whether that is after the steps within which the rate must be there.
     """
+
+    step: int
+    share: float
+    asked: float
+    late: bool
+
+
+class Miss(NamedTuple):
+    """A raise into a low rate: a transition, a moment, and what is low then."""
 
     edge: Edge
     moment: Moment
@@ -168,7 +175,8 @@ class Alignment:
             return None
         end = FAR if self.total is None else self.total - 1  # the last step of the stay
         end = min(end, _longest(reach, edge, moment.step) - 1)
-        return self._miss(edge, moment, end)
+        low = self._low(edge.kind, moment, end)
+        return None if low is None else Miss(edge, moment, *low)
 
     def _fine_after_restart(self, kind: Kind, moment: Moment) -> bool:
         """Whether a restart there is followed by a high rate however long the stay; it need be asked only once."""
@@ -177,24 +185,19 @@ class Alignment:
             return False
         key = (kind.state, kind.cycle, kind.warm)
         if key not in self._restarts:
-            self._restarts[key] = self._miss(None, Moment(moment.step, moment.step), FAR, kind) is None
+            self._restarts[key] = self._low(kind, Moment(moment.step, moment.step), FAR) is None
         return self._restarts[key]
 
-    def _miss(self, edge: Edge | None, moment: Moment, end: int, kind: Kind | None = None) -> Miss | None:
-        kind = edge.kind if edge is not None else kind
-        if kind is None:
-            return None
+    def _low(self, kind: Kind, moment: Moment, end: int) -> Low | None:
+        """The first step up to `end` on which the rate after a raise is lower than asked."""
         first = moment.step + self.due
         if first <= end:
             found = self.share(kind, moment.anchor, first)
             if found < self.align.min - TOLERANCE:
-                return Miss(edge, moment, first, found, self.align.min, False)  # type: ignore[arg-type]
+                return Low(first, found, self.align.min, False)
         last = min(end, moment.step + self.align.steps)
         step = self._first_below(kind, moment.anchor, first + 1, last, self.align.hold - TOLERANCE)
-        if step is None:
-            return None
-        found = self.share(kind, moment.anchor, step)
-        return Miss(edge, moment, step, found, self.align.hold, True)  # type: ignore[arg-type]
+        return None if step is None else Low(step, self.share(kind, moment.anchor, step), self.align.hold, True)
 
     def left(self, found: Miss) -> int:
         """Steps of the run that were left at the first raise of this kind: FAR where no late raise is the reason.
@@ -209,7 +212,7 @@ class Alignment:
         first, last = edge.zone.entry_low, found.moment.step
         while first < last:
             middle = (first + last) // 2
-            low = self._miss(edge, Moment(middle, middle), self.total - 1) is not None
+            low = self._low(edge.kind, Moment(middle, middle), self.total - 1) is not None
             first, last = (first, middle) if low else (middle + 1, last)
         return self.total - first
 

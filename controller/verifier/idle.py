@@ -104,46 +104,45 @@ def _of_transition(reach: Reach, index: int, places: list[Place], taken: bool) -
                       f"{transition.title} is never looked at: its states are left, or the run is over, before {when}",
                       "Look at it at every step, or correct the other transitions")  # fmt: skip
         return
-    found = list(_constant_guards(reach, index, looked))
-    yield from found
-    if not taken and not any(finding.code == "never-true" for finding in found):
+    can_be = True
+    for j, condition in enumerate(reach.machine.curriculum.transition[index].guards):
+        nodes = [reach.courses[place.state].looks.parts[place.place][j] for place in looked]
+        can_be = can_be and bool(_verdicts(reach, looked, nodes) & TRUE)
+        _, found = _constant(reach, condition, (*path, "guards", j), looked, nodes)
+        yield from found
+    if not taken and can_be:
         yield _never_taken(reach, transition, path, looked)
 
 
-def _constant_guards(reach: Reach, index: int, looked: list[Place]) -> Iterator[Finding]:
-    for j, condition in enumerate(reach.machine.curriculum.transition[index].guards):
-        path: Path = ("transition", index, "guards", j)
-        nodes = [reach.courses[place.state].looks.parts[place.place][j] for place in looked]
-        yield from _constant(reach, condition, path, looked, nodes)
+def _verdicts(reach: Reach, looked: list[Place], nodes: list[Node]) -> int:
+    """The verdicts that a condition has at some look."""
+    found = 0
+    for place, node in zip(looked, nodes, strict=True):
+        looks = reach.courses[place.state].looks
+        for times, steps in reach.looked[place]:
+            found |= looks.verdicts(node, times, steps)
+    return found
 
 
 def _constant(
     reach: Reach, condition: Guard | str, path: Path, looked: list[Place], nodes: list[Node]
-) -> Iterator[Finding]:
-    """A condition that has the same verdict at every look; where it has parts, those that make it so."""
-    verdicts = 0
-    for place, node in zip(looked, nodes, strict=True):
-        looks = reach.courses[place.state].looks
-        for times, steps in reach.looked[place]:
-            verdicts |= looks.verdicts(node, times, steps)
+) -> tuple[str, list[Finding]]:
+    """Whether a condition has the same verdict at every look (a code, or nothing), and what to say of it and its parts.
+
+    Where a part makes it so by itself, the part is to blame, and not what is around it.
+    """
+    verdicts = _verdicts(reach, looked, nodes)
     code = "never-true" if not verdicts & TRUE else "always-true" if verdicts == TRUE else ""
-    inner = [
-        finding
-        for part, part_path, part_nodes in _parts(condition, path, nodes)
-        for finding in _constant(reach, part, part_path, looked, part_nodes)
-    ]
+    parts = [_constant(reach, part, where, looked, inner) for part, where, inner in _parts(condition, path, nodes)]
     opposite = isinstance(condition, Guard) and condition.word == "not"
     blamed = {"never-true": "always-true", "always-true": "never-true"}.get(code, "") if opposite else code
-    if not code or any(finding.code == blamed for finding in inner):
-        yield from inner
-    elif code == "never-true":
-        yield Finding("never-true", "order", "error", path,
-                      f"{_words(condition)} can never be true{_reason(reach, looked, nodes)}",
-                      "Correct it, or remove the transition")  # fmt: skip
-    else:
-        yield Finding("always-true", "order", "error", path,
-                      f"{_words(condition)} is always true when it is looked at",
-                      "Leave it out, or correct its number")  # fmt: skip
+    if not code or any(part == blamed for part, _ in parts):
+        return code, [finding for _, found in parts for finding in found]
+    if code == "never-true":
+        sentence = f"{_words(condition)} can never be true{_reason(reach, looked, nodes)}"
+        return code, [Finding(code, "order", "error", path, sentence, "Correct it, or remove the transition")]
+    sentence = f"{_words(condition)} is always true when it is looked at"
+    return code, [Finding(code, "order", "error", path, sentence, "Leave it out, or correct its number")]
 
 
 def _parts(condition: Guard | str, path: Path, nodes: list[Node]) -> Iterator[tuple[Guard | str, Path, list[Node]]]:

@@ -1,0 +1,140 @@
+"""Reports as a whole: their order, what is waived, what is merged, and what is told of states that keep a run."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from controller import load
+from controller.binding import bind
+from controller.verifier.findings import Finding, Report, percent, visits_of
+from controller.verifier.verify import _listed, verify
+from tests.controller.small import small
+
+FLAT = {"plateau": {"window": 4}}
+RATE = {"peak": 1.0, "shape": "constant"}
+
+
+def report(*transitions: dict[str, Any], **tables: Any) -> Report:
+    """The report on a small curriculum of a constant rate."""
+    return verify(bind(small(*transitions, **{"lr": RATE, **tables})))
+
+
+def codes(found: Report) -> list[tuple[str, str]]:
+    """The codes of findings, with their severities."""
+    return [(finding.code, finding.severity) for finding in found.findings]
+
+
+def test_order_of_findings() -> None:
+    """Errors come first, then warnings, then what is waived, then notes."""
+    found = report(
+        {"from": "low", "to": "mid", "guards": [FLAT]}, {"from": "mid", "to": "low", "guards": [FLAT]},
+        check={"waive": {"reach": "on purpose", "order": "nothing to waive"}},
+    )  # fmt: skip
+    assert codes(found) == [
+        ("never-final", "error"), ("knob-falls", "error"), ("unbounded-cycle", "error"),
+        ("unreachable", "waived"), ("unreachable", "waived"), ("idle-waiver", "note"),
+    ]  # fmt: skip
+    assert found.failed()
+    assert not report({"guards": [FLAT]}).failed()
+    assert report({"guards": [FLAT]}).failed(strict=True)
+
+
+def test_what_keeps_a_run() -> None:
+    """What is to be done about a state that keeps the run depends on what keeps it there."""
+
+    def way_out(*transitions: dict[str, Any]) -> str:
+        (finding,) = [one for one in report(*transitions).findings if one.code == "may-stay"]
+        return finding.suggestion
+
+    timeout = 'To bound the stay, add a transition with a timeout: guards = [{ dwell = "0.3 run" }]'
+    assert way_out({"guards": [FLAT]}) == f"A loss that keeps improving is no plateau. {timeout}"
+    assert way_out({"at": "eval", "guards": []}) == f"Evaluations need not come. {timeout}"
+    assert way_out({"guards": [{"nonfinite": 2}]}) == timeout
+    assert way_out({"guards": [FLAT]}, {"guards": [{"dwell": "0.4 run"}]}) == (
+        "The longest stays add up to more than the run: shorten their timeouts, or make the run longer"
+    )
+
+
+def test_may_stay_names_states() -> None:
+    """The states that may keep the run are listed, as is the final one."""
+    (finding,) = [one for one in report({"guards": [FLAT]}).findings if one.code == "may-stay"]
+    assert finding.sentence == '"top" may never be entered: some losses keep the run in "low", "mid" or "high"'
+    assert finding.counterexample is not None
+    assert (finding.counterexample.step, finding.counterexample.rows) == (100, None)
+    assert finding.counterexample.shows == 'the run is over, in state "low"'
+
+
+def test_listed() -> None:
+    """More than seven names are counted."""
+    assert _listed(["a"]) == '"a"'
+    assert _listed(["a", "b"]) == '"a" and "b"'
+    assert _listed("abcdefg", "or") == '"a", "b", "c", "d", "e", "f" or "g"'
+    assert _listed("abcdefgh") == '"a", "b", "c", "d", "e", "f" and 2 others'
+
+
+def test_without_a_run() -> None:
+    """Without the run's length a state may keep the run without end, and nothing is too late."""
+    found = report({"guards": [FLAT]}, run={})
+    (finding,) = found.findings
+    assert finding.code == "may-stay"
+    assert finding.counterexample is not None
+    assert finding.counterexample.shows == 'and so on, without end, in state "low"'
+    assert [entry.latest for entry in found.entries] == [0, None, None, None]
+    dead = report({"guards": [{"min_step": 9}, {"not": {"min_step": 5}}]}, run={})
+    assert codes(dead)[0] == ("dead-end", "error")
+    round_and_round = report({"from": "low", "to": "low", "guards": [FLAT], "at_most": 1}, run={})
+    (trapped,) = [one for one in round_and_round.findings if one.code == "never-final"]
+    assert trapped.sentence == 'no loss stream leads from "low" to a final state'
+
+
+def test_merged_by_limits() -> None:
+    """States that limits make equal are one, and a note says so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = verify(bind(load("plateau"), {"cutoff": 300}))
+    (note,) = [one for one in found.findings if one.code == "merged-states"]
+    assert (note.severity, note.property, note.path, note.suggestion) == ("note", "names", ("knob",), "")
+    assert note.sentence.startswith('state "full" equals "spelling" ')
+    assert [entry.state for entry in found.entries] == ["syntax", "words", "spelling"]
+
+
+@pytest.mark.parametrize(("left", "found"), [(5, []), (4, ["little-left"])])
+def test_little_left(left: int, found: list[str]) -> None:
+    """The last state should have a twentieth of the run."""
+    assert [code for code, _ in codes(report({"from": "low", "to": "top", "guards": [{"min_step": 100 - left}]}))
+            if code == "little-left"] == found  # fmt: skip
+
+
+def test_a_raise_into_a_stopping_state() -> None:
+    """In a state that stops the training no step is taken: the rate there is nobody's concern."""
+    states = [{"name": "low", "set": {"cutoff": 1}}, {"name": "top", "set": {"cutoff": 8}, "stop": "done"}]
+    found = report({"guards": [{"min_step": 60}]}, state=states, lr={"peak": 1.0, "length": "50 steps"})
+    assert ("misaligned", "error") not in codes(found)
+    assert found.raises == ()
+
+
+def test_finding_in_words() -> None:
+    """A finding without a place is a sentence with its code; a weaker one says why."""
+    finding = Finding("some-code", "reach", "error", ("state", 0), "it is so", "Change it")
+    assert str(finding) == "error: it is so. Change it [some-code]"
+    assert str(finding.weaker("warning", "perhaps")) == "warning: it is so (perhaps). Change it [some-code]"
+    assert str(Finding("some-code", "reach", "note", (), "it is so")) == "note: it is so. [some-code]"
+
+
+def test_percent() -> None:
+    """Shares are told with three digits."""
+    assert [percent(share) for share in (1.0, 0.12345, 0.0)] == ["100 %", "12.3 %", "0 %"]
+
+
+def test_visits() -> None:
+    """A trail becomes stays; the last one goes up to the step that is wanted, if that lies behind its entry."""
+    machine = bind(small({"guards": [FLAT]}, lr=RATE))
+    found = visits_of(machine, [(0, 4), (0, 9)], 12)
+    assert [(v.state.name, v.entered, v.left, v.place) for v in found] == [
+        ("low", 0, 4, 0), ("mid", 4, 9, 0), ("high", 9, 12, None),
+    ]  # fmt: skip
+    assert len(visits_of(machine, [(0, 4)], 4)) == 1
+    assert visits_of(machine, [], 0) == ()
