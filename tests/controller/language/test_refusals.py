@@ -1,0 +1,94 @@
+"""Refusals to the letter, beside those in tests/machines/bad: odd types, long values, deep names."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller import CurriculumError, loads
+
+TOP = 'name = "x"\nlr.peak = 1.0\nrun = { epochs = 2, steps_per_epoch = 5 }\n'
+STATE = '[[state]]\nname = "a"\nset = {}\n'
+WAY = '[[transition]]\nfrom = "a"\nto = "a"\n'
+CHAIN = "".join(f'guard.g{i} = {{ not = "g{i + 1}" }}\n' for i in range(40)) + "guard.g40 = { min_step = 1 }\n"
+MANY = ",\n".join(["{ min_step = 2 }"] * 70)
+
+
+def lr(key: str) -> str:
+    """A file whose rate has this key."""
+    return TOP.replace("lr.peak = 1.0", f"lr = {{ peak = 1.0, {key} }}") + STATE
+
+
+REFUSED = {
+    "format = true\n" + TOP + STATE: ["1:10: format: found true; expected 1 [wrong-type]"],
+    'format = "1"\n' + TOP + STATE: ['1:10: format: found "1"; expected 1 [wrong-type]'],
+    TOP.replace("1.0", "true") + STATE: ["2:11: lr.peak: found true; expected a number above 0 [wrong-type]"],
+    TOP.replace("1.0", "1" + "0" * 400) + STATE: [
+        "2:11: lr.peak: found a number of more than 60 digits; expected a number above 0, at most 1e15 [out-of-range]"
+    ],
+    TOP.replace("epochs = 2", "epochs = 2024-01-01") + STATE: [
+        "3:18: run.epochs: found the date or time 2024-01-01; expected a whole number of at least 1 [wrong-type]"
+    ],
+    TOP + STATE + WAY.replace('from = "a"', "from = []"): [
+        "8:8: [[transition]] 1, from: found an empty list; "
+        'expected the name of a state, a list of names, or "*" [wrong-count]'
+    ],
+    TOP + f"[guard.m]\nany = [\n{MANY}\n]\n" + STATE + WAY + 'guards = ["m"]\n': [
+        "5:7: guard.m.any: found a list of 70; expected a list, at most 64 [wrong-count]"
+    ],
+    TOP + CHAIN + STATE + WAY + 'guards = ["g0"]\n': [
+        "51:11: [[transition]] 1, guards 1: conditions nested more than 64 deep, names followed; "
+        "expected less [guard-too-large]"
+    ],
+    lr("decay = 2"): ["2:28: lr.decay: found 2; expected a number above 0, at most 1 [out-of-range]"],
+    lr("floor = 2"): ["2:28: lr.floor: found 2; expected a number from 0 to 1 [out-of-range]"],
+    lr('shape = "zzz"'): [
+        '2:28: lr.shape: found "zzz"; expected one of "cosine", "linear", "constant", "wsd" [unknown-word]'
+    ],
+    TOP + "state = [1]\n": ["4:10: [[state]] 1: found 1; expected a table of name, set, lr, ramp, stop [wrong-type]"],
+    TOP + 'state = "a"\n': [
+        '4:9: state: found "a"; expected tables with double brackets, [[…]], at least one [wrong-type]'
+    ],
+    TOP + STATE + '[transition]\nfrom = "a"\n': [
+        "7:1: transition: found a table; expected tables with double brackets, [[…]] [wrong-type]"
+    ],
+    TOP + STATE + '[check.waive]\nreach = ""\n': [
+        "8:9: check.waive.reach: found an empty text; expected a reason, in one line of 1 to 300 characters [bad-text]"
+    ],
+    TOP + 'description = "a\\u202eb"\n' + STATE: [
+        '4:15: description: found "a\N{REPLACEMENT CHARACTER}b" with the character U+202E; '
+        "expected one line of at most 300 characters [bad-text]"
+    ],
+    TOP + 'knob.k.ladder = [1, 07:32:00]\n[[state]]\nname = "a"\nset = { k = 1 }\n': [
+        '4:21: knob.k.ladder 2: found the date or time 07:32:00; expected a number or "full" [wrong-type]'
+    ],
+    TOP + 'knob.k.ladder = [1, 1e20]\n[[state]]\nname = "a"\nset = { k = 1 }\n': [
+        '4:21: knob.k.ladder 2: found 1e+20; expected a number or "full" [out-of-range]'
+    ],
+    TOP + 'guard.a = { any = ["b", "c"] }\nguard.b = { not = "a" }\nguard.c = { min_step = 2 }\n' + STATE + WAY
+    + 'guards = ["a"]\n': [
+        '4:7: guard.a: the guard "a" contains itself; expected guards that end somewhere [circular-guard]',
+        '5:7: guard.b: the guard "b" contains itself; expected guards that end somewhere [circular-guard]',
+    ],
+    TOP + STATE + "x = { a = 1,\n b = 2 }\n": ["7:13: newlines are unsupported in inline tables [not-toml]"],
+    TOP + "= 1\n": [
+        '4:1: unquoted keys cannot be empty; expected letters, numbers, "-", "_" [not-toml]'
+    ],
+    TOP + STATE + WAY + "regress = 1\n": [
+        "10:11: [[transition]] 1, regress: found 1; expected true or false [wrong-type]"
+    ],
+    TOP + 'knob.k.range.min = 3\nknob.k.range.max = 2\nstate = [{ name = "a", set = { k = 2 } }]\n': [
+        "5:20: knob.k.range.max: max 2 below min 3; expected 3 or more [range-order]"
+    ],
+    TOP + STATE + WAY + "guards = [{ patience = {} }]\n": [
+        '10:13: [[transition]] 1, guards 1, patience: the key "steps" is missing; '
+        "expected a whole number from 1 to 1,000,000. Observations without a new best. [missing-key]"
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=range(len(REFUSED)))
+def test_refused(text: str) -> None:
+    """The file is refused with these sentences, in the order of the file, and no others."""
+    with pytest.raises(CurriculumError) as caught:
+        loads(text.encode(), "x.toml")
+    assert [str(fault).split("\n")[0] for fault in caught.value.faults] == [f"x.toml:{line}" for line in REFUSED[text]]
