@@ -140,9 +140,9 @@ def _constant(
         return code, [finding for _, found in parts for finding in found]
     if code == "never-true":
         sentence = f"{_words(condition)} can never be true{_reason(reach, looked, nodes)}"
-        return code, [Finding(code, "order", "error", path, sentence, "Correct it, or remove the transition")]
+        return code, [Finding("never-true", "order", "error", path, sentence, "Correct it, or remove the transition")]
     sentence = f"{_words(condition)} is always true when it is looked at"
-    return code, [Finding(code, "order", "error", path, sentence, "Leave it out, or correct its number")]
+    return code, [Finding("always-true", "order", "error", path, sentence, "Leave it out, or correct its number")]
 
 
 def _parts(condition: Guard | str, path: Path, nodes: list[Node]) -> Iterator[tuple[Guard | str, Path, list[Node]]]:
