@@ -22,7 +22,7 @@ from sim.shards import cores, spread
 from sim.testing.drawn import Draws, Tally, tally
 
 ROOT = Path(__file__).resolve().parent.parent
-DRAWN, RUNS, PIECE = 5_200, 120, 50
+DRAWN, RUNS, PIECE = 5_600, 120, 50
 ASKED = 1_000_000
 
 

@@ -126,8 +126,9 @@ def draw_front(name: str, found: Sequence[Measured], path: str | Path) -> Path:
         for place in sorted({round(i * (len(best) - 1) / max(1, SPELLED - 1)) for i in range(SPELLED)} if best else ()):
             words = ", ".join(f"{key} {value:.3g}" for key, value in best[place].settings.items())
             spot = _places([best[place]])
-            ax.annotate(words, (spot[0][0], spot[1][0]), fontsize=8, color=INK, xytext=(8, 6),
-                        ha="right" if 0 < place == len(best) - 1 else "left", textcoords="offset points")  # fmt: skip
+            offset, side = ((-8, -14), "right") if 0 < place == len(best) - 1 else ((8, 6), "left")
+            ax.annotate(words, (spot[0][0], spot[1][0]), fontsize=8, color=INK, xytext=offset, ha=side,
+                        textcoords="offset points")  # fmt: skip
         ax.set_title(f"{name}: what a plateau's settings do to the first raise", loc="left", color=INK)
         ax.set_xlabel("false raises: the loss still improves more than twice as fast as flat")
         ax.set_ylabel("median delay in observations")
