@@ -439,13 +439,13 @@ def test_lag_is_a_number_of_steps() -> None:
         Controller(small(), lag=-1)
     assert str(error.value) == "lag is -1; expected the number of steps by which losses arrive late, 0 or more"
     controller = Controller(small({"guards": [{"dwell": "5 steps"}]}), lag=2)
-    losses: list[float | None] = [None, None, 5.0, 5.0, 5.0, None, None, 5.0]
+    losses: list[float | None] = [None, None, 5.0, 5.0, 5.0, None, None]
     for loss in losses:
         controller.observe(loss)
     with pytest.raises(StepError) as error:
         controller.observe(None)
     assert str(error.value) == (
-        "step 8: no loss; only the first `lag` observations in a state may come without one (lag is 2)"
+        "step 7: no loss; only the first `lag` observations in a state may come without one (lag is 2)"
     )
 
 

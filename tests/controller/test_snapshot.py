@@ -242,12 +242,13 @@ def test_a_plan_that_is_computed_otherwise_is_refused() -> None:
     """If the same state gives another plan, by another version for instance, that is said and nothing is loaded."""
     controller = Controller(small())
     saved = controller.state_dict()
-    saved["plan"] |= {"lr": 0.75, "epoch": 3}
+    saved["plan"] |= {"lr": 0.75, "epoch": 3, "step": 7, "state": "x", "knobs": {"cutoff": 9}}
     saved["checksum"] = checksum(saved)
     with pytest.raises(SnapshotError) as error:
         controller.load_state_dict(saved)
     assert str(error.value) == (
-        "the plan that was saved and the one computed from the same state differ: epoch 3 and 0, lr 0.75 and 1.0"
+        "the plan that was saved and the one computed from the same state differ: step 7 and 0, epoch 3 and 0, "
+        "state x and low, knobs {'cutoff': 9} and {'cutoff': 1}, lr 0.75 and 1.0"
     )
 
 
@@ -435,6 +436,11 @@ def test_edited_length_takes_effect_from_where_the_phase_began() -> None:
     assert resumed(controller, small(lr=line | {"length": "40 steps"})).plan.lr == 0.5
     assert resumed(controller, small(lr=line | {"cycles": ["8 steps", "16 steps"]})).plan.lr == 1.0 - 12 / 16
     assert resumed(controller, small(lr=line | {"length": "100 steps", "floor": 0.5})).plan.lr == 0.5 + 0.5 * 0.8
+    assert resumed(controller, small(lr=line | {"length": "rest"}), epochs=20).plan.lr == 0.9
+    rest = Controller(small(lr=line | {"length": "rest"}))
+    through(rest, [5.0] * 20)
+    half = resumed(rest, small(lr=line | {"length": "rest", "floor": 0.5}), epochs=20)
+    assert half.plan.lr == 0.5 + 0.5 * 0.8  # over the 100 steps that had begun
 
 
 def test_fewer_cycles_than_were_passed() -> None:
