@@ -141,6 +141,8 @@ def test_earlier_looks_are_not_another_timelines() -> None:
     assert controller.explain(step=20)
     controller.load_state_dict(saved)
     assert controller.explain(step=20) == []
+    through(controller, [5.0] * 700)
+    assert len([step for step in range(701) if controller.explain(step=step)]) == 64
 
 
 # What is refused
@@ -266,6 +268,14 @@ def test_a_detector_without_contents_is_refused() -> None:
         with pytest.raises(SnapshotError) as error:
             controller.load_state_dict(saved | {"checksum": checksum(saved)})
         assert str(error.value) == sentence
+
+
+def test_what_cannot_be_restored_as_it_was_is_refused() -> None:
+    """Numbers that no controller saves are refused, whatever the checksum, and named."""
+    saved = Controller(small()).state_dict() | {"skipped_values": 0.5, "taken": {"x": 1.5}}
+    with pytest.raises(SnapshotError) as error:
+        Controller(small()).load_state_dict(saved | {"checksum": checksum(saved)})
+    assert str(error.value) == ("the saved controller cannot be restored as it was: taken, skipped_values would differ")
 
 
 # Edited curricula
@@ -451,6 +461,19 @@ def test_fewer_cycles_than_were_passed() -> None:
     assert controller.plan.lr == 0.75
     assert resumed(controller, small(lr=line | {"cycles": ["4 steps", "20 steps"]})).plan.lr == 0.5
     assert resumed(controller, small(lr=line | {"cycles": ["8 steps", "8 steps", "80 steps"]})).plan.lr == 1.0 - 10 / 80
+    first = Controller(small(lr=line | {"cycles": ["40 steps", "rest"]}))
+    through(first, [5.0] * 18)
+    assert resumed(first, small(lr=line | {"cycles": ["8 steps", "rest"]})).plan.lr == 1.0 - 10 / 92
+
+
+def test_a_run_that_gets_a_length() -> None:
+    """A run that was bound without a length measures shares of it on the length that it gets."""
+    curriculum = small(run={"steps_per_epoch": 10}, lr={"peak": 1.0, "shape": "constant"})
+    controller = Controller(curriculum)
+    through(controller, [5.0] * 4)
+    way = {"guards": [{"dwell": "0.3 run"}]}
+    edited = small(way, run={"epochs": 10, "steps_per_epoch": 10}, lr={"peak": 1.0, "shape": "constant"})
+    assert resumed(controller, edited).explain()[1] == "  dwell: 4 of 30 steps in this state, 26 to go -> false"
 
 
 # Longer and shorter runs
@@ -508,6 +531,10 @@ def test_finished_run_is_resumed_longer_but_not_shorter() -> None:
         "the checkpoint is at step 100, epoch 10, and the run bound now has only 90 steps. Bind a longer run"
     )
     assert other.plan.step == 0
+    nearly = Controller(small())
+    through(nearly, [5.0] * 90)
+    with pytest.raises(SnapshotError, match=r"at step 90, epoch 9, and the run bound now has only 90 steps"):
+        resumed(nearly, epochs=9)
 
 
 def test_shorter_run_in_epochs() -> None:
