@@ -329,6 +329,10 @@ def test_contents_that_just_fit() -> None:
         detector = make()
         detector.restore([1.0] * size)
         assert detector.contents() == [1.0] * size
+    growing = MAKERS["diverging"]()
+    for _ in range(9):
+        growing.push(1.0)
+    assert growing.contents() == {"values": [1.0] * 3, "best": 1.0, "count": 5}
 
 
 def test_a_forgetful_detector_is_seen() -> None:
