@@ -51,6 +51,8 @@ def killed_and_resumed(machine: Machine, steps: int, near: int = 8) -> tuple[int
             resumed, next_one = next_one, resumed
         if steady.plan != resumed.plan:
             return kills, f"after step {i}, {steady.plan} was planned, and {resumed.plan} by the resumed run"
+        if i > until and not machine.by_name[steady.plan.state].transitions:
+            break  # nothing more will be decided
     return kills, ""
 
 

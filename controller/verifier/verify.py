@@ -24,6 +24,7 @@ from controller.verifier.zones import FAR
 
 MOST_LOOKS = 200_000  # tried for the counterexamples of one verification
 RESUMED_STEPS = 2_500
+WITHOUT_TRANSITION = 100  # steps of a run that is killed and resumed, where none can be taken among the others
 ORDER = {"error": 0, "warning": 1, "waived": 2, "note": 3}
 
 
@@ -231,7 +232,9 @@ class _Verification:
                               "Let the states before it end earlier")  # fmt: skip
 
     def _resume(self) -> Iterator[Finding]:
-        self.resumed, difference = killed_and_resumed(self.machine, RESUMED_STEPS)
+        first = min((edge.steps[0] for edge in self.reach.edges()), default=FAR)
+        steps = RESUMED_STEPS if first <= RESUMED_STEPS else WITHOUT_TRANSITION
+        self.resumed, difference = killed_and_resumed(self.machine, steps)
         if difference:
             yield Finding("resume-differs", "resume", "error", (), difference, "Please report this, with the file")
 
