@@ -199,6 +199,8 @@ class Controller:
         dead = clock.nonfinite >= self._limit
         chosen = self._look(closes, eval_end, dead) if self._every_step or closes or eval_end or dead else None
         if chosen is None:
+            if (closes or eval_end) and self._seldom:
+                self._remember()
             # 6. The next plan is made.
             if self._state.rate.cycles:
                 self._rate = clockwork.advanced(self._rate, self.machine, self._state, clock.step, self.total_steps)
@@ -245,13 +247,7 @@ class Controller:
                     detector.push(value)
 
     def _look(self, closes: bool, eval_end: bool, dead: bool) -> int | None:
-        """The place of the transition to take, among this state's; what was seen there is remembered."""
-        place = self._first_that_holds(closes, eval_end, dead)
-        if place is not None or (self._seldom and (closes or eval_end)):
-            self._looks.append((self.clock.step, tuple(self.explain())))
-        return place
-
-    def _first_that_holds(self, closes: bool, eval_end: bool, dead: bool) -> int | None:
+        """The place, among this state's transitions, of the one to take."""
         for place, transition in enumerate(self._state.transitions):
             at = transition.at
             if (at == "epoch" and not closes) or (at == "eval" and not eval_end):
@@ -273,6 +269,7 @@ class Controller:
         """5. The actions, left to right; then the new state is entered. 6. The next plan is made."""
         transition, old, step = self._state.transitions[place], self._state, self.clock.step
         lines = tuple(self._lines_of(place))
+        self._remember()
         knobs_before = self._knobs_at(self.clock.time - 1)
         lr_before = clockwork.rate(self._rate, self.machine, old, step - 1)
         new = self.machine.by_name[transition.target]
@@ -322,6 +319,9 @@ class Controller:
             self.floors[name] = max(self.floors.get(name, -inf), hardness(value))
 
     # Why
+
+    def _remember(self) -> None:
+        self._looks.append((self.clock.step, tuple(self.explain())))
 
     def explain(self, step: int | None = None) -> list[str]:
         """Why the last observation moved or held: a line for each transition out of this state and each of its guards.
