@@ -206,6 +206,10 @@ def test_lines() -> None:
         "every loss is 0, in 18 blocks of 80 losses",
     ]
     assert zero.verdict() is None
+    early = Returns()
+    for _ in range(320):
+        early.push(20.0)
+    assert early.describe() == "undecided: the state has brought nothing yet, in 16 blocks of 20 losses"
 
 
 def test_losses_too_large_to_sum() -> None:

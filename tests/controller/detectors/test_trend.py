@@ -163,6 +163,11 @@ def test_four_lines() -> None:
         "wait": "undecided: falls -109% to 77.1% per 1000 losses, by the last 160; flat within 30%",
     }
     assert Trend(3e-4, min_window=400, cooldown=0).describe() == "0 of 640 losses"
+    early = Trend(3e-4, min_window=160, cooldown=160)
+    for count in range(1, 161):
+        early.push(2.0)
+        assert (early.describe() == f"cooldown: {count} of 160 losses") == (count < 160)
+    assert early.describe() == "flat: falls 0% to 0% per 1000 losses, by the last 160; flat within 30%"
 
 
 def test_noise_makes_it_wait() -> None:
