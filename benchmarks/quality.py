@@ -52,10 +52,10 @@ def entries(preset: Config = PRESET) -> dict[str, Entry]:
     every_position = _of_shape(published, objective="dense").model_copy(update={"dropout": 0.0})
     found = {
         BASELINE: Entry(preset, "full", (peak,)),
-        "one kernel a block": Entry(_of_shape(preset, kernel_groups=1), "full", (peak,)),
+        "tap ladder, 60 % of the run": Entry(preset, "taps", (peak,)),
         "cutoff ladder, 15 % of the run": Entry(preset, "cutoff-short", (peak,)),
         "cutoff ladder, 60 % of the run": Entry(preset, "cutoff-long", (peak,)),
-        "tap ladder, 60 % of the run": Entry(preset, "taps", (peak,)),
+        "one kernel a block": Entry(_of_shape(preset, kernel_groups=1), "full", (peak,)),
         TRANSFORMER: Entry(preset, "warmup", (8e-3, 1.6e-2, 3.2e-2), transformer=True),
         "published, made causal": Entry(published, "full", (peak,)),
         "the same, a loss at every position": Entry(every_position, "full", (peak,)),
@@ -80,7 +80,12 @@ def texts() -> dict[str, Path | None]:
 
 
 def all_runs(
-    lines: Mapping[str, Entry], steps: Mapping[str, int], seeds: int, out: Path, pool: Executor
+    lines: Mapping[str, Entry],
+    steps: Mapping[str, int],
+    seeds: int,
+    out: Path,
+    pool: Executor,
+    on: Mapping[str, Path | None],
 ) -> list[dict[str, Any]]:
     """Carry all runs out, text by text: seed 0 at every peak, then the other seeds at the peak that was best."""
 
@@ -88,7 +93,7 @@ def all_runs(
         return [Job(text, path, name, lines[name], seed, peak, steps[name]) for name in lines for peak in peaks[name]]
 
     results = []
-    for text, path in texts().items():
+    for text, path in on.items():
         first = _shown(pool, jobs(text, path, 0, {name: entry.peaks for name, entry in lines.items()}), out)
         best = {name: [chosen(first, name)["peak"]] for name in lines}
         results += first + [one for seed in range(1, seeds) for one in _shown(pool, jobs(text, path, seed, best), out)]
@@ -144,24 +149,24 @@ def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 def show(rows: Sequence[Mapping[str, Any]], text: str) -> None:
     """Print a table."""
-    print(
-        f"\n| {text} | bits/byte, validation | test | test, beside the preset | steps | seconds | parameters | peak |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    columns = ("bits/byte, validation", "test", "beside the preset", "seeds", "steps", "seconds", "parameters", "peak")
+    print("\n| " + " | ".join((text, *columns)) + " |\n" + "| --- " * (len(columns) + 1) + "|")
     for row in rows:
-        validation, test, beside = (
-            f"{row[key][0]:.3f} ± {row[key][1]:.3f}" for key in ("validation", "test", "test_beside")
-        )
-        sign = "" if row["name"] == BASELINE else ("+" if row["test_beside"][0] > 0 else "") + beside
-        print(
-            f"| {row['name']} | {validation} | {test} | {sign} | {row['steps']:,} | {row['seconds']:.0f} | "
-            f"{row['parameters']:,} | {row['peak']:g} |"
-        )
+        bits = [_told(row[key], row["seeds"]) for key in ("validation", "test")]
+        beside = "" if row["name"] == BASELINE else _told(row["test_beside"], row["seeds"], "+")
+        size = (f"{row['seeds']}", f"{row['steps']:,}", f"{row['seconds']:.0f}", f"{row['parameters']:,}")
+        print("| " + " | ".join((row["name"], *bits, beside, *size, f"{row['peak']:g}")) + " |")
+
+
+def _told(figure: tuple[float, float], seeds: int, sign: str = "") -> str:
+    """Spell a mean, and the deviation where there is one."""
+    return f"{figure[0]:{sign}.3f}" + (f" ± {figure[1]:.3f}" if seeds > 1 else "")
 
 
 def compare(given: argparse.Namespace) -> None:
     """Train everything, print the tables, write the figures."""
     lines, plan = entries(), given.out / "steps.json"
+    on = {text: path for text, path in texts().items() if given.text in (None, text)}
     if given.fresh:
         for path in given.out.glob("*.json"):
             path.unlink()
@@ -173,8 +178,8 @@ def compare(given: argparse.Namespace) -> None:
             measured = list(pool.map(step_seconds, [lines] * PROCESSES, [given.turns] * PROCESSES))
             steps = {name: max(20, round(given.seconds / mean(one[name] for one in measured))) for name in lines}
             Disk().replace_file(plan, json.dumps({"seconds": given.seconds, "steps": steps}, indent=1).encode())
-        results = all_runs(lines, steps, given.seeds, given.out, pool)
-    tables = {text: table(results, text) for text in texts()}
+        results = all_runs(lines, steps, given.seeds, given.out, pool, on)
+    tables = {text: table(results, text) for text in on}
     for text, rows in tables.items():
         show(rows, text)
     write(given.json, {"seconds": given.seconds, "preset": PRESET.model_dump(), "tables": tables, "runs": results})
@@ -216,6 +221,7 @@ def main() -> None:
         "--seconds", type=float, help=f"processor time of a run; {SECONDS:g}, or 600 with --ten-minutes"
     )
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--text", choices=tuple(texts()), help="this text alone")
     parser.add_argument("--turns", type=int, default=9, help="steps by which the time of a step is measured")
     parser.add_argument("--fresh", action="store_true", help="forget finished runs")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "quality", help="where finished runs are kept")

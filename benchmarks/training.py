@@ -1,7 +1,9 @@
-"""An optimizer step beside the published model's, and what a loss at every position costs: see `--help`.
+"""An optimizer step beside the published model's: `python -P benchmarks/training.py [--preset base --accumulation 8]`.
 
-Both sides have the preset's shape, dropout 0, AdamW and the same windows; the published model trains on the bytes after
-each window alone. *Trained bytes* are targets of the next-byte loss, and of the published objective.
+Both sides have the preset's shape, dropout 0 and the same windows; the published model trains on the bytes after each
+window alone, by AdamW, and this one by the preset's optimizer. Muon's products are the same for any number of windows:
+with one forward pass in a step, where `base` has eight, they weigh eight times as much. *Trained bytes* are targets of
+the next-byte loss, and of the published objective. What a loss at every position costs is counted in flop.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ def published_step(config: Config, text: Text, device: torch.device) -> Work:
     windows = Windows(text, 0, shape.chunk, device)
 
     def step() -> None:
-        batch = windows.batch(0, batch_size=config.batch_size, seq_len=shape.seq_len)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = model.loss(batch.windows_BW)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for part in range(config.accumulation):
+            batch = windows.batch(0, part=part, batch_size=config.batch_size, seq_len=shape.seq_len)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss = model.loss(batch.windows_BW) / config.accumulation
+            loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip, foreach=True)
         optimizer.step()
         optimizer.zero_grad()
@@ -80,18 +83,19 @@ def main() -> None:
     parser = options(__doc__, "training", turns=9)
     parser.add_argument("--preset", choices=tuple(PRESETS), nargs="+", default=tuple(PRESETS))
     parser.add_argument("--batch", type=int, help="windows in a forward pass, in place of the preset's")
+    parser.add_argument("--accumulation", type=int, default=1, help="forward passes in a step, in the preset's place")
     given = parser.parse_args()
     machine, text, figures = prepared(given), read_text(None), dict[str, object]()
     for name in given.preset:
-        own = PRESETS[name].model_dump() | {"accumulation": 1}
+        own = PRESETS[name].model_dump() | {"accumulation": given.accumulation}
         config = Config.model_validate(own | ({"batch_size": given.batch} if given.batch else {}))
         contestants = {
             PUBLISHED: published_step(config, text, given.device),
             OURS: own_step(config, text, given.device),
         }
         rows = contest(contestants, PUBLISHED, given.turns, given.device, machine)
-        B, T, chunk = config.batch_size, config.model.seq_len, config.model.chunk
-        show(rows, f"optimizer step; preset {name}, B {B}, T {T}")
+        B, T, chunk = config.batch_size * given.accumulation, config.model.seq_len, config.model.chunk
+        show(rows, f"optimizer step; preset {name}, {given.accumulation} x B {config.batch_size}, T {T}")
         trained = {PUBLISHED: B * chunk, OURS: B * T}
         for row in rows:
             read, targets = B * T / row.seconds.median, trained[row.what] / row.seconds.median
@@ -99,7 +103,7 @@ def main() -> None:
         arithmetic = arithmetic_of_every_position(config)
         told = ", ".join(f"{ratio:.3f} for the {what}" for what, ratio in arithmetic.items())
         print(f"Arithmetic of a loss at every position, in that of the published objective: {told}\n")
-        figures[name] = {"B": B, "T": T, "step": rows, "every_position_flop_ratio": arithmetic}
+        figures[name] = {"windows": B, "T": T, "step": rows, "every_position_flop_ratio": arithmetic}
     write(given.json, {"machine": machine, "tables": figures})
 
 

@@ -126,14 +126,14 @@ def test_runs_are_carried_out_once(
 ) -> None:
     """Every entry is trained at every peak and seed, repeatably, without a leak; what is finished is not run again."""
     steps = dict.fromkeys(lines, 6)
-    first = quality.all_runs(lines, steps, 2, tmp_path / "out", Inline())
+    first = quality.all_runs(lines, steps, 2, tmp_path / "out", Inline(), quality.texts())
     peaks = sum(len(entry.peaks) for entry in lines.values())
     assert len(first) == peaks + len(lines)
     for one in first:
         assert one["first_bits"] == pytest.approx(8.0, abs=0.3)
         assert abs(one["test"]["stream"] - one["test"]["parallel"]) < LEAK_BITS
     monkeypatch.setattr(_runs, "carry_out", lambda job: pytest.fail("it was run again"))
-    assert quality.all_runs(lines, steps, 2, tmp_path / "out", Inline()) == first
+    assert quality.all_runs(lines, steps, 2, tmp_path / "out", Inline(), quality.texts()) == first
     quality.show(quality.table(first, "short"), "short")
     printed = capsys.readouterr().out
     assert all(f"| {name} |" in printed for name in lines)
