@@ -61,7 +61,7 @@ class BoundRamp:
 
     def value(self, time: int, over_steps: int) -> Rung:
         """The knob after `time` steps in the state, rounded down to what the knob can be."""
-        share = 1.0 if time >= over_steps else time / over_steps
+        share = time / over_steps
         if share >= 1.0:
             found = self.end
         elif self.end == inf:  # no trainer and no limit: there is nothing to measure the way on

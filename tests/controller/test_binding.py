@@ -235,6 +235,17 @@ def test_ramp_is_rounded_down() -> None:
     assert [bound_ramp(3, 20, multiple_of=4).value(time, 4) for time in range(5)] == [3, 4, 8, 12, 20]
 
 
+def test_ramp_within_a_limit() -> None:
+    """A ramp ends at the trainer's limit, which then is a rung like any other."""
+    states = [STATES[0] | {"ramp": {"cutoff": {"to": "full", "over": "6 steps"}}}]
+    controller = Controller(small(state=states, knob=LADDER), {"cutoff": 7})
+    found = []
+    for _ in range(8):
+        found.append(controller.plan.knobs["cutoff"])
+        controller.observe(5.0)
+    assert found == [1, 2, 2, 4, 4, 4, 7, 7]
+
+
 def test_ramp_to_full_without_a_limit() -> None:
     """Where no limit says what `full` is, a ramp to it stands at its start until it is over."""
     for start in (4.0, inf):

@@ -192,6 +192,14 @@ def test_metrics_enter_where_they_are_given() -> None:
     assert controller.observe(5.0, val_loss=1.0) is not None
 
 
+def test_a_metric_that_is_not_finite_hides_no_other() -> None:
+    """Of several metrics in one observation, those that are finite enter their detectors, whatever the others are."""
+    controller = Controller(small({"guards": [{"below": {"metric": "b", "value": 2.0}}]}))
+    decision = controller.observe(5.0, a=nan, b=1.0, c=inf)
+    assert decision is not None
+    assert controller.skipped_values == 2
+
+
 def test_loss_is_no_metric_of_its_own() -> None:
     """A second loss, by name, is a mistake in the trainer's code."""
     with pytest.raises(TypeError, match="multiple values"):

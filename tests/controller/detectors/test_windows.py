@@ -323,6 +323,15 @@ def test_contents_that_do_not_fit(make: Callable[[], Detector], contents: object
     assert str(error.value) == sentence
 
 
+def test_touching_is_neither_below_nor_above() -> None:
+    """A mean that equals the value is not below it, and not above it."""
+    for below in (True, False):
+        detector = Beside(Level(value=2.0, window=2), below)
+        for value in (1.0, 3.0):
+            detector.push(value)
+        assert detector.verdict() is False
+
+
 def test_contents_that_just_fit() -> None:
     """As many values as a window holds are restored."""
     for make, size in ((MAKERS["halves"], 5), (MAKERS["below"], 4)):
