@@ -115,7 +115,7 @@ class Controller:
         if self._plan is None:
             step, state = self.clock.step, self._state
             lr = clockwork.rate(self._rate, self.machine, state, step)
-            knobs = self._knobs() if state.ramps else state.knobs
+            knobs = self._knobs_at(self.clock.time) if state.ramps else state.knobs
             # _make takes half the time of a call with the fields.
             self._plan = Plan._make((step, self.clock.epoch, state.name, knobs, lr, self._requests, self._stop()))
         return self._plan
@@ -129,14 +129,6 @@ class Controller:
     def fingerprint(self) -> str:
         """SHA-256 of the curriculum's meaning."""
         return self.machine.fingerprint
-
-    def _knobs(self) -> Knobs:
-        if not self._state.ramps:
-            return self._state.knobs
-        knobs = dict(self._state.knobs)
-        for name, ramp in self._state.ramps.items():
-            knobs[name] = ramp.value(self.clock.time, self._stay.ramp_steps[name])
-        return MappingProxyType(knobs)
 
     def _stop(self) -> str | None:
         if self._state.stop is not None:
@@ -205,7 +197,7 @@ class Controller:
             if self._state.rate.cycles:
                 self._rate = clockwork.advanced(self._rate, self.machine, self._state, clock.step, self.total_steps)
             if self._state.ramps:
-                self._raise_floors()
+                self._raise_floors(clock.time)
             if dead:
                 raise NonFiniteLoss(
                     f"step {clock.step - 1}: {clock.nonfinite} NaN or infinite losses in a row in state "
@@ -298,6 +290,7 @@ class Controller:
         )
 
     def _knobs_at(self, time: int) -> Knobs:
+        """The knobs after so many steps in the present state."""
         ramped = {name: ramp.value(time, self._stay.ramp_steps[name]) for name, ramp in self._state.ramps.items()}
         return MappingProxyType({**self._state.knobs, **ramped}) if ramped else self._state.knobs
 
@@ -312,10 +305,10 @@ class Controller:
         self._seldom = any(t.at != "step" for t in state.transitions)
         self.clock.time = self.clock.closings = self.clock.nonfinite = 0
         self._plan = None
-        self._raise_floors()
+        self._raise_floors(0)
 
-    def _raise_floors(self) -> None:
-        for name, value in self._knobs().items():
+    def _raise_floors(self, time: int) -> None:
+        for name, value in self._knobs_at(time).items():
             self.floors[name] = max(self.floors.get(name, -inf), hardness(value))
 
     # Why

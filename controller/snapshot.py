@@ -147,7 +147,7 @@ def _load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> t
             raise SnapshotError("the counts of looks in a row do not fit the state's transitions")
         if unlike := _unlike(controller, saved):
             raise SnapshotError(f"the saved controller cannot be restored as it was: {', '.join(unlike)} would differ")
-    controller._raise_floors()
+    controller._raise_floors(controller.clock.time)
     return (*changes, *notes)
 
 

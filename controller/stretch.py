@@ -38,7 +38,8 @@ class Stretch:
         """The transitions out of the present state, each with its guards."""
         self._asks_epochs = any(transition.at == "epoch" for transition, _ in self.ways)
         self._due = sorted(set(_due(guards)))
-        looked_at = [(transition, guard) for transition, guard in self.ways if transition.at == "step"]
+        self._every_step = [place for place, (transition, _) in enumerate(self.ways) if transition.at == "step"]
+        looked_at = [self.ways[place] for place in self._every_step]
         self._plain = all(transition.sustain == 1 for transition, _ in looked_at) and not controller.lag
         self._verdicts = [guard.verdict for _, guard in looked_at]
         self._quiet_until = min((self._first_look(guard) for _, guard in looked_at), default=FAR)
@@ -93,11 +94,11 @@ class Stretch:
                 if verdict(clock) is True:
                     chosen = controller._look(False, False, False)
                     if chosen is not None:
-                        self._turn_rate(clock.step - 1)
+                        self._turn(clock.step - 1)
                         self._chosen: int = chosen
                         return place
                     break
-        self._turn_rate(clock.step)
+        self._turn(clock.step)
         return None
 
     def _one_by_one(self, losses: Sequence[float]) -> tuple[int, Decision | None]:
@@ -120,10 +121,13 @@ class Stretch:
         clock.step += steps
         clock.time += steps
         controller._plan, controller._requests = None, ()
-        self._turn_rate(clock.step)
+        self._turn(clock.step)
 
-    def _turn_rate(self, step: int) -> None:
+    def _turn(self, step: int) -> None:
+        """The rate's cycles and the ramps' floors as they are on a step, after all that were passed."""
         controller = self.controller
+        if controller._state.ramps:
+            controller._raise_floors(self.clock.time - self.clock.step + step)
         if controller._state.rate.cycles:
             controller._rate = clockwork.advanced(
                 controller._rate, controller.machine, controller._state, step, controller.total_steps
@@ -132,10 +136,11 @@ class Stretch:
     def next_look(self) -> int:
         """The next step that has to be observed though it brought no loss.
 
-        It is a state's first, an epoch's last if something asks for epochs, or one on which a clock is due.
+        It is a state's first, an epoch's last if something asks for epochs, one on which a clock is due, and any while
+        guards that have to be true several times running are.
         """
         clock = self.clock
-        if clock.time == 0:
+        if clock.time == 0 or any(self.controller._sustained[place] for place in self._every_step):
             return clock.step
         stops = [float(FAR)]
         if self.per_epoch is not None and self._asks_epochs:

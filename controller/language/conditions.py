@@ -138,10 +138,9 @@ def _circle_faults(curriculum: Curriculum) -> Iterator[Fault]:
             gone = todo.pop()
             del leads[gone]
             for name in comes[gone]:
-                if name in leads and gone in leads[name]:
-                    leads[name].remove(gone)
-                    if not leads[name]:
-                        todo.append(name)
+                leads[name].remove(gone)
+                if not leads[name]:
+                    todo.append(name)
         leads = {name: {other for other in comes[name] if other in leads} for name in leads}
     for name in curriculum.guard:
         if name in leads:

@@ -380,13 +380,7 @@ class Curriculum(Table):
 
     def resolve(self, condition: Guard | str) -> Guard:
         """Follow the name of a `[guard.NAME]` to its guard."""
-        seen: set[str] = set()
-        while isinstance(condition, str):
-            if condition in seen:
-                raise RecursionError(condition)  # faults_of refuses such a file before anyone gets here
-            seen.add(condition)
-            condition = self.guard[condition]
-        return condition
+        return self.guard[condition] if isinstance(condition, str) else condition
 
     def placed(self, fault: Fault) -> Fault:
         """The fault with its place in the file that this curriculum was read from, if it was."""

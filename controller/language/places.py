@@ -25,15 +25,13 @@ class SyntaxFault(NamedTuple):
 
 
 def syntax_fault(text: str) -> SyntaxFault | None:
-    """What toml-rs finds wrong with a text, or None where it takes it."""
+    """What toml-rs finds wrong with a text, or None where it takes it or does not say where."""
     try:
         toml_rs.load_with_metadata(text, toml_version="1.0.0")
     except ValueError as error:
-        report = _REPORT.match(str(error))
-        if report is None:
-            return SyntaxFault(1, 1, 1, str(error).splitlines()[-1])
-        line, column, carets, message = report.groups()
-        return SyntaxFault(int(line), int(column), int(column) + max(1, len(carets)) - 1, message.splitlines()[-1])
+        if report := _REPORT.match(str(error)):
+            line, column, carets, message = report.groups()
+            return SyntaxFault(int(line), int(column), int(column) + max(1, len(carets)) - 1, message.splitlines()[-1])
     return None
 
 

@@ -107,21 +107,26 @@ def toml_of(text: str, file: str) -> dict[str, Any]:
     """What a TOML text says. Raises CurriculumError, with the place, where it is no TOML."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except tomllib.TOMLDecodeError as error:
         from controller.language.places import syntax_fault
 
         fault = syntax_fault(text)
         lines = text.split("\n")
-        if fault is None:  # one parser takes it and the other doesn't
-            spot = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-            line, column = (int(spot[1]), int(spot[2])) if spot else (1, 1)
-            place = Place(file, line, column, column, lines[line - 1] if line <= len(lines) else "")
-            found = re.sub(r" \(at .*\)$", "", str(error)) if isinstance(error, tomllib.TOMLDecodeError) else "no TOML"
-            raise CurriculumError([Fault("not-toml", (), visible(found), "TOML 1.0", place=place)]) from None
+        if fault is None:
+            raise CurriculumError([_refused(str(error), text, file)]) from None
         shown = lines[fault.line - 1] if fault.line <= len(lines) else ""
         column = min(fault.column, len(shown) + 1)
         place = Place(file, fault.line, column, max(column, fault.end_column), shown)
         raise CurriculumError([_syntax(fault.message, place)]) from None
+
+
+def _refused(message: str, text: str, file: str) -> Fault:
+    """What only tomllib refuses, or only tomllib can place: the leap second, the year 0."""
+    found, _, spot = message.partition(" (at ")
+    lines = text.split("\n")
+    line, column = [int(number) for number in re.findall(r"\d+", spot)] or (len(lines), 1)
+    place = Place(file, line, column, column, lines[line - 1])
+    return Fault("not-toml", (), visible(found), "TOML 1.0", place=place)
 
 
 def _syntax(message: str, place: Place) -> Fault:

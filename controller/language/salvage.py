@@ -62,12 +62,10 @@ def _leave_out(sound: dict[str, Any], fault: Fault) -> None:
         if (stand_in := _one_key(path[:length])) is not None:
             _put(sound, path[:length], stand_in)
             return
-    for length in range(len(path), 0, -1):
-        # A list with a fault in it is left out as a whole, so that the places of all others stay what they are.
-        if isinstance(path[length - 1], int) and not (length == 2 and path[0] in ("state", "transition")):
-            continue
-        _put(sound, path[:length], _stand_in(path[:length]))
-        return
+    # A list with a fault in it is left out as a whole, so that the places of all others stay what they are.
+    while isinstance(path[-1], int) and not (len(path) == 2 and path[0] in ("state", "transition")):
+        path = path[:-1]
+    _put(sound, path, _stand_in(path))
 
 
 def _one_key(path: Path) -> Any:

@@ -12,6 +12,10 @@ WAY = '[[transition]]\nfrom = "a"\nto = "a"\n'
 CHAIN = "".join(f'guard.g{i} = {{ not = "g{i + 1}" }}\n' for i in range(40)) + "guard.g40 = { min_step = 1 }\n"
 MANY = ",\n".join(["{ min_step = 2 }"] * 70)
 
+GUARDS = (
+    "above, all, any, below, diverging, dwell, gap, min_epoch, min_step, nonfinite, not, patience, plateau, ramp_done"
+)
+
 
 def lr(key: str) -> str:
     """A file whose rate has this key."""
@@ -78,6 +82,36 @@ REFUSED = {
     ],
     TOP + 'knob.k.range.min = 3\nknob.k.range.max = 2\nstate = [{ name = "a", set = { k = 2 } }]\n': [
         "5:20: knob.k.range.max: max 2 below min 3; expected 3 or more [range-order]"
+    ],
+    TOP + STATE + "at = 23:59:60\n": [
+        "7:8: Expected newline or end of document after a statement; expected TOML 1.0 [not-toml]"
+    ],
+    TOP + STATE + "at = 0000-01-01\n": ["7:6: Invalid date or datetime; expected TOML 1.0 [not-toml]"],
+    # A long chain of names is too deep also where its end was measured before, from nearer by.
+    TOP + CHAIN + STATE + WAY + 'guards = ["g15", "g0"]\n': [
+        "51:18: [[transition]] 1, guards 2: conditions nested more than 64 deep, names followed; "
+        "expected less [guard-too-large]"
+    ],
+    # What follows from what was left out is not reported, what stands by itself is.
+    TOP + 'knob.k.range = { min = "x", max = 5 }\nstate = [{ name = "a", set = { k = -5 } }]\n': [
+        '4:24: knob.k.range.min: found "x"; expected a number. Write it without quotation marks. [wrong-type]'
+    ],
+    'name = "x"\nlr.peak = 1.0\ntransition = [3, { from = "a", to = "b" }]\nstate = [{ name = "a" }]\n': [
+        "3:15: [[transition]] 1: found 3; expected a table of name, from, to, at, guards, sustain, at_most, actions, "
+        "regress [wrong-type]",
+        '3:37: [[transition]] 2, to: no state "b". Known here: a, next. [unknown-state]',
+    ],
+    TOP + STATE + WAY + "guards = [{ aa = 1, all = [{ zz = 1 }] }, { dwell = 'rest' }]\n": [
+        f'10:{column}: [[transition]] 1, guards 1{inside}: unknown key "{key}". Known here: {GUARDS}. [unknown-key]'
+        for column, inside, key in ((13, "", "aa"), (30, ", all 1", "zz"))
+    ] + ['10:53: [[transition]] 1, guards 2, dwell: found "rest"; expected an amount of time such as "500 steps" '
+         "[rest-here]"],
+    lr("cycles = []"): [
+        "2:29: lr.cycles: found an empty list; expected a list with at least one item [wrong-count]"
+    ],
+    TOP + STATE + WAY + "guards = [{ plateau = { confidence = 1 } }]\n": [
+        "10:38: [[transition]] 1, guards 1, plateau.confidence: found 1; expected a number above 0.5 and below 1 "
+        "[out-of-range]"
     ],
     TOP + STATE + WAY + "guards = [{ patience = {} }]\n": [
         '10:13: [[transition]] 1, guards 1, patience: the key "steps" is missing; '

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import Curriculum, CurriculumError, dumps, loads
+from controller.language import writing
 from controller.language.curriculum import Guard, Knob, Plateau, Rate, State, Transition
 from controller.language.meaning import fingerprints
 from controller.language.reading import shipped
@@ -242,11 +244,30 @@ def test_a_lost_comment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_changed_meaning_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Canary: were a number written wrong, nothing would be written."""
-    monkeypatch.setattr(
-        "controller.language.writing._spell", lambda value, path: '"a"' if isinstance(value, str) else "1"
-    )
-    with pytest.raises(CurriculumError, match=r"meaning-lost|expected"):
-        dumps(loads(TIDY))
+    curriculum = Curriculum(name="x", lr=Rate(peak=1), state=[State(name="a")])
+
+    def wrong(value: Any, path: tuple[Any, ...], spell: Any = writing._spell) -> str:
+        return "2" if path == ("lr", "peak") else str(spell(value, path))
+
+    monkeypatch.setattr(writing, "_spell", wrong)
+    with pytest.raises(CurriculumError, match=r"^\"x\" cannot be written as TOML \[meaning-lost\]$"):
+        dumps(curriculum)
+
+
+def test_the_end_of_a_file() -> None:
+    """A file may lack its last newline, or end in a comment and blank lines: one newline ends what is written."""
+    text = 'name = "x"\nlr.peak = 1\n\n[[state]]\nname = "a"'
+    written = formatted(text)
+    assert written.endswith('name = "a"\n')
+    assert formatted(text + "\n# the end\n\n\n") == written + "\n# the end\n"
+    assert formatted(text + "  # a\n# the end\n  \n").endswith('name = "a"  # a\n\n# the end\n')
+
+
+def test_a_text_that_is_too_long_for_a_line_stays_in_one() -> None:
+    """Only lists are broken: a long reason has a long line."""
+    reason = "because " * 30 + "of that"
+    text = f'name = "x"\nlr.peak = 1\nstate = [{{ name = "a" }}]\ncheck.waive.reach = "{reason}"\n'
+    assert f'reach = "{reason}"\n' in formatted(text)
 
 
 def test_faults_come_first() -> None:

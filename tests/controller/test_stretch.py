@@ -1,0 +1,176 @@
+"""Stretches of steps at once: the very decisions and the very state that the steps bring one by one."""
+
+from __future__ import annotations
+
+import json
+from math import nan
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller import Controller, Decision, NonFiniteLoss
+from controller.stretch import Stretch
+from sim.strategies import curricula
+from tests.controller.small import small
+
+pytestmark = pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+FLAT = {"plateau": {"window": 4, "threshold": 0.1}}
+levels = st.integers(1, 40).map(lambda eighths: eighths / 8)
+# What a log has of one step after the other: a loss, or nothing, for several steps on end.
+logs = st.lists(st.tuples(st.none() | levels, st.integers(1, 12)), min_size=1, max_size=25)
+
+
+def one_by_one(controller: Controller, values: list[float | None], evals: dict[int, float]) -> list[Decision]:
+    """Every step is observed, with a loss or without one."""
+    stretch, found = Stretch(controller), []
+    for value in values:
+        if controller.plan.stop is not None:
+            break
+        metrics = {"val_loss": evals[controller.clock.step]} if controller.clock.step in evals else {}
+        if value is None:
+            found.append(stretch.observe_nothing(metrics))
+        else:
+            found.append(controller.observe(value, eval_end=bool(metrics), **metrics))
+        if found[-1] is not None:
+            stretch.entered()
+    return [decision for decision in found if decision is not None]
+
+
+def at_once(controller: Controller, values: list[float | None], evals: dict[int, float]) -> list[Decision]:
+    """Losses that close no epoch are observed together, and steps without one are passed over where nothing looks."""
+    stretch, clock, found = Stretch(controller), controller.clock, list[Decision]()
+    per_epoch = controller.machine.run.steps_per_epoch
+    while clock.step < len(values) and controller.plan.stop is None:
+        start = stop = clock.step
+        alike = values[start] is None
+
+        def ordinary(step: int, alike: bool = alike) -> bool:
+            closes = per_epoch is not None and (step + 1) % per_epoch == 0
+            return (values[step] is None) == alike and step not in evals and (alike or not closes)
+
+        end = min(len(values), controller.total_steps or len(values))
+        while stop < end and ordinary(stop):
+            stop += 1
+        stop = min(stop, stretch.next_look()) if alike else stop
+        decision: Decision | None
+        if stop == start:
+            metrics = {"val_loss": evals[start]} if start in evals else {}
+            value = values[start]
+            if value is None:
+                decision = stretch.observe_nothing(metrics)
+            else:
+                decision = controller.observe(value, eval_end=bool(metrics), **metrics)
+        elif alike:
+            stretch.pass_over(stop - start)
+            decision = None
+        else:
+            losses = [value for value in values[start:stop] if value is not None]
+            count, decision = stretch.observe_all(losses)
+            assert clock.step == start + count
+        if decision is not None:
+            found.append(decision)
+            stretch.entered()
+    return found
+
+
+@given(curriculum=curricula(max_steps=150), log=logs, evals=st.dictionaries(st.integers(0, 120), levels, max_size=6))
+@settings(max_examples=120)
+def test_stretches_decide_as_steps_do(curriculum: Any, log: list[Any], evals: dict[int, float]) -> None:
+    """Whatever a log has and lacks, decisions, plan and all that a snapshot holds are those of the single steps."""
+    values = [value for value, times in log for _ in range(times)]
+    slow, quick = Controller(curriculum), Controller(curriculum)
+    assert at_once(quick, values, evals) == one_by_one(slow, values, evals)
+    assert quick.plan == slow.plan
+    assert json.dumps(quick.state_dict()) == json.dumps(slow.state_dict())
+
+
+def test_a_transition_inside_a_stretch() -> None:
+    """A stretch ends with the loss that brought a transition; what comes after it was not observed."""
+    controller = Controller(small({"guards": [FLAT]}))
+    count, decision = Stretch(controller).observe_all([9.0, 8.0, 7.0, 6.0, 6.0, 6.0, 6.0, 5.0])
+    assert count == 6
+    assert decision is not None
+    assert (decision.step, decision.to_state, decision.loss, controller.clock.step) == (6, "mid", 6.0, 6)
+
+
+def test_sustained_guards_are_looked_at_one_by_one() -> None:
+    """Where a plateau has to last, a stretch is taken step by step, to the transition or to its end."""
+    stretch = Stretch(Controller(small({"guards": [FLAT], "sustain": 3})))
+    assert stretch.observe_all([1.0] * 5) == (5, None)
+    count, decision = stretch.observe_all([1.0] * 5)
+    assert count == 1
+    assert decision is not None
+    assert decision.step == 6
+
+
+def test_losses_that_are_withheld_for_a_while() -> None:
+    """With a lag, the first losses of a stretch belong to the state before, as they do step by step."""
+    controller = Controller(small({"guards": [FLAT]}), lag=2)
+    count, decision = Stretch(controller).observe_all([None, None, 9.0, 7.0, 7.0, 7.0, 7.0, 7.0])  # type: ignore[list-item]
+    assert count == 7
+    assert decision is not None
+
+
+def test_nothing_between_two_that_are_not_finite() -> None:
+    """A step without a loss ends no row of losses that are not finite, nor does it lengthen one."""
+    controller = Controller(small(nonfinite={"limit": 3}))
+    stretch = Stretch(controller)
+    controller.observe(nan)
+    controller.observe(nan)
+    assert stretch.observe_nothing({}) is None
+    assert (controller.clock.nonfinite, controller.skipped_values, controller.clock.step) == (2, 2, 3)
+    with pytest.raises(NonFiniteLoss):
+        controller.observe(nan)
+
+
+@pytest.mark.parametrize(
+    ("guards", "looks"),
+    [
+        ([{"min_step": 25}, FLAT], [0, 24]),
+        ([{"min_epoch": 3}, FLAT], [0, 29]),
+        ([{"any": [{"dwell": "12 steps"}, {"not": {"min_step": 31}}]}, FLAT], [0, 11, 30]),
+        ([FLAT], [0]),
+    ],
+)
+def test_next_look(guards: list[Any], looks: list[int]) -> None:
+    """Steps without a loss are passed over up to a state's first, and those on which a clock of its guards is due."""
+    controller = Controller(small({"guards": guards}))
+    stretch, found = Stretch(controller), []
+    while (step := stretch.next_look()) < 100:
+        stretch.pass_over(step - controller.clock.step)
+        found.append(step)
+        stretch.observe_nothing({})
+    assert found == looks
+
+
+def test_next_look_at_the_end_of_an_epoch() -> None:
+    """Where a transition is looked at when an epoch closes, each epoch's last step is observed."""
+    controller = Controller(small({"at": "epoch", "guards": [FLAT]}))
+    stretch = Stretch(controller)
+    stretch.observe_nothing({})
+    assert stretch.next_look() == 9
+    stretch.pass_over(9)
+    stretch.observe_nothing({})
+    assert (stretch.next_look(), controller.clock.epoch) == (19, 1)
+
+
+def test_epochs_of_unknown_length() -> None:
+    """Where only the trainer knows when an epoch closes, no step can be told beforehand at which one is due."""
+    controller = Controller(small({"guards": [{"min_epoch": 3}, FLAT]}, run={}))
+    stretch = Stretch(controller)
+    stretch.observe_nothing({})
+    assert stretch.next_look() > 1e9
+    stretch.pass_over(50)
+    assert (controller.clock.step, controller.clock.epoch) == (51, 0)
+
+
+def test_a_transition_that_was_taken_often_enough() -> None:
+    """Guards that hold bring nothing where their transition was taken as often as it may be."""
+    controller = Controller(small({"from": "low", "to": "low", "guards": [FLAT], "at_most": 1}))
+    stretch = Stretch(controller)
+    assert stretch.observe_all([5.0] * 20)[0] == 4
+    stretch.entered()
+    assert stretch.observe_all([5.0] * 20) == (20, None)
+    assert (controller.clock.step, controller.clock.time) == (24, 20)
