@@ -38,8 +38,7 @@ class Stretch:
         """The transitions out of the present state, each with its guards."""
         self._asks_epochs = any(transition.at == "epoch" for transition, _ in self.ways)
         self._due = sorted(set(_due(guards)))
-        self._every_step = [place for place, (transition, _) in enumerate(self.ways) if transition.at == "step"]
-        looked_at = [self.ways[place] for place in self._every_step]
+        looked_at = [(transition, guard) for transition, guard in self.ways if transition.at == "step"]
         self._plain = all(transition.sustain == 1 for transition, _ in looked_at) and not controller.lag
         self._verdicts = [guard.verdict for _, guard in looked_at]
         self._quiet_until = min((self._first_look(guard) for _, guard in looked_at), default=FAR)
@@ -136,11 +135,11 @@ class Stretch:
     def next_look(self) -> int:
         """The next step that has to be observed though it brought no loss.
 
-        It is a state's first, an epoch's last if something asks for epochs, one on which a clock is due, and any while
-        guards that have to be true several times running are.
+        It is a state's first, an epoch's last if something asks for epochs, or one on which a clock is due. `sustain`
+        counts what was logged, and not the steps between.
         """
         clock = self.clock
-        if clock.time == 0 or any(self.controller._sustained[place] for place in self._every_step):
+        if clock.time == 0:
             return clock.step
         stops = [float(FAR)]
         if self.per_epoch is not None and self._asks_epochs:

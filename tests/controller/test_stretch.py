@@ -22,18 +22,25 @@ levels = st.integers(1, 40).map(lambda eighths: eighths / 8)
 logs = st.lists(st.tuples(st.none() | levels, st.integers(1, 12)), min_size=1, max_size=25)
 
 
+def observed(controller: Controller, value: float, metrics: dict[str, Any]) -> Decision | None:
+    """A step with a loss, and an evaluation if there was one."""
+    return controller.observe(value, eval_end=bool(metrics), **metrics)
+
+
 def one_by_one(controller: Controller, values: list[float | None], evals: dict[int, float]) -> list[Decision]:
-    """Every step is observed, with a loss or without one."""
-    stretch, found = Stretch(controller), []
+    """Every step is taken by itself; one without a loss is observed where something looks."""
+    stretch, found = Stretch(controller), list[Decision | None]()
     for value in values:
         if controller.plan.stop is not None:
             break
         metrics = {"val_loss": evals[controller.clock.step]} if controller.clock.step in evals else {}
-        if value is None:
+        if value is not None:
+            found.append(observed(controller, value, metrics))
+        elif metrics or stretch.next_look() == controller.clock.step:
             found.append(stretch.observe_nothing(metrics))
         else:
-            found.append(controller.observe(value, eval_end=bool(metrics), **metrics))
-        if found[-1] is not None:
+            stretch.pass_over(1)
+        if found and found[-1] is not None:
             stretch.entered()
     return [decision for decision in found if decision is not None]
 
@@ -61,7 +68,7 @@ def at_once(controller: Controller, values: list[float | None], evals: dict[int,
             if value is None:
                 decision = stretch.observe_nothing(metrics)
             else:
-                decision = controller.observe(value, eval_end=bool(metrics), **metrics)
+                decision = observed(controller, value, metrics)
         elif alike:
             stretch.pass_over(stop - start)
             decision = None
