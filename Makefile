@@ -47,9 +47,9 @@ tests: setup     ## the tests alone, side by side
 coverage: setup  ## the tests, and the lines and branches that they never reach
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html
 
-mutation: setup  ## does any test see it, if controller/ is changed in one place? hours; it goes on where it was stopped
+mutation: setup  ## does any test see it, if controller/ is changed in one place? an hour or two; goes on where it was stopped
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[mutation]'
-	$(BIN)/mutmut run $(if $(MUTANTS),"$(MUTANTS)")
+	$(BIN)/python tests/mutation.py $(if $(MUTANTS),"$(MUTANTS)")
 	@$(BIN)/mutmut results --all true | awk '{ sub(/\.x[^.]*$$/, "", $$1); all[$$1]++; if ($$2 ~ /killed|timeout/) killed[$$1]++ } \
 	  END { for (file in all) { printf "%-36s %5d of %5d  %5.1f %%\n", file, killed[file], all[file], 100 * killed[file] / all[file] } }' | sort
 

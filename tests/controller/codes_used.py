@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,7 @@ def codes_used() -> set[str]:
     return codes_in([*(ROOT / "controller").rglob("*.py"), *(ROOT / "sim").rglob("checking.py")])
 
 
+@cache
 def codes_of_reading() -> set[str]:
     """The codes that reading the text of a file may show."""
     names = ("scanning", "reading", "values", "curriculum", "vocabulary", "conditions", "sense")

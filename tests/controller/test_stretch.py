@@ -65,10 +65,7 @@ def at_once(controller: Controller, values: list[float | None], evals: dict[int,
         if stop == start:
             metrics = {"val_loss": evals[start]} if start in evals else {}
             value = values[start]
-            if value is None:
-                decision = stretch.observe_nothing(metrics)
-            else:
-                decision = observed(controller, value, metrics)
+            decision = stretch.observe_nothing(metrics) if value is None else observed(controller, value, metrics)
         elif alike:
             stretch.pass_over(stop - start)
             decision = None

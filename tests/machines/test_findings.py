@@ -22,6 +22,7 @@ SOUND = sorted(file.stem for file in (HERE / "good").glob("*.toml"))
 OF_NO_FILE = {"merged-states", "resume-differs"}
 
 
+@pytest.mark.source
 def test_every_finding_has_a_file() -> None:
     """No finding of the verifier is without a file that is named after it; there are dozens of broken ones."""
     codes = codes_in((ROOT / "controller" / "verifier").glob("*.py")) - OF_NO_FILE
