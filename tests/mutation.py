@@ -1,0 +1,197 @@
+"""Does any test see it, if `controller/` is changed in one place? mutmut makes the changes, this asks the tests.
+
+mutmut itself collects the tests anew for each change, asks them in no order, and looks at every call for the change to
+make, which takes a day. Here they are collected once, each change is a fork of that process in which a function was
+given other code, and its tests are asked quickest first, up to the first that fails. The verdicts go where mutmut looks
+for them: `mutmut results` and `mutmut show NAME` work as ever. A change that matters only while tests are collected is
+not seen here; `mutmut run NAME` asks one in mutmut's own way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic, process_time
+from typing import Any
+
+import pytest
+
+LARGEST_MEMORY_BYTES = 4 << 30  # a change that fills the memory makes a test fail
+REACHED = Path("reached.json")  # for each test its seconds, and the functions that it calls
+NO_TESTS = 33  # mutmut's number for a function that no test calls
+
+_changed: list[tuple[Any, dict[str, Any]]] = []  # every function that can be changed, and what it can be changed into
+
+
+def _as_it_is(changes: dict[str, Any], is_classmethod: bool = False) -> Any:
+    """What mutmut decorates functions with, in the place of its own: the function is left alone, and remembered."""
+
+    def remember(function: Any) -> Any:
+        _changed.append((function, changes))
+        return function
+
+    return remember
+
+
+def _change(name: str) -> None:
+    """Give a function the code of a change."""
+    short = name.rpartition(".")[2]
+    function, changes = next(one for one in _changed if short in one[1] and name.startswith(f"{one[0].__module__}."))
+    for part in ("__code__", "__defaults__", "__kwdefaults__"):
+        setattr(function, part, getattr(changes[short], part))
+
+
+class Mutants:
+    """Runs, in the place of pytest's loop over all tests, those that reach a changed function, change by change.
+
+    patterns: of the names of changes, or of all. processes: how many are asked at once.
+    """
+
+    def __init__(self, patterns: Sequence[str], processes: int) -> None:
+        self.patterns, self.processes = patterns, processes
+        self.running: dict[int, tuple[Any, str, float]] = {}  # a process: a file's verdicts, the change, since when
+        self.asked = 0
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Ask about every change that has no verdict yet, those with quick tests first."""
+        items = {item.nodeid: item for item in session.items}
+        if not REACHED.exists() or set(json.loads(REACHED.read_text())) != set(items):
+            process = os.fork()
+            if not process:
+                _leave(lambda: _note_what_is_reached(session.items))
+            if os.waitpid(process, 0)[1]:
+                raise SystemExit("a test fails though nothing is changed, or is not to be repeated")
+        tests: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        for test, (seconds, functions) in json.loads(REACHED.read_text()).items():
+            for function in functions:
+                tests[function].append((seconds, test))
+        todo = []
+        for file, name in self._unasked():
+            quick_first = sorted(tests[name.partition("__mutmut_")[0]])
+            todo.append((sum(time for time, _ in quick_first), name, file, [items[test] for _, test in quick_first]))
+        for seconds, name, file, of_it in sorted(todo, key=lambda one: one[:2]):
+            while len(self.running) >= self.processes:
+                self._wait()
+            self._ask(file, name, of_it, seconds)
+            if self.asked % 100 == 0:
+                print(f"{self.asked} of {len(todo)}, up to {seconds:.1f} s a change", file=sys.stderr, flush=True)
+        while self.running:
+            self._wait()
+        return True
+
+    def _unasked(self) -> list[tuple[Any, str]]:
+        file_data = import_module("mutmut.mutation.data").SourceFileMutationData
+        found = []
+        for path in sorted(Path("controller").rglob("*.meta")):
+            file = file_data(path=path.with_suffix(""))
+            file.meta_path = path  # seen from inside `mutants`
+            file.load()
+            found += [
+                (file, name)
+                for name, verdict in file.exit_code_by_key.items()
+                if (verdict is None and not self.patterns) or any(fnmatch(name, one) for one in self.patterns)
+            ]
+        return found
+
+    def _ask(self, file: Any, name: str, tests: Sequence[pytest.Item], seconds: float) -> None:
+        self.asked += 1
+        if not tests:
+            file.exit_code_by_key[name] = NO_TESTS
+            file.save()
+        elif process := os.fork():
+            self.running[process] = (file, name, monotonic())
+        else:
+            _leave(lambda: _seen(name, tests, seconds))
+
+    def _wait(self) -> None:
+        process, status = os.wait()
+        file, name, since = self.running.pop(process)
+        file.exit_code_by_key[name] = os.waitstatus_to_exitcode(status)
+        file.durations_by_key[name] = monotonic() - since
+        file.save()
+
+
+def _leave(work: Any) -> None:
+    """Work in a process of its own, silently, and leave it."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    try:
+        os._exit(work())
+    except BaseException:
+        os._exit(3)
+
+
+def _note_what_is_reached(tests: Sequence[pytest.Item]) -> int:
+    """Run every test as it is, and write down how long it takes and which functions it calls."""
+    names = {
+        function.__code__: f"{function.__module__}.{short.partition('__mutmut_')[0]}"
+        for function, changes in _changed
+        for short in [*changes][1:2]  # the first is the function as it is
+    }
+    hits, found = set[Any](), {}
+
+    def note(frame: Any, event: str, arg: Any) -> None:  # at each call; None: not at its lines
+        hits.add(frame.f_code)
+
+    for test, following in pairwise([*tests, None]):
+        assert test is not None
+        hits.clear()
+        since = process_time()
+        sys.settrace(note)
+        test.config.hook.pytest_runtest_protocol(item=test, nextitem=following)
+        sys.settrace(None)
+        found[test.nodeid] = (process_time() - since, sorted({names[code] for code in hits & names.keys()}))
+    if tests[0].session.testsfailed:
+        return 1
+    REACHED.write_text(json.dumps(found))
+    return 0
+
+
+def _seen(name: str, tests: Sequence[pytest.Item], seconds: float) -> int:
+    """1 as soon as a test fails under the change, else 0."""
+    limit = int(4 * seconds) + 10  # of processor time: a loop without end is ended, and counts as seen
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (LARGEST_MEMORY_BYTES, LARGEST_MEMORY_BYTES))
+    _change(name)
+    for test, following in pairwise([*tests, None]):
+        assert test is not None
+        test.config.hook.pytest_runtest_protocol(item=test, nextitem=following)
+        if test.session.testsfailed:
+            return 1
+    return 0
+
+
+def main(patterns: Sequence[str]) -> int:
+    """Make the changes, collect the tests that pyproject.toml names, and ask them."""
+    process = os.fork()
+    if not process:
+        mutmut = import_module("mutmut.__main__")
+        mutmut.set_mutant_under_test("mutant_generation")
+        Path("mutants").mkdir(exist_ok=True)
+        mutmut.copy_src_dir()
+        mutmut.copy_also_copy_files()
+        mutmut.setup_source_paths()
+        mutmut.create_mutants(os.cpu_count() or 2)
+        os._exit(0)
+    if os.waitpid(process, 0)[1]:
+        return 2
+    os.chdir("mutants")
+    sys.path[0] = str(Path.cwd())  # in the place of this file's folder
+    import_module("mutmut.mutation.trampoline").__dict__["wrap_in_trampoline"] = _as_it_is
+    settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
+    arguments = [*settings["pytest_add_cli_args_test_selection"], *settings["pytest_add_cli_args"]]
+    return int(pytest.main(["-qq", "-s", "--rootdir=.", *arguments], plugins=[Mutants(patterns, os.cpu_count() or 2)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
