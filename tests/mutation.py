@@ -59,6 +59,7 @@ class Mutants:
     def __init__(self, patterns: Sequence[str], processes: int) -> None:
         self.patterns, self.processes = patterns, processes
         self.running: dict[int, tuple[Any, str, float]] = {}  # a process: a file's verdicts, the change, since when
+        self.answered: dict[Path, Any] = {}  # files with verdicts that are not saved yet
         self.asked = 0
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -78,14 +79,18 @@ class Mutants:
         for file, name in self._unasked():
             quick_first = sorted(tests[name.partition("__mutmut_")[0]])
             todo.append((sum(time for time, _ in quick_first), name, file, [items[test] for _, test in quick_first]))
-        for seconds, name, file, of_it in sorted(todo, key=lambda one: one[:2]):
-            while len(self.running) >= self.processes:
+        try:
+            for seconds, name, file, of_it in sorted(todo, key=lambda one: one[:2]):
+                while len(self.running) >= self.processes:
+                    self._wait()
+                self._ask(file, name, of_it, seconds)
+                if self.asked % 500 == 0:
+                    self._save()
+                    print(f"{self.asked} of {len(todo)}, up to {seconds:.1f} s a change", file=sys.stderr, flush=True)
+            while self.running:
                 self._wait()
-            self._ask(file, name, of_it, seconds)
-            if self.asked % 100 == 0:
-                print(f"{self.asked} of {len(todo)}, up to {seconds:.1f} s a change", file=sys.stderr, flush=True)
-        while self.running:
-            self._wait()
+        finally:
+            self._save()
         return True
 
     def _unasked(self) -> list[tuple[Any, str]]:
@@ -106,7 +111,7 @@ class Mutants:
         self.asked += 1
         if not tests:
             file.exit_code_by_key[name] = NO_TESTS
-            file.save()
+            self.answered[file.path] = file
         elif process := os.fork():
             self.running[process] = (file, name, monotonic())
         else:
@@ -117,7 +122,12 @@ class Mutants:
         file, name, since = self.running.pop(process)
         file.exit_code_by_key[name] = os.waitstatus_to_exitcode(status)
         file.durations_by_key[name] = monotonic() - since
-        file.save()
+        self.answered[file.path] = file
+
+    def _save(self) -> None:
+        for file in self.answered.values():
+            file.save()
+        self.answered.clear()
 
 
 def _leave(work: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from controller import BindingWarning, Controller, Decision, load
 from controller.language.reading import shipped
 
-LIMITS = {"cutoff": 1025, "seq_len": 1024, "modes": 16}
+LIMITS = {"cutoff": 1025, "seq_len": 1024, "modes": 16, "kernel_taps": 128}
 Loss = Callable[[int], float]
 
 
@@ -154,6 +154,19 @@ def test_fixed_share() -> None:
     assert [(d.step, d.knobs["cutoff"]) for d in decisions] == [(200, 512), (600, 1025)]
     assert all(0.9999 < d.lr / d.lr_before < 1 or d.lr < d.lr_before for d in decisions)
     assert decisions[0].lr == pytest.approx(2e-4 * 0.9045, rel=1e-3)
+
+
+def test_taps() -> None:
+    """taps: 16 taps, then twice as many after each fifth of the run, under the very cosine of `full`."""
+    controller = Controller(load("taps"), limits_of("taps"), epochs=10, steps_per_epoch=100)
+    beside = Controller(load("full"), limits_of("full"), epochs=10, steps_per_epoch=100)
+    decisions: list[Decision] = []
+    for step in range(1000):
+        assert controller.plan.lr == beside.plan.lr
+        beside.observe(5.0)
+        decisions += filter(None, [controller.observe(1e9 if step % 2 else 5.0)])
+    assert [(d.step, d.knobs["kernel_taps"]) for d in decisions] == [(200, 32), (400, 64), (600, 128)]
+    assert decisions[0].knobs_before["kernel_taps"] == 16
 
 
 def test_loss_gap() -> None:
