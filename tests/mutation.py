@@ -27,7 +27,8 @@ import pytest
 
 LARGEST_MEMORY_BYTES = 4 << 30  # a change that fills the memory makes a test fail
 REACHED = Path("reached.json")  # for each test its seconds, and the functions that it calls
-NO_TESTS = 33  # mutmut's number for a function that no test calls
+LONG_S = 0.5  # tests that take longer are asked about the module that they are named after, and no other
+NO_TESTS, SUSPICIOUS = 33, 35  # mutmut's numbers: no test calls the function; something went wrong
 
 _changed: list[tuple[Any, dict[str, Any]]] = []  # every function that can be changed, and what it can be changed into
 
@@ -40,6 +41,12 @@ def _as_it_is(changes: dict[str, Any], is_classmethod: bool = False) -> Any:
         return function
 
     return remember
+
+
+def _named_after(test: str) -> str:
+    """The module that a test file is named after: `tests/controller/test_guards.py` after `controller.guards`."""
+    path = Path(test.partition("::")[0]).with_suffix("")
+    return ".".join((*path.parts[1:-1], path.name.removeprefix("test_")))
 
 
 def _change(name: str) -> None:
@@ -74,7 +81,8 @@ class Mutants:
         tests: dict[str, list[tuple[float, str]]] = defaultdict(list)
         for test, (seconds, functions) in json.loads(REACHED.read_text()).items():
             for function in functions:
-                tests[function].append((seconds, test))
+                if seconds < LONG_S or _named_after(test) == function.rpartition(".")[0]:
+                    tests[function].append((seconds, test))
         todo = []
         for file, name in self._unasked():
             quick_first = sorted(tests[name.partition("__mutmut_")[0]])
@@ -138,7 +146,7 @@ def _leave(work: Any) -> None:
     try:
         os._exit(work())
     except BaseException:
-        os._exit(3)
+        os._exit(SUSPICIOUS)
 
 
 def _note_what_is_reached(tests: Sequence[pytest.Item]) -> int:
@@ -198,6 +206,8 @@ def main(patterns: Sequence[str]) -> int:
     os.chdir("mutants")
     sys.path[0] = str(Path.cwd())  # in the place of this file's folder
     import_module("mutmut.mutation.trampoline").__dict__["wrap_in_trampoline"] = _as_it_is
+    for file in Path("controller").rglob("*.py"):  # also those that are imported where they are used
+        import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
     settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
     arguments = [*settings["pytest_add_cli_args_test_selection"], *settings["pytest_add_cli_args"]]
     return int(pytest.main(["-qq", "-s", "--rootdir=.", *arguments], plugins=[Mutants(patterns, os.cpu_count() or 2)]))

@@ -195,9 +195,6 @@ class TwoInterpreters(RuleBasedStateMachine):
 
 
 def test_two_interpreters() -> None:
-    """No history of observations, saves, crashes, extensions and edits tells the two interpreters apart."""
-    examples = settings().max_examples
-    run_state_machine_as_test(
-        TwoInterpreters,
-        settings=settings(max_examples=examples * 2 // 5, stateful_step_count=50 if examples > 1000 else 30),
-    )
+    """No history of observations, saves, crashes, extensions and edits tells the two interpreters apart: 300 of 50."""
+    examples = max(300, settings().max_examples * 2 // 5)
+    run_state_machine_as_test(TwoInterpreters, settings=settings(max_examples=examples, stateful_step_count=50))
