@@ -9,9 +9,11 @@ not seen here; `mutmut run NAME` asks one in mutmut's own way.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
+import signal
 import sys
 import tomllib
 from collections import defaultdict
@@ -87,6 +89,8 @@ class Mutants:
         for file, name in self._unasked():
             quick_first = sorted(tests[name.partition("__mutmut_")[0]])
             todo.append((sum(time for time, _ in quick_first), name, file, [items[test] for _, test in quick_first]))
+        gc.collect()
+        gc.freeze()  # what forks have in common is not looked through, and so not copied, in each of them
         try:
             for seconds, name, file, of_it in sorted(todo, key=lambda one: one[:2]):
                 while len(self.running) >= self.processes:
@@ -214,4 +218,5 @@ def main(patterns: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # verdicts are saved
     sys.exit(main(sys.argv[1:]))

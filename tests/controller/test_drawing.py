@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -14,6 +15,7 @@ from controller.drawing import DRAWINGS, arrows, conditions, dot, facts, goes_on
 from controller.language.reading import shipped
 from sim.strategies import curricula
 
+GOLDEN = Path(__file__).parent / "golden"
 SVG = "{http://www.w3.org/2000/svg}"
 
 ODD = """
@@ -112,6 +114,12 @@ def test_everything_is_drawn(kind: str, name: str) -> None:
     merged = len({arrow.source for arrow in drawn if arrow.target == arrow.source + 1})  # one line for all of them
     straight = sum(arrow.target == arrow.source + 1 for arrow in drawn)
     assert ways[kind] == (len(drawn) - straight + merged if kind == "svg" else len(drawn))
+
+
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_the_picture_that_was_looked_at(kind: str) -> None:
+    """To the letter, what is drawn is the picture that somebody has looked at and found right."""
+    assert DRAWINGS[kind](loads(ODD)) == (GOLDEN / f"odd.{kind}").read_text(encoding="utf-8")
 
 
 def test_svg_can_be_read() -> None:
