@@ -155,7 +155,7 @@ def _limits(notes: tuple[Any, ...], found: Any) -> str:
         if isinstance(note, annotated_types.Lt):
             return f"{low} and below {_short(note.lt)}"
         if isinstance(note, annotated_types.Le):
-            beyond = isinstance(found, int | float) and not found <= note.le  # type: ignore[operator]
+            beyond = isinstance(found, int | float) and not -LARGEST <= found <= note.le  # type: ignore[operator]
             if note.le != LARGEST or beyond:
                 return f"{low} to {_short(note.le)}" if "from" in low else f"{low}, at most {_short(note.le)}"
     low = "" if low == f" from {_short(-LARGEST)}" else low

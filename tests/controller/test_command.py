@@ -122,7 +122,10 @@ def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     assert "unknown option --chekc" in capfd.readouterr().err
     monkeypatch.setattr("controller.language.writing.formatted", lambda content, name: PLATEAU + "# changed\n")
     assert plateau.main(["fmt", "plateau"]) == 2
-    assert "[would-overwrite]" in capfd.readouterr().err
+    assert capfd.readouterr().err == (
+        '"plateau" is a shipped curriculum; expected a file of your own. '
+        "Print it: plateau fmt plateau --print [would-overwrite]\n"
+    )
     assert shipped()["plateau"].read_text(encoding="utf-8") == PLATEAU
 
 

@@ -87,6 +87,28 @@ REFUSED = {
         "7:8: Expected newline or end of document after a statement; expected TOML 1.0 [not-toml]"
     ],
     TOP + STATE + "at = 0000-01-01\n": ["7:6: Invalid date or datetime; expected TOML 1.0 [not-toml]"],
+    TOP + 'knob.k.range = { min = 1, max = 5, multiple_of = 0 }\nstate = [{ name = "a", set = { k = 2 } }]\n': [
+        "4:50: knob.k.range.multiple_of: found 0; expected a number above 0 [range-multiple]"
+    ],
+    TOP + 200 * "x" + " = 1\n" + STATE: [
+        f"4:1: {60 * 'x'}…: unknown key \"{60 * 'x'}…\". Known here: check, description, format, guard, knob, lr, "
+        "name, nonfinite, run, state, transition. [unknown-key]"
+    ],
+    TOP + STATE + WAY + 'guards = [{ dwell = "3 stepp" }, { dwell = "7 epok" }]\n': [
+        '10:21: [[transition]] 1, guards 1, dwell: found "3 stepp"; expected an amount of time such as "500 steps", '
+        '"3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 step"? [bad-amount]',
+        '10:44: [[transition]] 1, guards 2, dwell: found "7 epok"; expected an amount of time such as "500 steps", '
+        '"3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, run. [bad-amount]',
+    ],
+    TOP + STATE + WAY + "guards = [{ below = { value = 1e20 } }, { above = { value = -1e20 } }]\n": [
+        f"10:{column}: [[transition]] 1, guards {i}, {word}.value: found {found}; "
+        "expected a number from -1e15 to 1e15 [out-of-range]"
+        for column, i, word, found in ((31, 1, "below", "1e+20"), (61, 2, "above", "-1e+20"))
+    ],
+    "a\n\x02b": [
+        "2:1: the character U+0002, which does not show; expected characters that can be seen, blanks and line ends "
+        "[hidden-character]"
+    ],
     # A long chain of names is too deep also where its end was measured before, from nearer by.
     TOP + CHAIN + STATE + WAY + 'guards = ["g15", "g0"]\n': [
         "51:18: [[transition]] 1, guards 2: conditions nested more than 64 deep, names followed; "
@@ -126,3 +148,53 @@ def test_refused(text: str) -> None:
     with pytest.raises(CurriculumError) as caught:
         loads(text.encode(), "x.toml")
     assert [str(fault).split("\n")[0] for fault in caught.value.faults] == [f"x.toml:{line}" for line in REFUSED[text]]
+
+
+# No TOML: the line, the carets below what is wrong, and what to do.
+SYNTAX = {
+    'lr.peak = abc # "x"': (
+        'found abc; expected a value. Texts stand in quotation marks: "abc". [not-toml]',
+        "          ^^^",
+    ),
+    "lr.peak = Nan-3": (
+        'found Nan-3; expected a value. Texts stand in quotation marks: "Nan-3". [not-toml]',
+        "          ^^^^^",
+    ),
+    "lr.peak = tru": (
+        'found tru; expected a value. Texts stand in quotation marks: "tru". [not-toml]',
+        "          ^^^",
+    ),
+    'lr.peak = # "x"': (
+        'nothing after "="; expected a number, true, false, or a text in quotation marks [not-toml]',
+        "          ^",
+    ),
+    "ladder = 1, 2": (
+        "a comma after the value; expected the end of the line. Lists have brackets: [ … ]. [not-toml]",
+        "          ^",
+    ),
+    "  [ state ]": (
+        'the key "state" a second time; expected each key of a table once. '
+        "Write [[state]], with double brackets, for each of them. [duplicate-key]",
+        "    ^^^^^",
+    ),
+    "'a b' = 2": ('the key "a b" a second time; expected each key of a table once [duplicate-key]', "^^^^^"),
+    '"a b" = 2 # c': ('the key "a b" a second time; expected each key of a table once [duplicate-key]', "^^^^^"),
+    "a-B = 3": ('the key "a-B" a second time; expected each key of a table once [duplicate-key]', "^^^"),
+    "at = 23:59:60": (
+        "Expected newline or end of document after a statement; expected TOML 1.0 [not-toml]",
+        "       ^",
+    ),
+    "at = 0000-01-01": ("Invalid date or datetime; expected TOML 1.0 [not-toml]", "     ^"),
+}
+
+
+@pytest.mark.parametrize("line", SYNTAX)
+def test_no_toml(line: str) -> None:
+    """What is no TOML is shown in its line, with carets below it, and what to do is said."""
+    sentence, carets = SYNTAX[line]
+    with pytest.raises(CurriculumError) as caught:
+        loads(
+            f'"a b" = 1\na-B = 2\n[state]\n{line}\n' if "state" in line else f'"a b" = 1\na-B = 2\n\n{line}\n', "x.toml"
+        )
+    column = len(carets) - len(carets.lstrip()) + 1
+    assert str(caught.value) == f"x.toml:4:{column}: {sentence}\n  |\n4 | {line}\n  | {carets}"

@@ -113,15 +113,19 @@ def test_parts_are_blamed() -> None:
 
 def test_shadowed_by_several() -> None:
     """What several transitions beat together is shadowed, though none of them does so alone."""
-    assert said(
-        {"from": "low", "to": "mid", "guards": [{"below": {"value": 1.0}}]},
-        {"from": "low", "to": "mid", "guards": [{"not": {"below": {"value": 1.0}}}]},
-        {
-            "from": "low",
-            "to": "high",
-            "guards": [{"any": [{"below": {"value": 1.0}}, {"not": {"below": {"value": 1.0}}}]}],
-        },
-    )[0] == ("shadowed", "transition 3 is never taken: whenever it could be, a transition that stands before it is")
+    low = {"below": {"value": 1.0}}
+    transitions = (
+        {"from": "low", "to": "mid", "guards": [low]},
+        {"from": "low", "to": "mid", "guards": [{"not": low}]},
+        {"from": "low", "to": "high", "guards": [{"any": [low, {"not": low}]}]},
+    )
+    found = said(*transitions)[0]
+    assert found == (
+        "shadowed",
+        "transition 3 is never taken: whenever it could be, a transition that stands before it is",
+    )
+    finding = next(f for f in verify(bind(small(*transitions, lr=RATE))).findings if f.code == "shadowed")
+    assert (finding.path, finding.suggestion) == (("transition", 2), "Write the narrower transition first")
 
 
 def test_shadowed_by_name() -> None:
