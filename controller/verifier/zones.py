@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-FAR = 1 << 60  # later than any run ends
+FAR = 1 << 60  # later than any run ends; so is what lies a run before it
 Arc = tuple[int, int]  # remainders from the first number on, so many more after it, around the end of an epoch
 
 
@@ -46,8 +46,8 @@ def up(value: int, arc: Arc | None, period: int) -> int:
 
 
 def down(value: int, arc: Arc | None, period: int) -> int:
-    """The largest number up to `value` whose remainder lies in an arc."""
-    if arc is None or value >= FAR:
+    """The largest number up to `value` whose remainder lies in an arc; what lies beyond every run has none."""
+    if arc is None or value >= FAR // 2:
         return value
     over = (value - arc[0]) % period
     return value if over <= arc[1] else value - over + arc[1]
@@ -85,20 +85,23 @@ def within(inner: Arc | None, outer: Arc | None, period: int) -> bool:
 def closed(zone: Zone, period: int) -> Zone | None:
     """The same pairs with bounds as tight as they follow from each other, or None where there is no pair."""
     e0, e1, a0, a1, p0, p1, e_arc, a_arc = zone
-    stride = period if e_arc and a_arc and e_arc[1] == a_arc[1] == 0 else 1
-    offset = (e_arc[0] - a_arc[0]) % period if e_arc and a_arc else 0
-    for _ in range(4):
+    p_arc = _apart(e_arc, a_arc, period)
+    while True:  # a round moves a bound onto a remainder, or onto what another bound leaves; soon none is left to move
         before = (e0, e1, a0, a1, p0, p1)
         e0, e1 = up(max(e0, a0 + p0), e_arc, period), down(min(e1, a1 + p1), e_arc, period)
         a0, a1 = up(max(a0, e0 - p1), a_arc, period), down(min(a1, e1 - p0), a_arc, period)
-        p0, p1 = max(p0, e0 - a1), min(p1, e1 - a0)
-        if stride > 1:
-            p0, p1 = up(p0, (offset, 0), period), down(p1, (offset, 0), period)
+        p0, p1 = up(max(p0, e0 - a1), p_arc, period), down(min(p1, e1 - a0), p_arc, period)
         if e0 > e1 or a0 > a1 or p0 > p1:
             return None
         if (e0, e1, a0, a1, p0, p1) == before:
-            break
-    return Zone(e0, e1, a0, a1, p0, p1, e_arc, a_arc)
+            return Zone(e0, e1, a0, a1, p0, p1, e_arc, a_arc)
+
+
+def _apart(one: Arc | None, other: Arc | None, period: int) -> Arc | None:
+    """The remainders of what lies between numbers of two arcs."""
+    if one is None or other is None:
+        return None
+    return moved(one, -other[0] - other[1], -other[0], period)
 
 
 def moments(

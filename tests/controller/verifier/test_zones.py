@@ -58,9 +58,13 @@ def test_up_and_down(value: int, arc: Arc | None) -> None:
 
 
 def test_far_has_no_remainder() -> None:
-    """What lies later than any run ends is not moved to a remainder."""
-    assert down(FAR, (0, 0), PERIOD) == FAR
-    assert down(FAR - 1, (0, 0), PERIOD) < FAR - 1
+    """What lies later than any run ends is not moved to a remainder, nor is what lies some steps before that."""
+    assert [down(FAR - n, (0, 0), PERIOD) for n in (0, 1, 3)] == [FAR, FAR - 1, FAR - 3]
+    assert down(10**15, (0, 0), PERIOD) == 10**15 - 4
+    endless = Zone(13, FAR, 10, FAR, 3, 3, (3, 0), (0, 0))
+    found = closed(endless, 10)
+    assert found is not None
+    assert (found.entry_high, found.since_high) == (FAR, 3)
 
 
 @given(arcs, spans)
@@ -109,6 +113,12 @@ def test_closed_keeps_the_pairs(zone: Zone) -> None:
     assert lies(found.entry_high, zone.entry_arc)
     assert lies(found.anchor_low, zone.anchor_arc)
     assert lies(found.anchor_high, zone.anchor_arc)
+    turns = (
+        [n for n in range(PERIOD) if lies(n, zone.entry_arc)],
+        [n for n in range(PERIOD) if lies(n, zone.anchor_arc)],
+    )
+    apart = {(e - a) % PERIOD for e in turns[0] for a in turns[1]}
+    assert {found.since_low % PERIOD, found.since_high % PERIOD} <= apart
 
 
 def test_closed_with_remainders() -> None:
@@ -116,6 +126,10 @@ def test_closed_with_remainders() -> None:
     zone = Zone(0, 30, 0, 30, 1, 14, (4, 0), (2, 0))
     assert closed(zone, PERIOD) == Zone(4, 28, 2, 26, 2, 14, (4, 0), (2, 0))
     assert closed(zone._replace(since_low=3, since_high=7), PERIOD) is None
+    # Two stretches of remainders lie a stretch apart: from 0 back to 3 or 4 it is 6 or 7, 16 or 17, and so on.
+    wide = Zone(20, 90, 13, 84, 0, 21, (0, 0), (3, 1))
+    assert closed(wide, 10) == wide._replace(since_low=6, since_high=17)
+    assert closed(wide._replace(since_low=8, since_high=15), 10) is None
 
 
 @given(zones, spans, spans, spans, arcs)
