@@ -45,21 +45,20 @@ def arrows(curriculum: Curriculum) -> list[Arrow]:
     places = {state.name: index for index, state in enumerate(curriculum.state)}
     found = []
     for index, transition in enumerate(curriculum.transition):
+        actions = ", ".join(a if isinstance(a, str) else f"{a.word} {a.value}" for a in transition.actions)
         for source in sources(curriculum, index):
-            if (to := target(curriculum, index, source)) is not None:
-                actions = ", ".join(a if isinstance(a, str) else f"{a.word} {a.value}" for a in transition.actions)
-                found.append(
-                    Arrow(
-                        places[source],
-                        places[to],
-                        index + 1,
-                        transition.name or "",
-                        conditions(curriculum, index),
-                        actions,
-                        "lr_restart" in transition.actions,
-                        transition.regress,
-                    )
+            found.append(
+                Arrow(
+                    places[source],
+                    places[target(curriculum, index, source)],
+                    index + 1,
+                    transition.name or "",
+                    conditions(curriculum, index),
+                    actions,
+                    "lr_restart" in transition.actions,
+                    transition.regress,
                 )
+            )
     return found
 
 

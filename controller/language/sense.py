@@ -167,14 +167,11 @@ def sources(curriculum: Curriculum, index: int) -> list[str]:
     return [transition.from_] if isinstance(transition.from_, str) else list(transition.from_)
 
 
-def target(curriculum: Curriculum, index: int, source: str) -> str | None:
-    """The name of the state that a transition enters from `source`, or None where there is no next one."""
+def target(curriculum: Curriculum, index: int, source: str) -> str:
+    """The name of the state that a transition enters from `source`, one of its sources."""
     to = curriculum.transition[index].to
-    if to != NEXT:
-        return to
     names = [state.name for state in curriculum.state]
-    place = names.index(source) + 1
-    return names[place] if place < len(names) else None
+    return names[names.index(source) + 1] if to == NEXT else to
 
 
 def _transition_faults(curriculum: Curriculum) -> Iterator[Fault]:

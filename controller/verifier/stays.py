@@ -179,8 +179,6 @@ class Courses:
     def _arc(self, j: int, off: bool, on: bool) -> Arc | None:
         if (off and on and self.looks.transitions[j].at != "epoch") or self.per_epoch == 1:
             return None
-        if self.looks.per_epoch is None:
-            return None
         return (0, 0) if on else (1, self.per_epoch - 2)
 
     def _overtaken(self, stretches: list[Stretch], j: int, present: int) -> bool:

@@ -160,6 +160,20 @@ def test_any_curriculum(curriculum: Curriculum) -> None:
     assert mermaid(curriculum).startswith("---\ntitle: ")
 
 
+def test_ways_beside_each_other() -> None:
+    """Ways to no next state that do not meet are drawn in one lane; those that do are drawn beside each other."""
+    head = 'name = "x"\nlr.peak = 1\n' + "".join(f'[[state]]\nname = "{name}"\nset = {{}}\n' for name in "abcdef")
+    ways = (("a", "c"), ("c", "e"), ("d", "f"), ("a", "d"), ("c", "a"), ("f", "d"))
+    text = head + "".join(f'[[transition]]\nfrom = "{a}"\nto = "{b}"\nregress = true\nat_most = 1\n' for a, b in ways)
+    root = ElementTree.fromstring(svg(loads(text)))
+    badges = [float(node.attrib["cx"]) for node in root.iter(f"{SVG}circle") if node.attrib.get("class") == "badge"]
+    numbers = [int(node.text or "") for node in root.iter(f"{SVG}text") if node.attrib.get("text-anchor") == "middle"]
+    at = dict(zip(numbers, badges, strict=True))
+    assert at[3] == at[1]  # d to f, and a to c
+    assert (at[2] - at[1], at[4] - at[1]) == (26, 52)  # c to e meets both, a to d meets all
+    assert at[5] == at[6] < at[1]  # those that lead back, on the left
+
+
 def test_mermaid_is_escaped() -> None:
     """No sign that Mermaid gives a meaning comes from a text of the file."""
     lines = mermaid(loads(ODD)).splitlines()
