@@ -10,8 +10,8 @@ from controller.bound import BoundState, Knobs, Machine
 from controller.clockwork import RateClock
 from controller.language.amounts import parse_amount, steps_in
 from controller.language.sense import hardness
-from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Reach
-from controller.verifier.zones import FAR, Zone, closed, down, up
+from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach
+from controller.verifier.zones import FAR, Zone, closed
 
 TOLERANCE = 1e-9  # of a share of the peak, so that a restart reaches 100 % of it
 
@@ -145,11 +145,7 @@ class Alignment:
 
     def moments(self, reach: Reach, edge: Edge) -> Iterator[tuple[Edge, Moment]]:
         """The moments of a raise at which the rate can be lowest: the ends of stretches on which it moves one way."""
-        zone: Zone | None = edge.zone
-        longest = self.jump(edge).longest
-        if longest < edge.spent[1]:  # only a stay that is short enough ends in a raise
-            high = min(edge.zone.entry_high, edge.entered[1] + longest)
-            zone = closed(edge.zone._replace(entry_high=high), reach.period)
+        zone = self._raising(reach, edge)
         if zone is None:
             return
         for known in self._with_cycle(edge):
@@ -159,6 +155,11 @@ class Alignment:
             found = (moment for end in sorted(ends) for moment in _moments(zone, end, reach.period, self._last_whole))
             for moment in dict.fromkeys(found):
                 yield known, moment
+
+    def _raising(self, reach: Reach, edge: Edge) -> Zone | None:
+        """When an edge raises a knob: after a stay that is short enough."""
+        high = min(edge.zone.entry_high, edge.entered[1] + self.jump(edge).longest)
+        return closed(edge.zone._replace(entry_high=high), reach.period)
 
     def _with_cycle(self, edge: Edge) -> Iterator[Edge]:
         """The edge, for each cycle that the rate can be in where that was not kept."""
@@ -218,12 +219,13 @@ class Alignment:
 
     def before(self, reach: Reach, edge: Edge) -> Iterator[float]:
         """Shares of the peak on the last step of the stay that an edge ends, for its first and last moments."""
-        kind = edge.source.kind
-        for step in {edge.zone.entry_low, min(edge.zone.entry_high, FAR - 1)}:
-            anchor = None if edge.shift is None else edge.zone.anchor_low
+        kind, zone = edge.source.kind, self._raising(reach, edge)
+        if zone is None:
+            return
+        for step in {zone.entry_low, zone.entry_high}:
+            anchor = None if edge.shift is None else zone.anchor_low
             for _, begun in reach.before(edge, step, anchor):
-                if begun is not None and step > begun and kind.cycle != ANY_CYCLE:
-                    yield self.share(kind, begun, step - 1)
+                yield self.share(kind, begun, step - 1)
 
 
 def _harder(new: Knobs, old: Knobs) -> tuple[str, ...]:
@@ -232,37 +234,34 @@ def _harder(new: Knobs, old: Knobs) -> tuple[str, ...]:
 
 def _moments(zone: Zone, since: int, period: int, between: int) -> Iterator[Moment]:
     """Moments of a zone with (about) so many steps since the anchor: the first, the last, and around one between."""
-    for number in _nearest(zone, since, period):
-        low = up(max(zone.entry_low, zone.anchor_low + number), zone.entry_arc, period)
-        high = down(min(zone.entry_high, zone.anchor_high + number), zone.entry_arc, period)
-        middle = (
-            {down(between, zone.entry_arc, period), up(between, zone.entry_arc, period)} if low < between < high else ()
-        )
-        for step in (low, *sorted(middle), high):
-            anchor = step - number
-            fits = zone.anchor_low <= anchor <= zone.anchor_high and up(anchor, zone.anchor_arc, period) == anchor
-            if fits and zone.entry_low <= step <= zone.entry_high:
-                yield Moment(step, anchor)
+    for pinned in _nearest(zone, since, period):
+        steps = {pinned.entry_low, pinned.entry_high}
+        if pinned.entry_low < between < pinned.entry_high:
+            early, late = pinned._replace(entry_high=between), pinned._replace(entry_low=between)
+            steps |= {step for part in (closed(early, period), closed(late, period)) if part for step in part[:2]}
+        yield from (Moment(step, step - pinned.since_low) for step in sorted(steps))
 
 
-def _nearest(zone: Zone, since: int, period: int) -> list[int]:
-    """Steps since the anchor that the zone has, at or next to a wanted number."""
-    anchor = zone.anchor_low
-    if anchor == zone.anchor_high:
-        arc = zone.entry_arc and ((zone.entry_arc[0] - anchor) % period, zone.entry_arc[1])
-    elif zone.entry_arc and zone.anchor_arc and zone.entry_arc[1] == zone.anchor_arc[1] == 0:
-        arc = ((zone.entry_arc[0] - zone.anchor_arc[0]) % period, 0)
-    else:
-        arc = None
-    return [n for n in {down(since, arc, period), up(since, arc, period)} if zone.since_low <= n <= zone.since_high]
+def _nearest(zone: Zone, since: int, period: int) -> Iterator[Zone]:
+    """What a zone holds with so many steps since the anchor, or else with the next numbers below and above."""
+    exactly = closed(zone._replace(since_low=since, since_high=since), period)
+    if exactly is not None:
+        yield exactly
+        return
+    for low, high, rising in ((zone.since_low, since - 1, False), (since + 1, zone.since_high, True)):
+        while (part := closed(zone._replace(since_low=low, since_high=high), period)) is not None:
+            number = part.since_low if rising else part.since_high
+            pinned = closed(part._replace(since_low=number, since_high=number), period)
+            if pinned is not None:
+                yield pinned
+                break
+            low, high = (number + 1, high) if rising else (low, number - 1)  # its remainders fit, its bounds do not
 
 
 def _longest(reach: Reach, edge: Edge, entry: int) -> int:
     """The last step at which a stay that is entered on a step can be ended."""
-    if edge.to is None:
-        return FAR
     found = FAR
-    for course, first, last in reach.courses_of(edge.to):
+    for course, first, last in reach.courses_of(Node(edge.kind, edge.zone, edge)):
         if first <= entry <= last:
             for deadline in course.deadlines:
                 bound, _ = deadline.bound(reach.period, entry, entry, (entry % reach.period, 0))

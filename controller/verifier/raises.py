@@ -204,12 +204,14 @@ def raise_rates(machine: Machine, explored: Explored) -> Iterator[RaiseRates]:
     for reach, edge in _raises(rates, explored):
         if not reach.exact or edge.zone.entry_high >= FAR:
             continue
-        jump, transition = rates.jump(edge), reach.transition(edge)
-        knobs: dict[str, tuple[object, object]] = {name: (jump.before[name], jump.after[name]) for name in jump.raised}
-        empty = RaiseRates(transition, knobs, (1.0, 1.0), (1.0, 1.0))
-        _, before, after = shares.setdefault((transition.index, transition.source), (empty, [], []))
-        before += rates.before(reach, edge)
-        after += (rates.share(known.kind, moment.anchor, moment.step) for known, moment in rates.moments(reach, edge))
+        before = [*rates.before(reach, edge)]
+        after = [rates.share(known.kind, moment.anchor, moment.step) for known, moment in rates.moments(reach, edge)]
+        if before and after:  # some stay is short enough to end in a raise
+            jump, transition = rates.jump(edge), reach.transition(edge)
+            knobs: dict[str, tuple[object, object]] = {n: (jump.before[n], jump.after[n]) for n in jump.raised}
+            empty = RaiseRates(transition, knobs, (1.0, 1.0), (1.0, 1.0))
+            _, all_before, all_after = shares.setdefault((transition.index, transition.source), (empty, [], []))
+            all_before += before
+            all_after += after
     for one, before, after in shares.values():
-        if before and after:
-            yield one._replace(before=(min(before), max(before)), after=(min(after), max(after)))
+        yield one._replace(before=(min(before), max(before)), after=(min(after), max(after)))

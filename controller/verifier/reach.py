@@ -16,7 +16,7 @@ from controller.bound import BoundState, BoundTransition, Machine
 from controller.language.amounts import steps_in
 from controller.verifier.looks import Looks
 from controller.verifier.stays import Bound, Course, Courses
-from controller.verifier.zones import FAR, Moments, Zone, closed, contains, down, hull, moments, up
+from controller.verifier.zones import FAR, Moments, Zone, closed, contains, hull, moments, moved, up
 
 MOST_COURSES = 1000  # that are looked at before nodes are merged
 MOST_ALIKE = 150  # nodes of one kind, before nodes are merged
@@ -48,7 +48,12 @@ class Node:
     by: Edge | None
     into: Node | None = None  # the node that this one was merged into
     to: list[Edge] = field(default_factory=list)
-    stays: bool = False  # whether a stay can last until the end of the run
+    lasts_from: int | None = None  # the first entry from which a stay can last until the end of the run
+
+    @property
+    def stays(self) -> bool:
+        """Whether a stay can last until the end of the run."""
+        return self.lasts_from is not None
 
 
 @dataclass(eq=False, slots=True)
@@ -108,11 +113,12 @@ class Reach:
                 continue
             for stay in self.courses_of(node):
                 budget -= 1
-                edges, stays = self._ways_on(node, *stay)
+                edges, lasts_from = self._ways_on(node, *stay)
                 for edge in edges:
                     node.to.append(edge)
                     edge.to = self._entered(edge)
-                node.stays = node.stays or stays
+                if node.lasts_from is None:
+                    node.lasts_from = lasts_from
                 if budget < 0 or (self.exact and len(self._of_kind[node.kind]) > MOST_ALIKE):
                     return False
         return True
@@ -177,12 +183,12 @@ class Reach:
     def ways_on(self, node: Node) -> tuple[list[Edge], bool]:
         """The transitions that end a stay, and whether it can last until the end of the run."""
         found = [self._ways_on(node, *stay) for stay in self.courses_of(node)]
-        return [edge for edges, _ in found for edge in edges], any(stays for _, stays in found)
+        return [edge for edges, _ in found for edge in edges], any(lasts is not None for _, lasts in found)
 
-    def _ways_on(self, node: Node, course: Course, first: int, last: int) -> tuple[list[Edge], bool]:
+    def _ways_on(self, node: Node, course: Course, first: int, last: int) -> tuple[list[Edge], int | None]:
         limits = self._limits(node, course, first, last)
         edges = list(self._edges(node, course, (first, last), limits))
-        return edges, self._can_stay(node, (first, last), limits)
+        return edges, self._lasts_from(node, (first, last), limits)
 
     def _limits(self, node: Node, course: Course, first: int, last: int) -> list[tuple[Bound, int | None]]:
         """The last steps that a stay can end on, each with the transition that then ends it, if that is known."""
@@ -267,20 +273,19 @@ class Reach:
             yield self._roughly_taken(node, place, found, index, restarts)
             return
         for low, high, cycle, shift, warm in self._cycles(old, kind, since, same_cycles and not restarts):
-            first, last = max(found.low, zone.anchor_low + low), min(found.high, zone.anchor_high + high)
+            anchors = zone.anchor_low, zone.anchor_high
+            entered = closed(Zone(found.low, found.high, *anchors, low, high, found.arc, zone.anchor_arc), self.period)
+            if entered is None:
+                continue
             if restarts:
                 warm = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
-                entered = Zone(first, last, first, last, 0, 0, found.arc, found.arc)
+                entered = Zone(*entered[:2], *entered[:2], 0, 0, found.arc, found.arc)
             else:
-                arc = zone.anchor_arc and ((zone.anchor_arc[0] + shift) % self.period, zone.anchor_arc[1])
-                entered = Zone(first, last, zone.anchor_low + shift, zone.anchor_high + shift,
-                               low - shift, high - shift, found.arc, arc)  # fmt: skip
-            tight = closed(entered, self.period)
-            if tight is not None:
-                reached = Kind(index, used, cycle, warm, kind.done or self.final[index])
-                yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
-                           (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
-                           reached, tight)  # fmt: skip
+                entered = _later(entered, shift, self.period)
+            reached = Kind(index, used, cycle, warm, kind.done or self.final[index])
+            yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
+                       (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
+                       reached, entered)  # fmt: skip
 
     def _roughly_taken(self, node: Node, place: int, found: Moments, index: int, restarts: bool) -> Edge:
         """The edge of a transition, where nothing is known of the rate but whether it was restarted."""
@@ -308,17 +313,18 @@ class Reach:
         if low <= high:
             yield low, high, cycle, start, warm
 
-    def _can_stay(self, node: Node, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]) -> bool:
-        """Whether someone can enter between two steps and still be there at the end of the run."""
+    def _lasts_from(self, node: Node, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]) -> int | None:
+        """The first step between two on which someone can enter and still be there at the end of the run."""
         first, end = entered[0], self.last + 1
         for bound, _ in limits:
             if self.total is None or (not bound.relative and bound.steps < end):
-                return False
+                return None
             if bound.relative:
                 first = max(first, end - bound.steps)
         zone = node.zone
         inside = zone._replace(entry_low=max(zone.entry_low, first), entry_high=min(zone.entry_high, entered[1]))
-        return closed(inside, self.period) is not None
+        found = closed(inside, self.period)
+        return None if found is None else found.entry_low
 
     # Reading what was found
 
@@ -342,44 +348,49 @@ class Reach:
         return self.state(edge.source).transitions[edge.place]
 
     def trail(self, node: Node, entry: int, anchor: int | None, tries: int = 60) -> list[tuple[int, int]] | None:
-        """How a node is entered on a step, with the rate's phase begun on another: places taken, with their steps."""
-        self._tries = tries
-        return self._trail(node, entry, anchor)
+        """How a node is entered on a step, with the rate's phase begun on another: places taken, with their steps.
+
+        tries: how many ways may turn out to lead nowhere.
+        """
+        edges: list[Edge] = []
+        while (edge := (edges[-1].source if edges else node).by) is not None:
+            edges.append(edge)
+        if not edges:
+            return [] if entry == 0 else None
+        found: list[tuple[int, int | None]] = [(entry, anchor)]
+        ways = [self.before(edges[0], entry, anchor)]
+        while ways and tries > 0:
+            way = next(ways[-1], None)
+            if way is None:
+                ways.pop()
+                found.pop()
+                tries -= 1
+            elif len(ways) == len(edges):
+                return [(edge.place, step) for edge, (step, _) in zip(edges, found, strict=True)][::-1]
+            else:
+                found.append(way)
+                ways.append(self.before(edges[len(ways)], *way))
+        return None
 
     def trail_through(self, edge: Edge, step: int, anchor: int | None) -> list[tuple[int, int]] | None:
         """How an edge is taken so that it applies from a step on."""
         return self.trail(Node(edge.kind, edge.zone, edge), step, anchor)
 
-    def _trail(self, node: Node, entry: int, anchor: int | None) -> list[tuple[int, int]] | None:
-        edge = node.by
-        if edge is None:
-            return [] if entry == 0 else None
-        before = self.before(edge, entry, anchor)
-        for earlier, its_anchor in before:
-            if self._tries <= 0:
-                return None
-            self._tries -= 1
-            found = self._trail(edge.source, earlier, its_anchor)
-            if found is not None:
-                return [*found, (edge.place, entry)]
-        return None
-
-    def before(self, edge: Edge, step: int, anchor: int | None) -> Iterator[tuple[int, int | None]]:
-        """Entries of the stay that an edge ends on `step`, the earliest and the latest, each with an anchor."""
+    def before(self, edge: Edge, step: int, anchor: int | None) -> Iterator[tuple[int, int]]:
+        """Entries of the stay that an edge ends on `step`, the earliest and the latest, with their anchors' ends."""
         zone, period = edge.source.zone, self.period
+        begun = max(zone.anchor_low, step - edge.phase[1]), min(zone.anchor_high, step - edge.phase[0])
+        if edge.shift is not None and anchor is not None:
+            begun = max(begun[0], anchor - edge.shift), min(begun[1], anchor - edge.shift)
         low = max(zone.entry_low, edge.entered[0], step - edge.spent[1])
         high = min(zone.entry_high, edge.entered[1], step - edge.spent[0])
-        entries = dict.fromkeys((up(low, zone.entry_arc, period), down(high, zone.entry_arc, period)))
-        for entry in entries:
-            if not low <= entry <= high:
-                continue
-            first = max(zone.anchor_low, entry - zone.since_high, step - edge.phase[1])
-            last = min(zone.anchor_high, entry - zone.since_low, step - edge.phase[0])
-            if edge.shift is not None and anchor is not None:
-                first, last = max(first, anchor - edge.shift), min(last, anchor - edge.shift)
-            chosen = down(last, zone.anchor_arc, period)
-            if first <= chosen:
-                yield entry, chosen
+        part = zone._replace(entry_low=low, entry_high=high, anchor_low=begun[0], anchor_high=begun[1])
+        inside = closed(part, period)
+        if inside is not None:
+            first = closed(inside._replace(entry_high=inside.entry_low), period)
+            last = closed(inside._replace(entry_low=inside.entry_high), period)
+            found = [(part.entry_low, part.anchor_high, part.anchor_low) for part in (first, last) if part]
+            yield from dict.fromkeys((entry, anchor) for entry, *anchors in found for anchor in anchors)
 
 
 class Explored(NamedTuple):
@@ -404,6 +415,13 @@ def explore(machine: Machine) -> Explored:
 def is_final(state: BoundState) -> bool:
     """Whether a state is where a run may end: it stops the training, or nothing but a retreat leaves it."""
     return state.stop is not None or all(transition.regress for transition in state.transitions)
+
+
+def _later(zone: Zone, steps: int, period: int) -> Zone:
+    """The same moments, with anchors so many steps later."""
+    return zone._replace(anchor_low=zone.anchor_low + steps, anchor_high=zone.anchor_high + steps,
+                         since_low=zone.since_low - steps, since_high=zone.since_high - steps,
+                         anchor_arc=moved(zone.anchor_arc, steps, steps, period))  # fmt: skip
 
 
 def restarts_rate(transition: BoundTransition) -> bool:

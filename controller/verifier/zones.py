@@ -122,9 +122,9 @@ def moments(
         return None
     there = found if isinstance(found, tuple) else None
     low, high = up(low, there, period), down(high, there, period)
-    if there and there[1] == 0 and inside.entry_arc and inside.entry_arc[1] == 0:
-        apart = ((there[0] - inside.entry_arc[0]) % period, 0)
-        least, most = up(least, apart, period), down(most, apart, period)
+    apart = _apart(there, inside.entry_arc, period)
+    least = up(max(least, low - inside.entry_high), apart, period)
+    most = down(min(most, high - inside.entry_low), apart, period)
     if low > high or least > most:
         return None
     return Moments(low, high, least, most, there, inside)

@@ -33,6 +33,17 @@ def small(*transitions: dict[str, Any], **tables: Any) -> Curriculum:
     return Curriculum.model_validate(written | tables)
 
 
+def crowded(*transitions: dict[str, Any], **tables: Any) -> Curriculum:
+    """Twenty states, s0 to s19, with so many ways through the first ones that they cannot all be told apart.
+
+    transitions: out of the last state but one, s18, or any other; only s19 has a cutoff of 2, all others of 1.
+    """
+    first = [f"s{i}" for i in range(18)]
+    ways = [{"from": first, "at_most": 20, "guards": [{"below": {"value": bound}}]} for bound in (1.0, 2.0, 3.0)]
+    states = [{"name": f"s{i}", "set": {"cutoff": 1 if i < 19 else 2}} for i in range(20)]
+    return small(*ways, *transitions, **{"state": states, "knob": {"cutoff": {"ladder": [1, 2]}}, **tables})
+
+
 def through(controller: Controller, losses: Iterable[float], **said: Any) -> list[Decision]:
     """Observe losses one after the other; the decisions that they brought."""
     found = [controller.observe(loss, **said) for loss in losses]

@@ -10,10 +10,12 @@ import pytest
 from controller import load
 from controller.binding import bind
 from controller.verifier.alignment import Alignment, Jump, Moment
-from controller.verifier.reach import Kind, Reach, explore
+from controller.verifier.findings import Finding, Report, percent
+from controller.verifier.reach import ANY_CYCLE, Kind, Reach, explore
+from controller.verifier.streams import controller_of
 from controller.verifier.verify import verify
 from controller.verifier.zones import FAR
-from tests.controller.small import small
+from tests.controller.small import crowded, small
 
 ONE = Kind(0, (), 0, 0, False)
 
@@ -109,6 +111,34 @@ def test_moments() -> None:
     assert moments == [Moment(5, 0), Moment(19, 0), Moment(20, 0), Moment(99, 0)]
 
 
+def test_moments_in_a_cycle_that_is_not_known() -> None:
+    """Where nodes are merged, each cycle is tried that the rate could be in."""
+    found = rates({"from": "low", "to": "mid", "guards": [{"min_step": 5}, {"below": {"value": 1}}]},
+                  lr={"peak": 1.0, "shape": "linear", "cycles": ["20 steps", "rest"]})  # fmt: skip
+    reach = Reach(found.machine, exact=False, budget=FAR)
+    (edge,) = reach.edges()
+    assert edge.kind.cycle == ANY_CYCLE
+    moments: dict[int, list[float]] = {}
+    for known, moment in found.moments(reach, edge):
+        moments.setdefault(known.kind.cycle, []).append(found.share(known.kind, moment.anchor, moment.step))
+    assert [min(shares) for shares in moments.values()] == pytest.approx([1 / 80, 1 / 100])
+    assert list(moments) == [0, 1]
+    assert 1 / 20 in [pytest.approx(share) for share in moments[0]]  # the last step of the first cycle
+
+
+def test_a_ramp_that_has_passed_the_next_state() -> None:
+    """Who stays until the ramp is there raises nothing, and the table of raises tells of the others alone."""
+    found = rates({"from": "low", "to": "mid", "guards": [{"below": {"value": 1}}], "actions": ["lr_restart"]},
+                  lr={"peak": 1.0, "shape": "linear", "cycles": ["15 steps", "rest"]}, state=RAMP,
+                  knob={"size": {"range": {"min": 10, "max": 40}}})  # fmt: skip
+    reach = Reach(found.machine)
+    moments = [[moment for _, moment in found.moments(reach, edge)] for edge in reach.edges()]
+    assert moments == [[Moment(1, 1), Moment(9, 9)], []]
+    (row,) = verify(found.machine).raises
+    assert (row.knobs, row.after) == ({"size": (11, 20)}, (1.0, 1.0))
+    assert row.before == pytest.approx((7 / 15, 1.0))
+
+
 @pytest.mark.parametrize(
     ("align", "step", "share", "asked", "late"),
     [
@@ -147,6 +177,69 @@ def test_a_stay_that_ends_is_judged_no_longer() -> None:
         edge = next(reach.edges())
         miss = found.miss(reach, edge, Moment(3, 0))
         assert (miss and miss.step) == step
+
+
+def lowest(report: Report) -> Finding:
+    """The one raise into a low rate, seen to happen: its stream ends on a step with the rate that is told."""
+    (finding,) = [one for one in report.findings if one.property == "aligned"]
+    example = finding.counterexample
+    assert finding.severity == "error"
+    assert example is not None
+    assert example.rows is not None
+    controller = controller_of(report.machine)
+    for row in example.rows:
+        assert (row["step"], row["state"], row["lr"]) == (
+            controller.plan.step,
+            controller.plan.state,
+            controller.plan.lr,
+        )
+        controller.observe(row["loss"])
+    assert example.rows[-1]["step"] == example.step
+    assert f"the rate is {percent(example.rows[-1]['lr'])} of the peak" in example.shows
+    return finding
+
+
+def test_lowest_between_remainders() -> None:
+    """The rate restarts 3 or 4 steps into an epoch, and the cutoff rises when one closes: 17 steps later it is lowest.
+
+    No raise lies 20, 21 or 22 steps after a restart, where the first cycle ends; the rate is high again after that.
+    """
+    states = [{"name": name, "set": {"cutoff": 1 + (name == "up")}} for name in ("wait", "rest", "again", "up")]
+    early = [{"dwell": "3 steps"}, {"not": {"dwell": "5 steps"}}, {"below": {"value": 1.0}}]
+    curriculum = small({"from": ["wait", "again"], "at": "epoch", "guards": [{"below": {"value": 1.0}}]},
+                       {"from": "rest", "guards": early, "actions": ["lr_restart"]},
+                       lr={"peak": 1.0, "shape": "linear", "cycles": ["22 steps", "1000 steps", "rest"]},
+                       state=states, knob={"cutoff": {"ladder": [1, 2]}},
+                       check={"align": {"min": 0.7, "hold": 0.0}})  # fmt: skip
+    report = verify(bind(curriculum))
+    finding = lowest(report)
+    assert finding.sentence == "cutoff rises from 1 to 2 while the rate is at 22.7 % of the peak; 70 % is asked"
+    assert [visit.left for visit in finding.counterexample.visits] == [10, 13, 30, 31]  # type: ignore[union-attr]
+    (row,) = report.raises
+    assert row.after == pytest.approx((5 / 22, 0.996))
+
+
+def test_after_many_transitions() -> None:
+    """What happens only after eighty transitions is an error all the same, with the stream that brings it about."""
+    round_and_round = {"from": "low", "to": "low", "guards": [{"dwell": "1 step"}], "at_most": 80}
+    finding = lowest(verify(bind(small(round_and_round, {"from": "low", "guards": [{"dwell": "1 step"}]}))))
+    assert finding.sentence == "cutoff rises from 1 to 2 while the rate is at 19 % of the peak; 95 % is asked"
+    assert finding.counterexample is not None
+    assert (finding.counterexample.step, len(finding.counterexample.visits)) == (81, 82)
+
+
+def test_too_many_configurations() -> None:
+    """Where the raise lies behind more configurations than are told apart, it is a warning that says so, once."""
+    report = verify(bind(crowded({"from": "s18", "guards": [{"below": {"value": 1.0}}]},
+                                 lr={"peak": 1.0, "shape": "linear", "length": "20 steps"})))  # fmt: skip
+    assert not report.exact
+    (finding,) = [one for one in report.findings if one.property == "aligned"]
+    assert (finding.severity, finding.counterexample) == ("warning", None)
+    assert finding.sentence == (
+        "cutoff rises from 1 to 2, and 5 steps later the rate is at 75 % of the peak; 80 % is asked for 50 steps "
+        "(there are too many configurations to tell whether that can happen)"
+    )
+    assert report.raises == ()
 
 
 def test_left() -> None:

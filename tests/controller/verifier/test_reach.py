@@ -60,11 +60,21 @@ def test_trails() -> None:
     assert found.trail(found.nodes[4], 28, None) is None
     assert found.trail(found.nodes[0], 0, None) == []
     assert found.trail(found.nodes[0], 1, None) is None
-    assert found.trail(top, 12, None, tries=2) is None
+    assert found.trail(top, 12, None, tries=0) is None
     edge = next(edge for edge in found.edges() if edge.to is top)
     assert found.trail_through(edge, 20, None) is not None
     assert found.state(top).name == "top"
     assert found.transition(edge).title == "transition 1"
+
+
+def test_long_trails() -> None:
+    """A trail may have any number of transitions: only ways that lead nowhere are counted."""
+    round_and_round = {"from": "low", "to": "low", "guards": [{"dwell": "1 step"}], "at_most": 80}
+    found = reach(round_and_round, {"guards": [{"min_step": 1}]})
+    (top,) = [node for node in found.nodes if node.kind.state == 3]
+    trail = found.trail(top, 83, None)
+    assert trail == [*((0, step) for step in range(1, 81)), (1, 81), (0, 82), (0, 83)]
+    assert found.trail(top, 83, None, tries=0) is None
 
 
 def test_rate() -> None:
@@ -77,6 +87,15 @@ def test_rate() -> None:
     assert restarts_rate(found.transition(next(found.edges())))
     kept = reach({"guards": [{"min_step": 30}], "from": "low"}, lr=lr).nodes[1]
     assert (kept.kind, kept.zone[:6]) == (Kind(1, (), 0, 5, True), (30, 30, 0, 0, 30, 30))
+
+
+def test_a_cycle_without_an_end_of_an_epoch() -> None:
+    """A transition at epochs' ends is taken in no cycle that lies between two of them."""
+    lr = {"peak": 1.0, "cycles": ["12 steps", "3 steps", "rest"]}
+    found = reach({"from": "low", "at": "epoch", "guards": [FLAT], "actions": ["lr_restart"]}, lr=lr)
+    assert [(edge.kind.cycle, edge.phase, edge.zone[:2]) for edge in found.edges()] == [
+        (0, (10, 11), (10, 10)), (2, (15, 90), (20, 90)),
+    ]  # fmt: skip
 
 
 def test_final() -> None:
@@ -99,6 +118,16 @@ def test_without_a_run() -> None:
     assert [node.stays for node in bounded.nodes] == [False, False, False, True]
 
 
+def test_without_an_end_there_is_no_latest_entry() -> None:
+    """Where only the epochs' length is known, remainders do not make a last step out of none."""
+    first = {"from": "low", "to": "mid", "at": "epoch", "guards": [FLAT], "actions": ["lr_restart"]}
+    curriculum = small(first, {"from": "mid", "guards": [{"dwell": "3 steps"}]},
+                       run={"steps_per_epoch": 10}, lr={"peak": 1.0, "shape": "constant"})  # fmt: skip
+    assert verify(bind(curriculum)).entries[:3] == (
+        Entry("low", 0, 0, True), Entry("mid", 10, None, False), Entry("high", 13, None, False),
+    )  # fmt: skip
+
+
 def test_budget() -> None:
     """What is not explored within the budget is said; then nodes are merged, and nothing is forgotten."""
     machine = bind(small({"guards": [FLAT]}, {"from": "top", "to": "low", "regress": True, "guards": [FLAT]}))
@@ -111,6 +140,17 @@ def test_budget() -> None:
     }
     whole, near = explore(machine)
     assert (whole.exact, near) == (True, None)
+
+
+def test_edges_of_merged_nodes() -> None:
+    """A node that was merged into another has left it its transitions: each is told once."""
+    back = {"from": "mid", "to": "low", "regress": True, "guards": [{"below": {"value": 1.0}}]}
+    rough = Reach(bind(small({"guards": [FLAT]}, back)), exact=False, budget=FAR)
+    merged = [node for node in rough.nodes if node.into is not None]
+    assert any(node.to for node in merged)
+    assert {id(edge.source) for edge in rough.edges()}.isdisjoint(map(id, merged))
+    told = [(edge.source.kind, edge.place) for edge in rough.edges()]
+    assert len(told) == len(set(told))
 
 
 def held(nodes: list[Node], edge: Edge, period: int) -> bool:

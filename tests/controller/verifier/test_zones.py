@@ -7,6 +7,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.verifier.alignment import Moment, _moments
 from controller.verifier.zones import (
     FAR,
     Arc,
@@ -169,6 +170,39 @@ def test_moments_to_the_step() -> None:
     assert moments(zone, PERIOD, (0, 10), (1, 3), (0, 17), (0, 0)) is None
     assert moments(zone, PERIOD, (0, 10), (5, 20), (0, 6), None) is None
     assert moments(zone, PERIOD, (0, 10), (6, 6), (0, 17), (0, 0)) is None
+
+
+def nearest(values: set[int], wanted: int) -> set[int]:
+    """The largest number up to one, and the smallest from it on, as far as there are such."""
+    return {*sorted(n for n in values if n <= wanted)[-1:], *sorted(n for n in values if n >= wanted)[:1]}
+
+
+def counted(zone: Zone, since: int, between: int) -> set[Moment]:
+    """For the numbers of steps next to one: the first pair, the last pair, and those next to an entry between."""
+    held = pairs(zone)
+    found = set()
+    for number in nearest({entry - anchor for entry, anchor in held}, since):
+        entries = {entry for entry, anchor in held if entry - anchor == number}
+        chosen = {min(entries), max(entries), *nearest(entries, between)}
+        found |= {Moment(entry, entry - number) for entry in chosen}
+    return found
+
+
+@given(zones, numbers, numbers)
+def test_moments_with_a_distance(zone: Zone, since: int, between: int) -> None:
+    """With so many steps since the anchor, or as near to that as can be: exactly the pairs that counting out finds."""
+    tight = closed(zone, PERIOD)
+    if tight is not None and tight.since_low <= since <= tight.since_high:
+        assert set(_moments(tight, since, PERIOD, between)) == counted(tight, since, between)
+
+
+def test_moments_where_remainders_fit_and_bounds_do_not() -> None:
+    """A distance that remainders allow and no pair has is left out for the next one that some pair has."""
+    zone = Zone(3, 9, 0, 6, 3, 7, (3, 2), (4, 2))
+    assert closed(zone, PERIOD) == zone
+    assert {entry - anchor for entry, anchor in pairs(zone)} == {3, 4, 5}
+    assert list(_moments(zone, 7, PERIOD, FAR)) == [Moment(5, 0), Moment(9, 4)]
+    assert list(_moments(zone, 6, PERIOD, FAR)) == [Moment(5, 0), Moment(9, 4)]
 
 
 @given(zones, zones)
