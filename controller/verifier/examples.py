@@ -13,6 +13,7 @@ from controller.verifier.reach import Edge, Reach
 from controller.verifier.streams import Budget, controller_of, stream_of
 
 TRIES = 3  # trails for one finding
+TOO_MANY = "there are too many configurations to tell whether that can happen"
 
 
 class Trail(NamedTuple):
@@ -68,5 +69,5 @@ class Examples:
         if not seek or (shown.counterexample is not None and shown.counterexample.rows is not None):
             return shown
         if shown.counterexample is None:
-            return shown.weaker("warning", "there are too many configurations to tell whether that can happen")
+            return shown.weaker("warning", TOO_MANY)
         return shown.weaker("warning", "no loss stream was found that brings it about")

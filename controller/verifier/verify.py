@@ -13,7 +13,7 @@ from functools import cached_property
 
 from controller.bound import Machine
 from controller.errors import Key
-from controller.verifier.examples import Examples, Trail
+from controller.verifier.examples import TOO_MANY, Examples, Trail
 from controller.verifier.findings import LITTLE, Entry, Finding, Report, percent
 from controller.verifier.idle import idle, unused
 from controller.verifier.looks import FREE
@@ -140,7 +140,9 @@ class _Verification:
                               f"{final} may never be entered: some losses keep the run in "
                               f"{_listed((s.name for s in states), 'or')}",
                               self._way_out(staying))  # fmt: skip
-            yield self.examples.shown(finding, [self._stay_in(staying)], seek=self.streams)
+            trail = self._stay_in(staying)
+            finding = finding if trail else finding.weaker("warning", TOO_MANY)
+            yield self.examples.shown(finding, [trail], seek=self.streams)
 
     def _way_out(self, staying: set[int]) -> str:
         """What keeps the run in some states, and what to do about it."""
@@ -154,15 +156,15 @@ class _Verification:
         return f'{why}To bound the stay, add a transition with a timeout: guards = [{{ dwell = "0.3 run" }}]'
 
     def _stay_in(self, places: set[int]) -> Trail | None:
-        """A way to stay in one of some states until the run is over."""
-        for reach in filter(None, (self.explored.near, self.reach)):
-            for node in reach.nodes:
-                if node.kind.state in places and not node.kind.done and (node.stays or not node.to):
-                    taken = reach.trail(node, node.zone.entry_low, None)
-                    end = self.total or node.zone.entry_low + 100
-                    if taken is not None:
-                        shows = "the run is over" if self.total else "and so on, without end"
-                        return Trail(taken, end, end, f'{shows}, in state "{reach.state(node).name}"')
+        """A way to stay in one of some states until the run is over, if one is known exactly."""
+        reach = self.explored.near or self.reach
+        for node in reach.nodes:
+            if node.kind.state in places and not node.kind.done and node.lasts_from is not None:
+                taken = reach.trail(node, node.lasts_from, None)
+                end = self.total or node.lasts_from + 100
+                if taken is not None:
+                    shows = "the run is over" if self.total else "and so on, without end"
+                    return Trail(taken, end, end, f'{shows}, in state "{reach.state(node).name}"')
         return None
 
     def _stuck(self, place: int) -> Finding:

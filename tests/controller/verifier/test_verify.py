@@ -10,8 +10,9 @@ import pytest
 from controller import load
 from controller.binding import bind
 from controller.verifier.findings import Finding, Report, percent, visits_of
+from controller.verifier.reach import Reach
 from controller.verifier.verify import _listed, verify
-from tests.controller.small import small
+from tests.controller.small import crowded, small
 
 FLAT = {"plateau": {"window": 4}}
 RATE = {"peak": 1.0, "shape": "constant"}
@@ -65,6 +66,82 @@ def test_may_stay_names_states() -> None:
     assert finding.counterexample is not None
     assert (finding.counterexample.step, finding.counterexample.rows) == (100, None)
     assert finding.counterexample.shows == 'the run is over, in state "low"'
+
+
+# The rate restarts when s1 is entered and when s3 is. s2 is entered at the end of an epoch of two steps, so s3 in the
+# first cycle at step 3 alone; the bounds on what can be there allow step 4, and no way leads to it.
+WIDER = {
+    "state": [{"name": f"s{i}", "set": {"cutoff": 2 - (i == 4)}} for i in range(5)],
+    "knob": {"cutoff": {"ladder": [1, 2]}},
+    "lr": {"peak": 1.0, "cycles": ["3 steps", "rest"]},
+}
+LOW = {"below": {"value": 1.0}}
+ON = (
+    {"from": ["s0", "s2"], "guards": [LOW], "actions": ["lr_restart"]},
+    {"from": "s1", "at": "epoch", "guards": [LOW]},
+)
+
+
+def test_a_fall_that_only_bounds_allow() -> None:
+    """A fall that no way leads to is passed over for one that happens."""
+    found = report(*ON, {"from": "s3", "guards": [{"min_step": 5}, {"not": {"dwell": "2 steps"}}]},
+                   run={"epochs": 3, "steps_per_epoch": 2}, **WIDER)  # fmt: skip
+    first, second = [
+        edge for edge in Reach(found.machine).edges() if found.machine.states[edge.kind.state].name == "s4"
+    ]
+    assert [edge.kind.cycle for edge in (first, second)] == [0, 1]
+    assert first.zone == second.zone
+    reach = Reach(found.machine)
+    assert [reach.trail_through(edge, 5, None) for edge in (first, second)] == [None, [(0, 1), (0, 2), (0, 4), (0, 5)]]
+    (finding,) = [one for one in found.findings if one.code == "knob-falls"]
+    assert (finding.severity, finding.sentence) == (
+        "error", 'cutoff falls from 2 to 1 between "s3" and "s4", and the transition is not marked',
+    )  # fmt: skip
+    assert finding.counterexample is not None
+    assert finding.counterexample.rows is not None
+    assert [visit.left for visit in finding.counterexample.visits] == [1, 2, 4, 5]
+
+
+def test_a_stay_that_only_bounds_allow() -> None:
+    """A stay that no way leads to is passed over for one that happens."""
+    out = [{"from": ["s0", "s1", "s2"], "to": "s4", "guards": [{"dwell": "2 steps"}]},
+           {"from": "s3", "guards": [{"dwell": "4 steps"}]}]  # fmt: skip
+    machine = bind(small(*ON, *out, run={"epochs": 4, "steps_per_epoch": 2}, **WIDER))
+    reach = Reach(machine)
+    lasting = [node for node in reach.nodes if node.stays and not node.kind.done]
+    assert [(node.kind.cycle, node.lasts_from) for node in lasting] == [(0, 4), (1, 4)]
+    assert [reach.trail(node, 4, None) for node in lasting] == [None, [(0, 1), (0, 2), (0, 4)]]
+    (finding,) = [one for one in verify(machine, streams=True).findings if one.code == "may-stay"]
+    assert finding.sentence == '"s4" may never be entered: some losses keep the run in "s3"'
+    assert finding.counterexample is not None
+    assert finding.counterexample.rows is not None
+    assert [(visit.state.name, visit.left) for visit in finding.counterexample.visits] == [
+        ("s0", 1), ("s1", 2), ("s2", 4), ("s3", 8),
+    ]  # fmt: skip
+
+
+def test_a_stay_begins_late_enough() -> None:
+    """Where a timeout bounds a stay, the run is over in it only for who enters late: the trace does, and happens."""
+    timeout = {"from": "*", "guards": [{"dwell": "40 steps"}]}
+    machine = bind(small({"from": "low", "guards": [FLAT]}, timeout, lr=RATE))
+    (finding,) = [one for one in verify(machine, streams=True).findings if one.code == "may-stay"]
+    assert finding.counterexample is not None
+    assert finding.counterexample.rows is not None
+    assert [(visit.state.name, visit.left) for visit in finding.counterexample.visits] == [
+        ("low", 20), ("mid", 60), ("high", 100),
+    ]  # fmt: skip
+
+
+def test_a_stay_that_is_not_known_exactly() -> None:
+    """Where configurations are merged and none that is told apart can stay, the warning says that it may not happen."""
+    leave = {"from": [f"s{i}" for i in range(18)], "guards": [{"dwell": "3 steps"}]}
+    found = verify(bind(crowded(leave, {"from": "s18", "guards": [LOW]}, lr=RATE)))
+    (finding,) = found.findings
+    assert (finding.code, finding.severity, finding.counterexample) == ("may-stay", "warning", None)
+    assert finding.sentence == (
+        '"s19" may never be entered: some losses keep the run in "s0", "s1", "s2", "s3", "s4", "s5" or 13 others '
+        "(there are too many configurations to tell whether that can happen)"
+    )
 
 
 def test_listed() -> None:
