@@ -64,7 +64,7 @@ def _quickest(machine: Machine) -> Taken | None:
     """The quickest way to the last state that can be reached."""
     explored = explore(machine)
     reach = explored.near or explored.whole
-    goal = max(node.kind.state for node in reach.nodes)
+    goal = max(node.kind.state for node in explored.whole.nodes)
     for node in sorted((n for n in reach.nodes if n.kind.state == goal), key=lambda node: node.zone.entry_low):
         taken = reach.trail(node, node.zone.entry_low, None)
         if taken is not None:

@@ -11,10 +11,11 @@ from controller import BindingError, Curriculum, load
 from controller.binding import bind
 from controller.bound import Machine
 from controller.verifier.climbs import Climb, climbs, planned
+from controller.verifier.reach import Reach, explore
 from controller.verifier.streams import Budget, controller_of, stream_of
 from controller.verifier.verify import verify
 from sim.strategies import curricula
-from tests.controller.small import small
+from tests.controller.small import crowded, small
 
 GOOD = Path(__file__).parents[2] / "machines" / "good"
 FLAT = {"plateau": {"window": 4}}
@@ -74,6 +75,35 @@ def test_retreats_come_last() -> None:
     assert [visit.transition and visit.transition.target for visit in climbs(machine)[-1].visits] == [
         "mid", "high", "top", None,
     ]  # fmt: skip
+
+
+def test_the_earliest_climb_happens() -> None:
+    """Of two configurations that are entered equally early, the one that no way leads to is passed over."""
+    states = [{"name": f"s{i}", "set": {"cutoff": 1}} for i in range(5)]
+    low = {"below": {"value": 1.0}}
+    machine = bind(small(
+        {"from": ["s0", "s2"], "guards": [low], "actions": ["lr_restart"]},
+        {"from": "s1", "at": "epoch", "guards": [low]},
+        {"from": "s3", "guards": [{"min_step": 5}, {"not": {"dwell": "2 steps"}}]},
+        state=states, knob={"cutoff": {"ladder": [1]}}, run={"epochs": 3, "steps_per_epoch": 2},
+        lr={"peak": 1.0, "cycles": ["3 steps", "rest"]},
+    ))  # fmt: skip
+    reach = Reach(machine)
+    last = [reach.trail(node, node.zone.entry_low, None) for node in reach.nodes if node.kind.done]
+    assert last == [None, [(0, 1), (0, 2), (0, 4), (0, 5)]]
+    earliest, _ = climbs(machine)
+    assert stays(earliest) == [("s0", 0, 1), ("s1", 1, 2), ("s2", 2, 4), ("s3", 4, 5), ("s4", 5, 6)]
+    assert as_planned(machine, earliest)
+
+
+def test_too_many_configurations() -> None:
+    """Where the last state lies behind more configurations than are told apart, there is no earliest climb to it."""
+    machine = bind(crowded({"from": "s18", "guards": [{"below": {"value": 1.0}}]}))
+    near = explore(machine).near
+    assert near is not None
+    assert max(node.kind.state for node in near.nodes) == 18
+    (climb,) = climbs(machine)
+    assert (climb.name, climb.reaches) == ("latest", "s0")
 
 
 def test_the_length_of_the_run_is_needed() -> None:
