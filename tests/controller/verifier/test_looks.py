@@ -79,6 +79,16 @@ def test_epochs_that_the_trainer_closes() -> None:
     assert [found.possible(("atom", 1), time, 9, 0) for time in (2, 3)] == [FALSE, TRUE | FALSE]
 
 
+def test_closed_epochs_are_known() -> None:
+    """How many epochs the trainer has closed is never unknown: of a guard and its opposite one holds at every look."""
+    run: dict[str, Any] = {"lr": {"peak": 1.0, "shape": "constant"}, "run": {}}
+    found = looks({"guards": [{"min_epoch": 2}]}, {"guards": [{"not": {"min_epoch": 2}}], "from": "low"}, **run)
+    assert found._truths(1, 1, 0, EVERYONE) == [{0b10}]
+    assert found._truths(1, 2, 0, EVERYONE) == [{0b01, 0b10}]
+    due = facts(found, 0, 1)
+    assert (due.fires_off, due.stays_off, due.stays_on) == (0b11, False, False)
+
+
 def test_an_unknown_guard() -> None:
     """A guard of another kind is a mistake of ours, and is not passed over."""
     with pytest.raises(TypeError):

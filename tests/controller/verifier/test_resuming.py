@@ -48,8 +48,10 @@ def test_evaluations_and_epochs_by_hand() -> None:
 
 
 def test_a_dead_run_ends() -> None:
-    """A run that is given up is compared up to there."""
-    assert killed_and_resumed(bind(small(nonfinite={"limit": 1})), 2500) == (33, "")
+    """A run that is given up is compared up to there: at the first NaN, or not before its end."""
+    late = {"guards": [{"min_step": 60}]}
+    assert killed_and_resumed(bind(small(late, nonfinite={"limit": 1})), 80) == (33, "")
+    assert killed_and_resumed(bind(small(late, nonfinite={"limit": 2})), 80) == (44, "")
 
 
 def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

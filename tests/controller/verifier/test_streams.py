@@ -13,6 +13,7 @@ from controller.verifier.streams import (
     Budget,
     Shape,
     Visit,
+    _combined,
     _levels,
     controller_of,
     stream_of,
@@ -43,6 +44,15 @@ def test_levels() -> None:
     assert _levels([-2.0]) == [0.0, -5.0]
     assert _levels([-2.0, 0.0]) == [1.0, -1.0, -5.0]
     assert all(abs(level) < inf for level in _levels([1e300]))
+
+
+def test_combined() -> None:
+    """Every combination of the shapes of several metrics is tried, those of early ones first."""
+    shapes = [Shape("flat", float(number), 1.0, "flat", 0) for number in range(3)]
+    found = [tuple(shape.level for shape in way) for way in _combined([shapes[:2], shapes])]
+    assert found == [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (1, 2)]
+    assert list(_combined([shapes])) == [(shape,) for shape in shapes]
+    assert len(list(_combined([shapes, shapes, shapes]))) == 27
 
 
 def visits(machine: Machine, *stays: tuple[int, int | None]) -> list[Visit]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,35 @@ def test_limits_clamp(capfd: pytest.CaptureFixture[str]) -> None:
     assert "note: " in out
     assert "[merged-states]" in out
     assert "cutoff 256 -> 300" in out
+
+
+def test_the_replay_of_a_counterexample_is_bound_in_the_same_way(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The command beside a counterexample carries the length of the run and the limits, and replays its transitions."""
+    bound = ["--epochs", "20", "--limits", "cutoff=1025"]
+    assert plateau.main(["check", "misaligned", *bound, "--counterexample", str(tmp_path)]) == 1
+    losses = tmp_path / "1-misaligned.jsonl"
+    line, *_ = [line for line in capfd.readouterr().out.splitlines() if str(losses) in line]
+    told = shlex.split(line.partition("See: plateau ")[2])
+    assert told == ["replay", str(shipped()["misaligned"]), str(losses), "--epochs", "20", "--steps-per-epoch", "1000",
+                    "--limit", "cutoff=1025"]  # fmt: skip
+    assert plateau.main([*told, "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)["transitions"]
+    assert [(one["step"], one["from"], one["to"]) for one in found] == [(2000, "syntax", "words")]
+
+
+def test_a_trace_without_losses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where the run is too long to look for losses, the trace is written alone, and the report says so."""
+    assert plateau.main(["check", "plateau", "--epochs", "1000", "--counterexample", str(tmp_path)]) == 0
+    (trace,) = tmp_path.iterdir()
+    assert trace.name == "1-may-stay.txt"
+    assert trace.read_text(encoding="utf-8").splitlines()[-2:] == [
+        "step       0  epoch 0  begins in syntax: cutoff 128",
+        'step 1000000  epoch 1000  the run is over, in state "syntax"',
+    ]
+    said = f"  The trace: {trace}; no losses were found that bring it about"
+    assert said in capfd.readouterr().out.splitlines()
 
 
 def test_strict(capfd: pytest.CaptureFixture[str]) -> None:
