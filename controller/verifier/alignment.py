@@ -218,14 +218,11 @@ class Alignment:
         return self.total - first
 
     def before(self, reach: Reach, edge: Edge) -> Iterator[float]:
-        """Shares of the peak on the last step of the stay that an edge ends, for its first and last moments."""
-        kind, zone = edge.source.kind, self._raising(reach, edge)
-        if zone is None:
-            return
-        for step in {zone.entry_low, zone.entry_high}:
-            anchor = None if edge.shift is None else zone.anchor_low
-            for _, begun in reach.before(edge, step, anchor):
-                yield self.share(kind, begun, step - 1)
+        """Shares of the peak on the last step of the stay that an edge ends, for the moments at which it raises."""
+        for moment in dict.fromkeys(moment for _, moment in self.moments(reach, edge)):
+            anchor = None if edge.shift is None else moment.anchor
+            for _, begun in reach.before(edge, moment.step, anchor):
+                yield self.share(edge.source.kind, begun, moment.step - 1)
 
 
 def _harder(new: Knobs, old: Knobs) -> tuple[str, ...]:

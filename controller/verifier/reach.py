@@ -359,7 +359,7 @@ class Reach:
             return [] if entry == 0 else None
         found: list[tuple[int, int | None]] = [(entry, anchor)]
         ways = [self.before(edges[0], entry, anchor)]
-        while ways and tries > 0:
+        while ways and tries >= 0:
             way = next(ways[-1], None)
             if way is None:
                 ways.pop()

@@ -9,7 +9,7 @@ import pytest
 
 from controller import load
 from controller.binding import bind
-from controller.verifier.alignment import Alignment, Jump, Moment
+from controller.verifier.alignment import Alignment, Jump, Moment, _longest
 from controller.verifier.findings import Finding, Report, percent
 from controller.verifier.reach import ANY_CYCLE, Kind, Reach, explore
 from controller.verifier.streams import controller_of
@@ -177,6 +177,7 @@ def test_a_stay_that_ends_is_judged_no_longer() -> None:
         edge = next(reach.edges())
         miss = found.miss(reach, edge, Moment(3, 0))
         assert (miss and miss.step) == step
+        assert _longest(reach, edge, 3) == (10 if step is None else FAR)
 
 
 def lowest(report: Report) -> Finding:
@@ -216,6 +217,7 @@ def test_lowest_between_remainders() -> None:
     assert finding.sentence == "cutoff rises from 1 to 2 while the rate is at 22.7 % of the peak; 70 % is asked"
     assert [visit.left for visit in finding.counterexample.visits] == [10, 13, 30, 31]  # type: ignore[union-attr]
     (row,) = report.raises
+    assert row.before == pytest.approx((6 / 22, 0.997))
     assert row.after == pytest.approx((5 / 22, 0.996))
 
 

@@ -13,9 +13,10 @@ from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach, explor
 from controller.verifier.verify import verify
 from controller.verifier.zones import FAR, Zone, contains
 from sim.strategies import curricula
-from tests.controller.small import small
+from tests.controller.small import STATES, small
 
 FLAT = {"plateau": {"window": 4}}
+LOW = {"below": {"value": 1.0}}
 
 
 def reach(*transitions: dict[str, Any], **tables: Any) -> Reach:
@@ -34,6 +35,7 @@ def test_to_the_step() -> None:
     # What lies in a node that is there already makes none of its own; entries of two orders of clocks are two nodes.
     assert zones(found) == [(0, 0, 0), (1, 4, 9), (2, 8, 18), (3, 12, 20), (3, 16, 27)]
     assert [node.stays for node in found.nodes] == [False, False, False, True, True]
+    assert [node.lasts_from for node in found.nodes] == [None, None, None, 12, 16]
     assert [(edge.place, edge.spent, edge.steps, edge.shift) for edge in found.nodes[0].to] == [
         (0, (4, 9), (4, 9), 0), (1, (9, 9), (9, 9), 0),
     ]  # fmt: skip
@@ -60,7 +62,6 @@ def test_trails() -> None:
     assert found.trail(found.nodes[4], 28, None) is None
     assert found.trail(found.nodes[0], 0, None) == []
     assert found.trail(found.nodes[0], 1, None) is None
-    assert found.trail(top, 12, None, tries=0) is None
     edge = next(edge for edge in found.edges() if edge.to is top)
     assert found.trail_through(edge, 20, None) is not None
     assert found.state(top).name == "top"
@@ -74,7 +75,39 @@ def test_long_trails() -> None:
     (top,) = [node for node in found.nodes if node.kind.state == 3]
     trail = found.trail(top, 83, None)
     assert trail == [*((0, step) for step in range(1, 81)), (1, 81), (0, 82), (0, 83)]
-    assert found.trail(top, 83, None, tries=0) is None
+    assert found.trail(top, 83, None, tries=0) == trail
+
+
+def test_dead_ends() -> None:
+    """A way that leads nowhere is given up for another one, as often as may be."""
+    states = [{"name": f"s{i}", "set": {"cutoff": 1}} for i in range(5)]
+    found = reach({"from": "s0", "guards": [LOW], "actions": ["lr_restart"]},
+                  {"from": "s1", "at": "epoch", "guards": [LOW]}, {"from": "s2", "guards": [LOW]}, {"from": "s3"},
+                  run={"epochs": 3, "steps_per_epoch": 2}, lr={"peak": 1.0, "length": "9 steps"},
+                  state=states, knob={"cutoff": {"ladder": [1]}})  # fmt: skip
+    last = found.nodes[-1]
+    assert (last.kind.state, last.zone[:4]) == (4, (5, 5, 1, 2))  # by the latest restart first, at 2: too late
+    assert [found.trail(last, 5, None, tries=tries) for tries in (0, 1)] == [None, [(0, 1), (0, 2), (0, 4), (0, 5)]]
+
+
+def test_before() -> None:
+    """The earliest and the latest entry of a stay that ends on a step, with the anchors that the rate can have had."""
+    top = {"name": "top", "set": {"cutoff": 8}, "lr": {"length": "50 steps"}}
+    found = reach({"from": "low", "guards": [LOW], "actions": ["lr_restart"]},
+                  {"from": ["mid", "high"], "guards": [LOW]},
+                  lr={"peak": 1.0, "cycles": ["6 steps", "rest"]}, state=[*STATES[:3], top])  # fmt: skip
+    edges = {(edge.source.kind.cycle, edge.kind.cycle): edge for edge in found.edges() if edge.kind.state == 3}
+    # Restarted at 1 to 5, and left in the first cycle: 2 to 5 steps later, which is at 5 here.
+    assert (edges[0, 0].phase, edges[0, 0].shift) == ((2, 5), 0)
+    assert list(found.before(edges[0, 0], 10, None)) == [(6, 5), (9, 5)]
+    # Left in the second one, which began 6 steps after the restart: that is where the phase begins afterwards.
+    assert (edges[0, 1].phase[0], edges[0, 1].shift) == (6, 6)
+    assert list(found.before(edges[0, 1], 10, None)) == [(2, 1), (9, 4), (9, 1)]
+    assert list(found.before(edges[0, 1], 10, 9)) == [(4, 3), (9, 3)]
+    assert list(found.before(edges[0, 1], 10, 11)) == []
+    # Restarted in the second cycle, at 6 or later.
+    assert list(found.before(edges[1, 1], 10, None)) == [(7, 6), (9, 8), (9, 6)]
+    assert list(found.before(edges[1, 1], 10, 7)) == [(8, 7), (9, 7)]
 
 
 def test_rate() -> None:
@@ -144,7 +177,7 @@ def test_budget() -> None:
 
 def test_edges_of_merged_nodes() -> None:
     """A node that was merged into another has left it its transitions: each is told once."""
-    back = {"from": "mid", "to": "low", "regress": True, "guards": [{"below": {"value": 1.0}}]}
+    back = {"from": "mid", "to": "low", "regress": True, "guards": [LOW]}
     rough = Reach(bind(small({"guards": [FLAT]}, back)), exact=False, budget=FAR)
     merged = [node for node in rough.nodes if node.into is not None]
     assert any(node.to for node in merged)

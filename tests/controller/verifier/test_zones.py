@@ -131,6 +131,8 @@ def test_closed_with_remainders() -> None:
     wide = Zone(20, 90, 13, 84, 0, 21, (0, 0), (3, 1))
     assert closed(wide, 10) == wide._replace(since_low=6, since_high=17)
     assert closed(wide._replace(since_low=8, since_high=15), 10) is None
+    assert closed(Zone(0, 30, 0, 31, 0, 31, None, (2, 1)), PERIOD) == Zone(2, 30, 2, 27, 0, 28, None, (2, 1))
+    assert closed(Zone(7, 8, 0, 30, 0, 30, (4, 0), None), PERIOD) is None
 
 
 @given(zones, spans, spans, spans, arcs)
@@ -166,6 +168,15 @@ def test_moments_to_the_step() -> None:
     assert found is not None
     assert found[:5] == (6, 12, 4, 10, (0, 0))
     assert found.zone == Zone(2, 8, 0, 0, 2, 8, (2, 0), (0, 0))
+    wide = Zone(1, 13, 0, 0, 1, 13, (1, 2), (0, 0))  # from 1 to 3, or ten later
+    found = moments(wide, 10, (0, 20), (1, 20), (0, 30), (0, 0))
+    assert found is not None
+    assert found[:5] == (10, 30, 7, 19, (0, 0))
+    free = Zone(0, 10, 0, 0, 0, 10, None, None)
+    found = moments(free, PERIOD, (0, 10), (1, 100), (20, 30), None)
+    assert found is not None
+    assert found[:4] == (20, 30, 10, 30)
+    assert moments(free, PERIOD, (0, 10), (1, 20), (7, 11), (0, 0)) is None
     assert moments(zone, PERIOD, (3, 7), (1, 20), (0, 17), None) is None
     assert moments(zone, PERIOD, (0, 10), (1, 3), (0, 17), (0, 0)) is None
     assert moments(zone, PERIOD, (0, 10), (5, 20), (0, 6), None) is None
@@ -203,6 +214,18 @@ def test_moments_where_remainders_fit_and_bounds_do_not() -> None:
     assert {entry - anchor for entry, anchor in pairs(zone)} == {3, 4, 5}
     assert list(_moments(zone, 7, PERIOD, FAR)) == [Moment(5, 0), Moment(9, 4)]
     assert list(_moments(zone, 6, PERIOD, FAR)) == [Moment(5, 0), Moment(9, 4)]
+    zone = Zone(8, 13, 2, 6, 2, 8, (1, 1), (0, 2))
+    assert {entry - anchor for entry, anchor in pairs(zone)} == {2, 6, 7}
+    assert list(_moments(zone, 3, PERIOD, FAR)) == [Moment(8, 6), Moment(8, 2)]
+
+
+def test_moments_around_one_between() -> None:
+    """The last moment up to one between, and the first from it on, are told as well, if it lies between."""
+    zone = Zone(4, 28, 2, 26, 2, 2, (4, 0), (2, 0))
+    steps = {
+        between: [moment.step for moment in _moments(zone, 2, PERIOD, between)] for between in (3, 4, 5, 16, 17, 28)
+    }
+    assert steps == {3: [4, 28], 4: [4, 28], 5: [4, 10, 28], 16: [4, 16, 28], 17: [4, 16, 22, 28], 28: [4, 28]}
 
 
 @given(zones, zones)
