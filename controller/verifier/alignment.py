@@ -149,11 +149,14 @@ class Alignment:
         if zone is None:
             return
         for known in self._with_cycle(edge):
-            ends = {zone.since_low, zone.since_high}
-            for bend in self.bends(known.kind, zone.since_low - 1, zone.since_high):
-                ends |= {since for since in (bend, bend + 1) if zone.since_low <= since <= zone.since_high}
-            found = (moment for end in sorted(ends) for moment in _moments(zone, end, reach.period, self._last_whole))
-            for moment in dict.fromkeys(found):
+            bends = self.bends(known.kind, zone.since_low - 1, zone.since_high)
+            turns = {
+                since for bend in bends for since in (bend, bend + 1) if zone.since_low <= since <= zone.since_high
+            }
+            ends = sorted({zone.since_low, zone.since_high, *turns})
+            found = [moment for end in ends for moment in _moments(zone, end, reach.period, self._last_whole)]
+            falling = zone._replace(since_low=max([zone.since_low, *(bend + 1 for bend in bends)]))
+            for moment in dict.fromkeys([*found, *_last(falling, reach.period, self._last_whole)]):
                 yield known, moment
 
     def _raising(self, reach: Reach, edge: Edge) -> Zone | None:
@@ -237,6 +240,17 @@ def _moments(zone: Zone, since: int, period: int, between: int) -> Iterator[Mome
             early, late = pinned._replace(entry_high=between), pinned._replace(entry_low=between)
             steps |= {step for part in (closed(early, period), closed(late, period)) if part for step in part[:2]}
         yield from (Moment(step, step - pinned.since_low) for step in sorted(steps))
+
+
+def _last(zone: Zone, period: int, between: int) -> Iterator[Moment]:
+    """The last moments of a zone, and up to one between: with their earliest anchor, and with the latest of all.
+
+    Over `rest` the rate can be lowest there, where remainders leave the latest entries no longest distance.
+    """
+    parts = [closed(zone._replace(entry_high=min(zone.entry_high, high)), period) for high in (between, FAR)]
+    ends = [end for part in parts if part for end in (part._replace(entry_low=part.entry_high),
+                                                      part._replace(anchor_low=part.anchor_high))]  # fmt: skip
+    yield from (Moment(end.entry_high, end.anchor_low) for end in (closed(one, period) for one in ends) if end)
 
 
 def _nearest(zone: Zone, since: int, period: int) -> Iterator[Zone]:

@@ -108,7 +108,7 @@ def test_moments() -> None:
                   lr={"peak": 1.0, "cycles": ["20 steps", "rest"]})  # fmt: skip
     reach = Reach(found.machine)
     moments = [moment for edge in reach.edges() for _, moment in found.moments(reach, edge)]
-    assert moments == [Moment(5, 0), Moment(19, 0), Moment(20, 0), Moment(99, 0)]
+    assert moments == [Moment(5, 0), Moment(19, 0), Moment(20, 0), Moment(99, 0), Moment(49, 0)]
 
 
 def test_moments_in_a_cycle_that_is_not_known() -> None:
@@ -219,6 +219,21 @@ def test_lowest_between_remainders() -> None:
     (row,) = report.raises
     assert row.before == pytest.approx((6 / 22, 0.997))
     assert row.after == pytest.approx((5 / 22, 0.996))
+
+
+def test_lowest_of_the_last_entries() -> None:
+    """Over `rest` the rate falls the faster, the later it restarts: 6 steps after the last restart it is lowest.
+
+    7 steps are the longest distance, and after the last restart, at 14 of 21 steps, the run is over by then.
+    """
+    states = [{"name": name, "set": {"cutoff": 1 + (name == "up")}} for name in ("wait", "rest", "up")]
+    stay = [{"dwell": "5 steps"}, {"not": {"dwell": "8 steps"}}, {"below": {"value": 1.0}}]
+    flat = {"from": "wait", "at": "epoch", "guards": [{"below": {"value": 1.0}}], "actions": ["lr_restart"]}
+    curriculum = small(flat, {"from": "rest", "guards": stay}, run={"epochs": 3, "steps_per_epoch": 7}, state=states,
+                       lr={"peak": 1.0, "shape": "linear", "length": "rest"},
+                       knob={"cutoff": {"ladder": [1, 2]}})  # fmt: skip
+    (row,) = verify(bind(curriculum)).raises
+    assert row.after == pytest.approx((1 / 7, 9 / 14))
 
 
 def test_after_many_transitions() -> None:
