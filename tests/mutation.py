@@ -27,8 +27,8 @@ from typing import Any
 
 import pytest
 
-LARGEST_MEMORY_BYTES = 4 << 30  # a change that fills the memory makes a test fail
-REACHED = Path("reached.json")  # for each test its seconds, and the functions that it calls
+LARGEST_MEMORY_BYTES = 2 << 30  # a change that fills the memory makes a test fail
+REACHED = Path("reached.json")  # for each test its seconds, when watched twice as many, and the functions it calls
 LONG_S = 0.5  # tests that take longer are asked about the module that they are named after, and no other
 NO_TESTS, SUSPICIOUS = 33, 35  # mutmut's numbers: no test calls the function; something went wrong
 
@@ -181,7 +181,7 @@ def _note_what_is_reached(tests: Sequence[pytest.Item]) -> int:
 
 def _seen(name: str, tests: Sequence[pytest.Item], seconds: float) -> int:
     """1 as soon as a test fails under the change, else 0."""
-    limit = int(4 * seconds) + 10  # of processor time: a loop without end is ended, and counts as seen
+    limit = int(seconds) + 4  # of processor time: a loop without end is ended, and counts as seen
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
     resource.setrlimit(resource.RLIMIT_AS, (LARGEST_MEMORY_BYTES, LARGEST_MEMORY_BYTES))
     _change(name)
@@ -208,6 +208,7 @@ def main(patterns: Sequence[str]) -> int:
     if os.waitpid(process, 0)[1]:
         return 2
     os.chdir("mutants")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that verdicts are saved
     sys.path[0] = str(Path.cwd())  # in the place of this file's folder
     import_module("mutmut.mutation.trampoline").__dict__["wrap_in_trampoline"] = _as_it_is
     for file in Path("controller").rglob("*.py"):  # also those that are imported where they are used
@@ -218,5 +219,4 @@ def main(patterns: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # verdicts are saved
     sys.exit(main(sys.argv[1:]))
