@@ -29,7 +29,7 @@ import pytest
 
 LARGEST_MEMORY_BYTES = 2 << 30  # a change that fills the memory makes a test fail
 REACHED = Path("reached.json")  # for each test its seconds, when watched twice as many, and the functions it calls
-LONG_S = 0.5  # tests that take longer are asked about the module that they are named after, and no other
+LONG_S = 0.2  # tests that take longer are asked about the module that they are named after, and no other
 NO_TESTS, SUSPICIOUS = 33, 35  # mutmut's numbers: no test calls the function; something went wrong
 
 _changed: list[tuple[Any, dict[str, Any]]] = []  # every function that can be changed, and what it can be changed into
@@ -45,10 +45,16 @@ def _as_it_is(changes: dict[str, Any], is_classmethod: bool = False) -> Any:
     return remember
 
 
-def _named_after(test: str) -> str:
-    """The module that a test file is named after: `tests/controller/test_guards.py` after `controller.guards`."""
+def _asked(test: str, seconds: float, function: str) -> bool:
+    """Whether a test is asked about changes in a function that it calls, by where the two stand.
+
+    A room's functions are left to the tests of that room, and to those from outside that drive whole commands; a long
+    test is asked about the module that it is named after.
+    """
     path = Path(test.partition("::")[0]).with_suffix("")
-    return ".".join((*path.parts[1:-1], path.name.removeprefix("test_")))
+    mirrored = (*path.parts[1:-1], path.name.removeprefix("test_"))  # tests/controller/test_guards: controller.guards
+    module = tuple(function.split(".")[:-1])
+    return mirrored == module if seconds > LONG_S else mirrored[0] != "controller" or mirrored[:-1] == module[:-1]
 
 
 def _change(name: str) -> None:
@@ -83,7 +89,7 @@ class Mutants:
         tests: dict[str, list[tuple[float, str]]] = defaultdict(list)
         for test, (seconds, functions) in json.loads(REACHED.read_text()).items():
             for function in functions:
-                if seconds < LONG_S or _named_after(test) == function.rpartition(".")[0]:
+                if _asked(test, seconds, function):
                     tests[function].append((seconds, test))
         todo = []
         for file, name in self._unasked():
