@@ -54,7 +54,9 @@ def _asked(test: str, seconds: float, function: str) -> bool:
     path = Path(test.partition("::")[0]).with_suffix("")
     mirrored = (*path.parts[1:-1], path.name.removeprefix("test_"))  # tests/controller/test_guards: controller.guards
     module = tuple(function.split(".")[:-1])
-    return mirrored == module if seconds > LONG_S else mirrored[0] != "controller" or mirrored[:-1] == module[:-1]
+    if seconds > LONG_S:
+        return mirrored[-1] == module[-1]
+    return mirrored[0] != "controller" or mirrored[:-1] == module[:-1]
 
 
 def _change(name: str) -> None:
