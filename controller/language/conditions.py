@@ -101,8 +101,9 @@ def guard_faults(curriculum: Curriculum, sources: Callable[[int], list[str]]) ->
         for condition, path in walk(curriculum, root, root_path):
             if isinstance(condition, str):
                 if condition not in curriculum.guard:
-                    takes = condition.rstrip("_") in {Guard.spelled(name) for name in Guard.model_fields}
-                    hint = f"Write a table, {{ {condition} = … }}." if takes else ""
+                    word = condition.rstrip("_")
+                    takes = word in {Guard.spelled(name) for name in Guard.model_fields}
+                    hint = f"Write a table, {{ {word} = … }}." if takes else ""
                     yield unknown(
                         "unknown-guard", path, "[guard.NAME]", condition, [] if hint else curriculum.guard, hint=hint
                     )

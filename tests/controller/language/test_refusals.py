@@ -8,6 +8,7 @@ from controller import CurriculumError, loads
 
 TOP = 'name = "x"\nlr.peak = 1.0\nrun = { epochs = 2, steps_per_epoch = 5 }\n'
 STATE = '[[state]]\nname = "a"\nset = {}\n'
+ONE_RUNG = 'knob.cutoff.ladder = [1]\nstate = [{ name = "a", set = { cutoff = 1 } }]\n'
 WAY = '[[transition]]\nfrom = "a"\nto = "a"\n'
 CHAIN = "".join(f'guard.g{i} = {{ not = "g{i + 1}" }}\n' for i in range(40)) + "guard.g40 = { min_step = 1 }\n"
 MANY = ",\n".join(["{ min_step = 2 }"] * 70)
@@ -104,6 +105,50 @@ REFUSED = {
         f"10:{column}: [[transition]] 1, guards {i}, {word}.value: found {found}; "
         "expected a number from -1e15 to 1e15 [out-of-range]"
         for column, i, word, found in ((31, 1, "below", "1e+20"), (61, 2, "above", "-1e+20"))
+    ],
+    TOP + "guard.flat = { min_step = 1 }\nguard.Flat = { min_step = 2 }\n" + STATE: [
+        '5:7: guard.Flat: the guard "Flat" beside "flat"; expected names that differ by more than case, -, _, or 0, O, '
+        "1, l and I [look-alike-name]"
+    ],
+    TOP + STATE + STATE: [
+        '8:8: state "a", name: the state "a" a second time; expected names that differ [duplicate-name]'
+    ],
+    TOP + STATE + WAY
+    + 'guards = [{ gap = { value = 1, over = "rest" } }, { gap = { value = 1, over = "0 steps" } }]\n': [
+        '10:39: [[transition]] 1, guards 1, gap.over: found "rest"; expected an amount of time such as "500 steps" '
+        "[rest-here]",
+        '10:79: [[transition]] 1, guards 2, gap.over: found "0 steps"; expected stretches that last [empty-amount]',
+    ],
+    TOP + ONE_RUNG + WAY + 'guards = [{ ramp_done = "cutof" }, "not", "any_"]\n': [
+        '9:25: [[transition]] 1, guards 1, ramp_done: no knob "cutof". Did you mean "cutoff"? [unknown-knob]',
+        '9:36: [[transition]] 1, guards 2: no [guard.NAME] "not". Write a table, { not = … }. [unknown-guard]',
+        '9:43: [[transition]] 1, guards 3: no [guard.NAME] "any_". Write a table, { any = … }. [unknown-guard]',
+    ],
+    TOP + ONE_RUNG + WAY + 'guards = [{ any = [{ ramp_done = "cutoff" }, { min_step = 1 }] }]\n': [
+        '9:11: [[transition]] 1, guards 1: no ramp of "cutoff" in "a"; '
+        "expected a ramp in every state that the transition leaves [no-ramp]"
+    ],
+    TOP + STATE + WAY + 'guards = [{ plateau = { method = "returns", window = 3, per = "1 run", cooldown = 3 } }]\n': [
+        '10:45: [[transition]] 1, guards 1, plateau.window: "window" with method "returns"; '
+        'expected method "halves" or "trend" [key-of-other-method]',
+        '10:57: [[transition]] 1, guards 1, plateau.per: "per" with method "returns"; '
+        'expected method "halves" or "trend" [key-of-other-method]',
+        '10:72: [[transition]] 1, guards 1, plateau.cooldown: "cooldown" with method "returns"; '
+        'expected method "trend" [key-of-other-method]',
+    ],
+    TOP + STATE + WAY + 'guards = [{ plateau = { method = "trend", window = 5, per = "10 steps" } }]\n': [
+        '10:43: [[transition]] 1, guards 1, plateau.window: "window" beside "per"; '
+        "expected one of the two: per says what the threshold is measured on [key-without-effect]"
+    ],
+    TOP + STATE + WAY + 'guards = [{ plateau = { window = 1 } }, { plateau = { per = "rest" } }]\n': [
+        "10:34: [[transition]] 1, guards 1, plateau.window: a window of 1; "
+        "expected at least 2: it has two halves [window-too-short]",
+        '10:61: [[transition]] 1, guards 2, plateau.per: "rest"; '
+        'expected "window" or an amount of time such as "1000 steps" [rest-here]',
+    ],
+    TOP + STATE + WAY + 'guards = [{ plateau = { window = 2 } }, { plateau = { per = "0 run" } }]\n': [
+        '10:61: [[transition]] 1, guards 2, plateau.per: "0 run"; '
+        'expected "window" or an amount of time such as "1000 steps" [rest-here]'
     ],
     "a\n\x02b": [
         "2:1: the character U+0002, which does not show; expected characters that can be seen, blanks and line ends "
