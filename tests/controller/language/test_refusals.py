@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from controller import CurriculumError, loads
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "refusals.txt"
 TOP = 'name = "x"\nlr.peak = 1.0\nrun = { epochs = 2, steps_per_epoch = 5 }\n'
 STATE = '[[state]]\nname = "a"\nset = {}\n'
 ONE_RUNG = 'knob.cutoff.ladder = [1]\nstate = [{ name = "a", set = { cutoff = 1 } }]\n'
@@ -243,3 +246,29 @@ def test_no_toml(line: str) -> None:
         )
     column = len(carets) - len(carets.lstrip()) + 1
     assert str(caught.value) == f"x.toml:4:{column}: {sentence}\n  |\n4 | {line}\n  | {carets}"
+
+
+# Files that make no sense, each beside the sentences by which it is refused.
+SENSELESS = [block.split("-----\n") for block in GOLDEN.read_text(encoding="utf-8").split("=====\n")]
+
+
+@pytest.mark.parametrize(("text", "sentences"), SENSELESS, ids=range(len(SENSELESS)))
+def test_senseless(text: str, sentences: str) -> None:
+    """What a file says is wrong is said of each part of it, with its place, and of nothing else."""
+    with pytest.raises(CurriculumError) as caught:
+        loads(text.encode(), "x.toml")
+    assert [str(fault).split("\n")[0] for fault in caught.value.faults] == sentences.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("comments", "sentence"),
+    [
+        (["x" * 1200], "x.toml:7:1001: a line of 1202 characters; expected 1,000 at most [line-too-long]"),
+        (["x" * 990] * 70, "x.toml:72:895: a file of more than 64 KiB; expected 65,536 bytes at most [file-too-large]"),
+    ],
+)
+def test_too_large(comments: list[str], sentence: str) -> None:
+    """A file has a largest size, and a line a greatest length; the place is where it is passed."""
+    with pytest.raises(CurriculumError) as caught:
+        loads(TOP + STATE + "".join(f"# {comment}\n" for comment in comments), "x.toml")
+    assert str(caught.value).split("\n")[0] == sentence
