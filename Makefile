@@ -48,7 +48,7 @@ coverage: setup  ## the tests, and the lines and branches that they never reach:
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html
 	$(BIN)/python -m coverage report --include='controller/*' --fail-under=100
 
-mutation: setup  ## does any test see it, if controller/ is changed in one place? an hour or two; goes on where it was stopped
+mutation: setup  ## does any test see it, if controller/ is changed in one place? hours; it goes on where it was stopped
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[mutation]'
 	$(BIN)/python tests/mutation.py $(if $(MUTANTS),"$(MUTANTS)")
 	@$(BIN)/mutmut results --all true | awk '{ sub(/\.x[^.]*$$/, "", $$1); all[$$1]++; if ($$2 ~ /killed|timeout/) killed[$$1]++ } \
