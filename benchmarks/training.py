@@ -40,7 +40,7 @@ def published_step(config: Config, text: Text, device: torch.device) -> Work:
             batch = windows.batch(0, part=part, batch_size=config.batch_size, seq_len=shape.seq_len)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss = model.loss(batch.windows_BW) / config.accumulation
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip, foreach=True)
         optimizer.step()
         optimizer.zero_grad()

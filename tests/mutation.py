@@ -77,7 +77,7 @@ class Mutants:
         self.patterns, self.processes = patterns, processes
         self.running: dict[int, tuple[Any, str, float]] = {}  # a process: a file's verdicts, the change, since when
         self.answered: dict[Path, Any] = {}  # files with verdicts that are not saved yet
-        self.asked = 0
+        self.asked, self.stopped = 0, False
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Ask about every change that has no verdict yet, those with quick tests first."""
@@ -99,8 +99,12 @@ class Mutants:
             todo.append((sum(time for time, _ in quick_first), name, file, [items[test] for _, test in quick_first]))
         gc.collect()
         gc.freeze()  # what forks have in common is not looked through, and so not copied, in each of them
+        # An exception could be raised, and be lost, anywhere; and every test after it would fail.
+        signal.signal(signal.SIGTERM, self._stop)
         try:
             for seconds, name, file, of_it in sorted(todo, key=lambda one: one[:2]):
+                if self.stopped:
+                    break
                 while len(self.running) >= self.processes:
                     self._wait()
                 self._ask(file, name, of_it, seconds)
@@ -143,6 +147,9 @@ class Mutants:
         file.exit_code_by_key[name] = os.waitstatus_to_exitcode(status)
         file.durations_by_key[name] = monotonic() - since
         self.answered[file.path] = file
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.stopped = True
 
     def _save(self) -> None:
         for file in self.answered.values():
@@ -216,7 +223,6 @@ def main(patterns: Sequence[str]) -> int:
     if os.waitpid(process, 0)[1]:
         return 2
     os.chdir("mutants")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that verdicts are saved
     sys.path[0] = str(Path.cwd())  # in the place of this file's folder
     import_module("mutmut.mutation.trampoline").__dict__["wrap_in_trampoline"] = _as_it_is
     for file in Path("controller").rglob("*.py"):  # also those that are imported where they are used

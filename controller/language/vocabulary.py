@@ -155,6 +155,7 @@ def _limits(notes: tuple[Any, ...], found: Any) -> str:
         if isinstance(note, annotated_types.Lt):
             return f"{low} and below {_short(note.lt)}"
         if isinstance(note, annotated_types.Le):
+            # A limit is Any that can be compared, to annotated_types; ours are numbers.
             beyond = isinstance(found, int | float) and not -LARGEST <= found <= note.le  # type: ignore[operator]
             if note.le != LARGEST or beyond:
                 return f"{low} to {_short(note.le)}" if "from" in low else f"{low}, at most {_short(note.le)}"

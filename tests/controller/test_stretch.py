@@ -112,6 +112,7 @@ def test_sustained_guards_are_looked_at_one_by_one() -> None:
 def test_losses_that_are_withheld_for_a_while() -> None:
     """With a lag, the first losses of a stretch belong to the state before, as they do step by step."""
     controller = Controller(small({"guards": [FLAT]}), lag=2)
+    # None is what a late log has for the first steps of a state; the annotation names what a log holds else.
     count, decision = Stretch(controller).observe_all([None, None, 9.0, 7.0, 7.0, 7.0, 7.0, 7.0])  # type: ignore[list-item]
     assert count == 7
     assert decision is not None

@@ -215,7 +215,8 @@ def test_lowest_between_remainders() -> None:
     report = verify(bind(curriculum))
     finding = lowest(report)
     assert finding.sentence == "cutoff rises from 1 to 2 while the rate is at 22.7 % of the peak; 70 % is asked"
-    assert [visit.left for visit in finding.counterexample.visits] == [10, 13, 30, 31]  # type: ignore[union-attr]
+    assert finding.counterexample is not None
+    assert [visit.left for visit in finding.counterexample.visits] == [10, 13, 30, 31]
     (row,) = report.raises
     assert row.before == pytest.approx((6 / 22, 0.997))
     assert row.after == pytest.approx((5 / 22, 0.996))
