@@ -2,9 +2,10 @@
 
 mutmut itself collects the tests anew for each change, asks them in no order, and looks at every call for the change to
 make, which takes a day. Here they are collected once, each change is a fork of that process in which a function was
-given other code, and its tests are asked quickest first, up to the first that fails. The verdicts go where mutmut looks
-for them: `mutmut results` and `mutmut show NAME` work as ever. A change that matters only while tests are collected is
-not seen here; `mutmut run NAME` asks one in mutmut's own way.
+given other code, and its tests are asked up to the first that fails: those first that saw another change of the same
+function, then the quickest. The verdicts go where mutmut looks for them: `mutmut results` and `mutmut show NAME` work as
+ever. A change that matters only while tests are collected is not seen here; `mutmut run NAME` asks one in mutmut's own
+way.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class Mutants:
 
     def __init__(self, patterns: Sequence[str], processes: int) -> None:
         self.patterns, self.processes = patterns, processes
-        self.running: dict[int, tuple[Any, str, float]] = {}  # a process: a file's verdicts, the change, since when
+        # A process: a file's verdicts, the change, since when, and a pipe that brings the test that saw it.
+        self.running: dict[int, tuple[Any, str, float, int]] = {}
+        self.saw: dict[str, list[str]] = defaultdict(list)  # the tests that saw a change of a function, the latest last
         self.answered: dict[Path, Any] = {}  # files with verdicts that are not saved yet
         self.asked, self.stopped = 0, False
 
@@ -136,14 +139,24 @@ class Mutants:
         if not tests:
             file.exit_code_by_key[name] = NO_TESTS
             self.answered[file.path] = file
-        elif process := os.fork():
-            self.running[process] = (file, name, monotonic())
+            return
+        latest_first = self.saw[name.partition("__mutmut_")[0]][::-1]
+        order = {test: place for place, test in enumerate(latest_first)}
+        tests = sorted(tests, key=lambda test: order.get(test.nodeid, len(order)))
+        answer, tell = os.pipe()
+        if process := os.fork():
+            os.close(tell)
+            self.running[process] = (file, name, monotonic(), answer)
         else:
-            _leave(lambda: _seen(name, tests, seconds))
+            _leave(lambda: _seen(name, tests, seconds, tell))
 
     def _wait(self) -> None:
         process, status = os.wait()
-        file, name, since = self.running.pop(process)
+        file, name, since, answer = self.running.pop(process)
+        with open(answer) as told:
+            if test := told.read():
+                saw = self.saw[name.partition("__mutmut_")[0]]
+                saw[:] = [*(one for one in saw if one != test), test]
         file.exit_code_by_key[name] = os.waitstatus_to_exitcode(status)
         file.durations_by_key[name] = monotonic() - since
         self.answered[file.path] = file
@@ -194,8 +207,8 @@ def _note_what_is_reached(tests: Sequence[pytest.Item]) -> int:
     return 0
 
 
-def _seen(name: str, tests: Sequence[pytest.Item], seconds: float) -> int:
-    """1 as soon as a test fails under the change, else 0."""
+def _seen(name: str, tests: Sequence[pytest.Item], seconds: float, tell: int) -> int:
+    """1 as soon as a test fails under the change, which is told through a pipe; else 0."""
     limit = int(seconds) + 4  # of processor time: a loop without end is ended, and counts as seen
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
     resource.setrlimit(resource.RLIMIT_AS, (LARGEST_MEMORY_BYTES, LARGEST_MEMORY_BYTES))
@@ -204,6 +217,7 @@ def _seen(name: str, tests: Sequence[pytest.Item], seconds: float) -> int:
         assert test is not None
         test.config.hook.pytest_runtest_protocol(item=test, nextitem=following)
         if test.session.testsfailed:
+            os.write(tell, test.nodeid.encode())
             return 1
     return 0
 

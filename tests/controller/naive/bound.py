@@ -1,0 +1,88 @@
+"""A curriculum and what it was bound to: its states after merging, the ways out of them, and the knobs' values."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil, floor, inf, sqrt
+from typing import Any, NamedTuple
+
+from controller import Curriculum
+
+
+def hard(value: Any) -> float:
+    return inf if value == "full" else float(value)
+
+
+class Bound(NamedTuple):
+    """A curriculum and what it was bound to at one time; `run` is epochs, steps_per_epoch, tokens_per_step."""
+
+    curriculum: Curriculum
+    limits: dict[str, float] | None
+    run: tuple[int | None, int | None, int | None]
+
+    @property
+    def total(self) -> int | None:
+        return None if None in self.run[:2] else self.run[0] * self.run[1]  # type: ignore[operator]
+
+    def steps(self, text: str, total: int | None, since: int = 0) -> int:
+        if text == "rest":
+            return 1 if total is None else max(0, total - since)
+        number, unit = text.split()
+        one = {"s": 1, "e": self.run[1], "t": Fraction(1, self.run[2] or 1), "r": total}[unit[0]]
+        return ceil(Fraction(number) * one)  # type: ignore[operator]
+
+    def clamped(self, knob: str, value: Any) -> Any:
+        return value if self.limits is None or hard(value) <= self.limits[knob] else self.limits[knob]
+
+    def became(self) -> dict[str, str]:
+        """For every state the one that it was merged into by clamping, most often itself."""
+        kept: dict[str, Any] = {}
+        found = {}
+        for s in self.curriculum.state:
+            written = [(k, v, s.ramp[k].to if k in s.ramp else v, k in s.ramp) for k, v in sorted(s.set.items())]
+            limited = [(k, self.clamped(k, v), self.clamped(k, top), ramped) for k, v, top, ramped in written]
+            twins = [name for name, (same, raw) in kept.items() if same == limited and raw != written]
+            found[s.name] = twins[0] if twins else s.name
+            kept |= {} if twins else {s.name: (limited, written)}
+        return found
+
+    def ways(self, name: str) -> list[tuple[int, str]]:
+        """The transitions out of a state: their places in the file, and the states that they enter."""
+        became = self.became()
+        written, names = list(became), [state for state in became if became[state] == state]
+        following = dict(pairwise(names)).get(name)
+        found: list[tuple[int, str]] = []
+        for place, way in enumerate(self.curriculum.transition):
+            sources = way.from_ if isinstance(way.from_, list) else [way.from_]
+            if sources == ["*"]:
+                sources = written[:-1] if way.to == "next" else [state for state in written if state != way.to]
+            for source in (source for source in sources if became[source] == name):
+                to = following if way.to == "next" else became[way.to]
+                if to is not None and (to != name or way.to == source) and (place, to) not in found:
+                    found.append((place, to))
+        return found
+
+    def key(self, place: int) -> str:
+        ways = [w.name or ",".join(w.from_ if isinstance(w.from_, list) else [w.from_]) + ">" + w.to
+                for w in self.curriculum.transition]  # fmt: skip
+        return f"{ways[place]} {ways[:place].count(ways[place])}"
+
+    def knobs(self, name: str, time: int, total: int | None) -> dict[str, Any]:
+        state = next(s for s in self.curriculum.state if s.name == name)
+        found = {knob: self.clamped(knob, state.set[knob]) for knob in self.curriculum.knob}
+        for knob, ramp in state.ramp.items():
+            low, high, over = hard(found[knob]), hard(self.clamped(knob, ramp.to)), self.steps(ramp.over, total)
+            if time >= over:
+                found[knob] = "full" if high == inf else high
+            elif high < inf:
+                way, table = time / over, self.curriculum.knob[knob]
+                now = low + (high - low) * way if ramp.shape == "linear" else sqrt(low**2 + (high**2 - low**2) * way)
+                if table.ladder:
+                    now = max(
+                        r for rung in table.ladder if low <= (r := hard(self.clamped(knob, rung))) <= max(low, now)
+                    )
+                elif table.range and table.range.multiple_of:
+                    now = max(low, floor(now / table.range.multiple_of) * table.range.multiple_of)
+                found[knob] = now
+        return found

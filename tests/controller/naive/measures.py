@@ -1,0 +1,49 @@
+"""What the guards that measure a metric say of all the values that they have seen."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import reduce
+from math import isfinite
+from operator import add
+from typing import Any
+
+
+def mean(values: list[float]) -> float:
+    return float(sum(map(Fraction, values)) / len(values)) if len(values) > 1 else values[0]
+
+
+def means(values: list[float], size: int) -> list[float]:
+    return [mean(values[i : i + size]) for i in range(len(values) - size + 1)]
+
+
+def measured(word: str, asked: Any, values: list[float], over: int | None) -> Any:
+    """True, false or None for unknown; over: steps, those of a gap's stretch or those that a threshold is for."""
+    if word == "patience":
+        best, waited = None, 0
+        for value in means(values, asked.smooth):
+            better = best is None or best - value > asked.min_delta
+            best, waited = (value, 0) if better else (best, waited + 1)
+        return None if best is None else waited >= asked.steps
+    if word == "gap":
+        assert over is not None
+        size = next(n for n in range(1, over + 1) if over % n == 0 and over // n <= 64)
+        blocks = [values[i : i + size] for i in range(0, len(values) - size + 1, size)]
+        found = means([reduce(add, [v / size for v in block], 0.0) for block in blocks], over // size)
+        return abs(found[-1 - over // size] - found[-1]) <= asked.value if len(values) >= 2 * over else None
+    if len(values) < asked.window:
+        return None
+    if word in ("below", "above"):
+        now = mean(values[-asked.window :])
+        return now < asked.value if word == "below" else now > asked.value
+    half = asked.window // 2
+    if word == "diverging":
+        found = means(values, asked.window - half)
+        best = min(found)
+        bound = best * asked.factor if best > 0 else best - best * (asked.factor - 1.0)
+        return None if best == 0 else found[-1] >= bound
+    older, newer = values[-asked.window :][:half], values[-asked.window :][half:]
+    first, second = (reduce(add, part, 0.0) / len(part) for part in (older, newer))
+    flat = asked.threshold if over is None else asked.threshold * (asked.window / 2) / over
+    known = first != 0 and isfinite(first) and isfinite(second)
+    return (first - second) / abs(first) < flat if known else None
