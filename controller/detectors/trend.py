@@ -84,7 +84,7 @@ class Trend:
         "needs",
     )
 
-    def __init__(self, max_rate: float, confidence: float = 0.99, min_window: int = 160, cooldown: int = 200) -> None:
+    def __init__(self, max_rate: float, confidence: float = 0.998, min_window: int = 160, cooldown: int = 200) -> None:
         self.max_rate, self.confidence = max_rate, confidence
         self.min_window, self.cooldown = min_window, cooldown
         self._first = 0  # the shortest level that is asked

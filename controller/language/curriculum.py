@@ -137,7 +137,7 @@ class Plateau(Table):
     """Flat below this relative improvement for each `per`; a larger one fires earlier; not with `returns`."""
     per: AmountOrWindow = "window"
     """What the threshold is measured on: `window`, or an amount of time such as `1000 steps`; not with `returns`."""
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.998
     """With `trend`: how sure it must be."""
     min_window: Window = 160
     """With `trend`: the least observations that it decides on; no less than a period of the order of the data."""

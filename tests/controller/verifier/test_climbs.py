@@ -10,10 +10,11 @@ from hypothesis import given
 from controller import BindingError, Curriculum, load
 from controller.binding import bind
 from controller.bound import Machine
-from controller.verifier.climbs import Climb, climbs, planned
+from controller.verifier.climbs import Climb, _entered, climbs, planned
 from controller.verifier.reach import Reach, explore
 from controller.verifier.streams import Budget, controller_of, stream_of
 from controller.verifier.verify import verify
+from controller.verifier.zones import Zone
 from sim.strategies import curricula
 from tests.controller.small import crowded, small
 
@@ -67,13 +68,13 @@ def test_the_training_stops() -> None:
 def test_retreats_come_last() -> None:
     """Of a timeout and a retreat that can end a stay on the same step, the climb goes on."""
     machine = bind(small(
-        {"guards": [{"dwell": "10 steps"}]},
+        {"from": ["low", "high"], "guards": [{"dwell": "10 steps"}]},
         {"from": "mid", "to": "low", "guards": [{"nonfinite": 2}], "regress": True, "at_most": 1},
         {"from": "mid", "to": "top", "guards": [{"dwell": "10 steps"}]},
     ))  # fmt: skip
     assert stays(climbs(machine)[-1])[:2] == [("low", 0, 10), ("mid", 10, 20)]
     assert [visit.transition and visit.transition.target for visit in climbs(machine)[-1].visits] == [
-        "mid", "high", "top", None,
+        "mid", "top", None,
     ]  # fmt: skip
 
 
@@ -165,3 +166,33 @@ def test_planned_steps() -> None:
     steps = [plan.step for plan in planned(machine, climb, most=4)]
     assert steps == [0, 199, 200, 450, 700, 950, 999]
     assert [plan.step for plan in planned(machine, climb, most=10**6)] == list(range(1000))
+
+
+def test_what_is_entered() -> None:
+    """Who takes a transition on one step enters on that step, with the anchor of the rate there, or where it was."""
+    machine = bind(small({"guards": [{"dwell": "7 steps"}], "actions": ["lr_restart"]}))
+    reach = Reach(machine, budget=0)
+    ((restarting,), _) = reach.ways_on(reach.nodes[0])
+    node = _entered(reach, restarting, 7)
+    assert (node.kind, node.zone) == (restarting.kind, Zone(7, 7, 7, 7, 0, 0, (7, 0), (7, 0)))
+    assert node.by is restarting
+    machine = bind(small({"guards": [{"dwell": "7 steps"}]}))
+    reach = Reach(machine, budget=0)
+    ((plain,), _) = reach.ways_on(reach.nodes[0])
+    assert _entered(reach, plain, 27).zone == Zone(27, 27, 0, 0, 27, 27, (7, 0), (0, 0))
+    machine = bind(small({"guards": [{"dwell": "7 steps"}]}, run={"epochs": 90, "steps_per_epoch": 1}))
+    reach = Reach(machine, budget=0)
+    ((plain,), _) = reach.ways_on(reach.nodes[0])
+    assert _entered(reach, plain, 7).zone == Zone(7, 7, 0, 0, 7, 7, None, None)
+
+
+def test_ramps_of_a_later_state() -> None:
+    """A ramp is planned from the first step of its stay, whichever that is."""
+    states = [
+        {"name": "low", "set": {"cutoff": 1}},
+        {"name": "high", "set": {"cutoff": 2}, "ramp": {"cutoff": {"to": 10, "over": "8 steps"}}},
+    ]
+    knob, run = {"cutoff": {"range": {"min": 1, "max": 10}}}, {"epochs": 2, "steps_per_epoch": 10}
+    machine = bind(small({"guards": [{"dwell": "5 steps"}]}, state=states, knob=knob, run=run))
+    (climb,) = climbs(machine)
+    assert [plan.knobs["cutoff"] for plan in planned(machine, climb)] == [1] * 5 + [*range(2, 10)] + [10] * 7

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from controller.binding import bind
 from controller.verifier.looks import Looks
@@ -39,26 +38,67 @@ def only(found: Courses, entry: int, present: int = -1) -> Course:
     return course
 
 
-@given(
-    st.booleans(),
-    st.integers(0, 12),
-    st.integers(1, 3),
-    st.booleans(),
-    st.integers(1, 5),
-    st.integers(0, 9),
-    st.integers(0, 6),
-)
-def test_deadline(relative: bool, begins: int, looks: int, at_epochs: bool, period: int, first: int, more: int) -> None:
-    """A deadline is the look on which the guards have held for so many looks; where it is exact, to the step."""
-    deadline = Deadline(Bound(relative, begins), looks, at_epochs, 0)
-    for arc in (None, *([(first % period, 0)] if more == 0 and period > 1 else [])):
-        bound, exact = deadline.bound(period, first, first + more, arc)
-        for entry in range(first, first + more + 1):
-            start = begins + entry * relative  # the first step on which they hold
-            seen = [step for step in range(start, start + 40) if not at_epochs or step % period == 0]
-            due = seen[looks - 1]
-            told = bound.steps + entry * bound.relative
-            assert told == due if exact else told >= due
+@pytest.mark.parametrize("at_epochs", [False, True])
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("period", [1, 2, 5])
+def test_deadline(relative: bool, at_epochs: bool, period: int) -> None:
+    """A deadline is the look on which the guards have held for so many looks; where it is exact, to the step.
+
+    It is exact wherever one bound tells it for all who enter in the same epoch, and else less than an epoch too late.
+    """
+    for begins, looks, first, more in product((0, 1, 4, 5, 9, 12), (1, 2, 3), (0, 3, 9), (0, 1, 4)):
+        deadline = Deadline(Bound(relative, begins), looks, at_epochs, 0)
+        for arc in (None, *([(first % period, 0)] if more == 0 and period > 1 else [])):
+            bound, exact = deadline.bound(period, first, first + more, arc)
+            for entry in range(first, first + more + 1):
+                start = begins + entry * relative  # the first step on which they hold
+                due = [step for step in range(start, start + 40) if not at_epochs or step % period == 0][looks - 1]
+                late = bound.steps + entry * bound.relative - due
+                assert late == 0 if exact else 0 <= late < period
+            one_epoch = -(-(begins + first) // period) == -(-(begins + first + more) // period)
+            assert exact is (not at_epochs or not relative or one_epoch)
+    known = Deadline(in_state(4), 2, True, 0)
+    assert known.bound(10, 3, 3, (3, 0)) == (in_state(17), True)  # by its place in the epoch, whichever that is
+    assert known.bound(10, 3, 3, None) == (of_run(20), True)
+    assert known.bound(10, 3, 90, (3, 6)) == (in_state(23), False)
+
+
+@pytest.mark.parametrize("at_epochs", [False, True])
+@pytest.mark.parametrize(("period", "width"), [(1, 0), (3, 0), (3, 1), (3, 2), (3, 4)])
+def test_how_many_looks_fit(period: int, width: int, at_epochs: bool) -> None:
+    """Looks that are said to lie between two bounds do, for each entry; and they are said to wherever that is so.
+
+    Only where the time in the state begins and a step of the run ends it, the worst of both is taken together.
+    """
+    found = courses({"guards": [FLAT]}, run={"epochs": 10, "steps_per_epoch": period})
+    for first, looks, a, b in product((0, 4, 5), (1, 2, 3), range(6), range(1, 12)):
+        course = Course(first, first + width)
+        for start, end in product((in_state(a), of_run(a)), (in_state(a + b), of_run(a + b + 5))):
+            counts, empty = [], False
+            for entry in range(first, first + width + 1):
+                low, high = start.steps + entry * start.relative, end.steps + entry * end.relative
+                empty |= low >= high
+                counts.append(sum(not at_epochs or step % period == 0 for step in range(low, high)))
+            if empty:
+                continue  # for some entry these bounds come the other way round
+            fits = found._fits(course, start, end, looks, at_epochs)
+            assert not fits or min(counts) >= looks
+            if not at_epochs or not start.relative or (end.relative and width >= period - 1):
+                assert fits is (min(counts) >= looks)
+
+
+def test_a_stretch_always_holds_one_look() -> None:
+    """One look lies between two bounds even where the worst of both, taken together, leaves no room."""
+    far = Course(0, FAR)
+    at_steps, at_epochs = (
+        courses({"guards": [FLAT]}),
+        courses({"guards": [FLAT]}, run={"epochs": 9, "steps_per_epoch": 1}),
+    )
+    assert at_steps._fits(far, in_state(4), of_run(9), 1, False)
+    assert not at_steps._fits(far, in_state(4), of_run(9), 2, False)
+    assert not at_steps._fits(far, in_state(4), of_run(9), 1, True)
+    assert at_epochs._fits(far, in_state(4), of_run(9), 1, True)
+    assert not at_epochs._fits(far, in_state(4), of_run(9), 2, True)
 
 
 def test_clocks_are_thresholds() -> None:
@@ -179,6 +219,31 @@ def test_rough_chances_go_on() -> None:
     found = courses({"guards": [FLAT], "sustain": 2}, {"guards": [{"dwell": "9 steps"}], "from": "low"}, rough=True)
     (course,) = found.entered(0, 0, -1)
     assert course.chances[0] == Chance(0, (in_state(4), of_run(0), in_state(2)), (), None)
+
+
+def test_rough_chances_at_epochs() -> None:
+    """A rough chance lies where its transition is looked at, also after it went on; what is used up has none."""
+    found = courses(
+        {"guards": [{"dwell": "6 steps"}, {"min_step": 25}], "at": "epoch"},
+        {"guards": [{"dwell": "9 steps"}], "from": "low", "to": "top"},
+        {"guards": [{"min_step": 40}], "from": "low", "to": "high"},
+        rough=True,
+    )
+    (course,) = found.entered(0, 99, 0b001)
+    assert course.chances == [
+        Chance(0, (in_state(6), of_run(25), in_state(1)), (of_run(40),), (0, 0)),
+        Chance(0, (in_state(6), of_run(40), in_state(1)), (), (0, 0)),
+    ]
+    (course,) = found.entered(0, 99, 0b110)
+    assert {chance.place for chance in course.chances} == {1, 2}
+    (course,) = found.entered(0, 99, 0b111)
+    assert [(s.starts, s.ends) for s in course.stretches][:5] == [
+        ((in_state(1), of_run(0)), (in_state(6), of_run(25))),
+        ((in_state(6), of_run(0)), (in_state(9), of_run(25))),
+        ((in_state(9), of_run(0)), (of_run(25),)),
+        ((in_state(1), of_run(25)), (in_state(6), of_run(40))),
+        ((in_state(6), of_run(25)), (in_state(9), of_run(40))),
+    ]
 
 
 @pytest.mark.parametrize(("count", "rough"), [(MOST_ORDERS // 20, False), (MOST_ORDERS, True)])

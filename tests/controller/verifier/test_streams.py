@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf, isnan
 from typing import Any
 
@@ -13,8 +14,13 @@ from controller.verifier.streams import (
     Budget,
     Shape,
     Visit,
+    _asked,
     _combined,
     _levels,
+    _looks,
+    _ratios,
+    _shapes,
+    _ways,
     controller_of,
     stream_of,
 )
@@ -149,3 +155,186 @@ def test_the_last_step_of_the_run() -> None:
     rows = played((100, None), transition={"guards": [{"min_step": 100}]})
     assert rows is not None
     assert len(rows) == 100
+
+
+def first_of(machine: Machine, left: int = 30, place: int | None = 0) -> Visit:
+    """A stay in the first state that is ended on a step."""
+    return Visit(machine.states[0], 0, left, place)
+
+
+@pytest.mark.parametrize(
+    ("transition", "tables", "expected"),
+    [
+        ({"guards": [FLAT]}, {}, (1, 0)),
+        ({"guards": [FLAT], "sustain": 3}, {}, (3, 0)),
+        ({"guards": [FLAT], "sustain": 3, "at": "epoch"}, {}, (21, 0)),
+        ({"guards": [FLAT], "sustain": 3, "at": "epoch"}, {"run": {"epochs": 10}}, (3, 0)),
+        ({"guards": [{"min_epoch": 4}, {"dwell": "3 epochs"}]}, {}, (1, 4)),
+        ({"guards": [{"min_epoch": 2}, {"dwell": "3 epochs"}]}, {}, (1, 3)),
+        ({"guards": [{"any": [{"min_epoch": 2}, {"dwell": "70 steps"}]}, {"min_step": 40}]}, {}, (1, 2)),
+    ],
+)
+def test_what_a_stay_must_hold(transition: dict[str, Any], tables: dict[str, Any], expected: tuple[int, int]) -> None:
+    """Steps from the first to the last of the looks that a transition takes, and the epochs that its guards ask for."""
+    machine = bind(small(transition, lr={"peak": 1.0, "shape": "constant"}, **tables))
+    assert _looks(machine, first_of(machine)) == expected
+    assert _looks(machine, first_of(machine, place=None)) == (1, 0)
+
+
+def test_what_guards_need() -> None:
+    """Each guard is known by the metric that it watches and by how many values it needs, also inside others."""
+    machine = bind(
+        small(
+            {"guards": [FLAT, {"not": {"below": {"metric": "acc", "value": 2.0, "window": 7}}}, "either"]},
+            {"from": "low", "to": "top", "guards": [{"nonfinite": 3}, {"min_step": 5}]},
+            {"from": "mid", "guards": [{"above": {"metric": "bleu", "value": 1.0}}]},
+            guard={
+                "either": {
+                    "any": [{"patience": {"steps": 5, "smooth": 3}}, {"gap": {"over": "0.5 epochs", "value": 1.0}}]
+                },
+            },
+        )
+    )
+    found = {
+        metric: [(guard.word, guard.needs) for guard in guards]
+        for metric, guards in _asked(machine, machine.states[0]).items()
+    }
+    assert found == {
+        "loss": [("plateau", 4), ("patience", 8), ("gap", 10)],
+        "acc": [("below", 7)],
+        "": [("nonfinite", 3)],
+    }
+
+
+def asked_by(*guards: dict[str, Any]) -> list[Any]:
+    """The guards of a state, as they are asked of the loss."""
+    machine = bind(small({"guards": list(guards)}))
+    return _asked(machine, machine.states[0])["loss"]
+
+
+@pytest.mark.parametrize(
+    ("guard", "ratio"),
+    [
+        ({"plateau": {"window": 50, "threshold": 0.25}}, 2.0 ** (1 / 25)),
+        ({"plateau": {"window": 4, "threshold": 20.0}}, 41.0**0.5),
+        ({"plateau": {"method": "returns"}}, 1.001),
+        ({"diverging": {"window": 8, "factor": 4.0}}, 2.0),
+        ({"patience": {"steps": 5, "min_delta": 0.5}}, 1.5),
+        ({"patience": {"steps": 5, "min_delta": 7.0}}, 2.0),
+        ({"patience": {"steps": 5}}, 1.001),
+        ({"gap": {"over": "5 steps", "value": 0.25}}, 1.251),
+        ({"gap": {"over": "5 steps", "value": 9.0}}, 2.0),
+        ({"below": {"value": 2.0}}, 1.001),
+    ],
+)
+def test_ratios(guard: dict[str, Any], ratio: float) -> None:
+    """How fast a metric must fall to be surely improving follows from what the guard calls an improvement."""
+    assert _ratios(asked_by(guard)) == pytest.approx(sorted({ratio, 1.001}, reverse=True), rel=1e-12)
+
+
+def test_ratios_of_several() -> None:
+    """Of several guards the fastest is tried, then the last, then a gentle one."""
+    guards = [{"diverging": {"window": 8, "factor": 4.0}}, {"patience": {"steps": 5, "min_delta": 0.5}}]
+    assert _ratios(asked_by(*guards)) == [2.0, 1.5, 1.001]
+    assert _ratios(asked_by(*guards[::-1])) == [2.0, 1.001]
+
+
+def shapes_of(asked: list[Any], nonfinite: list[int], steps: int, span: int) -> list[str]:
+    """The shapes that are tried, each as one line."""
+    return [
+        f"{body} {level:g} {by:g} {tail} {last}"
+        for body, level, by, tail, last in _shapes(asked, nonfinite, steps, span)
+    ]
+
+
+def test_shapes_that_are_tried() -> None:
+    """Flat ones, flat ones with an end that turns, moving ones, and moving ones with every end: simple ones first."""
+    assert shapes_of([], [], 9, 1) == [
+        "flat 4 1 flat 0", "falls 4 1.001 flat 0", "slides 4 1.001 flat 0", "sinks 4 1.001 flat 0",
+        "rises 4 1.001 flat 0",
+    ]  # fmt: skip
+    found = shapes_of(asked_by({"above": {"value": 2.0, "window": 6}}), [3], 8, 2)
+    # What follows the body is as long as the looks (2) with the values before them that count, or as the window.
+    assert found[:2] == ["flat 4 1 flat 0", "flat 1 1 flat 0"]
+    ends = ["nan 4", *(f"{tail} {last}" for tail in ("up", "down") for last in (2, 4, 5, 6, 7))]
+    turning = [f"flat {level} 1 {end}" for end in ends for level in (4, 1)]
+    assert found[2:24] == turning
+    bodies = ("falls", "slides", "sinks", "rises")
+    assert found[24:32] == [f"{body} {level} 1.001 flat 0" for body in bodies for level in (4, 1)]
+    assert found[32:36] == ["falls 4 1.001 nan 4", "falls 1 1.001 nan 4", "falls 4 1.001 up 2", "falls 1 1.001 up 2"]
+    assert len(found) == 32 + 4 * (1 + 4 * 5) * 2
+    assert found[-1] == "rises 1 1.001 level 7"
+
+
+def test_no_shape_overflows() -> None:
+    """A ratio is tried only where its power over the whole stay is a float; a length only where the stay is as long."""
+    asked = asked_by({"diverging": {"window": 4, "factor": 2.0}})
+    assert {line.split()[2] for line in shapes_of(asked, [], 700, 1)} == {"1", "2", "1.001"}
+    assert {line.split()[2] for line in shapes_of(asked, [], 800, 1)} == {"1", "1.001"}
+    assert {line.split()[2] for line in shapes_of(asked, [], 10**6, 1)} == {"1"}
+    assert {line.split()[4] for line in shapes_of(asked, [9], 3, 1)} == {"0", "1", "2", "3"}
+
+
+def test_ways_to_play_a_stay() -> None:
+    """The likeliest first: where evaluations count, with as many as the looks need; else with all or with none."""
+
+    def first(transition: dict[str, Any], most: int = 9, **tables: Any) -> list[tuple[set[str], int, int]]:
+        machine = bind(small(transition, lr={"peak": 1.0, "shape": "constant"}, **tables))
+        return [(set(shapes), *ends) for shapes, *ends in islice(_ways(machine, first_of(machine)), most)]
+
+    acc = {"below": {"metric": "acc", "value": 1.0}}
+    assert first({"guards": [FLAT], "sustain": 2}, 2) == [({"loss"}, 0, 0)] * 2
+    assert first({"guards": [FLAT], "at": "eval", "sustain": 2}, 4) == [({"loss"}, n, 0) for n in (2, 30, 0, 2)]
+    assert first({"guards": [acc], "at": "eval", "sustain": 2}, 4) == [({"acc", "loss"}, n, 0) for n in (2, 30, 0, 2)]
+    assert first({"guards": [acc], "sustain": 2}, 4) == [({"acc", "loss"}, n, 0) for n in (0, 30, 2, 0)]
+    by_hand = first({"guards": [{"min_epoch": 3}], "at": "epoch", "sustain": 2}, 5, run={"epochs": 9})
+    assert by_hand == [({"loss"}, 0, end) for end in (3, 0, 2, 5, 3)]
+    more = first({"guards": [{"min_epoch": 40}], "at": "epoch"}, 4, run={"epochs": 99})
+    assert more == [({"loss"}, 0, end) for end in (30, 0, 1, 30)]
+
+
+def test_shapes_of_each_metric() -> None:
+    """Counts of non-finite losses shape the loss alone; the metrics are combined, early shapes of each first."""
+    acc = {"below": {"metric": "acc", "value": 1.0}}
+    machine = bind(small({"guards": [acc, {"nonfinite": 3}]}))
+    ways = [shapes for shapes, evaluated, _ in _ways(machine, first_of(machine)) if evaluated == 0]
+    assert {shapes["loss"].tail for shapes in ways} == {"flat", "nan"}
+    assert "nan" not in {shapes["acc"].tail for shapes in ways}
+    assert [(shapes["acc"].level, shapes["loss"].tail) for shapes in ways[:3]] == [
+        (2, "flat"),
+        (2, "nan"),
+        (0.5, "flat"),
+    ]
+
+
+def test_what_a_try_costs() -> None:
+    """The steps that were observed are paid for, each with its looks and evaluations, and only as far as it went."""
+    machine = bind(small({"guards": [FLAT]}))
+    # A flat body, with any of nine ends, is cut short where the plateau comes, on the fourth step; not one that falls.
+    for looks, left in ((9 * 8 + 40, 0), (9 * 8 + 39, 39)):
+        budget = Budget(looks)
+        found = stream_of(controller_of(machine), visits(machine, (20, None)), budget)
+        assert (found is not None, budget.looks) == (left == 0, left)
+
+
+def test_evaluations_cost_more() -> None:
+    """An evaluation costs thirty looks more; of a try that ended early, only those that came."""
+    machine = bind(small({"guards": [{"below": {"metric": "acc", "value": 1.0}}], "at": "eval"}))
+    budget = Budget(10_000)
+    rows = stream_of(controller_of(machine), visits(machine, (5, 0)), budget)
+    assert rows is not None
+    # An acc of 2, beside two shapes of the loss, is not below 1, with one evaluation, with five or with none; 0.5 is.
+    assert budget.looks == 10_000 - 2 * ((5 + 30) + (5 + 5 * 30) + 5) - (5 + 30)
+    assert [row.get("eval_end", False) for row in rows] == [False] * 4 + [True]
+
+
+def test_rows_tell_their_plan() -> None:
+    """A row has the step, epoch, state and rate of its plan; without steps_per_epoch, where epochs are closed."""
+    rows = played((12, 0), transition={"guards": [{"min_step": 12}]})
+    assert rows is not None
+    assert [row["epoch"] for row in rows] == [0] * 10 + [1] * 2
+    assert [row["lr"] for row in rows] == pytest.approx([1 - step / 100 for step in range(12)])
+    rows = played((5, 0), transition={"guards": [{"min_epoch": 2}], "at": "epoch"}, run={"epochs": 9},
+                  lr={"peak": 1.0, "shape": "constant"})  # fmt: skip
+    assert rows is not None
+    assert [row.get("epoch_end", False) for row in rows] == [False] * 3 + [True] * 2
