@@ -30,7 +30,7 @@ import pytest
 
 LARGEST_MEMORY_BYTES = 2 << 30  # a change that fills the memory makes a test fail
 REACHED = Path("reached.json")  # for each test its seconds, when watched twice as many, and the functions it calls
-LONG_S = 0.2  # tests that take longer are asked about the module that they are named after, and no other
+LONG_S = 1.0  # tests that take longer are asked about the module that they are named after, and no other
 NO_TESTS, SUSPICIOUS = 33, 35  # mutmut's numbers: no test calls the function; something went wrong
 
 _changed: list[tuple[Any, dict[str, Any]]] = []  # every function that can be changed, and what it can be changed into
