@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
 from controller import Controller, Curriculum
-from controller.language.meaning import fingerprints, transition_keys
+from controller.language.meaning import canonical, fingerprints, transition_keys
 from sim.strategies import curricula
 from tests.controller.small import STATES, small
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "meaning.json"
 WAY: dict[str, Any] = {"guards": ["flat", {"dwell": "500 steps"}], "actions": ["lr_restart", {"lr_scale": 0.5}]}
 RATE: dict[str, Any] = {"peak": 1.0, "length": "1000 steps"}
 FLAT: dict[str, Any] = {"plateau": {"window": 50}}
@@ -103,6 +106,39 @@ def test_every_way_of_writing_from_is_the_same_for_a_state() -> None:
     assert single["mid"] != star["mid"]
 
 
+def everything() -> Curriculum:
+    """A curriculum with every kind of key, some by their defaults."""
+    return small(
+        {"name": "up", "guards": ["flat", {"any": [{"dwell": "1_000 steps"}, {"not": "high-acc"}]}], "at": "epoch",
+         "sustain": 2, "at_most": 3, "actions": ["lr_restart", {"lr_scale": 1}, {"signal": "up"}, "checkpoint"]},
+        {"from": ["low", "mid"], "to": "top", "guards": [{"all": ["gap", {"nonfinite": 3}, {"min_epoch": 1}]}]},
+        {"from": "low", "to": "mid", "guards": [{"ramp_done": "length"}]},
+        {"from": "top", "to": "low", "regress": True},
+        lr={"peak": 1, "cycles": ["1e3 steps", "0.5 run", "rest"], "warmup": "1.0 epochs", "rewarm": True},
+        knob={"length": {"unit": "tokens", "ladder": [1, 2, 4, "full"]}},
+        state=[
+            {"name": "low", "set": {"length": 1}, "ramp": {"length": {"to": 2, "over": "2 epochs"}}},
+            {"name": "mid", "set": {"length": 2}, "lr": {"peak": 0.5, "shape": "wsd", "decay": 0.25}},
+            {"name": "high", "set": {"length": 4}, "lr": {"floor": 0.125}},
+            {"name": "top", "set": {"length": "full"}},
+        ],
+        guard={
+            "flat": {"plateau": {"method": "trend", "threshold": 0.02, "per": "1e3 steps"}},
+            "high-acc": {"above": {"metric": "acc", "value": 3}},
+            "gap": {"gap": {"over": "1 epoch", "value": 1e-3}},
+        },
+        nonfinite={"limit": 9},
+    )  # fmt: skip
+
+
+def test_the_form_of_a_meaning() -> None:
+    """What is hashed stays what it is, to the letter: checkpoints that were saved long ago hang on it."""
+    curriculum = everything()
+    whole, states = fingerprints(curriculum)
+    found = {"canonical": canonical(curriculum), "whole": whole, "states": states}
+    assert json.loads(json.dumps(found)) == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
 def test_counters_are_named_by_what_is_written() -> None:
     """A transition is counted under its name, else under where it leads; a second one of a kind is told apart."""
     curriculum = small({}, {"name": "up"}, {"from": ["low", "mid"], "to": "next"}, {}, {"from": "low", "to": "top"})
@@ -124,3 +160,9 @@ def test_writing_out_every_default_is_no_edit(curriculum: Curriculum) -> None:
             key: full[key] for key in ("at", "sustain", "regress", "guards", "actions") if key not in transition
         }
     assert Controller(Curriculum.model_validate(written)).fingerprint == Controller(curriculum).fingerprint
+
+
+if __name__ == "__main__":  # writes the golden file anew, for another format
+    one, each = fingerprints(everything())
+    meaning = {"canonical": canonical(everything()), "whole": one, "states": each}
+    GOLDEN.write_text(json.dumps(meaning, indent=1) + "\n", encoding="utf-8")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 
 from controller import Curriculum
 from controller.binding import bind
 from controller.verifier.findings import Entry
-from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach, explore, is_final, restarts_rate
+from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach, _later, explore, is_final, restarts_rate
 from controller.verifier.verify import verify
 from controller.verifier.zones import FAR, Zone, contains
 from sim.strategies import curricula
@@ -184,6 +185,44 @@ def test_edges_of_merged_nodes() -> None:
     assert {id(edge.source) for edge in rough.edges()}.isdisjoint(map(id, merged))
     told = [(edge.source.kind, edge.place) for edge in rough.edges()]
     assert len(told) == len(set(told))
+
+
+@pytest.mark.parametrize(("restarts", "rewarm", "warm"), [(True, True, 5), (True, False, 0), (False, False, 5)])
+def test_merged_edges(restarts: bool, rewarm: bool, warm: int) -> None:
+    """Where nodes are merged, nothing is known of the rate's anchor but that a restart sets it, and of its warm-up."""
+    actions = ["lr_restart"] if restarts else []
+    rough = Reach(
+        bind(
+            small(
+                {"from": "low", "at": "epoch", "guards": [{"min_step": 30}], "actions": actions},
+                {"from": "mid", "guards": [FLAT], "actions": actions},
+                lr={"peak": 1.0, "cycles": ["20 steps", "rest"], "warmup": "5 steps", "rewarm": rewarm},
+            )
+        ),
+        exact=False,
+        budget=FAR,
+    )
+    first, second = rough.edges()
+    # Low is left when an epoch closes, at 30 or later; mid four steps after or later, within the run of a hundred.
+    assert (first.place, first.spent, first.steps, first.entered) == (0, (30, 90), (30, 90), (0, 0))
+    assert (second.place, second.spent, second.steps, second.entered) == (0, (4, 69), (34, 99), (30, 90))
+    assert first.phase == second.phase == (0, FAR)
+    assert first.shift == second.shift == (None if restarts else 0)
+    assert first.kind == Kind(1, (), ANY_CYCLE, warm, False)
+    assert second.kind == Kind(2, (), ANY_CYCLE, warm, True)
+    if restarts:
+        assert first.zone == Zone(30, 90, 30, 90, 0, 0, (0, 0), (0, 0))
+        assert second.zone == Zone(34, 99, 34, 99, 0, 0, None, None)
+    else:
+        assert first.zone == Zone(30, 90, 0, 90, 0, 90, (0, 0), None)
+        assert second.zone == Zone(34, 99, 0, 99, 0, 99, None, None)
+
+
+def test_later_anchors() -> None:
+    """When a cycle ends, the anchor moves on, and the time since it shrinks by as much."""
+    zone = Zone(20, 29, 3, 4, 16, 26, (5, 3), (3, 1))
+    assert _later(zone, 12, 10) == Zone(20, 29, 15, 16, 4, 14, (5, 3), (5, 1))
+    assert _later(zone, 0, 10) == zone
 
 
 def held(nodes: list[Node], edge: Edge, period: int) -> bool:
