@@ -248,12 +248,12 @@ def test_no_toml(line: str) -> None:
     assert str(caught.value) == f"x.toml:4:{column}: {sentence}\n  |\n4 | {line}\n  | {carets}"
 
 
-# Files that make no sense, each beside the sentences by which it is refused.
-SENSELESS = [block.split("-----\n") for block in GOLDEN.read_text(encoding="utf-8").split("=====\n")]
+# Files with words that are none, and files that make no sense, each beside the sentences by which it is refused.
+GOLDEN_REFUSALS = [block.split("-----\n") for block in GOLDEN.read_text(encoding="utf-8").split("=====\n")]
 
 
-@pytest.mark.parametrize(("text", "sentences"), SENSELESS, ids=range(len(SENSELESS)))
-def test_senseless(text: str, sentences: str) -> None:
+@pytest.mark.parametrize(("text", "sentences"), GOLDEN_REFUSALS, ids=range(len(GOLDEN_REFUSALS)))
+def test_golden_refusals(text: str, sentences: str) -> None:
     """What a file says is wrong is said of each part of it, with its place, and of nothing else."""
     with pytest.raises(CurriculumError) as caught:
         loads(text.encode(), "x.toml")
