@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 
-from controller.bound import Action, BoundRamp, BoundRate, BoundState, BoundTransition, Machine
+from controller.bound import Action, BoundRamp, BoundRate, BoundState, BoundTransition, Machine, limits_shown
 from controller.errors import BindingError, BindingWarning, Fault, Key
 from controller.language.amounts import RunLength, parse_amount, steps_in
 from controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Rung, State
@@ -44,7 +44,7 @@ def bind(
         raise BindingError([curriculum.placed(fault) for fault in faults])
     states, merged = _merge(curriculum, _bound_states(curriculum, limits))
     notes = tuple(
-        f'state "{gone}" equals "{kept}" within the limits {dict(limits or {})}: merged'
+        f'state "{gone}" equals "{kept}" within the limits {limits_shown(limits)}: merged'
         for gone, kept in merged.items()
     )
     for note in notes:

@@ -20,6 +20,11 @@ from controller.language.meaning import guard_meaning
 Knobs = Mapping[str, Rung]
 
 
+def limits_shown(limits: Mapping[str, float] | None) -> str:
+    """A trainer's largest values of the knobs, as they may stand in a sentence."""
+    return ", ".join(f"{knob} {limit}" for knob, limit in (limits or {}).items()) or "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One thing that a transition does: the controller's own, or a request to the trainer."""

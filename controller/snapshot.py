@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from controller import clockwork
-from controller.bound import Action
+from controller.bound import Action, limits_shown
 from controller.errors import RegressionError, SnapshotError
 from controller.guards import Clock
 from controller.language.curriculum import FULL
@@ -116,7 +116,7 @@ def _load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> t
     if state is None and any(written.name == saved["state"] for written in machine.curriculum.state):
         raise RegressionError(
             f'the checkpoint is in state "{saved["state"]}", which equals an easier one within the limits '
-            f"{dict(machine.limits or {})}: a knob never falls on a resume. Bind the limits it was made with"
+            f"{limits_shown(machine.limits)}: a knob never falls on a resume. Bind the limits it was made with"
         )
     if state is None:
         raise SnapshotError(

@@ -3,9 +3,9 @@
 mutmut itself collects the tests anew for each change, asks them in no order, and looks at every call for the change to
 make, which takes a day. Here they are collected once, each change is a fork of that process in which a function was
 given other code, and its tests are asked up to the first that fails: those first that saw another change of the same
-function, then the quickest. The verdicts go where mutmut looks for them: `mutmut results` and `mutmut show NAME` work as
-ever. A change that matters only while tests are collected is not seen here; `mutmut run NAME` asks one in mutmut's own
-way.
+function, then the quickest. The verdicts go where mutmut looks for them: `mutmut results` and `mutmut show NAME` work
+as ever. A change that matters only while tests are collected is not seen here; `mutmut run NAME` asks one in mutmut's
+own way.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Mutants:
     def _wait(self) -> None:
         process, status = os.wait()
         file, name, since, answer = self.running.pop(process)
-        with open(answer) as told:
+        with os.fdopen(answer) as told:
             if test := told.read():
                 saw = self.saw[name.partition("__mutmut_")[0]]
                 saw[:] = [*(one for one in saw if one != test), test]

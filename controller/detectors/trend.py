@@ -165,7 +165,8 @@ class Trend:
         slopes = [found for level in range(self._first, len(self._levels)) if (found := self.slope(level))]
         order = ("flat", "improving", "worsening", "undecided")
         first = min(slopes, key=lambda slope: (order.index(slope.verdict), slope.error))
-        low, high = 1e5 * (first.falls - first.error), 1e5 * (first.falls + first.error)
+        # What is added to a zero takes its sign away.
+        low, high = 1e5 * (first.falls - first.error) + 0.0, 1e5 * (first.falls + first.error) + 0.0
         return (
             f"{first.verdict}: falls {low:.3g}% to {high:.3g}% per 1000 losses, by the last {first.losses}; "
             f"flat within {1e5 * self.max_rate:.3g}%"

@@ -133,8 +133,8 @@ def _syntax(message: str, place: Place) -> Fault:
     """What is wrong with a text that is no TOML, in words; the parser's own where they are clear."""
     rest = place.text[place.column - 1 :].split("#")[0].strip()
     if message == "duplicate key":
-        key = re.match(r"[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'", rest)
-        named = f' "{visible(key.group().strip(chr(34) + chr(39)))}"' if key else ""
+        key = re.match(r"([A-Za-z0-9_-]+)|\"([^\"]*)\"|'([^']*)'", rest)
+        named = f' "{visible("".join(filter(None, key.groups())))}"' if key else ""
         many = re.match(r"\[ *(state|transition)\b", place.text.lstrip())
         hint = f"Write [[{many[1]}]], with double brackets, for each of them." if many else ""
         found = f"the key{named} a second time"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from controller.bound import limits_shown
 from controller.errors import CurriculumError, PlateauError
 from controller.language.amounts import RunLength, parse_amount, steps_in
 from controller.language.curriculum import Curriculum, Plateau
@@ -150,13 +151,15 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
             own = {**own, "peak": None}
         limited = {name: limit for name, limit in (own["limits"] or {}).items() if name in curriculum.knob}
         notes.append(
-            f"bound as the run was, by {record['file']}: limits {_spelled(limited)}, {own['epochs']} epochs of "
+            f"bound as the run was, by {record['file']}: limits {limits_shown(limited)}, {own['epochs']} epochs of "
             f"{own['steps_per_epoch']} steps" + (f", peak rate {own['peak']:g}" if own["peak"] is not None else "")
             + (f", losses {own['lag']} steps late" if own["lag"] else "")
         )  # fmt: skip
         asked = {key: value for key, value in vars(given).items() if value is not None}
         if asked:
-            told = ", ".join(f"{key} {_spelled(value) if key == 'limits' else value}" for key, value in asked.items())
+            told = ", ".join(
+                f"{key} {limits_shown(value) if key == 'limits' else value}" for key, value in asked.items()
+            )
             notes.append(f"in place of that, as asked: {told}")
     first_step = 0 if record is not None else _first_step(log)
     begins = (log.report.used.first_step or 0) - first_step
@@ -187,10 +190,6 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
         frozenset() if record is None else _withheld(log),
         tuple(notes),
     )
-
-
-def _spelled(limits: Mapping[str, float] | None) -> str:
-    return ", ".join(f"{name} {limit}" for name, limit in (limits or {}).items()) or "none"
 
 
 def _first_step(log: Log) -> int:

@@ -135,8 +135,8 @@ def test_states_that_clamping_makes_equal_are_merged() -> None:
     with pytest.warns(BindingWarning) as caught:
         controller = Controller(small({"actions": ["lr_restart"]}, state=states, knob=LADDER), {"cutoff": 4})
     assert [str(one.message) for one in caught] == [
-        'state "top" equals "high" within the limits {\'cutoff\': 4}: merged',
-        'state "full" equals "high" within the limits {\'cutoff\': 4}: merged',
+        'state "top" equals "high" within the limits cutoff 4: merged',
+        'state "full" equals "high" within the limits cutoff 4: merged',
     ]
     assert controller.machine.notes == tuple(str(one.message) for one in caught)
     assert [d.to_state for d in through(controller, [5.0] * 9)] == ["mid", "high"]

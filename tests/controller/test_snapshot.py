@@ -377,7 +377,7 @@ def test_state_that_lower_limits_merge_is_refused() -> None:
     with pytest.raises(RegressionError) as error:
         other.load_state_dict(controller.state_dict(), on_change="accept")
     assert str(error.value) == (
-        "the checkpoint is in state \"top\", which equals an easier one within the limits {'cutoff': 4}: a knob never "
+        'the checkpoint is in state "top", which equals an easier one within the limits cutoff 4: a knob never '
         "falls on a resume. Bind the limits it was made with"
     )
 

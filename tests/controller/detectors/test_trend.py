@@ -167,7 +167,7 @@ def test_four_lines() -> None:
     for count in range(1, 161):
         early.push(2.0)
         assert (early.describe() == f"cooldown: {count} of 160 losses") == (count < 160)
-    assert early.describe() == "flat: falls -0% to 0% per 1000 losses, by the last 160; flat within 30%"
+    assert early.describe() == "flat: falls 0% to 0% per 1000 losses, by the last 160; flat within 30%"
 
 
 def test_noise_makes_it_wait() -> None:

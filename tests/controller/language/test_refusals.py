@@ -227,6 +227,7 @@ SYNTAX = {
     ),
     "'a b' = 2": ('the key "a b" a second time; expected each key of a table once [duplicate-key]', "^^^^^"),
     '"a b" = 2 # c': ('the key "a b" a second time; expected each key of a table once [duplicate-key]', "^^^^^"),
+    "'\"' = 4": ('the key """ a second time; expected each key of a table once [duplicate-key]', "^^^"),
     "a-B = 3": ('the key "a-B" a second time; expected each key of a table once [duplicate-key]', "^^^"),
     "at = 23:59:60": (
         "Expected newline or end of document after a statement; expected TOML 1.0 [not-toml]",
@@ -242,7 +243,8 @@ def test_no_toml(line: str) -> None:
     sentence, carets = SYNTAX[line]
     with pytest.raises(CurriculumError) as caught:
         loads(
-            f'"a b" = 1\na-B = 2\n[state]\n{line}\n' if "state" in line else f'"a b" = 1\na-B = 2\n\n{line}\n', "x.toml"
+            f'"a b" = 1\na-B = 2\n[state]\n{line}\n' if "state" in line else f'"a b" = 1\na-B = 2\n"\\"" = 3\n{line}\n',
+            "x.toml",
         )
     column = len(carets) - len(carets.lstrip()) + 1
     assert str(caught.value) == f"x.toml:4:{column}: {sentence}\n  |\n4 | {line}\n  | {carets}"

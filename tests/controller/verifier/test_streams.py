@@ -280,7 +280,9 @@ def test_ways_to_play_a_stay() -> None:
 
     def first(transition: dict[str, Any], most: int = 9, **tables: Any) -> list[tuple[set[str], int, int]]:
         machine = bind(small(transition, lr={"peak": 1.0, "shape": "constant"}, **tables))
-        return [(set(shapes), *ends) for shapes, *ends in islice(_ways(machine, first_of(machine)), most)]
+        return [
+            (set(shapes), evaluated, end) for shapes, evaluated, end in islice(_ways(machine, first_of(machine)), most)
+        ]
 
     acc = {"below": {"metric": "acc", "value": 1.0}}
     assert first({"guards": [FLAT], "sustain": 2}, 2) == [({"loss"}, 0, 0)] * 2

@@ -143,7 +143,7 @@ def test_flags_override_what_the_run_was(run: Path, said: Said) -> None:
     assert found["transitions"][0]["lr"] == 0.5
     told = said("replay", "plateau", run, *words)[1]
     assert "in place of that, as asked: limits cutoff 300, epochs 10" in told
-    assert 'state "full" equals "spelling" within the limits' in told
+    assert 'state "full" equals "spelling" within the limits cutoff 300: merged' in told
 
 
 def test_several_curricula_over_one_log(log: Path, said: Said, tmp_path: Path) -> None:
