@@ -36,6 +36,19 @@ NO_TESTS, SUSPICIOUS = 33, 35  # mutmut's numbers: no test calls the function; s
 _changed: list[tuple[Any, dict[str, Any]]] = []  # every function that can be changed, and what it can be changed into
 
 
+def _shared() -> set[tuple[str, int]]:
+    """The files that all changes and tests have in common, and when they were written."""
+    found = set[tuple[str, int]]()
+    for folder, folders, files in os.walk("."):
+        folders[:] = [name for name in folders if name != "__pycache__" and not name.startswith(".")]
+        found |= {
+            (f"{folder}/{name}", Path(folder, name).stat().st_mtime_ns)
+            for name in files
+            if not name.endswith((".meta", REACHED.name))
+        }
+    return found
+
+
 def _as_it_is(changes: dict[str, Any], is_classmethod: bool = False) -> Any:
     """What mutmut decorates functions with, in the place of its own: the function is left alone, and remembered."""
 
@@ -81,6 +94,8 @@ class Mutants:
         self.saw: dict[str, list[str]] = defaultdict(list)  # the tests that saw a change of a function, the latest last
         self.answered: dict[Path, Any] = {}  # files with verdicts that are not saved yet
         self.asked, self.stopped = 0, False
+
+        self.shared = _shared()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Ask about every change that has no verdict yet, those with quick tests first."""
@@ -153,6 +168,11 @@ class Mutants:
     def _wait(self) -> None:
         process, status = os.wait()
         file, name, since, answer = self.running.pop(process)
+        if wrong := _shared() ^ self.shared:
+            self.running.clear()  # what was asked beside it may have seen no more than that
+            raise SystemExit(
+                f"{name} changed {min(wrong)[0]}, which all share: a test should work on a copy of its own"
+            )
         with os.fdopen(answer) as told:
             if test := told.read():
                 saw = self.saw[name.partition("__mutmut_")[0]]

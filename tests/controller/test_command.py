@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +121,8 @@ def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     assert "no file is named" in capfd.readouterr().err
     assert plateau.main(["fmt", "--chekc", str(file)]) == 2
     assert "unknown option --chekc" in capfd.readouterr().err
+    shutil.copytree(shipped()["plateau"].parent, tmp_path / "curricula")  # not those of this project, if it goes wrong
+    monkeypatch.setattr("controller.language.reading.files", lambda folder: tmp_path / folder)
     monkeypatch.setattr("controller.language.writing.formatted", lambda content, name: PLATEAU + "# changed\n")
     assert plateau.main(["fmt", "plateau"]) == 2
     assert capfd.readouterr().err == (
