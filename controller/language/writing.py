@@ -140,14 +140,14 @@ def _add(blocks: list[_Block], header: str, name: str, path: Path, table: Mappin
     block = _Block(header, path)
     blocks.append(block)
     own = []
+    room = WIDEST_LINE - max(map(len, table), default=0) - len(" = ")  # behind the widest key, for all stand in line
     for key, value in table.items():
         here = (*path, key)
-        if isinstance(_contents(value), Mapping):
-            line = _inline(value, here, spell)
-            if len(key) + 3 + len(line) > WIDEST_LINE or remarks.inside_table(here):
-                own.append((key, here, _contents(value)))
-                continue
-        room = WIDEST_LINE - len(key) - 3
+        if isinstance(_contents(value), Mapping) and (
+            len(_inline(value, here, spell)) > room or remarks.inside_table(here)
+        ):
+            own.append((key, here, _contents(value)))
+            continue
         block.lines.append((key, _value(value, here, spell, remarks, room), here))
     if own and not block.lines and not header.startswith("[["):
         blocks.remove(block)  # the headers below it say that it is there
@@ -176,7 +176,7 @@ def _value(value: Any, path: Path, spell: Spell, remarks: Remarks, room: int, in
     deeper = indent + "  "
     left = WIDEST_LINE - len(deeper)
     if isinstance(plain, Mapping):  # a table in a list: only its lists may be broken
-        parts = [f"{k} = {_value(v, (*path, k), spell, remarks, left - len(k) - 5, indent)}" for k, v in plain.items()]
+        parts = [f"{k} = {_value(v, (*path, k), spell, remarks, left - len(k) - 6, indent)}" for k, v in plain.items()]
         return f"{{ {', '.join(parts)} }}" if parts else "{}"
     if not isinstance(plain, list):
         return line

@@ -130,6 +130,36 @@ def test_nothing_between_two_that_are_not_finite() -> None:
         controller.observe(nan)
 
 
+def test_a_long_row_that_is_not_finite() -> None:
+    """However long the row of losses that are not finite is, a step without a loss leaves it as it was."""
+    controller = Controller(small(nonfinite={"limit": 9}))
+    for _ in range(4):
+        controller.observe(nan)
+    Stretch(controller).observe_nothing({})
+    assert (controller.clock.nonfinite, controller.skipped_values, controller.clock.step) == (4, 4, 5)
+    controller.observe(1.0)
+    Stretch(controller).observe_nothing({})
+    assert (controller.clock.nonfinite, controller.skipped_values, controller.clock.step) == (0, 4, 7)
+
+
+def test_nothing_is_seen_where_there_was_nothing() -> None:
+    """A step without a loss gives no detector a value, and is an evaluation only where it brought a metric."""
+    good = {"below": {"metric": "val_loss", "value": 3.0}}
+    controller = Controller(
+        small({"guards": [FLAT]}, {"from": "low", "to": "top", "at": "eval"}, {"at": "eval", "guards": [good]})
+    )
+    stretch = Stretch(controller)
+    for _ in range(9):
+        assert stretch.observe_nothing({}) is None
+    decision = stretch.observe_nothing({"val_loss": 5.0})
+    assert decision is not None
+    assert (decision.to_state, decision.step) == ("top", 10)
+    controller = Controller(small({"at": "eval", "guards": [good]}))
+    stretch = Stretch(controller)
+    assert stretch.observe_nothing({"val_loss": 5.0}) is None
+    assert stretch.observe_nothing({"val_loss": 2.0}) is not None
+
+
 @pytest.mark.parametrize(
     ("guards", "looks"),
     [

@@ -133,6 +133,29 @@ def test_layout_stays() -> None:
     assert formatted(TIDY) == TIDY
 
 
+def test_two_comments_behind_one_item() -> None:
+    """A comment behind an item and one behind its comma stay two: the first one behind it, the others above it."""
+    text = """name = "x"
+lr.peak = 1
+state = [{ name = "a", set = { k = 1 } }]
+knob.k.ladder = [
+  1 # one
+  , # two
+  # above 2
+  2 # three
+  # last
+]
+"""
+    assert """ladder = [
+  # two
+  1,  # one
+  # above 2
+  2,  # three
+  # last
+]
+""" in formatted(text)
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_files(name: str) -> None:
     """The shipped files are laid out already."""
@@ -233,6 +256,49 @@ def test_long_tables() -> None:
     assert max(map(len, text.splitlines())) <= WIDEST_LINE
     assert "[state.set]\n" in text
     assert loads(text) == curriculum
+
+
+@pytest.mark.parametrize("length", range(1, 65))
+def test_the_width_of_a_line(length: int) -> None:
+    """What fits into 120 characters with all that stands beside it in its line is one line, and nothing else is."""
+    name = "n" * length
+    nested = f'{{ any = ["{"p" * 50}", "{"q" * 30}", "{name}"] }}'
+    lines = {
+        "a table": f'plateau = {{ metric = "{name}", window = 50, threshold = 0.005, per = "1000 steps" }}',
+        "a table below a longer key": f"set  = {{ {'k' * 60} = 1, {name} = 2 }}",
+        "a list below a longer key": f'from   = ["{"s" * 60}", "{name}"]',
+        "a table in a list": f"  {nested},",
+    }
+    text = f"""\
+name = "x"
+lr.peak = 1
+knob.{"k" * 60}.ladder = [1]
+knob.{name}.ladder = [2]
+guard.{"p" * 50}.min_step = 1
+guard.{"q" * 30}.min_step = 2
+guard.{name}.min_step = 3
+guard.other.{lines["a table"]}
+guard.more.any = ["other", {nested}]
+[[state]]
+name = "{"s" * 60}"
+{lines["a table below a longer key"]}
+[[state]]
+name = "{name}"
+{lines["a table below a longer key"]}
+[[state]]
+name = "last"
+{lines["a table below a longer key"]}
+[[transition]]
+to = "next"
+{lines["a list below a longer key"]}
+guards = ["more", # so that it has a line for each
+{nested}]
+"""
+    written = formatted(text).splitlines()
+    assert {what for what, line in lines.items() if line in written} == {
+        what for what, line in lines.items() if len(line) <= WIDEST_LINE
+    }
+    assert max(map(len, written)) <= WIDEST_LINE
 
 
 def test_a_lost_comment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
