@@ -105,7 +105,7 @@ class Mutants:
             if not process:
                 _leave(lambda: _note_what_is_reached(session.items))
             if os.waitpid(process, 0)[1]:
-                raise SystemExit("a test fails though nothing is changed, or is not to be repeated")
+                pytest.exit("a test fails though nothing is changed, or is not to be repeated", 2)
         tests: dict[str, list[tuple[float, str]]] = defaultdict(list)
         for test, (seconds, functions) in json.loads(REACHED.read_text()).items():
             for function in functions:
