@@ -22,10 +22,17 @@ UNTIDY = PLATEAU.replace('name        = "plateau"', 'name="plateau"')
 
 def test_explain(capfd: pytest.CaptureFixture[str]) -> None:
     """`explain CODE` says what it means, why it matters, and what to do."""
-    assert plateau.main(["explain", "off-ladder"]) == 0
-    out, _ = capfd.readouterr()
-    assert out.startswith("off-ladder: a value that the knob does not have\n\nLadders and ranges say")
-    assert all(len(line) <= 100 for line in out.splitlines())
+    for written in ("off-ladder", "[Off-Ladder]", " off-ladder "):
+        assert plateau.main(["explain", written]) == 0
+        out, _ = capfd.readouterr()
+        assert out == (
+            "off-ladder: a value that the knob does not have\n\n"
+            "Ladders and ranges say what a knob can be; a value beside them is a slip more often than not.\n\n"
+            "Use one of the values, or add it to the ladder.\n"
+        )
+    for code in CODES:
+        assert plateau.main(["explain", code]) == 0
+        assert all(len(line) <= 100 for line in capfd.readouterr().out.splitlines())
 
 
 def test_explain_all(capfd: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +73,10 @@ def test_fmt_check(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     bad.write_text(UNTIDY, encoding="utf-8")
     assert plateau.main(["fmt", "--check", str(good), str(bad)]) == 1
     assert capfd.readouterr().out == f"{bad}: would change\n"
+    worse = tmp_path / "worse.toml"
+    worse.write_text(UNTIDY, encoding="utf-8")
+    assert plateau.main(["fmt", "--check", str(worse), str(bad)]) == 1
+    assert capfd.readouterr().out == f"{worse}: would change\n{bad}: would change\n"
     assert bad.read_text(encoding="utf-8") == UNTIDY
     assert plateau.main(["fmt", "--check", str(good)]) == 0
 
@@ -95,6 +106,11 @@ def test_fmt_keeps_line_ends_and_mode(tmp_path: Path) -> None:
     assert plateau.main(["fmt", str(file)]) == 0
     assert file.read_bytes() == PLATEAU.replace("\n", "\r\n").encode()
     assert file.stat().st_mode & 0o777 == 0o640
+    half = UNTIDY.count("\n") // 2
+    for count, ends in ((half, "\n"), (half + 1, "\r\n")):  # what most lines have, all get
+        file.write_bytes(UNTIDY.replace("\n", "\r\n", count).encode())
+        assert plateau.main(["fmt", str(file)]) == 0
+        assert file.read_bytes() == PLATEAU.replace("\n", ends).encode()
 
 
 def test_fmt_follows_links(tmp_path: Path) -> None:
@@ -118,9 +134,14 @@ def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     assert file.read_text() == "name = 5\n"
     assert f"{file}:1:8: name: found 5" in capfd.readouterr().err
     assert plateau.main(["fmt"]) == 2
-    assert "no file is named" in capfd.readouterr().err
+    assert capfd.readouterr().err == (
+        "no file is named; expected at least one, or - for the standard input [no-such-file]\n"
+    )
     assert plateau.main(["fmt", "--chekc", str(file)]) == 2
-    assert "unknown option --chekc" in capfd.readouterr().err
+    assert capfd.readouterr().err == "unknown option --chekc; expected a file, --check or --print [no-such-file]\n"
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"name = 5\n")))
+    assert plateau.main(["fmt", "-"]) == 2
+    assert "<stdin>:1:8: name: found 5" in capfd.readouterr().err
     shutil.copytree(shipped()["plateau"].parent, tmp_path / "curricula")  # not those of this project, if it goes wrong
     monkeypatch.setattr("controller.language.reading.files", lambda folder: tmp_path / folder)
     monkeypatch.setattr("controller.language.writing.formatted", lambda content, name: PLATEAU + "# changed\n")

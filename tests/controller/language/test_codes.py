@@ -42,10 +42,10 @@ def test_explanations_are_sentences(code: str) -> None:
 
 def test_codes_as_they_stand_in_messages() -> None:
     """A code may be given with the brackets that it stands in."""
-    assert explain("[off-ladder]") == explain("off-ladder") == CODES["off-ladder"]
+    assert explain("[off-ladder]") == explain(" OFF-ladder ") == explain("off-ladder") == CODES["off-ladder"]
 
 
 def test_unknown_code() -> None:
     """A code that there is not is answered by the nearest one."""
-    with pytest.raises(CurriculumError, match='Did you mean "off-ladder"'):
+    with pytest.raises(CurriculumError, match=r'^no code "of-ladder". Did you mean "off-ladder"\? \[unknown-code\]$'):
         explain("of-ladder")
