@@ -7,7 +7,7 @@ times slower than usual a curve is: the rate that a rule asks for is divided by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from controller.detectors.returns import Returns
 from controller.detectors.trend import Trend
@@ -109,9 +109,9 @@ class After:
         return None if self._cooldown > 0 else self._rule.verdict()
 
 
-def trend(stretch: float, min_window: int = 160) -> Rule:
-    """This project's trend, at the published rule's threshold."""
-    return Trend(1.5 * 2.0 * THRESHOLD / stretch / WINDOW, min_window=min_window)
+def trend(stretch: float, **settings: Any) -> Rule:
+    """This project's trend, at the published rule's threshold; settings: those that are not to be the defaults."""
+    return Trend(1.5 * 2.0 * THRESHOLD / stretch / WINDOW, **settings)
 
 
 def halves(stretch: float, window: int = WINDOW) -> Rule:
@@ -127,6 +127,7 @@ RULES: dict[str, Maker] = {
     "ReduceLROnPlateau, 100-step means": lambda stretch: OfMeans(ReducedRate(stretch)),
     "iFNO loss gap, epochs of 100": lambda stretch: OfMeans(LossGap(stretch)),
     "trend": trend,
+    "trend, confidence 0.99": lambda stretch: trend(stretch, confidence=0.99),
 }
 
 

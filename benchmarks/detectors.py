@@ -134,7 +134,7 @@ def suite_cell(cell: Cell, seeds: int) -> list[Found]:
 def hold_out_cell(cell: Cell, seeds: int) -> list[Found]:
     """The rules of this project under noise that they were not made for."""
     rules: dict[str, Maker] = {name: RULES[name] for name in ("halves, window 50 (published)", "trend")}
-    rules["trend, min_window 320"] = lambda stretch: trend(stretch, 320)
+    rules["trend, min_window 320"] = lambda stretch: trend(stretch, min_window=320)
     return by_rate(cell, seeds, rules) + by_share(cell, seeds)
 
 

@@ -173,13 +173,17 @@ def _value(value: Any, path: Path, spell: Spell, remarks: Remarks, room: int, in
     commented = isinstance(plain, list) and remarks.inside_list(path)
     if len(line) <= room and not commented:
         return line
-    deeper = indent + "  "
-    left = WIDEST_LINE - len(deeper)
     if isinstance(plain, Mapping):  # a table in a list: only its lists may be broken
-        parts = [f"{k} = {_value(v, (*path, k), spell, remarks, left - len(k) - 6, indent)}" for k, v in plain.items()]
+        left = WIDEST_LINE - len(indent)
+        parts = [
+            f"{k} = {_value(v, (*path, k), spell, remarks, left - len(f'{{ {k} =  }},'), indent)}"
+            for k, v in plain.items()
+        ]
         return f"{{ {', '.join(parts)} }}" if parts else "{}"
     if not isinstance(plain, list):
         return line
+    deeper = indent + "  "
+    left = WIDEST_LINE - len(deeper)
     lines = ["["]
     for index, part in enumerate(plain):
         lines += [f"{deeper}{remark}".rstrip() for remark in remarks.before.get((*path, index), [])]

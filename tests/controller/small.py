@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from controller import Controller, Curriculum, Decision
+from controller import Controller, Curriculum, CurriculumError, Decision, loads
 
 STATES = [
     {"name": "low", "set": {"cutoff": 1}},
@@ -31,6 +31,15 @@ def small(*transitions: dict[str, Any], **tables: Any) -> Curriculum:
         "transition": [{"from": "*", "to": "next"} | transition for transition in transitions],
     }
     return Curriculum.model_validate(written | tables)
+
+
+def codes_of(text: str) -> list[str]:
+    """The codes of all faults of a file, in the order of their places; none if it is sound."""
+    try:
+        loads(text)
+    except CurriculumError as error:
+        return [fault.code for fault in error.faults]
+    return []
 
 
 def crowded(*transitions: dict[str, Any], **tables: Any) -> Curriculum:

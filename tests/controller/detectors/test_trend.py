@@ -44,6 +44,14 @@ def first(detector: Trend, values: list[float]) -> float:
     return next((count for count, found in enumerate(looks(detector, values), 1) if found), inf)
 
 
+def test_defaults_are_those_of_the_language() -> None:
+    """What a file leaves out is what the detector takes by itself, so that what is measured of it is true of files."""
+    detector, written = Trend(1e-3), Plateau(method="trend")
+    assert (detector.confidence, detector.min_window, detector.cooldown) == (
+        written.confidence, written.min_window, written.cooldown,
+    )  # fmt: skip
+
+
 def levels_by_hand(values: list[float]) -> list[list[float]]:
     """The means on each level, from the whole history."""
     blocks = []

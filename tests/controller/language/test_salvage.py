@@ -9,6 +9,7 @@ import pytest
 
 from controller import CurriculumError, loads
 from controller.language.salvage import further_faults
+from tests.controller.small import codes_of
 
 SOUND = """\
 format = 1
@@ -53,15 +54,6 @@ guards = ["both", "never"]
 """
 ODD = "guard.odd.plateau = { window = 4, share = 0.5 }\n"  # what makes no sense, far from all else
 FORMAT = "format = 1\n"
-
-
-def codes(text: str) -> list[str]:
-    """The codes of all faults of a file, in the order of their places; none if it is sound."""
-    try:
-        loads(text)
-    except CurriculumError as error:
-        return [fault.code for fault in error.faults]
-    return []
 
 
 def with_odd(text: str) -> str:
@@ -115,14 +107,14 @@ def test_what_is_sound_is_checked(fault: str) -> None:
     assert SOUND.count(old) == 1
     broken = SOUND.replace(old, new)
     broken = broken.replace(FORMAT, FORMAT + INSTEAD.get(fault, ""))
-    assert codes(broken) == expected
-    assert sorted(codes(with_odd(broken))) == sorted([*expected, "key-of-other-method"])
+    assert codes_of(broken) == expected
+    assert sorted(codes_of(with_odd(broken))) == sorted([*expected, "key-of-other-method"])
 
 
 def test_the_file_itself_is_sound() -> None:
     """Without a fault there is nothing to tell; with the odd guard there is that."""
-    assert codes(SOUND) == []
-    assert codes(with_odd(SOUND)) == ["key-of-other-method"]
+    assert codes_of(SOUND) == []
+    assert codes_of(with_odd(SOUND)) == ["key-of-other-method"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +130,7 @@ def test_states_that_are_none(states: str, expected: str) -> None:
     """Where states are no states, ways between them may not be blamed, and other guards may."""
     start, end = SOUND.index("[[state]]"), SOUND.index("[[transition]]")
     broken = with_odd(SOUND[:start] + SOUND[end:]).replace(FORMAT, f"{FORMAT}{states}\n")
-    assert sorted(codes(broken)) == sorted([expected, "key-of-other-method"])
+    assert sorted(codes_of(broken)) == sorted([expected, "key-of-other-method"])
 
 
 def test_transitions_that_are_none() -> None:
@@ -157,8 +149,8 @@ def test_transitions_that_are_none() -> None:
 
 def test_another_format() -> None:
     """A file of another format is told that, and nothing of what format 1 would say of it."""
-    assert codes(with_odd(SOUND).replace(FORMAT, "format = 2\n")) == ["unknown-format"]
-    assert codes(SOUND.replace('name = "sound"', "name = 3").replace(FORMAT, "format = 2\n")) == [
+    assert codes_of(with_odd(SOUND).replace(FORMAT, "format = 2\n")) == ["unknown-format"]
+    assert codes_of(SOUND.replace('name = "sound"', "name = 3").replace(FORMAT, "format = 2\n")) == [
         "unknown-format", "wrong-type",
     ]  # fmt: skip
 
@@ -190,4 +182,4 @@ def test_what_was_written_stays() -> None:
 def test_what_may_follow(old: str, new: str, expected: list[str]) -> None:
     """Nothing is told that may only follow from what was left out; what cannot is told."""
     assert SOUND.count(old) == 1
-    assert sorted(codes(SOUND.replace(old, new))) == expected
+    assert sorted(codes_of(SOUND.replace(old, new))) == expected

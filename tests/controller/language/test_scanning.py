@@ -31,18 +31,11 @@ def test_places_of_tokens() -> None:
     ]  # fmt: skip
 
 
-def refused(content: bytes | str) -> str:
-    """The first line of the refusal of a text."""
+def refusal(content: bytes | str) -> list[str]:
+    """The lines of the refusal of a text: what is said, and the lines that show where."""
     with pytest.raises(CurriculumError) as caught:
         within_limits(content, "f")
-    return str(caught.value).split("\n")[0]
-
-
-def shown(content: bytes | str) -> list[str]:
-    """The lines that show where a refused text is at fault."""
-    with pytest.raises(CurriculumError) as caught:
-        within_limits(content, "f")
-    return str(caught.value).split("\n")[1:]
+    return str(caught.value).split("\n")
 
 
 def test_what_may_be_read() -> None:
@@ -63,18 +56,18 @@ def test_the_largest_file(letter: str) -> None:
     assert within_limits(whole.encode(), "f") == whole
     number = lines.count("\n") + 1
     message = "a file of more than 64 KiB; expected 65,536 bytes at most [file-too-large]"
-    assert refused((whole + "y").encode()) == f"f:{number}:{rest + 1}: {message}"
+    assert refusal((whole + "y").encode())[0] == f"f:{number}:{rest + 1}: {message}"
     if letter == "a":
-        assert refused(whole + "y") == f"f:{number}:{rest + 1}: {message}"
+        assert refusal(whole + "y")[0] == f"f:{number}:{rest + 1}: {message}"
     cut = (whole[:-1] + "é" + "y" * 9).encode()  # in the middle of a letter
-    assert refused(cut).endswith(message)
+    assert refusal(cut)[0].endswith(message)
 
 
 def test_the_longest_line() -> None:
     """A thousand characters may stand in a line, and not one more; the place is the first that is too many."""
     assert within_limits("\n" + "é" * 1000, "f") == "\n" + "é" * 1000
     text = "\n" + "é" * 1001
-    assert refused(text) == "f:2:1001: a line of 1001 characters; expected 1,000 at most [line-too-long]"
+    assert refusal(text)[0] == "f:2:1001: a line of 1001 characters; expected 1,000 at most [line-too-long]"
     with pytest.raises(CurriculumError) as caught:
         within_limits(text, "f")
     place = caught.value.faults[0].place
@@ -94,8 +87,8 @@ def test_the_longest_line() -> None:
 def test_hidden_characters(text: str, place: str, line: str) -> None:
     """A character that does not show is told by its number, on the first line, on the last, and between."""
     told = f"f:{place}: the character U+0001, which does not show; expected characters that can be seen, blanks"
-    assert refused(text).startswith(told)
-    assert shown(text)[1] == line
+    assert refusal(text)[0].startswith(told)
+    assert refusal(text)[2] == line
 
 
 @pytest.mark.parametrize(
@@ -109,8 +102,8 @@ def test_hidden_characters(text: str, place: str, line: str) -> None:
 )
 def test_no_utf8(content: bytes | str, place: str, line: str) -> None:
     """Bytes, and halves of characters, that are no UTF-8 are told with their place, counted in characters."""
-    assert refused(content) == f"f:{place}: a byte that is no UTF-8; expected a text in UTF-8 [not-utf8]"
-    assert shown(content)[1] == line
+    assert refusal(content)[0] == f"f:{place}: a byte that is no UTF-8; expected a text in UTF-8 [not-utf8]"
+    assert refusal(content)[2] == line
 
 
 DEEP = DEEPEST_NESTING
@@ -145,7 +138,7 @@ def test_nesting(text: str, column: int | None) -> None:
         assert within_limits(text, "f") == text
     else:
         message = "brackets and dots nested more than 32 deep; expected less [nested-too-deep]"
-        assert refused("\n" + text) == f"f:2:{column}: {message}"
+        assert refusal("\n" + text)[0] == f"f:2:{column}: {message}"
 
 
 def test_headers() -> None:

@@ -8,6 +8,7 @@ from controller import Curriculum, CurriculumError, loads
 from controller.language.conditions import METHOD_KEYS, walk
 from controller.language.curriculum import Guard, Knob, Plateau, Range
 from controller.language.sense import misfit, sources, target
+from tests.controller.small import codes_of
 
 HEAD = 'name = "x"\nlr.peak = 1\n'
 STATES = 'state = [{ name = "a" }, { name = "b" }, { name = "c" }]\n'
@@ -18,15 +19,6 @@ def way(**keys: str) -> str:
     """A transition from any state to the next, with some keys in place of others."""
     spelled = {"from": '"*"', "to": '"next"'} | {key.rstrip("_"): value for key, value in keys.items()}
     return "[[transition]]\n" + "".join(f"{key} = {value}\n" for key, value in spelled.items())
-
-
-def codes(text: str) -> list[str]:
-    """The codes of a text's faults."""
-    try:
-        loads(text)
-    except CurriculumError as error:
-        return [fault.code for fault in error.faults]
-    return []
 
 
 @pytest.mark.parametrize(
@@ -54,7 +46,7 @@ def codes(text: str) -> list[str]:
 )
 def test_sound(text: str) -> None:
     """What makes sense is accused of nothing."""
-    assert codes(text) == []
+    assert codes_of(text) == []
 
 
 @pytest.mark.parametrize(
@@ -113,7 +105,7 @@ def test_sound(text: str) -> None:
 )
 def test_senseless(text: str, found: list[str]) -> None:
     """What makes no sense is told by its code, once."""
-    assert codes(text) == found
+    assert codes_of(text) == found
 
 
 def test_where_people_read_it() -> None:
@@ -141,7 +133,7 @@ def test_keys_of_other_methods(method: str, key: str) -> None:
     """A key that another method has is told so."""
     value = {"per": '"9 steps"', "confidence": "0.9", "share": "0.5", "threshold": "0.1"}.get(key, "9")
     if key not in ("metric", "method"):
-        assert codes(HEAD + STATES + f"[guard.g]\nplateau = {{ method = '{method}', {key} = {value} }}\n") == [
+        assert codes_of(HEAD + STATES + f"[guard.g]\nplateau = {{ method = '{method}', {key} = {value} }}\n") == [
             "key-of-other-method"
         ]
 

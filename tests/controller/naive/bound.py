@@ -23,14 +23,15 @@ class Bound(NamedTuple):
 
     @property
     def total(self) -> int | None:
-        return None if None in self.run[:2] else self.run[0] * self.run[1]  # type: ignore[operator]
+        epochs, steps_per_epoch, _ = self.run
+        return None if epochs is None or steps_per_epoch is None else epochs * steps_per_epoch
 
     def steps(self, text: str, total: int | None, since: int = 0) -> int:
         if text == "rest":
             return 1 if total is None else max(0, total - since)
         number, unit = text.split()
         one = {"s": 1, "e": self.run[1], "t": Fraction(1, self.run[2] or 1), "r": total}[unit[0]]
-        return ceil(Fraction(number) * one)  # type: ignore[operator]
+        return ceil(Fraction(number) * one)  # type: ignore[operator]  # what a unit needs is known, or binding refuses
 
     def clamped(self, knob: str, value: Any) -> Any:
         return value if self.limits is None or hard(value) <= self.limits[knob] else self.limits[knob]
