@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fftcore.model import BYTES, ChunkHead
-from fftcore.spectral import ROLLOFF_BINS
+from plateau_rule.fftcore.model import BYTES, ChunkHead
+from plateau_rule.fftcore.spectral import ROLLOFF_BINS
 
 
 def rolled_mask(cutoff_bins: int, bins: int) -> Tensor:

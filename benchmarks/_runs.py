@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from benchmarks._speed import take_turns
 from benchmarks._transformer import TransformerLearner
-from controller import Controller, load
-from fftcore.binding import bound
-from fftcore.config import Config
-from fftcore.data import Text, held_out, read_text
-from fftcore.evaluate import evaluate
-from fftcore.learner import Learner
-from fftcore.model import SpectralLM
-from fftcore.storage import Disk
+from plateau_rule.controller import Controller, load
+from plateau_rule.fftcore.binding import bound
+from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.data import Text, held_out, read_text
+from plateau_rule.fftcore.evaluate import evaluate
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.model import SpectralLM
+from plateau_rule.fftcore.storage import Disk
 
 CURRICULA = Path(__file__).resolve().parent / "curricula"
 CPU = torch.device("cpu")

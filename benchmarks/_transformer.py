@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fftcore.config import Config
-from fftcore.data import Text, Windows
-from fftcore.learner import optimizer
-from fftcore.model import BYTES, SpectralLM
+from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.data import Text, Windows
+from plateau_rule.fftcore.learner import optimizer
+from plateau_rule.fftcore.model import BYTES, SpectralLM
 
 HEAD = 32  # channels
 

@@ -23,9 +23,9 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import Controller, load
-from sim.batch import Replayed, replay_all
-from sim.curves import Noise, draw, noisy
+from plateau_rule.controller import Controller, load
+from plateau_rule.sim.batch import Replayed, replay_all
+from plateau_rule.sim.curves import Noise, draw, noisy
 
 ROOT = Path(__file__).resolve().parent.parent
 CURRICULA = ("plateau", "plateau-trend", "plateau-returns")
@@ -39,8 +39,8 @@ PEAK = """
 import resource
 import numpy as np
 from benchmarks.batch import BINDING, LIMITS, STEPS, losses
-from controller import load
-from sim.batch import replay_all
+from plateau_rule.controller import load
+from plateau_rule.sim.batch import replay_all
 many = np.broadcast_to(losses(1), ({curves}, STEPS))
 replay_all(load("{name}"), many, LIMITS, workers=1, **BINDING)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

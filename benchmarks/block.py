@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from benchmarks._published import PublishedBlock
 from benchmarks._speed import both_ways_of, contest, forward_of, options, prepared, show, write
-from fftcore.block import Block
-from fftcore.config import Model
+from plateau_rule.fftcore.block import Block
+from plateau_rule.fftcore.config import Model
 
 PUBLISHED, OURS, HALF = "published block", "block", "its feed-forward half"
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from benchmarks._published import PublishedMixer
 from benchmarks._speed import both_ways_of, contest, forward_of, options, prepared, show, write
-from fftcore.block import Mixer
-from fftcore.config import Model
-from fftcore.spectral import SpectralKernel, convolve, convolve_by_fft
+from plateau_rule.fftcore.block import Mixer
+from plateau_rule.fftcore.config import Model
+from plateau_rule.fftcore.spectral import SpectralKernel, convolve, convolve_by_fft
 
 CHAIN = "published chain"
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._rules import RULES, THRESHOLD, WINDOW, After, Maker, first_raise, halves, returns, trend
-from sim.curves import Array, Kind, Noise, Spikes, exponential, kink, noisy, power
+from plateau_rule.sim.curves import Array, Kind, Noise, Spikes, exponential, kink, noisy, power
 
 Mask = NDArray[np.bool_]
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,7 +200,7 @@ def one_look(seeds: int = 200_000) -> list[dict[str, Any]]:
 
 def real_logs() -> list[dict[str, Any]]:
     """Where rules fire on real logs: the first raise, and how many there are if each starts the rule anew."""
-    from sim.logs import read
+    from plateau_rule.sim.logs import read
 
     folder = Path(os.environ.get("PLATEAU_DATA") or ROOT.parent / "shared" / "data") / "logs"
     names = ("text/llmc-gpt2-124M.main.log", "text/modded-nanogpt-2024-10-10_Muon.log-section.txt",

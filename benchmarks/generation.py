@@ -16,8 +16,8 @@ import torch
 
 from benchmarks._published import PublishedLM
 from benchmarks._speed import Work, contest, options, prepared, show, write
-from fftcore.config import PRESETS
-from fftcore.model import SpectralLM
+from plateau_rule.fftcore.config import PRESETS
+from plateau_rule.fftcore.model import SpectralLM
 
 AT_ONCE = 32  # bytes in a turn
 CONTEXTS = (64, 1024, 16384)

@@ -23,8 +23,8 @@ from typing import NamedTuple
 if Path(sys.path[0]) == Path(__file__).resolve().parent:
     del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
 
-from sim.logs import read
-from sim.logs.events import masked_crc
+from plateau_rule.sim.logs import read
+from plateau_rule.sim.logs.events import masked_crc
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = 1000

@@ -34,9 +34,9 @@ import torch
 
 from benchmarks._runs import Entry, Job, begun, carried_out, carry_out, step_seconds
 from benchmarks._speed import RESULTS, ROOT, write
-from fftcore.config import PRESETS, Config
-from fftcore.data import read_text
-from fftcore.storage import Disk
+from plateau_rule.fftcore.config import PRESETS, Config
+from plateau_rule.fftcore.data import read_text
+from plateau_rule.fftcore.storage import Disk
 
 PRESET = PRESETS["tiny"]
 PEAK = PRESET.peak or 0.0

@@ -20,13 +20,13 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from controller import Controller, Curriculum, load, loads
-from controller.language.reading import find
-from sim.logs import Log, read
-from sim.noise import noise_of
-from sim.replayer.replay import replay
-from sim.replayer.setting import Given
-from sim.replayer.verdict import verdict_of
+from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule.controller.language.reading import find
+from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.noise import noise_of
+from plateau_rule.sim.replayer.replay import replay
+from plateau_rule.sim.replayer.setting import Given
+from plateau_rule.sim.replayer.verdict import verdict_of
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 50
@@ -117,7 +117,7 @@ def main() -> None:
         sparse = read(written(folder, "sparse.jsonl", points // 10, 50))
         wide = Given(epochs=EPOCHS, steps_per_epoch=50 * points // 10 // EPOCHS)
         show("replay of a point every 50 steps", points // 10, timed(lambda: replay(first, sparse, wide)))
-        words = [sys.executable, "-m", "plateau", "replay", "plateau", str(path), "--json"]
+        words = [sys.executable, "-m", "plateau_rule", "replay", "plateau", str(path), "--json"]
         words += ["--epochs", str(EPOCHS), "--steps-per-epoch", str(per_epoch)]
         start = perf_counter()
         subprocess.run(words, check=True, capture_output=True, cwd=ROOT)

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 
 from benchmarks._published import PublishedLM
 from benchmarks._speed import Work, contest, counted, options, prepared, show, write
-from fftcore.config import PRESETS, Config
-from fftcore.data import Text, Windows, read_text
-from fftcore.learner import Learner, limits
-from fftcore.model import SpectralLM
+from plateau_rule.fftcore.config import PRESETS, Config
+from plateau_rule.fftcore.data import Text, Windows, read_text
+from plateau_rule.fftcore.learner import Learner, limits
+from plateau_rule.fftcore.model import SpectralLM
 
 PUBLISHED, OURS = "published model", "this model"
 

@@ -17,9 +17,9 @@ from time import perf_counter, process_time
 if Path(sys.path[0]) == Path(__file__).resolve().parent:
     del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
 
-from sim.commands.words import bar
-from sim.shards import cores, spread
-from sim.testing.drawn import Draws, Tally, tally
+from plateau_rule.sim.commands.words import bar
+from plateau_rule.sim.shards import cores, spread
+from plateau_rule.sim.testing.drawn import Draws, Tally, tally
 
 ROOT = Path(__file__).resolve().parent.parent
 DRAWN, RUNS, PIECE = 5_600, 120, 50

@@ -24,10 +24,10 @@ from typing import Any
 if Path(sys.path[0]) == Path(__file__).resolve().parent:
     del sys.path[0]  # run as a script, this file would be taken for the package of the same name
 
-from controller import Curriculum
-from controller.binding import bind
-from controller.language.reading import shipped
-from controller.verifier.verify import verify
+from plateau_rule.controller import Curriculum
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.language.reading import shipped
+from plateau_rule.controller.verifier.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 STATES, TRANSITIONS = 64, 256
@@ -151,7 +151,11 @@ def family_row(family: str, turns: int) -> dict[str, Any]:
 
 def process_row(name: str, turns: int) -> dict[str, Any]:
     """How long `plateau check NAME` takes as a process of its own; of LIBRARIES, how long it takes to import them."""
-    words = ["-c", "import cyclopts, pydantic.main, toml_rs"] if name == LIBRARIES else ["-m", "plateau", "check", name]
+    words = (
+        ["-c", "import cyclopts, pydantic.main, toml_rs"]
+        if name == LIBRARIES
+        else ["-m", "plateau_rule", "check", name]
+    )
     command = [sys.executable, "-P", *words]
     # Whoever installs the project has its bytecode; the first turn writes it, and is not counted.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}

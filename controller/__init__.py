@@ -5,8 +5,8 @@ plan = controller.plan              # knobs, lr, state for the next optimizer st
 decision = controller.observe(loss) # exactly once for each optimizer step
 """
 
-from controller.bound import Action
-from controller.errors import (
+from plateau_rule.controller.bound import Action
+from plateau_rule.controller.errors import (
     BindingError,
     BindingWarning,
     CurriculumError,
@@ -16,10 +16,10 @@ from controller.errors import (
     SnapshotError,
     StepError,
 )
-from controller.language.curriculum import Curriculum
-from controller.language.reading import load, loads
-from controller.language.writing import dumps
-from controller.machine import Controller, Decision, Plan
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.reading import load, loads
+from plateau_rule.controller.language.writing import dumps
+from plateau_rule.controller.machine import Controller, Decision, Plan
 
 __all__ = [
     "Action",

@@ -7,15 +7,15 @@ from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
-from controller import clockwork
-from controller.bound import BoundState, BoundTransition, Machine
-from controller.errors import RegressionError, SnapshotError
-from controller.guards import TRUE, Clock
-from controller.language.curriculum import FULL
-from controller.language.sense import hardness, nearest
+from plateau_rule.controller import clockwork
+from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
+from plateau_rule.controller.errors import RegressionError, SnapshotError
+from plateau_rule.controller.guards import TRUE, Clock
+from plateau_rule.controller.language.curriculum import FULL
+from plateau_rule.controller.language.sense import hardness, nearest
 
 if TYPE_CHECKING:
-    from controller.machine import Controller
+    from plateau_rule.controller.machine import Controller
 
 
 def adopt(

@@ -8,12 +8,20 @@ from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 
-from controller.bound import Action, BoundRamp, BoundRate, BoundState, BoundTransition, Machine, limits_shown
-from controller.errors import BindingError, BindingWarning, Fault, Key
-from controller.language.amounts import RunLength, parse_amount, steps_in
-from controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Rung, State
-from controller.language.meaning import fingerprints, transition_keys
-from controller.language.sense import NEXT, hardness, nearest, sources, walk
+from plateau_rule.controller.bound import (
+    Action,
+    BoundRamp,
+    BoundRate,
+    BoundState,
+    BoundTransition,
+    Machine,
+    limits_shown,
+)
+from plateau_rule.controller.errors import BindingError, BindingWarning, Fault, Key
+from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Rung, State
+from plateau_rule.controller.language.meaning import fingerprints, transition_keys
+from plateau_rule.controller.language.sense import NEXT, hardness, nearest, sources, walk
 
 Path = tuple[Key, ...]
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from math import copysign, floor, inf, sqrt
 from typing import Any
 
-from controller.detectors.gap import Apart
-from controller.detectors.returns import Returns
-from controller.detectors.trend import Trend
-from controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest
-from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
-from controller.language.amounts import Amount, RunLength, parse_amount, steps_in
-from controller.language.curriculum import FULL, Curriculum, Guard, Plateau, Rung
-from controller.language.meaning import guard_meaning
+from plateau_rule.controller.detectors.gap import Apart
+from plateau_rule.controller.detectors.returns import Returns
+from plateau_rule.controller.detectors.trend import Trend
+from plateau_rule.controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest
+from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
+from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Plateau, Rung
+from plateau_rule.controller.language.meaning import guard_meaning
 
 Knobs = Mapping[str, Rung]
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from controller.bound import Machine
-from controller.drawing import arrows, definitions, facts
-from controller.language.places import Places
-from controller.language.sense import PROPERTIES
-from controller.verifier.findings import Counterexample, Finding, Report, percent
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.drawing import arrows, definitions, facts
+from plateau_rule.controller.language.places import Places
+from plateau_rule.controller.language.sense import PROPERTIES
+from plateau_rule.controller.verifier.findings import Counterexample, Finding, Report, percent
 
 # In words
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from controller.bound import BoundState, BoundTransition, Machine
-from controller.language.amounts import Amount, steps_in
-from controller.rates import multiplier
+from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
+from plateau_rule.controller.language.amounts import Amount, steps_in
+from plateau_rule.controller.rates import multiplier
 
 LARGEST_SCALE = 1e100
 

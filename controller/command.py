@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from controller.errors import CurriculumError, Fault, visible
-from controller.language.codes import CODES
-from controller.language.codes import explain as explained
-from controller.language.reading import contents, find, loads, shipped
+from plateau_rule.controller.errors import CurriculumError, Fault, visible
+from plateau_rule.controller.language.codes import CODES
+from plateau_rule.controller.language.codes import explain as explained
+from plateau_rule.controller.language.reading import contents, find, loads, shipped
 
 JsonFlag = Annotated[bool, Parameter(name="--json", negative="")]
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
@@ -77,7 +77,7 @@ def fmt(
 
 def _formatted(content: bytes, file: str) -> str:
     """The text in the one layout, with the line ends that it had."""
-    from controller.language.writing import formatted
+    from plateau_rule.controller.language.writing import formatted
 
     text = formatted(content, file)
     return text.replace("\n", "\r\n") if content.count(b"\r\n") * 2 > content.count(b"\n") else text
@@ -102,7 +102,7 @@ def schema(*, output: Output = None) -> int:
     Args:
         output: a file to write it to instead.
     """
-    from controller.language.schema import schema_text
+    from plateau_rule.controller.language.schema import schema_text
 
     return _give(schema_text(), output)
 
@@ -121,7 +121,7 @@ def draw(
         as_: mermaid (the default), dot or svg; with -o, the end of the file's name decides where it is not given.
         output: a file to write to instead of the standard output.
     """
-    from controller.drawing import DRAWINGS
+    from plateau_rule.controller.drawing import DRAWINGS
 
     ends = {".svg": "svg", ".dot": "dot", ".gv": "dot"}
     kind = as_ or (ends.get(output.suffix.lower(), "mermaid") if output else "mermaid")

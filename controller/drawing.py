@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from controller.language.amounts import RunLength, parse_amount, steps_in
-from controller.language.curriculum import Curriculum, Guard, State
-from controller.language.sense import sources, target
-from controller.rates import multiplier
+from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, State
+from plateau_rule.controller.language.sense import sources, target
+from plateau_rule.controller.rates import multiplier
 
 # What is said of the machine, in words
 

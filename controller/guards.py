@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from controller.detectors.windows import Detector
+from plateau_rule.controller.detectors.windows import Detector
 
 TRUE, FALSE, UNKNOWN = 1, 2, 4  # members of a set of verdicts, as bits
 

@@ -8,13 +8,13 @@ from math import inf, isfinite
 from types import MappingProxyType
 from typing import Any, NamedTuple, SupportsFloat
 
-from controller import adoption, clockwork, snapshot
-from controller.binding import bind
-from controller.bound import Action, BoundState, Knobs, Machine
-from controller.errors import NonFiniteLoss, StepError
-from controller.guards import Clock, answers_nonfinite
-from controller.language.curriculum import Curriculum
-from controller.language.sense import hardness
+from plateau_rule.controller import adoption, clockwork, snapshot
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.bound import Action, BoundState, Knobs, Machine
+from plateau_rule.controller.errors import NonFiniteLoss, StepError
+from plateau_rule.controller.guards import Clock, answers_nonfinite
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.sense import hardness
 
 OWN_ACTIONS = ("lr_restart", "lr_scale")
 LOOKS_REMEMBERED = 64

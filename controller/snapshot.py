@@ -10,15 +10,15 @@ from copy import copy
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from controller import clockwork
-from controller.bound import Action, limits_shown
-from controller.errors import RegressionError, SnapshotError
-from controller.guards import Clock
-from controller.language.curriculum import FULL
-from controller.language.sense import hardness, nearest
+from plateau_rule.controller import clockwork
+from plateau_rule.controller.bound import Action, limits_shown
+from plateau_rule.controller.errors import RegressionError, SnapshotError
+from plateau_rule.controller.guards import Clock
+from plateau_rule.controller.language.curriculum import FULL
+from plateau_rule.controller.language.sense import hardness, nearest
 
 if TYPE_CHECKING:
-    from controller.machine import Controller
+    from plateau_rule.controller.machine import Controller
 
 FORMAT = 1
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf, nan
 from typing import Any
 
-from controller import clockwork
-from controller.bound import BoundTransition
-from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
-from controller.machine import Controller, Decision
+from plateau_rule.controller import clockwork
+from plateau_rule.controller.bound import BoundTransition
+from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
+from plateau_rule.controller.machine import Controller, Decision
 
 FAR = 2**62
 

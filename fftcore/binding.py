@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from pydantic import ValidationError
 
-from controller import BindingWarning, Controller, Curriculum
-from fftcore.config import DEFAULT_PRESET, PRESETS, Config
-from fftcore.errors import RunError
-from fftcore.record import Bound, Record, TextRecord, command_line, versions
-from fftcore.storage import Disk
+from plateau_rule.controller import BindingWarning, Controller, Curriculum
+from plateau_rule.fftcore.config import DEFAULT_PRESET, PRESETS, Config
+from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.record import Bound, Record, TextRecord, command_line, versions
+from plateau_rule.fftcore.storage import Disk
 
 if TYPE_CHECKING:
     import torch
 
-    from fftcore.data import Text
+    from plateau_rule.fftcore.data import Text
 
 
 @Parameter(name="*")
@@ -91,8 +91,8 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
     """Work out all that a new run is, and read its text, before anything is written."""
     import torch
 
-    from fftcore.checkpoint import read_commit
-    from fftcore.data import read_text
+    from plateau_rule.fftcore.checkpoint import read_commit
+    from plateau_rule.fftcore.data import read_text
 
     device = chosen_device(asked.device)
     config = PRESETS[asked.preset or DEFAULT_PRESET]
@@ -133,7 +133,7 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
 
 def _absolute(name: str) -> str:
     """Return a path as it can be found from anywhere; the embedded text's name stays."""
-    from fftcore.data import EMBEDDED
+    from plateau_rule.fftcore.data import EMBEDDED
 
     return name if name == EMBEDDED else str(Path(name).absolute())
 
@@ -196,7 +196,7 @@ def the_same_text(record: Record, asked: Asked) -> Text:
     Raises:
         RunError: it is another text.
     """
-    from fftcore.data import EMBEDDED, read_text
+    from plateau_rule.fftcore.data import EMBEDDED, read_text
 
     path = asked.data or (None if record.text.name == EMBEDDED else Path(record.text.name))
     text = read_text(path)
@@ -233,7 +233,7 @@ def overridden(config: Config, given: dict[str, Any]) -> Config:
 
 
 def _limits(config: Config) -> dict[str, int]:
-    from fftcore.learner import limits
+    from plateau_rule.fftcore.learner import limits
 
     return limits(config)
 
@@ -303,8 +303,8 @@ def commit_at(path: Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    from fftcore.checkpoint import Checkpoints, read_commit
-    from fftcore.errors import CheckpointError
+    from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
+    from plateau_rule.fftcore.errors import CheckpointError
 
     for folder in (path / "checkpoints", path):
         commit = Checkpoints(folder, 1, Disk()).newest()

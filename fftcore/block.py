@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fftcore import spectral
-from fftcore.config import Model
+from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore.config import Model
 
 CONTEXT_BLOCK = 64  # bytes that the context gate lags behind at most
 

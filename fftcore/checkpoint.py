@@ -18,8 +18,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from fftcore.errors import CheckpointError
-from fftcore.storage import UNFINISHED, Disk, read_file
+from plateau_rule.fftcore.errors import CheckpointError
+from plateau_rule.fftcore.storage import UNFINISHED, Disk, read_file
 
 FORMAT = 1
 KEPT = 2

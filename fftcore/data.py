@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fftcore.errors import TextError
+from plateau_rule.fftcore.errors import TextError
 
 Split = Literal["train", "validation", "test"]
 TRAIN_SHARE, VALIDATION_SHARE = 0.90, 0.05  # the rest is the test split; all three are contiguous
@@ -69,7 +69,7 @@ def read_text(path: Path | None) -> Text:
         TextError: there is no such file, or it is empty or cannot be read.
     """
     if path is None:
-        from fftcore.text import default_text
+        from plateau_rule.fftcore.text import default_text
 
         return Text(torch.frombuffer(bytearray(default_text()), dtype=torch.uint8), EMBEDDED)
     if not path.is_file():

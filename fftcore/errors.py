@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError
 
 
 class TextError(PlateauError):

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fftcore.errors import LeakError
-from fftcore.model import SpectralLM
+from plateau_rule.fftcore.errors import LeakError
+from plateau_rule.fftcore.model import SpectralLM
 
 LEAK_BITS = 0.02  # rounding explains 1e-5; no more than this can be explained at all
 ROWS_AT_ONCE = 64

@@ -6,15 +6,15 @@ import json
 from math import log
 from pathlib import Path
 
-from controller import Controller, Curriculum, PlateauError
-from fftcore.evaluate import bpb_draft
-from fftcore.generate import generate
-from fftcore.learner import Learner
-from fftcore.progress import Progress
-from fftcore.record import Record
-from fftcore.storage import Disk
-from sim.plots import draw_run
-from sim.replayer.verdict import verdict_of_run
+from plateau_rule.controller import Controller, Curriculum, PlateauError
+from plateau_rule.fftcore.evaluate import bpb_draft
+from plateau_rule.fftcore.generate import generate
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.progress import Progress
+from plateau_rule.fftcore.record import Record
+from plateau_rule.fftcore.storage import Disk
+from plateau_rule.sim.plots import draw_run
+from plateau_rule.sim.replayer.verdict import verdict_of_run
 
 SUMMARY, CURVE = "summary.json", "curve.png"
 PROMPT = b"\n\n"

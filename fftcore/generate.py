@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fftcore.model import SpectralLM
+from plateau_rule.fftcore.model import SpectralLM
 
 
 @torch.no_grad()

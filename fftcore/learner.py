@@ -9,7 +9,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from fftcore.checkpoint import (
+from plateau_rule.fftcore.checkpoint import (
     OPTIMIZER,
     WEIGHTS,
     Commit,
@@ -18,13 +18,13 @@ from fftcore.checkpoint import (
     unpack_optimizer,
     unpack_weights,
 )
-from fftcore.config import Config
-from fftcore.data import Batch, Text, Windows, held_out
-from fftcore.errors import RunError
-from fftcore.evaluate import bpb_draft, evaluate
-from fftcore.model import SpectralLM
-from fftcore.muon import Muon
-from fftcore.spectral import BINS
+from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.data import Batch, Text, Windows, held_out
+from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.evaluate import bpb_draft, evaluate
+from plateau_rule.fftcore.model import SpectralLM
+from plateau_rule.fftcore.muon import Muon
+from plateau_rule.fftcore.spectral import BINS
 
 
 def limits(config: Config) -> dict[str, int]:

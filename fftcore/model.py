@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fftcore import spectral
-from fftcore.block import Block, MixerStream
-from fftcore.config import Model
-from fftcore.published import PublishedBlock
+from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore.block import Block, MixerStream
+from plateau_rule.fftcore.config import Model
+from plateau_rule.fftcore.published import PublishedBlock
 
 BYTES = 256
 

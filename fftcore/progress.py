@@ -14,8 +14,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from controller import Decision, Plan
-from fftcore.spectral import cycles_per_byte
+from plateau_rule.controller import Decision, Plan
+from plateau_rule.fftcore.spectral import cycles_per_byte
 
 Explain = Callable[[], Sequence[str]]
 

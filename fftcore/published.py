@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fftcore import spectral
-from fftcore.block import CONTEXT_BLOCK, Block, Mixer
-from fftcore.config import Model
+from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore.block import CONTEXT_BLOCK, Block, Mixer
+from plateau_rule.fftcore.config import Model
 
 
 class ChannelGain(nn.Module):

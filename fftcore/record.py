@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fftcore.config import Config
-from fftcore.errors import RunError
-from fftcore.storage import UNFINISHED, Disk, read_file
+from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.storage import UNFINISHED, Disk, read_file
 
 RECORD = "run.json"
 CURRICULUM = "curriculum.toml"

@@ -10,19 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from controller import Controller, Curriculum, loads
-from controller.language.reading import contents
-from fftcore.binding import NOTHING, Asked, Overrides, bound, chosen_device, continued, planned, the_same_text
-from fftcore.errors import RunError
-from fftcore.record import Record, Resumed, command_line, make_run_folder, read_record, write_record
-from fftcore.storage import Disk, locked
+from plateau_rule.controller import Controller, Curriculum, loads
+from plateau_rule.controller.language.reading import contents
+from plateau_rule.fftcore.binding import (
+    NOTHING,
+    Asked,
+    Overrides,
+    bound,
+    chosen_device,
+    continued,
+    planned,
+    the_same_text,
+)
+from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.record import Record, Resumed, command_line, make_run_folder, read_record, write_record
+from plateau_rule.fftcore.storage import Disk, locked
 
 if TYPE_CHECKING:
     import torch
 
-    from fftcore.data import Text
-    from fftcore.learner import Learner
-    from fftcore.progress import Progress
+    from plateau_rule.fftcore.data import Text
+    from plateau_rule.fftcore.learner import Learner
+    from plateau_rule.fftcore.progress import Progress
 
 
 def train(
@@ -111,11 +120,11 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume:
 
 
 def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked, resume: bool, disk: Disk) -> int:
-    from fftcore.checkpoint import Checkpoints
-    from fftcore.finish import finish
-    from fftcore.learner import Learner
-    from fftcore.progress import progress
-    from fftcore.train import CHECKPOINTS, Caught, Training
+    from plateau_rule.fftcore.checkpoint import Checkpoints
+    from plateau_rule.fftcore.finish import finish
+    from plateau_rule.fftcore.learner import Learner
+    from plateau_rule.fftcore.progress import progress
+    from plateau_rule.fftcore.train import CHECKPOINTS, Caught, Training
 
     run = record.bound
     controller = bound(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
@@ -163,7 +172,7 @@ def _device(record: Record, asked: Asked, resume: bool) -> torch.device:
 
 def _take_backbone(learner: Learner, path: Path) -> None:
     """Put the weights of a commit into a learner, but for its chunk head, which begins anew."""
-    from fftcore.checkpoint import read_commit, unpack_weights
+    from plateau_rule.fftcore.checkpoint import read_commit, unpack_weights
 
     own = {name: value.clone() for name, value in learner.model.chunk_head.state_dict().items()}
     unpack_weights(read_commit(path), learner.model)
@@ -186,6 +195,6 @@ def _introduce(record: Record, controller: Controller, learner: Learner, out: Pa
 
 
 if __name__ == "__main__":
-    import plateau
+    from plateau_rule.commands import app as plateau
 
     sys.exit(plateau.main(["train", *sys.argv[1:]]))

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fftcore.errors import StorageError
+from plateau_rule.fftcore.errors import StorageError
 
 UNFINISHED = ".unfinished"
 

@@ -15,13 +15,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from controller import Controller, Decision, NonFiniteLoss, Plan
-from fftcore.checkpoint import STATE, Checkpoints, Commit
-from fftcore.errors import CheckpointError
-from fftcore.learner import Learner
-from fftcore.progress import Progress
-from fftcore.record import Record, one_line, spelled
-from fftcore.storage import Disk, Log
+from plateau_rule.controller import Controller, Decision, NonFiniteLoss, Plan
+from plateau_rule.fftcore.checkpoint import STATE, Checkpoints, Commit
+from plateau_rule.fftcore.errors import CheckpointError
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.progress import Progress
+from plateau_rule.fftcore.record import Record, one_line, spelled
+from plateau_rule.fftcore.storage import Disk, Log
 
 METRICS, DECISIONS, CHECKPOINTS = "metrics.jsonl", "decisions.jsonl", "checkpoints"
 

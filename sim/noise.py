@@ -16,11 +16,11 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controller.errors import PlateauError
-from controller.language.amounts import RunLength, parse_amount, steps_in
-from controller.language.conditions import walk
-from controller.language.curriculum import Curriculum, Guard, Plateau
-from sim.logs import Log, read
+from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.conditions import walk
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, Plateau
+from plateau_rule.sim.logs import Log, read
 
 Floats = NDArray[np.float64]
 FEWEST = 16  # finite points without which nothing can be said

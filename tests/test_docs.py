@@ -27,7 +27,7 @@ def printed(command: str, folder: Path) -> list[str]:
     """What a command of the page prints, where the examples lie in `folder`, without durations and rules of dashes."""
     copytree(ROOT / "docs" / "examples", folder / "docs" / "examples", ignore=ignore_patterns("__pycache__", ".*"))
     words = command.split()
-    module = {"pytest": ["-m", "pytest", "-p", "no:cacheprovider"], "plateau": ["-m", "plateau"]}[words[0]]
+    module = {"pytest": ["-m", "pytest", "-p", "no:cacheprovider"], "plateau": ["-m", "plateau_rule"]}[words[0]]
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     env["CI"] = "1"  # hypothesis then draws the same every time
     done = subprocess.run(

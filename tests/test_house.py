@@ -24,9 +24,9 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("import controller", HEAVY | {"numpy"}),
-        ("import sim", HEAVY),
-        ("import plateau", HEAVY | {"numpy"}),
+        ("import plateau_rule.controller", HEAVY | {"numpy"}),
+        ("import plateau_rule.sim", HEAVY),
+        ("import plateau_rule.commands.app", HEAVY | {"numpy"}),
     ],
 )
 def test_light_start(statement: str, unwanted: set[str]) -> None:
@@ -36,7 +36,7 @@ def test_light_start(statement: str, unwanted: set[str]) -> None:
 
 def test_light_start_can_fail() -> None:
     """Canary: an interpreter that did import numpy is seen to hold it."""
-    assert "numpy" in loaded_by("import controller, numpy")
+    assert "numpy" in loaded_by("import plateau_rule.controller, numpy")
 
 
 def contracts(root: Path, config: Path) -> subprocess.CompletedProcess[str]:
@@ -56,13 +56,13 @@ def test_import_contracts(pytestconfig: pytest.Config) -> None:
 @pytest.mark.parametrize(
     ("module", "statement", "broken"),
     [
-        ("controller/machine.py", "from sim import curves", "controller <- sim <- fftcore"),
+        ("controller/machine.py", "from plateau_rule.sim import curves", "controller <- sim <- fftcore"),
         ("controller/machine.py", "import time", "controller: no torch"),
         ("controller/machine.py", "import numpy", "controller: no torch"),
-        ("controller/errors.py", "import controller.machine", "controller: file ->"),
+        ("controller/errors.py", "import plateau_rule.controller.machine", "controller: file ->"),
         ("sim/curves.py", "def show():\n    import torch", "sim: no torch"),
         ("sim/curves.py", "import matplotlib.pyplot", "sim: no torch"),
-        ("sim/curves.py", "import sim.plots", "sim: logs and curves"),
+        ("sim/curves.py", "import plateau_rule.sim.plots", "sim: logs and curves"),
         ("fftcore/train.py", "import matplotlib", "fftcore: pictures"),
     ],
 )
@@ -77,10 +77,12 @@ def test_import_contracts_can_fail(
         "sim/curves.py",
         "sim/plots.py",
         "fftcore/__init__.py",
+        "commands/__init__.py",
+        "__init__.py",
     ):
-        (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).touch()
-    (tmp_path / module).write_text(statement + "\n")
+        (tmp_path / "plateau_rule" / file).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "plateau_rule" / file).touch()
+    (tmp_path / "plateau_rule" / module).write_text(statement + "\n")
     result = contracts(tmp_path, pytestconfig.rootpath / "pyproject.toml")
     assert result.returncode == 1, result.stdout + result.stderr
     assert any(broken in line and "BROKEN" in line for line in result.stdout.splitlines()), result.stdout
@@ -99,15 +101,17 @@ def test_wheel_holds_every_file(wheel: zipfile.ZipFile, pytestconfig: pytest.Con
     """The wheel holds every module, curriculum, type marker and text of the packages, and neither tests nor tools."""
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     root = pytestconfig.rootpath
-    expected = {"plateau.py"} | {
-        path.relative_to(root).as_posix()
-        for package in ("controller", "sim", "fftcore", "curricula")
-        for path in (root / package).rglob("*")
+    expected = {f"plateau_rule/{name}" for name in ("__init__.py", "__main__.py", "py.typed")} | {
+        f"plateau_rule/{path.relative_to(root / folder).as_posix()}"
+        for folder, package in [
+            ("plateau_rule", "commands"),
+            *((".", room) for room in ("controller", "sim", "fftcore", "curricula")),
+        ]
+        for path in (root / folder / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert names == expected
-    assert {f"{package}/py.typed" for package in ("controller", "sim", "fftcore")} <= names
-    assert "fftcore/text/shakespeare.txt.xz" in names
+    assert "plateau_rule/fftcore/text/shakespeare.txt.xz" in names
 
 
 def test_wheel_needs_no_torch(wheel: zipfile.ZipFile) -> None:

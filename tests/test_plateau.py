@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 from cyclopts import App
 
-import plateau
-from controller.errors import PlateauError
+from plateau_rule.commands import app as plateau
+from plateau_rule.controller.errors import PlateauError
 
 
 def run(monkeypatch: pytest.MonkeyPatch, command: Callable[[], object]) -> int:
@@ -59,7 +59,10 @@ def test_mistakes_are_one_sentence(
 
 def test_misspelling_loads_no_room() -> None:
     """A misspelt command is answered without loading what the others are made of."""
-    code = "import plateau, sys; plateau.main(['chekc']); sys.exit(any(m in sys.modules for m in ('numpy', 'torch')))"
+    code = (
+        "import sys; from plateau_rule.commands import app as plateau; "
+        "plateau.main(['chekc']); sys.exit(any(m in sys.modules for m in ('numpy', 'torch')))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
@@ -81,7 +84,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_closed_pipe_is_quiet() -> None:
     """A reader that has seen enough and closes the pipe ends the command without a word."""
     code = (
-        "import plateau, sys; from cyclopts import App; plateau.app = App(); "
+        "import sys; from plateau_rule.commands import app as plateau; from cyclopts import App; plateau.app = App(); "
         "plateau.app.default(lambda: print('x' * 2**20)); sys.exit(plateau.main([]))"
     )
     command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -134,5 +137,8 @@ def test_every_command_is_there(name: str) -> None:
 
 def test_help_stays_light() -> None:
     """`plateau --help` loads neither numpy nor torch."""
-    code = "import plateau, sys; plateau.main(['--help']); sys.exit(any(m in sys.modules for m in ('numpy', 'torch')))"
+    code = (
+        "import sys; from plateau_rule.commands import app as plateau; "
+        "plateau.main(['--help']); sys.exit(any(m in sys.modules for m in ('numpy', 'torch')))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

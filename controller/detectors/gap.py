@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from controller.detectors.windows import RunningMean
+from plateau_rule.controller.detectors.windows import RunningMean
 
 MOST_BLOCKS = 64  # in a stretch: what a snapshot may hold
 _LARGEST = sys.float_info.max

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any, NamedTuple
 
-from controller.detectors.student import quantile
-from controller.detectors.trend import four_valued
+from plateau_rule.controller.detectors.student import quantile
+from plateau_rule.controller.detectors.trend import four_valued
 
 BLOCKS = 16  # the least number that it decides on; twice as many are merged
 BLOCK = 20  # losses in a block at first: so that a spike or two do not decide, nor the correlation of neighbours

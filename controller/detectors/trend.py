@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from math import inf, sqrt
 from typing import Any, NamedTuple
 
-from controller.detectors.student import quantile
+from plateau_rule.controller.detectors.student import quantile
 
 BLOCKS = 16  # means on a level
 BLOCK = 5  # losses in a block of level 0

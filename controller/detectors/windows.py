@@ -6,7 +6,7 @@ from collections import deque
 from math import isfinite
 from typing import Any, Protocol
 
-from controller.language.curriculum import Diverging, Level, Patience
+from plateau_rule.controller.language.curriculum import Diverging, Level, Patience
 
 UNIT_ROUNDOFF = 2.0**-53
 # What rounds below _TINY, and what could overflow, is left to exact sums: there the margin is larger than _HUGE.

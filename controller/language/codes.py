@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from controller.errors import CurriculumError, Fault
+from plateau_rule.controller.errors import CurriculumError, Fault
 
 
 class Code(NamedTuple):

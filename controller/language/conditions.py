@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from controller.errors import Fault, Key
-from controller.language.amounts import parse_amount
-from controller.language.curriculum import Curriculum, Guard, Plateau
+from plateau_rule.controller.errors import Fault, Key
+from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, Plateau
 
 MOST_CONDITIONS = 4096  # of all transitions together, with names followed
 DEEPEST_CONDITION = 32  # any, all, not, one inside the other; as much again for names

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from controller.language.values import FULL as FULL
-from controller.language.values import (
+from plateau_rule.controller.language.values import FULL as FULL
+from plateau_rule.controller.language.values import (
     LARGEST,
     Amount,
     AmountOrWindow,
@@ -33,11 +33,11 @@ from controller.language.values import (
     Text,
     Window,
 )
-from controller.language.values import Number as Number
-from controller.language.values import Rung as Rung
+from plateau_rule.controller.language.values import Number as Number
+from plateau_rule.controller.language.values import Rung as Rung
 
 if TYPE_CHECKING:
-    from controller.errors import Fault
+    from plateau_rule.controller.errors import Fault
 
 
 def _table_or_name(written: Any) -> str:
@@ -364,8 +364,8 @@ class Curriculum(Table):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Curriculum:
-        from controller.errors import CurriculumError
-        from controller.language.sense import faults_of
+        from plateau_rule.controller.errors import CurriculumError
+        from plateau_rule.controller.language.sense import faults_of
 
         faults = faults_of(self)
         if faults:
@@ -388,6 +388,6 @@ class Curriculum(Table):
             return fault
         from dataclasses import replace
 
-        from controller.language.places import Places
+        from plateau_rule.controller.language.places import Places
 
         return replace(fault, place=Places(*self._source).of(fault.path, fault.at_key))

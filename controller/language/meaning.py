@@ -13,10 +13,10 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from controller.language.amounts import parse_amount
-from controller.language.curriculum import Curriculum, Guard
-from controller.language.sense import METHOD_KEYS, NEXT, sources
-from controller.language.values import Table
+from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.curriculum import Curriculum, Guard
+from plateau_rule.controller.language.sense import METHOD_KEYS, NEXT, sources
+from plateau_rule.controller.language.values import Table
 
 _AMOUNTS = {"dwell", "length", "warmup", "over", "per"}
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import toml_rs
 
-from controller.errors import Key, Place
-from controller.language.scanning import headers
+from plateau_rule.controller.errors import Key, Place
+from plateau_rule.controller.language.scanning import headers
 
 # What toml-rs says of a text that is no TOML: a headline, the line itself, carets, and what is wrong with it.
 _REPORT = re.compile(r"TOML parse error at line (\d+), column (\d+)\n[^\n]*\n[^\n]*\n *\| *(\^*)\n(.*)", re.DOTALL)

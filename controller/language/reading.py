@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controller.errors import CurriculumError, Fault, Place, nearest, visible
-from controller.language.curriculum import Curriculum
-from controller.language.scanning import LARGEST_FILE_BYTES, within_limits
+from plateau_rule.controller.errors import CurriculumError, Fault, Place, nearest, visible
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.scanning import LARGEST_FILE_BYTES, within_limits
 
 
 def load(source: str | Path) -> Curriculum:
@@ -43,7 +43,7 @@ def contents(source: str | Path) -> tuple[bytes, str]:
 
 def shipped() -> dict[str, Path]:
     """The shipped curricula: bare name → file."""
-    folder = Path(str(files("curricula")))
+    folder = Path(str(files("plateau_rule.curricula")))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
@@ -79,8 +79,8 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
         # A file says `from` and `not`; `from_` and `not_` are Python's.
         curriculum = Curriculum.model_validate(written, by_alias=True, by_name=False)
     except ValidationError as error:
-        from controller.language.salvage import further_faults
-        from controller.language.vocabulary import faults_in
+        from plateau_rule.controller.language.salvage import further_faults
+        from plateau_rule.controller.language.vocabulary import faults_in
 
         faults = faults_in(error, Curriculum, written)
         faults += further_faults(written, faults) if len(faults) < CurriculumError.LIMIT else []
@@ -94,7 +94,7 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
 
 def _placed(faults: list[Fault], more: int, text: str, file: str) -> CurriculumError:
     """The error with every fault's place, in the order of the file."""
-    from controller.language.places import Places
+    from plateau_rule.controller.language.places import Places
 
     places = Places(text, file)
     found = [replace(fault, place=places.of(fault.path, fault.at_key)) for fault in faults]
@@ -108,7 +108,7 @@ def toml_of(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        from controller.language.places import syntax_fault
+        from plateau_rule.controller.language.places import syntax_fault
 
         fault = syntax_fault(text)
         lines = text.split("\n")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.errors import Key
-from controller.language.scanning import Token, headers, tokens
+from plateau_rule.controller.errors import Key
+from plateau_rule.controller.language.scanning import Token, headers, tokens
 
 Path = tuple[Key, ...]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controller.errors import CurriculumError, Fault, Key
-from controller.language.curriculum import Curriculum
+from plateau_rule.controller.errors import CurriculumError, Fault, Key
+from plateau_rule.controller.language.curriculum import Curriculum
 
 Path = tuple[Key, ...]
 # Faults that may be there only because a name was left out, by the part of the file that would have had it.

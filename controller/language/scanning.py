@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from controller.errors import CurriculumError, Fault, Key, Place
+from plateau_rule.controller.errors import CurriculumError, Fault, Key, Place
 
 LARGEST_FILE_BYTES = 64 * 1024
 LONGEST_LINE_CHARACTERS = 1000

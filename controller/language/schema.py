@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from controller.language.curriculum import Curriculum
-from controller.language.sense import PROPERTIES
-from controller.language.values import OneKey, Table, descriptions
-from controller.language.vocabulary import keys_of, tables_in
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.sense import PROPERTIES
+from plateau_rule.controller.language.values import OneKey, Table, descriptions
+from plateau_rule.controller.language.vocabulary import keys_of, tables_in
 
 FILE = "curriculum-1.schema.json"
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from controller.language.amounts import PATTERN, parse_amount
+from plateau_rule.controller.language.amounts import PATTERN, parse_amount
 
 FULL: Final = "full"
 LARGEST = 10**15  # of any number in a file: exact as a float, and no sum or product of a run overflows
@@ -122,8 +122,8 @@ class Table(BaseModel):
         try:
             super().__init__(**keys)
         except ValidationError as error:
-            from controller.errors import CurriculumError
-            from controller.language.vocabulary import faults_in
+            from plateau_rule.controller.errors import CurriculumError
+            from plateau_rule.controller.language.vocabulary import faults_in
 
             raise CurriculumError(faults_in(error, type(self), keys)) from None
 

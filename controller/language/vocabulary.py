@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import annotated_types
 from pydantic import Discriminator, Tag, ValidationError
 
-from controller.errors import Fault, Key, spelled, visible
-from controller.language.amounts import amount_hint
-from controller.language.curriculum import ActionTable, ActionWord, Curriculum, Guard, Knob
-from controller.language.values import LARGEST, Asks, OneKey, Table, descriptions
+from plateau_rule.controller.errors import Fault, Key, spelled, visible
+from plateau_rule.controller.language.amounts import amount_hint
+from plateau_rule.controller.language.curriculum import ActionTable, ActionWord, Curriculum, Guard, Knob
+from plateau_rule.controller.language.values import LARGEST, Asks, OneKey, Table, descriptions
 
 LONGEST_SHOWN = 60  # characters of a value
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.errors import CurriculumError, Fault, Key
-from controller.language.curriculum import Curriculum
-from controller.language.reading import loads
-from controller.language.remarks import Remarks, remarks_in
-from controller.language.scanning import tokens, within_limits
-from controller.language.values import OneKey, Table
+from plateau_rule.controller.errors import CurriculumError, Fault, Key
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.reading import loads
+from plateau_rule.controller.language.remarks import Remarks, remarks_in
+from plateau_rule.controller.language.scanning import tokens, within_limits
+from plateau_rule.controller.language.values import OneKey, Table
 
 WIDEST_LINE = 120
 Path = tuple[Key, ...]
@@ -38,7 +38,7 @@ def formatted(content: bytes | str, file: str = "<text>") -> str:
     content: TOML, as `loads` takes it; file: the name that errors show.
     Raises CurriculumError where it is no curriculum.
     """
-    from controller.language.places import Places
+    from plateau_rule.controller.language.places import Places
 
     curriculum = loads(content, file)
     text = within_limits(content, file)

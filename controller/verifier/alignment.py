@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from controller import clockwork
-from controller.bound import BoundState, Knobs, Machine
-from controller.clockwork import RateClock
-from controller.language.amounts import parse_amount, steps_in
-from controller.language.sense import hardness
-from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach
-from controller.verifier.zones import FAR, Zone, closed
+from plateau_rule.controller import clockwork
+from plateau_rule.controller.bound import BoundState, Knobs, Machine
+from plateau_rule.controller.clockwork import RateClock
+from plateau_rule.controller.language.amounts import parse_amount, steps_in
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach
+from plateau_rule.controller.verifier.zones import FAR, Zone, closed
 
 TOLERANCE = 1e-9  # of a share of the peak, so that a restart reaches 100 % of it
 

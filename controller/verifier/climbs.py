@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from controller import clockwork
-from controller.bound import Knobs, Machine
-from controller.errors import BindingError, Fault
-from controller.verifier.findings import visits_of
-from controller.verifier.reach import Edge, Node, Reach, explore
-from controller.verifier.streams import Visit
-from controller.verifier.zones import Zone
+from plateau_rule.controller import clockwork
+from plateau_rule.controller.bound import Knobs, Machine
+from plateau_rule.controller.errors import BindingError, Fault
+from plateau_rule.controller.verifier.findings import visits_of
+from plateau_rule.controller.verifier.reach import Edge, Node, Reach, explore
+from plateau_rule.controller.verifier.streams import Visit
+from plateau_rule.controller.verifier.zones import Zone
 
 Taken = list[tuple[int, int]]  # transitions, by their places among a state's, and the steps that they apply from
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from controller.bound import Machine
-from controller.machine import Controller
-from controller.verifier.findings import Counterexample, Finding, visits_of
-from controller.verifier.reach import Edge, Reach
-from controller.verifier.streams import Budget, controller_of, stream_of
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.machine import Controller
+from plateau_rule.controller.verifier.findings import Counterexample, Finding, visits_of
+from plateau_rule.controller.verifier.reach import Edge, Reach
+from plateau_rule.controller.verifier.streams import Budget, controller_of, stream_of
 
 TRIES = 3  # trails for one finding
 TOO_MANY = "there are too many configurations to tell whether that can happen"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from controller.bound import BoundState, BoundTransition, Machine
-from controller.errors import Key, Place
-from controller.verifier.streams import Row, Visit
+from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
+from plateau_rule.controller.errors import Key, Place
+from plateau_rule.controller.verifier.streams import Row, Visit
 
 Severity = Literal["error", "warning", "note", "waived"]
 LITTLE = 0.05  # of the run: as much as a last state should have, and within it a raise is no more than warned of

@@ -11,8 +11,18 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
-from controller.bound import BoundState, Machine
-from controller.guards import FALSE, TRUE, UNKNOWN, GuardInState, Joined, Opposite, Reached, Watched, answers_nonfinite
+from plateau_rule.controller.bound import BoundState, Machine
+from plateau_rule.controller.guards import (
+    FALSE,
+    TRUE,
+    UNKNOWN,
+    GuardInState,
+    Joined,
+    Opposite,
+    Reached,
+    Watched,
+    answers_nonfinite,
+)
 
 MOST_ASSIGNMENTS = 2048  # of truth values to the detectors that guards share; beyond, guards are taken as independent
 FREE, TIME, STEP, COUNT = "free", "time", "step", "count"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from controller.bound import BoundState, Knobs, Machine
-from controller.language.sense import hardness
-from controller.verifier.alignment import Alignment, Miss
-from controller.verifier.examples import TRIES, Examples, Trail, trail_of
-from controller.verifier.findings import LITTLE, Finding, RaiseRates, percent
-from controller.verifier.reach import Edge, Explored, Reach, restarts_rate
-from controller.verifier.zones import FAR
+from plateau_rule.controller.bound import BoundState, Knobs, Machine
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.verifier.alignment import Alignment, Miss
+from plateau_rule.controller.verifier.examples import TRIES, Examples, Trail, trail_of
+from plateau_rule.controller.verifier.findings import LITTLE, Finding, RaiseRates, percent
+from plateau_rule.controller.verifier.reach import Edge, Explored, Reach, restarts_rate
+from plateau_rule.controller.verifier.zones import FAR
 
 
 class _Found(NamedTuple):

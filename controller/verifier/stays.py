@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controller.verifier.looks import Looks
-from controller.verifier.zones import FAR, Arc
+from plateau_rule.controller.verifier.looks import Looks
+from plateau_rule.controller.verifier.zones import FAR, Arc
 
 MOST_ORDERS = 400  # of the moments that matter in one stay; beyond, only the earliest ones are looked at
 

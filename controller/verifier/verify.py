@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from controller.bound import Machine
-from controller.errors import Key
-from controller.verifier.examples import TOO_MANY, Examples, Trail
-from controller.verifier.findings import LITTLE, Entry, Finding, Report, percent
-from controller.verifier.idle import idle, unused
-from controller.verifier.looks import FREE
-from controller.verifier.raises import aligned, monotone, raise_rates
-from controller.verifier.reach import Node, Reach, explore
-from controller.verifier.resuming import killed_and_resumed
-from controller.verifier.zones import FAR
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.errors import Key
+from plateau_rule.controller.verifier.examples import TOO_MANY, Examples, Trail
+from plateau_rule.controller.verifier.findings import LITTLE, Entry, Finding, Report, percent
+from plateau_rule.controller.verifier.idle import idle, unused
+from plateau_rule.controller.verifier.looks import FREE
+from plateau_rule.controller.verifier.raises import aligned, monotone, raise_rates
+from plateau_rule.controller.verifier.reach import Node, Reach, explore
+from plateau_rule.controller.verifier.resuming import killed_and_resumed
+from plateau_rule.controller.verifier.zones import FAR
 
 MOST_LOOKS = 200_000  # tried for the counterexamples of one verification
 RESUMED_STEPS = 2_500

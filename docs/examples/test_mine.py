@@ -4,8 +4,15 @@ from pathlib import Path
 
 from hypothesis import given
 
-from controller import load
-from sim.strategies import Cut, LossStream, assert_aligned, assert_never_regresses, interruptions, loss_streams
+from plateau_rule.controller import load
+from plateau_rule.sim.strategies import (
+    Cut,
+    LossStream,
+    assert_aligned,
+    assert_never_regresses,
+    interruptions,
+    loss_streams,
+)
 
 MINE = load(Path(__file__).parent / "mine.toml")
 STEPS = 600  # three epochs of it

@@ -11,10 +11,10 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.detectors import gap, returns, trend
-from controller.detectors.student import quantile
-from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Apart, Detectors, Verdicts, in_order
-from sim.batch.history import Floats, History, Mask, Rows
+from plateau_rule.controller.detectors import gap, returns, trend
+from plateau_rule.controller.detectors.student import quantile
+from plateau_rule.sim.batch.detectors import FALSE, TRUE, UNKNOWN, Apart, Detectors, Verdicts, in_order
+from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
 
 _LARGEST = sys.float_info.max
 _NEVER = 1 << 62  # the room of an open block that is not to be filled

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.bound import BoundState, BoundTransition, Knobs, Machine
-from controller.machine import Decision
-from sim.batch.history import Floats, Rows
+from plateau_rule.controller.bound import BoundState, BoundTransition, Knobs, Machine
+from plateau_rule.controller.machine import Decision
+from plateau_rule.sim.batch.history import Floats, Rows
 
 Numbers = NDArray[np.int64]
 

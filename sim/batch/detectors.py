@@ -12,10 +12,10 @@ from copy import deepcopy
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.detectors import gap
-from controller.detectors import windows as one
-from sim.batch.history import Floats, History, Mask, Rows
-from sim.batch.means import RunningMeans
+from plateau_rule.controller.detectors import gap
+from plateau_rule.controller.detectors import windows as one
+from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
+from plateau_rule.sim.batch.means import RunningMeans
 
 FALSE, UNKNOWN, TRUE = 0, 1, 2  # in Kleene's logic: all = minimum, any = maximum, not = 2 - verdict
 Verdicts = NDArray[np.int8]

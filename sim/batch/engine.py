@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controller.binding import bind
-from controller.bound import BoundState, BoundTransition
-from controller.errors import StepError
-from controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
-from controller.language.curriculum import Curriculum
-from controller.language.sense import hardness
-from sim.batch.decisions import Decisions, Ledger, Taken
-from sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
-from sim.batch.guards import Ask, Clocks, all_hold, question
-from sim.batch.history import Floats, History, Mask, Rows
-from sim.batch.kinds import depth_of, many
-from sim.batch.rates import Rates
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.bound import BoundState, BoundTransition
+from plateau_rule.controller.errors import StepError
+from plateau_rule.controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.sim.batch.decisions import Decisions, Ledger, Taken
+from plateau_rule.sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
+from plateau_rule.sim.batch.guards import Ask, Clocks, all_hold, question
+from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
+from plateau_rule.sim.batch.kinds import depth_of, many
+from plateau_rule.sim.batch.rates import Rates
 
 
 class _Exit:

@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.guards import GuardInState, Joined, Opposite, Reached, Watched
-from sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
+from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
+from plateau_rule.sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
 
 Answer = Verdicts | int  # one verdict for each run, or one for all
 Ask = Callable[[], Answer]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from controller.detectors import windows as one
-from controller.detectors.gap import Apart as OneApart
-from controller.detectors.returns import Returns
-from controller.detectors.trend import Trend
-from sim.batch.blocks import Gaps, Trends, Yields
-from sim.batch.detectors import Apart, Beside, Detectors, Each, Growing, Halves, NoNewBest
-from sim.batch.history import History
+from plateau_rule.controller.detectors import windows as one
+from plateau_rule.controller.detectors.gap import Apart as OneApart
+from plateau_rule.controller.detectors.returns import Returns
+from plateau_rule.controller.detectors.trend import Trend
+from plateau_rule.sim.batch.blocks import Gaps, Trends, Yields
+from plateau_rule.sim.batch.detectors import Apart, Beside, Detectors, Each, Growing, Halves, NoNewBest
+from plateau_rule.sim.batch.history import History
 
 
 def many(scalar: one.Detector, history: History, often: bool) -> Detectors:

@@ -11,8 +11,8 @@ from math import fsum, inf
 
 import numpy as np
 
-from controller.detectors.windows import UNIT_ROUNDOFF, RunningMean
-from sim.batch.history import Floats, History, Mask, Rows
+from plateau_rule.controller.detectors.windows import UNIT_ROUNDOFF, RunningMean
+from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
 
 _SPLITTER = 2.0**27 + 1.0
 _TINY, _HUGE = 1e-280, 1e290  # outside, parts of floats and their products lose bits

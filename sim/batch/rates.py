@@ -11,10 +11,10 @@ from math import cos, inf, pi
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import clockwork
-from controller.bound import BoundState, BoundTransition, Machine
-from controller.clockwork import RateClock
-from sim.batch.history import Floats, Rows
+from plateau_rule.controller import clockwork
+from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
+from plateau_rule.controller.clockwork import RateClock
+from plateau_rule.sim.batch.history import Floats, Rows
 
 _COLUMNS = ("top", "floor", "decay", "anchor", "warm", "length")
 _SHAPES = ("cosine", "linear", "constant", "wsd")

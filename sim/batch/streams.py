@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controller.language.curriculum import Curriculum
-from sim.batch.decisions import Decisions, joined
-from sim.batch.engine import Batch
-from sim.batch.history import Floats, Mask
-from sim.shards import Engine, cores, cut, spread
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.sim.batch.decisions import Decisions, joined
+from plateau_rule.sim.batch.engine import Batch
+from plateau_rule.sim.batch.history import Floats, Mask
+from plateau_rule.sim.shards import Engine, cores, cut, spread
 
 _PIECE = 64  # steps that are brought into the order of steps at a time
 FEWEST = 50_000_000  # losses; below, to hand them to another process takes longer than to replay them

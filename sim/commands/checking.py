@@ -13,14 +13,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from controller.binding import bind
-from controller.bound import Machine
-from controller.checking import as_dict, in_words, write_counterexamples
-from controller.errors import BindingWarning, CurriculumError, Fault, visible
-from controller.language.places import Places
-from controller.language.reading import contents, loads
-from controller.verifier.findings import Finding, Severity
-from controller.verifier.verify import MOST_LOOKS, verify
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.checking import as_dict, in_words, write_counterexamples
+from plateau_rule.controller.errors import BindingWarning, CurriculumError, Fault, visible
+from plateau_rule.controller.language.places import Places
+from plateau_rule.controller.language.reading import contents, loads
+from plateau_rule.controller.verifier.findings import Finding, Severity
+from plateau_rule.controller.verifier.verify import MOST_LOOKS, verify
 
 Flag = Annotated[bool, Parameter(negative="")]
 LONGER = 10  # times as many looks are tried where the streams are asked for
@@ -59,7 +59,7 @@ def check(
         plot: draw the knobs and the rate of the earliest and the latest climb into this file, .png or .svg.
     """
     if plot is not None:
-        from sim.plots import drawable
+        from plateau_rule.sim.plots import drawable
 
         drawable(plot)
     content, name = contents(file)
@@ -102,7 +102,7 @@ def _limit(text: str) -> tuple[str, float]:
 
 def _noise(machine: Machine, log: Path) -> Iterator[Finding]:
     """What the noise of a log says of the windows."""
-    from sim.noise import lint
+    from plateau_rule.sim.noise import lint
 
     waived = "noise" in machine.curriculum.check.waive
     for found in lint(machine.curriculum, str(log)):
@@ -111,9 +111,9 @@ def _noise(machine: Machine, log: Path) -> Iterator[Finding]:
 
 
 def _draw(machine: Machine, path: Path) -> None:
-    from controller.verifier.climbs import climbs
-    from sim.plots import draw
-    from sim.plots.picture import picture_of_climb
+    from plateau_rule.controller.verifier.climbs import climbs
+    from plateau_rule.sim.plots import draw
+    from plateau_rule.sim.plots.picture import picture_of_climb
 
     found = climbs(machine)
     pictures = [picture_of_climb(machine, climb) for climb in found]

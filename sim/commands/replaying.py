@@ -7,7 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sim.commands.words import BINDING, READING, Binding, Flag, Reading, Several, UsageError, bar, read_logs, short
+from plateau_rule.sim.commands.words import (
+    BINDING,
+    READING,
+    Binding,
+    Flag,
+    Reading,
+    Several,
+    UsageError,
+    bar,
+    read_logs,
+    short,
+)
 
 
 def replay(
@@ -35,13 +46,13 @@ def replay(
         reading: how to read the log.
         binding: what the run was.
     """
-    from controller import load
-    from sim.replayer.replay import replay as replay_log
-    from sim.replayer.tables import print_timelines, print_why
+    from plateau_rule.controller import load
+    from plateau_rule.sim.replayer.replay import replay as replay_log
+    from plateau_rule.sim.replayer.tables import print_timelines, print_why
 
     curricula, logs = _sorted_out(words, log)
     if plot is not None:
-        from sim.plots import drawable
+        from plateau_rule.sim.plots import drawable
 
         drawable(plot)
     loaded = [load(name) for name in curricula]
@@ -62,8 +73,8 @@ def replay(
     else:
         print_timelines(history, timelines)
     if plot is not None:
-        from sim.plots import draw
-        from sim.plots.picture import picture_of
+        from plateau_rule.sim.plots import draw
+        from plateau_rule.sim.plots.picture import picture_of
 
         title = f"{', '.join(each.curriculum.name for each in timelines)} over {', '.join(map(short, logs))}"
         path = draw([picture_of(timeline) for timeline in timelines], plot, title)
@@ -86,9 +97,9 @@ def noise(
     """
     from dataclasses import asdict
 
-    from controller import load
-    from sim.noise import lint, noise_of
-    from sim.replayer.tables import print_noise
+    from plateau_rule.controller import load
+    from plateau_rule.sim.noise import lint, noise_of
+    from plateau_rule.sim.replayer.tables import print_noise
 
     guards = load(curriculum)
     history = read_logs(logs, reading)
@@ -120,8 +131,8 @@ def plot(
         steps_per_epoch: optimizer steps in an epoch, for the axis of epochs.
         reading: how to read the logs.
     """
-    from sim.plots import draw, drawable
-    from sim.plots.picture import picture_of_log
+    from plateau_rule.sim.plots import draw, drawable
+    from plateau_rule.sim.plots.picture import picture_of_log
 
     if not runs:
         raise UsageError("plateau plot: name a run's folder or a log")

@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sim.commands.words import BINDING, READING, Binding, Flag, Reading, Several, UsageError, bar, read_logs, short
-from sim.shards import Engine
+from plateau_rule.sim.commands.words import (
+    BINDING,
+    READING,
+    Binding,
+    Flag,
+    Reading,
+    Several,
+    UsageError,
+    bar,
+    read_logs,
+    short,
+)
+from plateau_rule.sim.shards import Engine
 
 if TYPE_CHECKING:
-    from sim.curves import Range
-    from sim.simulator.loop import Binding as Bound
+    from plateau_rule.sim.curves import Range
+    from plateau_rule.sim.simulator.loop import Binding as Bound
 
 
 def simulate(
@@ -46,15 +57,15 @@ def simulate(
         plot: draw when states are entered into this file, .png or .svg.
         binding: what the run is.
     """
-    from controller import load
-    from sim.simulator.simulate import Settings
-    from sim.simulator.simulate import simulate as simulate_one
-    from sim.simulator.summary import summary
+    from plateau_rule.controller import load
+    from plateau_rule.sim.simulator.simulate import Settings
+    from plateau_rule.sim.simulator.simulate import simulate as simulate_one
+    from plateau_rule.sim.simulator.summary import summary
 
     if not curricula:
         raise UsageError("plateau simulate: name a curriculum, by its file or by the name of a shipped one")
     if plot is not None:
-        from sim.plots.page import drawable
+        from plateau_rule.sim.plots.page import drawable
 
         drawable(plot)
     drawn_from = {**(_fitted(fitted) if fitted else {}), **_ranges(learner)}
@@ -67,12 +78,12 @@ def simulate(
     if json:
         print(json_format.dumps(summaries[0] if len(summaries) == 1 else {"simulations": summaries}, allow_nan=False))
     else:
-        from sim.simulator.tables import print_summary
+        from plateau_rule.sim.simulator.tables import print_summary
 
         for each in summaries:
             print_summary(each)
     if plot is not None:
-        from sim.plots.simulations import draw_simulations
+        from plateau_rule.sim.plots.simulations import draw_simulations
 
         print(f"Drawn: {draw_simulations(found, plot)}", file=sys.stderr)
 
@@ -108,14 +119,14 @@ def tune(
         reading: how to read the logs.
         binding: what the run is.
     """
-    from controller import load
-    from sim.simulator.tune import over as settings_over
-    from sim.simulator.tune import tune as tune_one
+    from plateau_rule.controller import load
+    from plateau_rule.sim.simulator.tune import over as settings_over
+    from plateau_rule.sim.simulator.tune import tune as tune_one
 
     if not log:
         raise UsageError("plateau tune: name a log: plateau tune CURRICULUM --log LOG --over window=50..800")
     if plot is not None:
-        from sim.plots.page import drawable
+        from plateau_rule.sim.plots.page import drawable
 
         drawable(plot)
     loaded, settings = load(curriculum), settings_over(over)
@@ -128,11 +139,11 @@ def tune(
     if json:
         print(json_format.dumps({"curriculum": loaded.name, "settings": [each.as_dict() for each in found]}))
     else:
-        from sim.simulator.tables import print_tuned
+        from plateau_rule.sim.simulator.tables import print_tuned
 
         print_tuned(loaded.name, found)
     if plot is not None:
-        from sim.plots.simulations import draw_front
+        from plateau_rule.sim.plots.simulations import draw_front
 
         print(f"Drawn: {draw_front(loaded.name, found, plot)}", file=sys.stderr)
 
@@ -155,8 +166,8 @@ def fit(
         json: print one JSON object instead of sentences.
         reading: how to read the log.
     """
-    from sim.simulator.fit import fit as fit_one
-    from sim.simulator.fit import sentences
+    from plateau_rule.sim.simulator.fit import fit as fit_one
+    from plateau_rule.sim.simulator.fit import sentences
 
     found = fit_one(read_logs(logs, reading), short(logs[0]), seen=seen, seed=seed)
     if out is not None:
@@ -164,7 +175,7 @@ def fit(
     if json:
         print(json_format.dumps(found.as_dict(), allow_nan=False))
     else:
-        from sim.simulator.tables import print_fit
+        from plateau_rule.sim.simulator.tables import print_fit
 
         print("\n".join(sentences(found)))
         print_fit(found)
@@ -180,7 +191,7 @@ def test(*files: Path) -> int:
     Args:
         files: scenario files.
     """
-    from sim.testing.scenario import read, report, run
+    from plateau_rule.sim.testing.scenario import read, report, run
 
     if not files:
         raise UsageError("plateau test: name a scenario file")
@@ -193,7 +204,7 @@ def test(*files: Path) -> int:
 
 
 def _bound(binding: Binding) -> Bound:
-    from sim.simulator.loop import Binding as Bound
+    from plateau_rule.sim.simulator.loop import Binding as Bound
 
     given = binding.given()
     return Bound(given.limits, given.epochs, given.steps_per_epoch, given.tokens_per_step, given.peak, given.lag or 0)
@@ -201,8 +212,8 @@ def _bound(binding: Binding) -> Bound:
 
 def _ranges(words: Several) -> Mapping[str, Range]:
     """Read NAME=NUMBER and NAME=LOW..HIGH."""
-    from sim.curves import Range
-    from sim.simulator.learner import PARAMETERS
+    from plateau_rule.sim.curves import Range
+    from plateau_rule.sim.simulator.learner import PARAMETERS
 
     found = {}
     for word in words:
@@ -222,6 +233,6 @@ def _ranges(words: Several) -> Mapping[str, Range]:
 
 
 def _fitted(file: Path) -> Mapping[str, Range]:
-    from sim.simulator.fit import ranges_in
+    from plateau_rule.sim.simulator.fit import ranges_in
 
     return ranges_in(file)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError
 
 if TYPE_CHECKING:
-    from sim.logs import Log
-    from sim.replayer.setting import Given
+    from plateau_rule.sim.logs import Log
+    from plateau_rule.sim.replayer.setting import Given
 
 Progress = Callable[[int, int | None], None]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
@@ -67,7 +67,7 @@ class Binding:
 
     def given(self) -> Given:
         """The same as data, limits read."""
-        from sim.replayer.setting import Given
+        from plateau_rule.sim.replayer.setting import Given
 
         limits = dict(map(_limit, self.limit)) or None
         return Given(limits, self.epochs, self.steps_per_epoch, self.tokens_per_step, self.peak, self.lag)
@@ -94,7 +94,7 @@ def short(run: str) -> str:
 
 def read_logs(logs: Sequence[str], reading: Reading) -> Log:
     """Read logs that are parts of one run."""
-    from sim.logs import read
+    from plateau_rule.sim.logs import read
 
     if not logs:
         raise UsageError("name a log, or the folder of a run")

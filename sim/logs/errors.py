@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError
 
 
 class LogError(PlateauError):

@@ -15,8 +15,8 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 
-from sim.logs.rows import Block, Reader, Records, batches, merged
-from sim.logs.source import Source
+from plateau_rule.sim.logs.rows import Block, Reader, Records, batches, merged
+from plateau_rule.sim.logs.source import Source
 
 LARGEST_RECORD = 1 << 22  # pictures and graphs are larger; a scalar takes some 100 bytes
 CHECKED_RECORD = 1 << 16  # the checksum of a larger one, which holds pictures beside scalars, would take too long

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sim.logs.errors import LogError
-from sim.logs.series import EVAL, is_eval, rank, words
+from plateau_rule.sim.logs.errors import LogError
+from plateau_rule.sim.logs.series import EVAL, is_eval, rank, words
 
 MOST_FILES = 20_000
 # Whole logs by the names that their writers give them; which format one is in, its content tells.

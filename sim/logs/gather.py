@@ -10,10 +10,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.logs.errors import LogError
-from sim.logs.points import POINT, Points, Spool
-from sim.logs.rows import ABSENT, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Block, Floats, Reader, numbers
-from sim.logs.series import Roles, Wanted, choose, is_eval
+from plateau_rule.sim.logs.errors import LogError
+from plateau_rule.sim.logs.points import POINT, Points, Spool
+from plateau_rule.sim.logs.rows import ABSENT, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Block, Floats, Reader, numbers
+from plateau_rule.sim.logs.series import Roles, Wanted, choose, is_eval
 
 HEAD_ROWS = 1000  # rows looked at before the columns get their roles
 LARGEST_STEP = 2.0**53

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import orjson
 
-from sim.logs.rows import Block, Reader, Records, Row
-from sim.logs.source import Source
+from plateau_rule.sim.logs.rows import Block, Reader, Records, Row
+from plateau_rule.sim.logs.source import Source
 
 # Python's json writes NaN and Infinity as bare words, which no other reader of JSON takes.
 _BARE = re.compile(rb"([:\[,]\s*)(NaN|-?Infinity)(?=\s*[,}\]])")

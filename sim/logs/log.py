@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.logs.gather import Change, Gathered
-from sim.logs.points import BATCH, Chunk, Points, Spool
-from sim.logs.report import Report
+from plateau_rule.sim.logs.gather import Change, Gathered
+from plateau_rule.sim.logs.points import BATCH, Chunk, Points, Spool
+from plateau_rule.sim.logs.report import Report
 
 
 class Log:

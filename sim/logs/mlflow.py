@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from sim.logs.errors import LogError
-from sim.logs.rows import Block, Reader, Records, Row, batches, merged
-from sim.logs.series import Wanted
-from sim.logs.source import Source
+from plateau_rule.sim.logs.errors import LogError
+from plateau_rule.sim.logs.rows import Block, Reader, Records, Row, batches, merged
+from plateau_rule.sim.logs.series import Wanted
+from plateau_rule.sim.logs.source import Source
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 BATCH_ROWS = 4000

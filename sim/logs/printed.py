@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from sim.logs.rows import Block, Reader, Records, Row
-from sim.logs.series import STEPS, first_of
-from sim.logs.source import Source
+from plateau_rule.sim.logs.rows import Block, Reader, Records, Row
+from plateau_rule.sim.logs.series import STEPS, first_of
+from plateau_rule.sim.logs.source import Source
 
 _NUMPY = re.compile(r"np\.float\d\d\(")  # how NumPy prints a scalar in a dictionary
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

@@ -13,23 +13,23 @@ from typing import get_args
 
 import numpy as np
 
-from sim.logs.errors import LogError
-from sim.logs.events import EventFile, is_event_file
-from sim.logs.folders import Part, choose_part
-from sim.logs.gather import Gather, Gathered
-from sim.logs.jsonl import JsonLines, is_json_lines
-from sim.logs.log import Log
-from sim.logs.mlflow import SQLITE_MAGIC, Database, MetricFile, is_metric_file
-from sim.logs.points import Points, Repeats, Spool, in_order
-from sim.logs.printed import Printed
-from sim.logs.report import Report
-from sim.logs.rows import Chain, Reader
-from sim.logs.series import Roles, Wanted, is_loss
-from sim.logs.smoothing import Unsmooth
-from sim.logs.source import Source
-from sim.logs.survey import meaning, oddities, survey
-from sim.logs.table import Table, delimiter
-from sim.logs.trainer_state import TrainerState, is_json_array, is_trainer_state
+from plateau_rule.sim.logs.errors import LogError
+from plateau_rule.sim.logs.events import EventFile, is_event_file
+from plateau_rule.sim.logs.folders import Part, choose_part
+from plateau_rule.sim.logs.gather import Gather, Gathered
+from plateau_rule.sim.logs.jsonl import JsonLines, is_json_lines
+from plateau_rule.sim.logs.log import Log
+from plateau_rule.sim.logs.mlflow import SQLITE_MAGIC, Database, MetricFile, is_metric_file
+from plateau_rule.sim.logs.points import Points, Repeats, Spool, in_order
+from plateau_rule.sim.logs.printed import Printed
+from plateau_rule.sim.logs.report import Report
+from plateau_rule.sim.logs.rows import Chain, Reader
+from plateau_rule.sim.logs.series import Roles, Wanted, is_loss
+from plateau_rule.sim.logs.smoothing import Unsmooth
+from plateau_rule.sim.logs.source import Source
+from plateau_rule.sim.logs.survey import meaning, oddities, survey
+from plateau_rule.sim.logs.table import Table, delimiter
+from plateau_rule.sim.logs.trainer_state import TrainerState, is_json_array, is_trainer_state
 
 Progress = Callable[[int, int | None], None]
 

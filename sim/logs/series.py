@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 
-from sim.logs.errors import LogError
+from plateau_rule.sim.logs.errors import LogError
 
 LOSS = {"loss", "losses", "nll", "xent", "cost", "objective"}
 EVAL = {"val", "valid", "validation", "eval", "evaluation", "test", "testing", "dev", "heldout", "holdout"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.logs.rows import Floats
+from plateau_rule.sim.logs.rows import Floats
 
 LEAST_POINTS = 1000
 LEAST_COEFFICIENT = 0.85

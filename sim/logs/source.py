@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sim.logs.errors import LogError
+from plateau_rule.sim.logs.errors import LogError
 
 BLOCK_BYTES = 1 << 18
 HEAD_BYTES = 1 << 16

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sim.logs.gather import Span
-from sim.logs.points import Points, Spool
-from sim.logs.rows import Reader
-from sim.logs.series import Roles, granularity, is_eval, words
-from sim.logs.smoothing import ema_coefficient, falls_within_epochs
+from plateau_rule.sim.logs.gather import Span
+from plateau_rule.sim.logs.points import Points, Spool
+from plateau_rule.sim.logs.rows import Reader
+from plateau_rule.sim.logs.series import Roles, granularity, is_eval, words
+from plateau_rule.sim.logs.smoothing import ema_coefficient, falls_within_epochs
 
 MOST_POINTS = 80_000  # the last ones, that are looked at for averages
 _STEP_VALUES = ("nanoGPT", "llm.c", "of a run of ours")

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
 
-from sim.logs.errors import LogError
-from sim.logs.rows import MOST_CELLS, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Block, Reader, numbers
-from sim.logs.series import is_loss, normal, words
-from sim.logs.source import Source
+from plateau_rule.sim.logs.errors import LogError
+from plateau_rule.sim.logs.rows import MOST_CELLS, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Block, Reader, numbers
+from plateau_rule.sim.logs.series import is_loss, normal, words
+from plateau_rule.sim.logs.source import Source
 
 BATCH_ROWS = 4096
 _RUNS_TABLE = {"name", "state", "created"}

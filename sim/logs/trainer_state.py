@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from sim.logs.errors import LogError
-from sim.logs.rows import Block, Reader, Records, Row
-from sim.logs.source import LINE_BYTES, Source
+from plateau_rule.sim.logs.errors import LogError
+from plateau_rule.sim.logs.rows import Block, Reader, Records, Row
+from plateau_rule.sim.logs.source import LINE_BYTES, Source
 
 _HISTORY = re.compile(r'"log_history"\s*:\s*\[')
 _GAP = re.compile(r"[\s,]*")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

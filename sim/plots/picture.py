@@ -10,14 +10,14 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.bound import Machine
-from controller.language.curriculum import Curriculum
-from controller.language.sense import hardness
-from controller.verifier.climbs import Climb, planned
-from sim.logs import Log
-from sim.replayer.setting import record_of
-from sim.replayer.timeline import Timeline
-from sim.replayer.trace import Floats, Trace, Tracer
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.verifier.climbs import Climb, planned
+from plateau_rule.sim.logs import Log
+from plateau_rule.sim.replayer.setting import record_of
+from plateau_rule.sim.replayer.timeline import Timeline
+from plateau_rule.sim.replayer.trace import Floats, Trace, Tracer
 
 
 @dataclass(frozen=True)

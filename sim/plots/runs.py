@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.logs import read
-from sim.plots.page import COLOURS, DASHES, INK, MARKS, PlotError, page
-from sim.plots.picture import Picture, Span, picture_of_log, smoothed
-from sim.replayer.trace import Floats, Trace
+from plateau_rule.sim.logs import read
+from plateau_rule.sim.plots.page import COLOURS, DASHES, INK, MARKS, PlotError, page
+from plateau_rule.sim.plots.picture import Picture, Span, picture_of_log, smoothed
+from plateau_rule.sim.replayer.trace import Floats, Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.plots.page import COLOURS, DASHES, INK, MARKS, page
-from sim.simulator.learner import Floats
-from sim.simulator.loop import Outcome
-from sim.simulator.simulate import Simulation
-from sim.simulator.summary import summary
-from sim.simulator.tune import Measured
+from plateau_rule.sim.plots.page import COLOURS, DASHES, INK, MARKS, page
+from plateau_rule.sim.simulator.learner import Floats
+from plateau_rule.sim.simulator.loop import Outcome
+from plateau_rule.sim.simulator.simulate import Simulation
+from plateau_rule.sim.simulator.summary import summary
+from plateau_rule.sim.simulator.tune import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
-from controller.guards import Reached
-from controller.language.meaning import fingerprints
-from controller.language.sense import nearest
-from controller.stretch import Stretch
-from sim.logs import Log
-from sim.logs.series import is_eval
-from sim.replayer.setting import Given, ReplayError, Setting, per_point, setting_of
-from sim.replayer.timeline import Asked, Sample, Stay, Timeline, title_of
-from sim.replayer.trace import Floats, Tracer
+from plateau_rule.controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
+from plateau_rule.controller.guards import Reached
+from plateau_rule.controller.language.meaning import fingerprints
+from plateau_rule.controller.language.sense import nearest
+from plateau_rule.controller.stretch import Stretch
+from plateau_rule.sim.logs import Log
+from plateau_rule.sim.logs.series import is_eval
+from plateau_rule.sim.replayer.setting import Given, ReplayError, Setting, per_point, setting_of
+from plateau_rule.sim.replayer.timeline import Asked, Sample, Stay, Timeline, title_of
+from plateau_rule.sim.replayer.trace import Floats, Tracer
 
 PROBES = 4000  # looks at which the guards' values are written down, at most about so many
 REMEMBERED = 2048  # losses before a transition that are kept with it

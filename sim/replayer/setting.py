@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from controller.bound import limits_shown
-from controller.errors import CurriculumError, PlateauError
-from controller.language.amounts import RunLength, parse_amount, steps_in
-from controller.language.curriculum import Curriculum, Plateau
-from controller.language.meaning import fingerprints
-from controller.language.reading import loads
-from sim.logs import Log
+from plateau_rule.controller.bound import limits_shown
+from plateau_rule.controller.errors import CurriculumError, PlateauError
+from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.curriculum import Curriculum, Plateau
+from plateau_rule.controller.language.meaning import fingerprints
+from plateau_rule.controller.language.reading import loads
+from plateau_rule.sim.logs import Log
 
 METRICS, RECORD = "metrics.jsonl", "run.json"
 

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sim.logs import Log
-from sim.noise import Noise, NoiseError, lint, noise_of
-from sim.replayer.timeline import Timeline
-from sim.replayer.verdict import verdict_of
+from plateau_rule.sim.logs import Log
+from plateau_rule.sim.noise import Noise, NoiseError, lint, noise_of
+from plateau_rule.sim.replayer.timeline import Timeline
+from plateau_rule.sim.replayer.verdict import verdict_of
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NamedTuple
 
-from controller import Curriculum, Decision, Plan
-from controller.bound import Knobs
-from controller.guards import Clock, GuardInState, Joined, Reached, Watched
-from sim.logs import Report
-from sim.replayer.setting import Setting
-from sim.replayer.trace import Floats, Trace
+from plateau_rule.controller import Curriculum, Decision, Plan
+from plateau_rule.controller.bound import Knobs
+from plateau_rule.controller.guards import Clock, GuardInState, Joined, Reached, Watched
+from plateau_rule.sim.logs import Report
+from plateau_rule.sim.replayer.setting import Setting
+from plateau_rule.sim.replayer.trace import Floats, Trace
 
 
 @dataclass

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from controller.language.amounts import RunLength
-from controller.language.curriculum import Curriculum, Plateau
-from sim.logs import read
-from sim.noise import (
+from plateau_rule.controller.language.amounts import RunLength
+from plateau_rule.controller.language.curriculum import Curriculum, Plateau
+from plateau_rule.sim.logs import read
+from plateau_rule.sim.noise import (
     ANOTHER_METRIC,
     BOTH_SIDES,
     FALSE_ALLOWED,
@@ -32,9 +32,9 @@ from sim.noise import (
     threshold_for,
     window_needed,
 )
-from sim.replayer.replay import replay
-from sim.replayer.timeline import Asked, Stay, Timeline
-from sim.replayer.trace import Floats
+from plateau_rule.sim.replayer.replay import replay
+from plateau_rule.sim.replayer.timeline import Asked, Stay, Timeline
+from plateau_rule.sim.replayer.trace import Floats
 
 QUICKEST, SLOWEST, FLAT = 2, 5, 10  # epochs
 SURE = 2.0  # standard errors

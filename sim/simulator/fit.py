@@ -17,12 +17,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.errors import PlateauError
-from controller.language.sense import hardness
-from sim.curves import Range
-from sim.logs import Log
-from sim.noise import NoiseError, noise_of
-from sim.simulator.learner import LARGEST_SHARE, PARAMETERS, Bands, Floats, Learners, Learning, Mask, ranges
+from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.sim.curves import Range
+from plateau_rule.sim.logs import Log
+from plateau_rule.sim.noise import NoiseError, noise_of
+from plateau_rule.sim.simulator.learner import (
+    LARGEST_SHARE,
+    PARAMETERS,
+    Bands,
+    Floats,
+    Learners,
+    Learning,
+    Mask,
+    ranges,
+)
 
 FORMAT = 1
 POINTS = 1500  # the log is averaged down to so many stretches of equal length

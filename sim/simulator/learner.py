@@ -35,9 +35,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.bound import Machine
-from controller.language.sense import hardness
-from sim.curves import Range, generator
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.sim.curves import Range, generator
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

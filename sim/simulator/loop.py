@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.language.curriculum import Curriculum
-from controller.language.sense import hardness
-from sim.batch import Batch, Decisions
-from sim.batch.decisions import Taken, joined
-from sim.simulator.learner import Bands, Floats, Learners, Learning, Mask, Observed, Rows
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.sim.batch import Batch, Decisions
+from plateau_rule.sim.batch.decisions import Taken, joined
+from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning, Mask, Observed, Rows
 
 FLATNESS = "flatness"
 START = 10.0  # what the flatness is taken for on entering a state, before anything was seen

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.bound import BoundState, Machine
-from controller.language.curriculum import Curriculum, Guard, Level, Transition
-from controller.language.sense import hardness
-from controller.rates import multiplier
-from sim.simulator.learner import Bands, Floats, Learners, Learning
-from sim.simulator.loop import FLATNESS
+from plateau_rule.controller.bound import BoundState, Machine
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, Level, Transition
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.rates import multiplier
+from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning
+from plateau_rule.sim.simulator.loop import FLATNESS
 
 
 def oracle(curriculum: Curriculum) -> Curriculum | None:

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from controller.binding import bind
-from controller.bound import Machine
-from controller.detectors.trend import Trend
-from controller.detectors.windows import Halves
-from controller.errors import PlateauError
-from controller.language.amounts import RunLength, parse_amount, steps_in
-from controller.language.curriculum import Curriculum
-from controller.language.sense import hardness
-from sim.curves import Range
-from sim.shards import Engine, cores, cut, spread
-from sim.simulator.learner import PARAMETERS, Floats, Learners, ranges
-from sim.simulator.loop import Binding, Outcome, Truth, together, train
-from sim.simulator.rivals import oracle, without
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.detectors.trend import Trend
+from plateau_rule.controller.detectors.windows import Halves
+from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.sim.curves import Range
+from plateau_rule.sim.shards import Engine, cores, cut, spread
+from plateau_rule.sim.simulator.learner import PARAMETERS, Floats, Learners, ranges
+from plateau_rule.sim.simulator.loop import Binding, Outcome, Truth, together, train
+from plateau_rule.sim.simulator.rivals import oracle, without
 
 RIVALS = 1000  # learners that are also put through the rivals; each is compared with itself, so fewer are enough
 _RATE = re.compile(r"^\s*([0-9.]+(?:e-?[0-9]+)?)\s*%\s+per\s+(.+?)\s*$")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.simulator.learner import Mask
-from sim.simulator.simulate import Simulation
+from plateau_rule.sim.simulator.learner import Mask
+from plateau_rule.sim.simulator.simulate import Simulation
 
 EARLY = 2.0  # a raise is too early while the true loss improves at more than so many times the rate called flat
 TIMER = 0.5  # share of early raises, from which on a rule does not wait for a flat loss at all

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
-from sim.replayer.tables import console
-from sim.simulator.fit import Fit, table
-from sim.simulator.tune import Measured
+from plateau_rule.sim.replayer.tables import console
+from plateau_rule.sim.simulator.fit import Fit, table
+from plateau_rule.sim.simulator.tune import Measured
 
 
 def print_summary(known: dict[str, Any]) -> None:

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from controller.binding import bind
-from controller.bound import Machine
-from controller.errors import PlateauError
-from controller.language.curriculum import Curriculum, Guard, Plateau
-from sim.batch import replay_all
-from sim.logs import Log
-from sim.noise import NoiseError, noise_of
-from sim.simulator.learner import Floats
-from sim.simulator.loop import Binding
-from sim.simulator.simulate import truth_of
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, Plateau
+from plateau_rule.sim.batch import replay_all
+from plateau_rule.sim.logs import Log
+from plateau_rule.sim.noise import NoiseError, noise_of
+from plateau_rule.sim.simulator.learner import Floats
+from plateau_rule.sim.simulator.loop import Binding
+from plateau_rule.sim.simulator.simulate import truth_of
 
 COPIES = 200
 FEWEST = 400  # losses of a log

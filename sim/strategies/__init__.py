@@ -8,7 +8,7 @@ A failing check raises AssertionError; hypothesis then prints the shortest strea
 of `LossStream`. Needs the extra `test` (hypothesis).
 """
 
-from sim.strategies.checks import (
+from plateau_rule.sim.strategies.checks import (
     Observation,
     Trace,
     assert_aligned,
@@ -18,9 +18,9 @@ from sim.strategies.checks import (
     observe,
     trace,
 )
-from sim.strategies.curricula import curricula, limits
-from sim.strategies.interruptions import Cut, interruptions
-from sim.strategies.losses import LossStream, Piece, loss_streams, observations
+from plateau_rule.sim.strategies.curricula import curricula, limits
+from plateau_rule.sim.strategies.interruptions import Cut, interruptions
+from plateau_rule.sim.strategies.losses import LossStream, Piece, loss_streams, observations
 
 __all__ = [
     "Cut",

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
-from controller.language.amounts import parse_amount
-from controller.language.sense import hardness
-from sim.strategies.interruptions import Cut
+from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.sim.strategies.interruptions import Cut
 
 Observation = float | Mapping[str, Any]
 """What one step brings: a loss, or the arguments of `Controller.observe` by name."""

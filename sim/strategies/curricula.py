@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from controller import Curriculum
-from controller.language.sense import hardness
-from sim.strategies.losses import LEVELS
+from plateau_rule.controller import Curriculum
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.sim.strategies.losses import LEVELS
 
 METHODS = ("halves", "trend", "returns")
 _SHAPES = ("constant", "linear", "cosine", "wsd")

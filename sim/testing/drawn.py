@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from controller.binding import bind
-from controller.bound import BoundState
-from controller.clockwork import LARGEST_SCALE
-from controller.language.amounts import parse_amount
-from controller.language.curriculum import Curriculum
-from controller.verifier.verify import verify
-from sim.batch import Batch
-from sim.batch.decisions import Taken
-from sim.batch.history import Floats, Mask
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.bound import BoundState
+from plateau_rule.controller.clockwork import LARGEST_SCALE
+from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.sim.batch import Batch
+from plateau_rule.sim.batch.decisions import Taken
+from plateau_rule.sim.batch.history import Floats, Mask
 
 SLACK = 1e-9  # of a share, for rounding
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from controller import Curriculum
+    from plateau_rule.controller import Curriculum
 
 SCENARIOS = ".test.toml"
 EXAMPLES = 25
@@ -83,8 +83,8 @@ class ScenarioFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """The scenarios."""
-        from controller.errors import PlateauError
-        from sim.testing.scenario import read
+        from plateau_rule.controller.errors import PlateauError
+        from plateau_rule.sim.testing.scenario import read
 
         try:
             suite = read(self.path)
@@ -100,7 +100,7 @@ class _Item(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What went wrong, and the stream that shows it."""
         error = excinfo.value
-        from controller.errors import PlateauError
+        from plateau_rule.controller.errors import PlateauError
 
         if isinstance(error, AssertionError | PlateauError):
             return "\n".join([str(error), *getattr(error, "__notes__", [])])
@@ -120,7 +120,7 @@ class ScenarioItem(_Item):
 
     def runtest(self) -> None:
         """Carry it out."""
-        from sim.testing.scenario import report, run
+        from plateau_rule.sim.testing.scenario import report, run
 
         result = run(self.suite, self.scenario)
         if result.failures:
@@ -132,9 +132,9 @@ class PropertyItem(_Item):
 
     def runtest(self) -> None:
         """Show it, or find the shortest stream that breaks it."""
-        from controller import load
-        from controller.binding import bind
-        from controller.verifier.verify import verify
+        from plateau_rule.controller import load
+        from plateau_rule.controller.binding import bind
+        from plateau_rule.controller.verifier.verify import verify
 
         curriculum, waivable = load(self.path), PROPERTIES[self.name]
         if waivable in curriculum.check.waive:
@@ -184,8 +184,8 @@ def _holds(name: str, curriculum: Curriculum, limits: dict[str, float] | None, e
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 
-    from controller.binding import bind
-    from sim import strategies
+    from plateau_rule.controller.binding import bind
+    from plateau_rule.sim import strategies
 
     machine = bind(curriculum, limits)
     total = machine.run.total_steps

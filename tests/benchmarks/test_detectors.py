@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks._rules import THRESHOLD, After, LossGap, OfMeans, first_raise
 from benchmarks.detectors import CURVES, LIVE, Cell, improvement, share_of_last_half
-from controller.detectors.windows import Halves
-from sim.curves import Noise
+from plateau_rule.controller.detectors.windows import Halves
+from plateau_rule.sim.curves import Noise
 
 
 @pytest.mark.parametrize("curve", CURVES)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from benchmarks._published import PublishedLM, PublishedMixer, rolled_mask
-from fftcore.config import Model
-from fftcore.published import ZeroPhaseMixer
+from plateau_rule.fftcore.config import Model
+from plateau_rule.fftcore.published import ZeroPhaseMixer
 
 
 def drawn(mixer: PublishedMixer) -> PublishedMixer:

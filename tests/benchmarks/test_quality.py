@@ -12,10 +12,10 @@ import torch
 
 from benchmarks import _runs, quality
 from benchmarks._runs import Entry, begun, controller_of, knobs_used, step_seconds
-from fftcore.config import Config, Model
-from fftcore.data import read_text
-from fftcore.evaluate import LEAK_BITS
-from fftcore.spectral import BINS
+from plateau_rule.fftcore.config import Config, Model
+from plateau_rule.fftcore.data import read_text
+from plateau_rule.fftcore.evaluate import LEAK_BITS
+from plateau_rule.fftcore.spectral import BINS
 
 CONFIG = Config(
     model=Model(d_model=32, layers=1, seq_len=32, kernel_len=128, kernel_groups=2, chunk=4),

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks._transformer import HEAD, Transformer, TransformerLearner, sized
-from fftcore.config import Config, Model
-from fftcore.data import Text, Windows
+from plateau_rule.fftcore.config import Config, Model
+from plateau_rule.fftcore.data import Text, Windows
 
 CONFIG = Config(model=Model(d_model=16, layers=2, seq_len=32, kernel_groups=1, chunk=4), batch_size=4, peak=1e-2)
 

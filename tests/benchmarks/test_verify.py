@@ -7,9 +7,9 @@ import warnings
 import pytest
 
 from benchmarks.verify import FAMILIES, STATES, TRANSITIONS, largest
-from controller.binding import bind
-from controller.verifier.verify import verify
-from controller.verifier.zones import FAR
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.zones import FAR
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import Controller, NonFiniteLoss, SnapshotError, load
-from controller.adoption import earliest, hardest
-from controller.bound import BoundState, Machine
-from controller.guards import TRUE, Clock
-from sim.strategies import curricula, observations, observe
+from plateau_rule.controller import Controller, NonFiniteLoss, SnapshotError, load
+from plateau_rule.controller.adoption import earliest, hardest
+from plateau_rule.controller.bound import BoundState, Machine
+from plateau_rule.controller.guards import TRUE, Clock
+from plateau_rule.sim.strategies import curricula, observations, observe
 from tests.controller.small import STATES, resumed, small
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controller import Controller
-from controller.clockwork import (
+from plateau_rule.controller import Controller
+from plateau_rule.controller.clockwork import (
     LARGEST_SCALE,
     RateClock,
     advanced,

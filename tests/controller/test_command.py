@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import plateau
-from controller.language.codes import CODES
-from controller.language.reading import shipped
-from controller.language.schema import schema_text
+from plateau_rule.commands import app as plateau
+from plateau_rule.controller.language.codes import CODES
+from plateau_rule.controller.language.reading import shipped
+from plateau_rule.controller.language.schema import schema_text
 
 PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
 UNTIDY = PLATEAU.replace('name        = "plateau"', 'name="plateau"')
@@ -143,8 +143,12 @@ def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     assert plateau.main(["fmt", "-"]) == 2
     assert "<stdin>:1:8: name: found 5" in capfd.readouterr().err
     shutil.copytree(shipped()["plateau"].parent, tmp_path / "curricula")  # not those of this project, if it goes wrong
-    monkeypatch.setattr("controller.language.reading.files", lambda folder: tmp_path / folder)
-    monkeypatch.setattr("controller.language.writing.formatted", lambda content, name: PLATEAU + "# changed\n")
+    monkeypatch.setattr(
+        "plateau_rule.controller.language.reading.files", lambda folder: tmp_path / folder.rpartition(".")[2]
+    )
+    monkeypatch.setattr(
+        "plateau_rule.controller.language.writing.formatted", lambda content, name: PLATEAU + "# changed\n"
+    )
     assert plateau.main(["fmt", "plateau"]) == 2
     assert capfd.readouterr().err == (
         '"plateau" is a shipped curriculum; expected a file of your own. '

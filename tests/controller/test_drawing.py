@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 
-from controller import Curriculum, load, loads
-from controller.drawing import DRAWINGS, arrows, conditions, dot, facts, goes_on, mermaid, rate_line, svg
-from controller.language.reading import shipped
-from sim.strategies import curricula
+from plateau_rule.controller import Curriculum, load, loads
+from plateau_rule.controller.drawing import DRAWINGS, arrows, conditions, dot, facts, goes_on, mermaid, rate_line, svg
+from plateau_rule.controller.language.reading import shipped
+from plateau_rule.sim.strategies import curricula
 
 GOLDEN = Path(__file__).parent / "golden"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller import Controller, NonFiniteLoss
-from controller.detectors.trend import Trend
-from controller.detectors.windows import NoNewBest
-from controller.guards import (
+from plateau_rule.controller import Controller, NonFiniteLoss
+from plateau_rule.controller.detectors.trend import Trend
+from plateau_rule.controller.detectors.windows import NoNewBest
+from plateau_rule.controller.guards import (
     FALSE,
     TRUE,
     UNKNOWN,
@@ -24,8 +24,8 @@ from controller.guards import (
     Watched,
     answers_nonfinite,
 )
-from controller.language.curriculum import Patience
-from sim.strategies import curricula, observations, observe
+from plateau_rule.controller.language.curriculum import Patience
+from plateau_rule.sim.strategies import curricula, observations, observe
 from tests.controller.small import small
 
 BITS = {True: TRUE, False: FALSE, None: UNKNOWN}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.rates import SHAPES, multiplier
+from plateau_rule.controller.rates import SHAPES, multiplier
 
 shares = st.floats(0, 1)
 decays = st.floats(0, 1, exclude_min=True)

@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from controller import BindingWarning, Controller, Decision, load
-from controller.language.reading import shipped
+from plateau_rule.controller import BindingWarning, Controller, Decision, load
+from plateau_rule.controller.language.reading import shipped
 
 LIMITS = {"cutoff": 1025, "seq_len": 1024, "modes": 16, "kernel_taps": 128}
 Loss = Callable[[int], float]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import Controller, Decision, NonFiniteLoss
-from controller.stretch import Stretch
-from sim.strategies import curricula
+from plateau_rule.controller import Controller, Decision, NonFiniteLoss
+from plateau_rule.controller.stretch import Stretch
+from plateau_rule.sim.strategies import curricula
 from tests.controller.small import small
 
 pytestmark = pytest.mark.filterwarnings("ignore::controller.BindingWarning")

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from fftcore.storage import Disk
+from plateau_rule.fftcore.storage import Disk
 
 
 class CountedDisk(Disk):

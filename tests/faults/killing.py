@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import fftcore.finish
-from fftcore.errors import RunError
-from fftcore.learner import Learner
-from fftcore.storage import Disk
+import plateau_rule.fftcore.finish
+from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.storage import Disk
 from tests.faults.disks import CountedDisk, KillingDisk
 from tests.fftcore.micro import run
 
@@ -62,7 +62,7 @@ def killed_in_step(number: int) -> None:
 
 def main(folder: Path) -> None:
     """Run once without and many times with kills, each resumed until it is whole."""
-    fftcore.finish.draw_run = lambda *given: Path()  # type: ignore[attr-defined]
+    plateau_rule.fftcore.finish.draw_run = lambda *given: Path()  # type: ignore[attr-defined]
     whole = folder / "whole"
     counted = CountedDisk()
     assert run(whole, disk=counted) == 0

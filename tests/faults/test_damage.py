@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fftcore import checkpoint
-from fftcore.checkpoint import read_commit
-from fftcore.errors import CheckpointError
+from plateau_rule.fftcore import checkpoint
+from plateau_rule.fftcore.checkpoint import read_commit
+from plateau_rule.fftcore.errors import CheckpointError
 from tests.fftcore.micro import contents, rows, run
 
 EACH = 150
@@ -25,7 +25,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A micro run with commits of steps 30 and 32."""
     out = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fftcore.finish.draw_run", lambda *given: None)
+        patch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
         assert run(out) == 0
     return out
 
@@ -156,7 +156,7 @@ def test_resume_passes_over(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A resumed run goes on from the newest whole commit, names what it passed over, and ends as it would have."""
-    monkeypatch.setattr("fftcore.finish.draw_run", lambda *given: None)
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     shutil.copyfile(whole.parent / "micro.txt", tmp_path / "micro.txt")
@@ -190,7 +190,7 @@ def test_another_run_s_commit(whole: Path, tmp_path: Path) -> None:
     """Whole commits of another run are refused: the seed, the model or the text differs."""
     out = tmp_path / "other"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fftcore.finish.draw_run", lambda *given: None)
+        patch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
         assert run(out, seed=1) == 0
     shutil.rmtree(out / "checkpoints")
     shutil.copytree(whole / "checkpoints", out / "checkpoints")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fftcore.checkpoint import STATE, Checkpoints
-from fftcore.errors import CheckpointError, StorageError
-from fftcore.record import Record, read_record
-from fftcore.storage import Disk, locked
+from plateau_rule.fftcore.checkpoint import STATE, Checkpoints
+from plateau_rule.fftcore.errors import CheckpointError, StorageError
+from plateau_rule.fftcore.record import Record, read_record
+from plateau_rule.fftcore.storage import Disk, locked
 from tests.faults.disks import FAULTS, CountedDisk, FailingDisk
 from tests.fftcore.micro import contents, run
 
@@ -128,7 +128,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     counted = CountedDisk()
     out = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fftcore.finish.draw_run", lambda *given: None)
+        patch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
         assert run(out, disk=counted) == 0
     return out, counted.calls
 
@@ -138,7 +138,7 @@ def test_run_on_a_failing_disk(
     whole: tuple[Path, int], share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run whose disk fails for good ends with one error; on a good disk it resumes to the same end, bit for bit."""
-    monkeypatch.setattr("fftcore.finish.draw_run", lambda *given: None)
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
     out = tmp_path / "run"
     with pytest.raises(StorageError, match="No space left on device"):
         run(out, disk=FailingDisk(int(whole[1] * share), errno.ENOSPC, for_ever=True))
@@ -166,7 +166,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 
 def test_resume_changes_only_what_it_must(whole: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Resuming a run that is over rewrites nothing but its record, which says that it was resumed."""
-    monkeypatch.setattr("fftcore.finish.draw_run", lambda *given: None)
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
     before = contents(whole[0])
     assert run(whole[0], resume=True) == 0
     after = contents(whole[0])

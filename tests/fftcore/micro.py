@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from controller import loads
-from fftcore.binding import Asked, Overrides
-from fftcore.run import begin_or_resume
-from fftcore.storage import Disk
-from fftcore.text import default_text
+from plateau_rule.controller import loads
+from plateau_rule.fftcore.binding import Asked, Overrides
+from plateau_rule.fftcore.run import begin_or_resume
+from plateau_rule.fftcore.storage import Disk
+from plateau_rule.fftcore.text import default_text
 
 # Raises twice by the loss, at the ends of epochs 1 and 2: at this threshold any window of 6 is flat.
 CURRICULUM = b"""

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from fftcore import checkpoint
-from fftcore.checkpoint import STATE, Checkpoints, read_commit
-from fftcore.config import Config
-from fftcore.data import read_text
-from fftcore.errors import CheckpointError
-from fftcore.learner import Learner
-from fftcore.storage import Disk
+from plateau_rule.fftcore import checkpoint
+from plateau_rule.fftcore.checkpoint import STATE, Checkpoints, read_commit
+from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.data import read_text
+from plateau_rule.fftcore.errors import CheckpointError
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.storage import Disk
 from tests.fftcore.test_model import SMALL
 
 

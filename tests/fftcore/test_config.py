@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from fftcore.config import DEFAULT_PRESET, PRESETS, Model
+from plateau_rule.fftcore.config import DEFAULT_PRESET, PRESETS, Model
 
 
 def test_base_is_the_published_run() -> None:

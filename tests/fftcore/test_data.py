@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fftcore.data import Text, Windows, held_out, read_text
-from fftcore.errors import TextError
+from plateau_rule.fftcore.data import Text, Windows, held_out, read_text
+from plateau_rule.fftcore.errors import TextError
 
 CPU = torch.device("cpu")
 

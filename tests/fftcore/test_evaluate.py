@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fftcore.config import Config, Model
-from fftcore.data import held_out, read_text
-from fftcore.errors import LeakError
-from fftcore.evaluate import bpb_draft, bpb_parallel, bpb_stream, evaluate
-from fftcore.generate import generate
-from fftcore.learner import Learner
-from fftcore.model import SpectralLM
+from plateau_rule.fftcore.config import Config, Model
+from plateau_rule.fftcore.data import held_out, read_text
+from plateau_rule.fftcore.errors import LeakError
+from plateau_rule.fftcore.evaluate import bpb_draft, bpb_parallel, bpb_stream, evaluate
+from plateau_rule.fftcore.generate import generate
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.model import SpectralLM
 from tests.fftcore.test_model import SMALL, made
 
 LEARNING = Model(d_model=32, layers=1, seq_len=64, kernel_len=32, kernel_groups=4, chunk=8)

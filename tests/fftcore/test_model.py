@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fftcore.config import PRESETS, Model
-from fftcore.data import read_text
-from fftcore.model import SpectralLM
+from plateau_rule.fftcore.config import PRESETS, Model
+from plateau_rule.fftcore.data import read_text
+from plateau_rule.fftcore.model import SpectralLM
 
 SMALL = Model(d_model=16, layers=2, seq_len=150, kernel_len=48, kernel_groups=4, chunk=8)
 PUBLISHED = SMALL.model_copy(update={"published": True, "kernel_groups": 1, "objective": "chunk-last"})

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fftcore.muon import Muon, orthogonalised
+from plateau_rule.fftcore.muon import Muon, orthogonalised
 
 
 def parameters(seed: int = 0) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import pytest
 from rich.console import Console
 
-from controller import Decision, Plan
-from fftcore.progress import LiveProgress, Progress, in_units, progress
+from plateau_rule.controller import Decision, Plan
+from plateau_rule.fftcore.progress import LiveProgress, Progress, in_units, progress
 
 PLAN = Plan(7, 1, "words", MappingProxyType({"cutoff": 256}), 2e-4, (), None)
 RAISE = Decision(

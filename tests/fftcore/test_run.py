@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import plateau
-from fftcore.record import read_record
-from sim.plots import draw_run
+from plateau_rule.commands import app as plateau
+from plateau_rule.fftcore.record import read_record
+from plateau_rule.sim.plots import draw_run
 from tests.fftcore.micro import CURRICULUM, contents, micro_text
 
 FLAGS = (
@@ -28,7 +28,7 @@ PUBLISHED_FLAGS = (
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with a curriculum and a text, in which commands are given; pictures are left out."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fftcore.finish.draw_run", lambda *given: None)
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
     (tmp_path / "micro.toml").write_bytes(CURRICULUM)
     (tmp_path / "text").write_bytes(micro_text())
     return tmp_path
@@ -174,7 +174,7 @@ def test_interrupted_beginning(here: Path) -> None:
 
 def test_without_matplotlib(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where matplotlib is missing the run says so in a line and is whole but for its picture."""
-    monkeypatch.setattr("fftcore.finish.draw_run", draw_run)
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", draw_run)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert plateau.main(["train", "micro.toml", *FLAGS]) == 0
     told = capsys.readouterr().out
@@ -185,7 +185,7 @@ def test_without_matplotlib(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 
 def test_module_is_the_command(pytestconfig: pytest.Config) -> None:
     """`python -m fftcore.run` takes what `plateau train` takes, and refuses as it does."""
-    command = [sys.executable, "-m", "fftcore.run", "absent.toml"]
+    command = [sys.executable, "-m", "plateau_rule.fftcore.run", "absent.toml"]
     result = subprocess.run(command, cwd=pytestconfig.rootpath, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "absent.toml" in result.stderr

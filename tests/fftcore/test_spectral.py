@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fftcore import spectral
+from plateau_rule.fftcore import spectral
 
 FLOAT64, FLOAT32 = (torch.float64, 1e-12), (torch.float32, 2e-6)
 BLOCKS = (64, 128)  # a CPU's and a GPU's

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import fftcore.text
-from fftcore.text import SHA256, default_text
+import plateau_rule.fftcore.text
+from plateau_rule.fftcore.text import SHA256, default_text
 
 
 def test_default_text() -> None:
@@ -24,6 +24,6 @@ def test_default_text() -> None:
 def test_damage_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, packed: bytes) -> None:
     """A packed file that is empty, foreign, another text or cut short is refused, and the file is named."""
     (tmp_path / "shakespeare.txt.xz").write_bytes(packed)
-    monkeypatch.setattr(fftcore.text, "files", lambda _: tmp_path)
+    monkeypatch.setattr(plateau_rule.fftcore.text, "files", lambda _: tmp_path)
     with pytest.raises(ValueError, match=r"shakespeare\.txt\.xz .*Install the package again"):
         default_text.__wrapped__()

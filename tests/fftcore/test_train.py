@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from controller import Controller, NonFiniteLoss, loads
-from fftcore import run as run_module
-from fftcore.binding import Asked, planned, the_same_text
-from fftcore.checkpoint import Checkpoints, read_commit
-from fftcore.config import Config
-from fftcore.data import read_text
-from fftcore.errors import RunError, StorageError
-from fftcore.learner import Learner, limits
-from fftcore.model import SpectralLM
-from fftcore.record import read_record
-from fftcore.storage import Disk
-from fftcore.train import Stats
+from plateau_rule.controller import Controller, NonFiniteLoss, loads
+from plateau_rule.fftcore import run as run_module
+from plateau_rule.fftcore.binding import Asked, planned, the_same_text
+from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
+from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.data import read_text
+from plateau_rule.fftcore.errors import RunError, StorageError
+from plateau_rule.fftcore.learner import Learner, limits
+from plateau_rule.fftcore.model import SpectralLM
+from plateau_rule.fftcore.record import read_record
+from plateau_rule.fftcore.storage import Disk
+from plateau_rule.fftcore.train import Stats
 from tests.fftcore.micro import CURRICULUM, contents, rows, run
 from tests.fftcore.test_model import SMALL
 
@@ -41,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the pictures out, which take longer than these runs; the run that `whole` is has one."""
-    monkeypatch.setattr("fftcore.finish.draw_run", lambda *given: None)
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
 
 
 def same_run(out: Path, whole: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import CurriculumError, loads
-from controller.language.reading import shipped
+from plateau_rule.controller import CurriculumError, loads
+from plateau_rule.controller.language.reading import shipped
 
 GOOD = {name: file.read_bytes() for name, file in shipped().items()}
 BASE = """name = "hostile"
@@ -245,8 +245,8 @@ WORST = [
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from controller import CurriculumError, load, loads
-from controller.language import places, salvage, vocabulary
+from plateau_rule.controller import CurriculumError, load, loads
+from plateau_rule.controller.language import places, salvage, vocabulary
 load("plateau")
 try:
     loads("x = 1")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import plateau
-from controller import load
-from controller.binding import bind
-from controller.verifier.verify import verify
+from plateau_rule.commands import app as plateau
+from plateau_rule.controller import load
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.verify import verify
 from tests.controller.codes_used import ROOT, codes_in, codes_of_reading
 
 HERE = Path(__file__).parent

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss
-from controller.bound import BoundState, BoundTransition, Stay, _GuardMaker
-from controller.guards import GuardInState, Joined, Opposite, Reached
-from controller.language.amounts import parse_amount
-from controller.language.sense import hardness
+from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss
+from plateau_rule.controller.bound import BoundState, BoundTransition, Stay, _GuardMaker
+from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached
+from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.sense import hardness
 
 NAN = float("nan")
 

@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 
-from controller import Controller, Decision, Plan, load
-from sim.strategies import Cut, assert_aligned, assert_never_regresses, assert_resume_identical, checks, trace
+from plateau_rule.controller import Controller, Decision, Plan, load
+from plateau_rule.sim.strategies import (
+    Cut,
+    assert_aligned,
+    assert_never_regresses,
+    assert_resume_identical,
+    checks,
+    trace,
+)
 from tests.controller.naive import Bound, Naive
 from tests.properties.test_promises import SMALL
 from tests.properties.test_two_interpreters import of_decision

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from controller import Curriculum, load
-from controller.language.reading import shipped
-from sim.strategies import (
+from plateau_rule.controller import Curriculum, load
+from plateau_rule.controller.language.reading import shipped
+from plateau_rule.sim.strategies import (
     Cut,
     LossStream,
     Piece,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from controller import load
-from controller.clockwork import RateClock
-from sim.batch import Batch
-from sim.batch.rates import Rates
-from sim.testing import drawn
-from sim.testing.drawn import Draws, Tally, watched
+from plateau_rule.controller import load
+from plateau_rule.controller.clockwork import RateClock
+from plateau_rule.sim.batch import Batch
+from plateau_rule.sim.batch.rates import Rates
+from plateau_rule.sim.testing import drawn
+from plateau_rule.sim.testing.drawn import Draws, Tally, watched
 
 RUNS = 60
 

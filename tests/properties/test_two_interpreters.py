@@ -19,8 +19,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss, SnapshotError
-from sim.strategies import curricula, limits
+from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, SnapshotError
+from plateau_rule.sim.strategies import curricula, limits
 from tests.controller.naive import Bound, Naive
 
 pytestmark = pytest.mark.filterwarnings("ignore::controller.BindingWarning")

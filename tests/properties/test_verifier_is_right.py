@@ -8,13 +8,13 @@ from unittest import mock
 from hypothesis import given, note, reject
 from hypothesis import strategies as st
 
-from controller import Curriculum
-from controller.binding import bind
-from controller.language.sense import hardness
-from controller.verifier.findings import Finding, Report
-from controller.verifier.streams import controller_of
-from controller.verifier.verify import verify
-from sim.strategies import curricula
+from plateau_rule.controller import Curriculum
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.verifier.findings import Finding, Report
+from plateau_rule.controller.verifier.streams import controller_of
+from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.sim.strategies import curricula
 from tests.properties.every_stream import Found, every_stream, final
 
 FEW = 30_000  # looks for all counterexamples of a small curriculum
@@ -153,11 +153,11 @@ transition = [{ from = "a", to = "b", at = "epoch", guards = [{ below = { value 
 
 def test_a_verifier_that_forgets_something_is_caught() -> None:
     """Canary: a verifier that takes every rate for its peak, and sees no decay, disagrees with what streams bring."""
-    from controller import loads
+    from plateau_rule.controller import loads
 
     curriculum = loads(CYCLES)
     found = every_stream(curriculum)
     assert found is not None
     assert disagreements(verify(bind(curriculum)), found) == []
-    with mock.patch("controller.verifier.alignment.Alignment.share", return_value=1.0):
+    with mock.patch("plateau_rule.controller.verifier.alignment.Alignment.share", return_value=1.0):
         assert disagreements(verify(bind(curriculum)), found) == ["transition 0 raises into a low rate"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
-from sim.logs import Log, read
+from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from plateau_rule.sim.logs import Log, read
 
 
 def run_of(

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sim import curves
-from sim.curves import FAMILIES, Bursts, Kind, Noise, Range, Spikes, Streams, draw, noisy
+from plateau_rule.sim import curves
+from plateau_rule.sim.curves import FAMILIES, Bursts, Kind, Noise, Range, Spikes, Streams, draw, noisy
 
 KINDS: tuple[Kind, ...] = ("white", "ar1", "t3", "heteroscedastic", "periodic")
 each_family = pytest.mark.parametrize("family", FAMILIES)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from controller import load, loads
-from sim.logs import Log, read
-from sim.noise import (
+from plateau_rule.controller import load, loads
+from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.noise import (
     Noise,
     NoiseError,
     false_raise,
@@ -23,7 +23,7 @@ from sim.noise import (
     spread_of_halves,
     window_needed,
 )
-from sim.noise import _taken_by_a_line as taken_by_a_line
+from plateau_rule.sim.noise import _taken_by_a_line as taken_by_a_line
 
 MakeLog = Callable[..., Log]
 
@@ -186,7 +186,7 @@ def test_the_advice_of_the_lint_satisfies_the_lint() -> None:
 
 def load_text() -> str:
     """The text of plateau.toml."""
-    from controller.language.reading import find
+    from plateau_rule.controller.language.reading import find
 
     return find("plateau").read_text()
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import load
-from sim.logs import Log, read
-from sim.plots import PlotError, draw, draw_run
-from sim.plots.picture import picture_of, picture_of_log, smoothed
-from sim.replayer.replay import replay
-from sim.replayer.setting import Given
-from sim.replayer.trace import ROOM, Trace, Tracer
+from plateau_rule.controller import load
+from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.plots import PlotError, draw, draw_run
+from plateau_rule.sim.plots.picture import picture_of, picture_of_log, smoothed
+from plateau_rule.sim.replayer.replay import replay
+from plateau_rule.sim.replayer.setting import Given
+from plateau_rule.sim.replayer.trace import ROOM, Trace, Tracer
 from tests.sim.conftest import run_of, write_run
 
 MakeLog = Callable[..., Log]

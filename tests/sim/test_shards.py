@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.shards import LARGEST, cores, cut, spread
+from plateau_rule.sim.shards import LARGEST, cores, cut, spread
 
 
 def squared(number: int) -> int:

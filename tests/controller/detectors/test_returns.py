@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from controller import Controller, loads
-from controller.detectors.returns import Returns, Yield, judged
-from controller.detectors.student import quantile
+from plateau_rule.controller import Controller, loads
+from plateau_rule.controller.detectors.returns import Returns, Yield, judged
+from plateau_rule.controller.detectors.student import quantile
 
 
 def exponential(seed: int, count: int, tau: float, sigma: float = 0.01) -> list[float]:

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from controller import Controller, Curriculum, loads
-from controller.bound import new_plateau
-from controller.detectors.trend import Trend, fitted, four_valued
-from controller.language.curriculum import Plateau
+from plateau_rule.controller import Controller, Curriculum, loads
+from plateau_rule.controller.bound import new_plateau
+from plateau_rule.controller.detectors.trend import Trend, fitted, four_valued
+from plateau_rule.controller.language.curriculum import Plateau
 
 FLAT, IMPROVING, WORSENING = "flat", "improving", "worsening"
 

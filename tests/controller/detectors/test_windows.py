@@ -14,12 +14,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controller.detectors import windows
-from controller.detectors.gap import Apart
-from controller.detectors.returns import Returns
-from controller.detectors.trend import Trend
-from controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
-from controller.language.curriculum import Diverging, Level, Patience
+from plateau_rule.controller.detectors import windows
+from plateau_rule.controller.detectors.gap import Apart
+from plateau_rule.controller.detectors.returns import Returns
+from plateau_rule.controller.detectors.trend import Trend
+from plateau_rule.controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
+from plateau_rule.controller.language.curriculum import Diverging, Level, Patience
 
 LARGEST, LEAST = sys.float_info.max, 5e-324
 extremes = st.sampled_from([0.0, -0.0, LEAST, -LEAST, 3 * LEAST, 2.3e-308, LARGEST, -LARGEST, 9e307, 1e300, 1e16, 1.0])

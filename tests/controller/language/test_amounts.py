@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.language.amounts import UNITS, Amount, RunLength, amount_hint, parse_amount, steps_in
+from plateau_rule.controller.language.amounts import UNITS, Amount, RunLength, amount_hint, parse_amount, steps_in
 
 RUN = RunLength(50, 1000, 512)
 

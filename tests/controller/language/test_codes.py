@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from controller import CurriculumError
-from controller.language.codes import CODES, explain
+from plateau_rule.controller import CurriculumError
+from plateau_rule.controller.language.codes import CODES, explain
 from tests.controller.codes_used import codes_in, codes_used
 
 

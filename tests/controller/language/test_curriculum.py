@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from controller import Curriculum, CurriculumError, dumps, loads
-from controller.language.curriculum import (
+from plateau_rule.controller import Curriculum, CurriculumError, dumps, loads
+from plateau_rule.controller.language.curriculum import (
     ActionTable,
     ActionWord,
     Align,
@@ -35,11 +35,11 @@ from controller.language.curriculum import (
     StateRate,
     Transition,
 )
-from controller.language.reading import shipped
-from controller.language.schema import FILE, schema, schema_text
-from controller.language.sense import PROPERTIES
-from controller.language.values import OneKey, Table, descriptions
-from controller.language.vocabulary import keys_of, tables_at
+from plateau_rule.controller.language.reading import shipped
+from plateau_rule.controller.language.schema import FILE, schema, schema_text
+from plateau_rule.controller.language.sense import PROPERTIES
+from plateau_rule.controller.language.values import OneKey, Table, descriptions
+from plateau_rule.controller.language.vocabulary import keys_of, tables_at
 
 FOLDER = Path(__file__).parents[3] / "curricula"
 README = (FOLDER / "README.md").read_text(encoding="utf-8")

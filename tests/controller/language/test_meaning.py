@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from controller import Controller, Curriculum
-from controller.language.meaning import canonical, fingerprints, transition_keys
-from sim.strategies import curricula
+from plateau_rule.controller import Controller, Curriculum
+from plateau_rule.controller.language.meaning import canonical, fingerprints, transition_keys
+from plateau_rule.sim.strategies import curricula
 from tests.controller.small import STATES, small
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "meaning.json"

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.errors import Key
-from controller.language.places import Places
-from controller.language.reading import shipped
-from controller.language.scanning import headers
+from plateau_rule.controller.errors import Key
+from plateau_rule.controller.language.places import Places
+from plateau_rule.controller.language.reading import shipped
+from plateau_rule.controller.language.scanning import headers
 
 TABLES = """\
 plain = 1

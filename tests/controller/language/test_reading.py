@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from controller import BindingError, Controller, CurriculumError, load, loads
-from controller.errors import Fault, Place
-from controller.language.reading import shipped
+from plateau_rule.controller import BindingError, Controller, CurriculumError, load, loads
+from plateau_rule.controller.errors import Fault, Place
+from plateau_rule.controller.language.reading import shipped
 from tests.controller.codes_used import codes_of_reading
 
 SMALL = """name = "small"

@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 
-from controller import CurriculumError, loads
-from controller.language.salvage import further_faults
+from plateau_rule.controller import CurriculumError, loads
+from plateau_rule.controller.language.salvage import further_faults
 from tests.controller.small import codes_of
 
 SOUND = """\

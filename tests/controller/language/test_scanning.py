@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller import CurriculumError
-from controller.language.scanning import DEEPEST_NESTING, Header, headers, tokens, within_limits
+from plateau_rule.controller import CurriculumError
+from plateau_rule.controller.language.scanning import DEEPEST_NESTING, Header, headers, tokens, within_limits
 
 
 @given(st.text(alphabet="ab\"'#[]{}=,.\n\\ ", max_size=40))

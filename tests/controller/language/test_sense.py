@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from controller import Curriculum, CurriculumError, loads
-from controller.language.conditions import METHOD_KEYS, walk
-from controller.language.curriculum import Guard, Knob, Plateau, Range
-from controller.language.sense import misfit, sources, target
+from plateau_rule.controller import Curriculum, CurriculumError, loads
+from plateau_rule.controller.language.conditions import METHOD_KEYS, walk
+from plateau_rule.controller.language.curriculum import Guard, Knob, Plateau, Range
+from plateau_rule.controller.language.sense import misfit, sources, target
 from tests.controller.small import codes_of
 
 HEAD = 'name = "x"\nlr.peak = 1\n'

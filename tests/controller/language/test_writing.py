@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import Curriculum, CurriculumError, dumps, loads
-from controller.language import writing
-from controller.language.curriculum import Guard, Knob, Plateau, Rate, State, Transition
-from controller.language.meaning import fingerprints
-from controller.language.reading import shipped
-from controller.language.remarks import Remarks
-from controller.language.scanning import tokens
-from controller.language.writing import WIDEST_LINE, comments_in, formatted
-from sim.strategies import curricula
+from plateau_rule.controller import Curriculum, CurriculumError, dumps, loads
+from plateau_rule.controller.language import writing
+from plateau_rule.controller.language.curriculum import Guard, Knob, Plateau, Rate, State, Transition
+from plateau_rule.controller.language.meaning import fingerprints
+from plateau_rule.controller.language.reading import shipped
+from plateau_rule.controller.language.remarks import Remarks
+from plateau_rule.controller.language.scanning import tokens
+from plateau_rule.controller.language.writing import WIDEST_LINE, comments_in, formatted
+from plateau_rule.sim.strategies import curricula
 
 MESSY = """# top of the file
 
@@ -303,7 +303,7 @@ guards = ["more", # so that it has a line for each
 
 def test_a_lost_comment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Canary: were a comment lost, the file would be refused rather than written without it."""
-    monkeypatch.setattr("controller.language.writing.remarks_in", lambda text: Remarks())
+    monkeypatch.setattr("plateau_rule.controller.language.writing.remarks_in", lambda text: Remarks())
     with pytest.raises(CurriculumError, match="comments-lost"):
         formatted(MESSY)
 

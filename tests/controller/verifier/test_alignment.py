@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from controller import load
-from controller.binding import bind
-from controller.verifier.alignment import Alignment, Jump, Moment, _longest
-from controller.verifier.findings import Finding, Report, percent
-from controller.verifier.reach import ANY_CYCLE, Kind, Reach, explore
-from controller.verifier.streams import controller_of
-from controller.verifier.verify import verify
-from controller.verifier.zones import FAR
+from plateau_rule.controller import load
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.alignment import Alignment, Jump, Moment, _longest
+from plateau_rule.controller.verifier.findings import Finding, Report, percent
+from plateau_rule.controller.verifier.reach import ANY_CYCLE, Kind, Reach, explore
+from plateau_rule.controller.verifier.streams import controller_of
+from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.zones import FAR
 from tests.controller.small import crowded, small
 
 ONE = Kind(0, (), 0, 0, False)
@@ -298,7 +298,7 @@ def test_fixed_epochs_by_length() -> None:
 
 
 def _comments() -> list[str]:
-    from controller.language.reading import shipped
+    from plateau_rule.controller.language.reading import shipped
 
     return shipped()["fixed-epochs"].read_text(encoding="utf-8").replace("\n# ", " ").splitlines()
 

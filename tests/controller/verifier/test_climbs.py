@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from controller import BindingError, Curriculum, load
-from controller.binding import bind
-from controller.bound import Machine
-from controller.verifier.climbs import Climb, _entered, climbs, planned
-from controller.verifier.reach import Reach, explore
-from controller.verifier.streams import Budget, controller_of, stream_of
-from controller.verifier.verify import verify
-from controller.verifier.zones import Zone
-from sim.strategies import curricula
+from plateau_rule.controller import BindingError, Curriculum, load
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.verifier.climbs import Climb, _entered, climbs, planned
+from plateau_rule.controller.verifier.reach import Reach, explore
+from plateau_rule.controller.verifier.streams import Budget, controller_of, stream_of
+from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.zones import Zone
+from plateau_rule.sim.strategies import curricula
 from tests.controller.small import crowded, small
 
 GOOD = Path(__file__).parents[2] / "machines" / "good"

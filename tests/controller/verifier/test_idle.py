@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from controller.binding import bind
-from controller.verifier.idle import _alike
-from controller.verifier.verify import verify
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.idle import _alike
+from plateau_rule.controller.verifier.verify import verify
 from tests.controller.small import small
 
 FLAT = {"plateau": {"window": 4}}

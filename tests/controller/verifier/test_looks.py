@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.binding import bind
-from controller.guards import FALSE, TRUE, UNKNOWN
-from controller.verifier.looks import (
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.guards import FALSE, TRUE, UNKNOWN
+from plateau_rule.controller.verifier.looks import (
     COUNT,
     FREE,
     MOST_ASSIGNMENTS,

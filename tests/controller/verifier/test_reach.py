@@ -7,13 +7,23 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from controller import Curriculum
-from controller.binding import bind
-from controller.verifier.findings import Entry
-from controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach, _later, explore, is_final, restarts_rate
-from controller.verifier.verify import verify
-from controller.verifier.zones import FAR, Zone, contains
-from sim.strategies import curricula
+from plateau_rule.controller import Curriculum
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.findings import Entry
+from plateau_rule.controller.verifier.reach import (
+    ANY_CYCLE,
+    Edge,
+    Kind,
+    Node,
+    Reach,
+    _later,
+    explore,
+    is_final,
+    restarts_rate,
+)
+from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.zones import FAR, Zone, contains
+from plateau_rule.sim.strategies import curricula
 from tests.controller.small import STATES, small
 
 FLAT = {"plateau": {"window": 4}}

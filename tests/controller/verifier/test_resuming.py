@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from controller import Controller, load
-from controller.binding import bind
-from controller.verifier.resuming import MOST_KILLS, killed_and_resumed, losses
-from controller.verifier.verify import verify
+from plateau_rule.controller import Controller, load
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.resuming import MOST_KILLS, killed_and_resumed, losses
+from plateau_rule.controller.verifier.verify import verify
 from tests.controller.small import small
 
 FLAT = {"plateau": {"window": 4}}

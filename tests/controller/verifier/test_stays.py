@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from controller.binding import bind
-from controller.verifier.looks import Looks
-from controller.verifier.stays import MOST_ORDERS, Bound, Chance, Course, Courses, Deadline
-from controller.verifier.zones import FAR
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.looks import Looks
+from plateau_rule.controller.verifier.stays import MOST_ORDERS, Bound, Chance, Course, Courses, Deadline
+from plateau_rule.controller.verifier.zones import FAR
 from tests.controller.small import small
 
 FLAT = {"plateau": {"window": 4}}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from controller.binding import bind
-from controller.bound import Machine
-from controller.verifier.streams import (
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.verifier.streams import (
     Budget,
     Shape,
     Visit,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from controller import load
-from controller.binding import bind
-from controller.verifier.findings import Finding, Report, percent, visits_of
-from controller.verifier.reach import Reach
-from controller.verifier.verify import _listed, verify
+from plateau_rule.controller import load
+from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.findings import Finding, Report, percent, visits_of
+from plateau_rule.controller.verifier.reach import Reach
+from plateau_rule.controller.verifier.verify import _listed, verify
 from tests.controller.small import crowded, small
 
 FLAT = {"plateau": {"window": 4}}

@@ -7,8 +7,8 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.verifier.alignment import Moment, _moments
-from controller.verifier.zones import (
+from plateau_rule.controller.verifier.alignment import Moment, _moments
+from plateau_rule.controller.verifier.zones import (
     FAR,
     Arc,
     Zone,

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.logs import Log, LogError, read, source
-from sim.logs.events import masked_crc
+from plateau_rule.sim.logs import Log, LogError, read, source
+from plateau_rule.sim.logs.events import masked_crc
 
 SAMPLES = Path(__file__).parents[2] / "sim" / "logs" / "samples"
 STEPS = 120

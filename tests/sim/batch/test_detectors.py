@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from controller.detectors.gap import Apart
-from controller.detectors.returns import Returns
-from controller.detectors.trend import Trend
-from controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
-from controller.language.curriculum import Diverging, Level, Patience
-from sim.batch.detectors import FALSE, TRUE, UNKNOWN, Each
-from sim.batch.history import Floats, History
-from sim.batch.kinds import depth_of, many
-from sim.batch.means import RunningMeans
+from plateau_rule.controller.detectors.gap import Apart
+from plateau_rule.controller.detectors.returns import Returns
+from plateau_rule.controller.detectors.trend import Trend
+from plateau_rule.controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
+from plateau_rule.controller.language.curriculum import Diverging, Level, Patience
+from plateau_rule.sim.batch.detectors import FALSE, TRUE, UNKNOWN, Each
+from plateau_rule.sim.batch.history import Floats, History
+from plateau_rule.sim.batch.kinds import depth_of, many
+from plateau_rule.sim.batch.means import RunningMeans
 
 RUNS, STEPS = 12, 700
 SPELLED = {None: UNKNOWN, False: FALSE, True: TRUE}

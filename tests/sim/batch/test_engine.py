@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller import Controller, Curriculum, Decision, NonFiniteLoss, load
-from sim.batch import Batch
-from sim.batch.history import Floats
-from sim.batch.rates import Rates
-from sim.strategies import curricula, limits, loss_streams
-from sim.testing import drawn
+from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, load
+from plateau_rule.sim.batch import Batch
+from plateau_rule.sim.batch.history import Floats
+from plateau_rule.sim.batch.rates import Rates
+from plateau_rule.sim.strategies import curricula, limits, loss_streams
+from plateau_rule.sim.testing import drawn
 
 METRICS = ("loss", "val_loss", "norm")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import plateau
-from controller.language.reading import shipped
+from plateau_rule.commands import app as plateau
+from plateau_rule.controller.language.reading import shipped
 
 PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import plateau
+from plateau_rule.commands import app as plateau
 
 SMALL = ["--learners", "4", "--epochs", "5", "--steps-per-epoch", "40", "--limit", "cutoff=1025", "--workers", "1"]
 

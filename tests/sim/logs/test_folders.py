@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.logs import LogError, folders, read
+from plateau_rule.sim.logs import LogError, folders, read
 from tests.hostile.logs.test_hostile_logs import event, tfrecord
 
 SAMPLES = Path(__file__).parent / "samples"

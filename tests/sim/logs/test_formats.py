@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sim.logs import LogError, read
-from sim.logs.events import fields, masked_crc, scalars
-from sim.logs.rows import Records, batches, numbers
-from sim.logs.series import granularity, is_eval, is_loss, normal, rank, words
+from plateau_rule.sim.logs import LogError, read
+from plateau_rule.sim.logs.events import fields, masked_crc, scalars
+from plateau_rule.sim.logs.rows import Records, batches, numbers
+from plateau_rule.sim.logs.series import granularity, is_eval, is_loss, normal, rank, words
 
 
 def message(number: int, *parts: bytes) -> bytes:

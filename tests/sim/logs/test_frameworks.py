@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sim.logs import Log, LogError, read
+from plateau_rule.sim.logs import Log, LogError, read
 from tests.sim.logs.frameworks import SAMPLES, Facts
 
 FOLDER = Path(__file__).parent / "samples"

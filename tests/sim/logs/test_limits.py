@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.logs import LogError, gather, read
+from plateau_rule.sim.logs import LogError, gather, read
 from tests.hostile.logs.test_hostile_logs import event, tfrecord
 
 MIB = 1 << 20
@@ -32,7 +32,7 @@ def peak(work: Callable[[], object]) -> int:
 
 CHILD = """
 import resource, sys
-from sim.logs import points, read
+from plateau_rule.sim.logs import points, read
 points.MEMORY_BYTES = 1 << 20
 count = len(read(sys.argv[1]))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

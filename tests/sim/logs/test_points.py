@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.logs import points as module
-from sim.logs.points import POINT, Repeats, Spool, in_order
+from plateau_rule.sim.logs import points as module
+from plateau_rule.sim.logs.points import POINT, Repeats, Spool, in_order
 
 
 def spool_of(steps: list[int]) -> Spool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.logs import LogError, read
+from plateau_rule.sim.logs import LogError, read
 
 # What each trainer prints at a step, with {s} for the step and {l} for the loss.
 LINES = {
@@ -87,7 +87,7 @@ def test_epoch_above_the_lines(tmp_path: Path) -> None:
 
 def test_lines_that_are_all_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of lines does not grow with the number of their kinds."""
-    monkeypatch.setattr("sim.logs.printed.MOST_KINDS", 10)
+    monkeypatch.setattr("plateau_rule.sim.logs.printed.MOST_KINDS", 10)
     path = tmp_path / "out.txt"
     words = ["".join(chr(97 + step // base % 26) for base in (676, 26, 1)) for step in range(500)]
     path.write_text("".join(f"{word}: step {step} loss 1.5\n" for step, word in enumerate(words)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.logs import Change, LogError, read
+from plateau_rule.sim.logs import Change, LogError, read
 
 Write = Callable[..., Path]
 
@@ -229,7 +229,7 @@ def test_steps_all_the_same(write: Write) -> None:
 
 def test_many_points_out_of_order(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that does not fit the memory set aside for it comes out sorted from the disk."""
-    monkeypatch.setattr("sim.logs.points.MEMORY_BYTES", 1 << 12)
+    monkeypatch.setattr("plateau_rule.sim.logs.points.MEMORY_BYTES", 1 << 12)
     steps = np.random.default_rng(0).permutation(30_000)
     log = read(write(rows(steps.tolist())))
     assert log.points().step.tolist() == list(range(30_000))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sim.logs import Log, LogError, Span, read
+from plateau_rule.sim.logs import Log, LogError, Span, read
 
 Find = Callable[[str], Path]
 

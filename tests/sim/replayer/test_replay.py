@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
-from controller.errors import BindingWarning
-from controller.language.reading import find
-from controller.stretch import Stretch
-from sim.logs import Log, read
-from sim.replayer.replay import replay
-from sim.replayer.setting import Given, ReplayError, per_point, steps_per_epoch_of
-from sim.strategies import curricula, loss_streams
+from plateau_rule.controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
+from plateau_rule.controller.errors import BindingWarning
+from plateau_rule.controller.language.reading import find
+from plateau_rule.controller.stretch import Stretch
+from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.replayer.replay import replay
+from plateau_rule.sim.replayer.setting import Given, ReplayError, per_point, steps_per_epoch_of
+from plateau_rule.sim.strategies import curricula, loss_streams
 from tests.sim.conftest import run_of, write_run
 
 LADDER = """

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from controller import Controller, Curriculum, load, loads
-from controller.language.reading import find
-from sim.logs import Log, read
-from sim.noise import Noise, lint, noise_of
-from sim.replayer.replay import replay
-from sim.replayer.setting import Given
-from sim.replayer.timeline import Timeline
-from sim.replayer.verdict import slope_of, verdict_of, verdict_of_run
+from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule.controller.language.reading import find
+from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.noise import Noise, lint, noise_of
+from plateau_rule.sim.replayer.replay import replay
+from plateau_rule.sim.replayer.setting import Given
+from plateau_rule.sim.replayer.timeline import Timeline
+from plateau_rule.sim.replayer.verdict import slope_of, verdict_of, verdict_of_run
 from tests.sim.conftest import run_of, write_run
 
 MakeLog = Callable[..., Log]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import plateau
-from sim.logs import Log, read
-from sim.simulator.fit import Fit, FitError, fit, ranges_in, sentences, table
-from sim.simulator.learner import PARAMETERS, Bands, Learners, Learning, Observed, ranges
+from plateau_rule.commands import app as plateau
+from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.simulator.fit import Fit, FitError, fit, ranges_in, sentences, table
+from plateau_rule.sim.simulator.learner import PARAMETERS, Bands, Learners, Learning, Observed, ranges
 
 PEAK = 1e-3
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controller import load
-from controller.binding import bind
-from sim.simulator.learner import HELD, PARAMETERS, Bands, Floats, Learners, Learning, Observed, ranges
+from plateau_rule.controller import load
+from plateau_rule.controller.binding import bind
+from plateau_rule.sim.simulator.learner import HELD, PARAMETERS, Bands, Floats, Learners, Learning, Observed, ranges
 
 PEAK = 2e-4
 BANDS = Bands((("cutoff", 128.0), ("cutoff", 256.0)), {"cutoff": 256.0})

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from controller import Controller, Curriculum, load, loads
-from sim.curves import Range
-from sim.shards import Engine
-from sim.simulator.learner import Bands, Learners, Learning, Observed, ranges
-from sim.simulator.loop import Binding, Outcome, Truth, together, train
-from sim.simulator.rivals import oracle, without
-from sim.simulator.simulate import Settings, SimulateError, Simulation, filled, rate_of, simulate, truth_of
-from sim.simulator.summary import summary
+from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule.sim.curves import Range
+from plateau_rule.sim.shards import Engine
+from plateau_rule.sim.simulator.learner import Bands, Learners, Learning, Observed, ranges
+from plateau_rule.sim.simulator.loop import Binding, Outcome, Truth, together, train
+from plateau_rule.sim.simulator.rivals import oracle, without
+from plateau_rule.sim.simulator.simulate import Settings, SimulateError, Simulation, filled, rate_of, simulate, truth_of
+from plateau_rule.sim.simulator.summary import summary
 
 SHORT = Binding(limits={"cutoff": 1025}, epochs=10, steps_per_epoch=60)
 TRUTH = Truth(rate=1e-3, horizon=20, late=60)

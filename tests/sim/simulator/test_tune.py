@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import plateau
-from controller import CurriculumError, load, loads
-from sim.logs import Log, read
-from sim.simulator.loop import Binding
-from sim.simulator.tune import COPIES, TuneError, course, measure, over, tune, with_settings
+from plateau_rule.commands import app as plateau
+from plateau_rule.controller import CurriculumError, load, loads
+from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.simulator.loop import Binding
+from plateau_rule.sim.simulator.tune import COPIES, TuneError, course, measure, over, tune, with_settings
 
 RULE = """
 name = "rule"

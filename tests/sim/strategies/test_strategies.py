@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
-from controller import Controller, Curriculum, load
-from controller.language.curriculum import ActionTable, Guard
-from sim.strategies import (
+from plateau_rule.controller import Controller, Curriculum, load
+from plateau_rule.controller.language.curriculum import ActionTable, Guard
+from plateau_rule.sim.strategies import (
     Cut,
     LossStream,
     assert_aligned,
@@ -283,7 +283,7 @@ def test_a_resume_that_differs_is_found(kind: type[Late], problem: str, monkeypa
     curriculum = small({"from": "low", "guards": [{"dwell": "10 steps"}]})
     losses = [nan if i == 5 else 5.0 for i in range(30)]
     assert_resume_identical(curriculum, losses)
-    monkeypatch.setattr("sim.strategies.checks.Controller", kind)
+    monkeypatch.setattr("plateau_rule.sim.strategies.checks.Controller", kind)
     with pytest.raises(AssertionError) as failure:
         assert_resume_identical(curriculum, losses, [Cut(3, 0)])
     assert str(failure.value).startswith(problem)

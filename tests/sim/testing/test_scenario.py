@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import plateau
-from controller.errors import PlateauError
-from controller.language.amounts import RunLength
-from controller.language.places import Places
-from sim.testing.scenario import At, Result, Scenario, Suite, losses, read, run
+from plateau_rule.commands import app as plateau
+from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.language.amounts import RunLength
+from plateau_rule.controller.language.places import Places
+from plateau_rule.sim.testing.scenario import At, Result, Scenario, Suite, losses, read, run
 
 HEAD = 'curriculum = "plateau"\nlimits = { cutoff = 1025 }\nepochs = 10\nsteps_per_epoch = 100\n'
 ONE = HEAD + '[[scenario]]\nname = "it"\n'

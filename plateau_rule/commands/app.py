@@ -12,28 +12,37 @@ from cyclopts import App, CycloptsError, UnknownCommandError
 
 # name: (where its function is, its help). The help stands here so that `plateau --help` loads no room.
 COMMANDS = {
-    "check": ("sim.commands.checking:check", "Check a curriculum for every possible loss stream."),
-    "explain": ("controller.command:explain", "Say what the code of a fault means, and what to do."),
-    "fmt": ("controller.command:fmt", "Lay out curriculum files in one way; comments and meaning stay."),
-    "draw": ("controller.command:draw", "Draw a curriculum as Mermaid, DOT or SVG."),
-    "schema": ("controller.command:schema", "Print the JSON Schema of curriculum files, for editors."),
+    "check": ("plateau_rule.sim.commands.checking:check", "Check a curriculum for every possible loss stream."),
+    "explain": ("plateau_rule.controller.command:explain", "Say what the code of a fault means, and what to do."),
+    "fmt": ("plateau_rule.controller.command:fmt", "Lay out curriculum files in one way; comments and meaning stay."),
+    "draw": ("plateau_rule.controller.command:draw", "Draw a curriculum as Mermaid, DOT or SVG."),
+    "schema": ("plateau_rule.controller.command:schema", "Print the JSON Schema of curriculum files, for editors."),
     "replay": (
-        "sim.commands.replaying:replay",
+        "plateau_rule.sim.commands.replaying:replay",
         "Show logged losses to a curriculum: when would it have raised, and why not earlier?",
     ),
     "noise": (
-        "sim.commands.replaying:noise",
+        "plateau_rule.sim.commands.replaying:noise",
         "Estimate a log's noise, and whether a curriculum can tell a plateau from it.",
     ),
-    "plot": ("sim.commands.replaying:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
-    "simulate": ("sim.commands.simulating:simulate", "Put curricula through thousands of synthetic trainings."),
+    "plot": ("plateau_rule.sim.commands.replaying:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
+    "simulate": (
+        "plateau_rule.sim.commands.simulating:simulate",
+        "Put curricula through thousands of synthetic trainings.",
+    ),
     "tune": (
-        "sim.commands.simulating:tune",
+        "plateau_rule.sim.commands.simulating:tune",
         "Show which settings of a plateau raise too early how often, and how late.",
     ),
-    "fit": ("sim.commands.simulating:fit", "Fit the synthetic learner to a log."),
-    "test": ("sim.commands.simulating:test", "Carry out scenario files: does a curriculum do what was expected of it?"),
-    "train": ("fftcore.run:train", "Train the byte-level language model under a curriculum, or resume a run."),
+    "fit": ("plateau_rule.sim.commands.simulating:fit", "Fit the synthetic learner to a log."),
+    "test": (
+        "plateau_rule.sim.commands.simulating:test",
+        "Carry out scenario files: does a curriculum do what was expected of it?",
+    ),
+    "train": (
+        "plateau_rule.fftcore.run:train",
+        "Train the byte-level language model under a curriculum, or resume a run.",
+    ),
 }
 
 # What is imported: the extra that brings it.
@@ -98,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def remedy(error: Exception) -> str | None:
     """Say to the user what is wrong and what to do; None if the mistake is not the user's but ours."""
-    from controller.errors import PlateauError  # here, so that a command which needs no room loads none
+    from plateau_rule.controller.errors import PlateauError  # here, so that a command which needs no room loads none
 
     match error:
         case PlateauError():
