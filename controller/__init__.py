@@ -5,7 +5,7 @@ plan = controller.plan              # knobs, lr, state for the next optimizer st
 decision = controller.observe(loss) # exactly once for each optimizer step
 """
 
-from plateau_rule.controller.bound import Action
+from plateau_rule.controller.controller import Controller, Decision, Plan
 from plateau_rule.controller.errors import (
     BindingError,
     BindingWarning,
@@ -19,7 +19,7 @@ from plateau_rule.controller.errors import (
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load, loads
 from plateau_rule.controller.language.writing import dumps
-from plateau_rule.controller.machine import Controller, Decision, Plan
+from plateau_rule.controller.machine import Action
 
 __all__ = [
     "Action",

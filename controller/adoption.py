@@ -8,14 +8,14 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from plateau_rule.controller import clockwork
-from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import TRUE, Clock
+from plateau_rule.controller.language.consistency import hardness, nearest
 from plateau_rule.controller.language.curriculum import FULL
-from plateau_rule.controller.language.sense import hardness, nearest
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 
 if TYPE_CHECKING:
-    from plateau_rule.controller.machine import Controller
+    from plateau_rule.controller.controller import Controller
 
 
 def adopt(

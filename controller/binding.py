@@ -8,7 +8,12 @@ from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 
-from plateau_rule.controller.bound import (
+from plateau_rule.controller.errors import BindingError, BindingWarning, Fault, Key
+from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.consistency import NEXT, hardness, nearest, sources, walk
+from plateau_rule.controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Rung, State
+from plateau_rule.controller.language.fingerprint import fingerprints, transition_keys
+from plateau_rule.controller.machine import (
     Action,
     BoundRamp,
     BoundRate,
@@ -17,11 +22,6 @@ from plateau_rule.controller.bound import (
     Machine,
     limits_shown,
 )
-from plateau_rule.controller.errors import BindingError, BindingWarning, Fault, Key
-from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Rung, State
-from plateau_rule.controller.language.meaning import fingerprints, transition_keys
-from plateau_rule.controller.language.sense import NEXT, hardness, nearest, sources, walk
 
 Path = tuple[Key, ...]
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from plateau_rule.controller.bound import Machine
 from plateau_rule.controller.drawing import arrows, definitions, facts
+from plateau_rule.controller.language.consistency import PROPERTIES
 from plateau_rule.controller.language.places import Places
-from plateau_rule.controller.language.sense import PROPERTIES
+from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.findings import Counterexample, Finding, Report, percent
 
 # In words

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
 from plateau_rule.controller.language.amounts import Amount, steps_in
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.rates import multiplier
 
 LARGEST_SCALE = 1e100

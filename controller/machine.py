@@ -1,389 +1,211 @@
-"""The Controller: plan, observe, explain. The order of one step is in one function, `observe`."""
+"""What a curriculum has become once it is bound: every name resolved, every value a number, ready to be run."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
-from math import inf, isfinite
-from types import MappingProxyType
-from typing import Any, NamedTuple, SupportsFloat
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import copysign, floor, inf, sqrt
+from typing import Any
 
-from plateau_rule.controller import adoption, clockwork, snapshot
-from plateau_rule.controller.binding import bind
-from plateau_rule.controller.bound import Action, BoundState, Knobs, Machine
-from plateau_rule.controller.errors import NonFiniteLoss, StepError
-from plateau_rule.controller.guards import Clock, answers_nonfinite
-from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.detectors.gap import Apart
+from plateau_rule.controller.detectors.returns import Returns
+from plateau_rule.controller.detectors.trend import Trend
+from plateau_rule.controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest
+from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
+from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Plateau, Rung
+from plateau_rule.controller.language.fingerprint import guard_meaning
 
-OWN_ACTIONS = ("lr_restart", "lr_scale")
-LOOKS_REMEMBERED = 64
+Knobs = Mapping[str, Rung]
 
 
-class Plan(NamedTuple):
-    """What to do on the next optimizer step; a pure read."""
+def limits_shown(limits: Mapping[str, float] | None) -> str:
+    """A trainer's largest values of the knobs, as they may stand in a sentence."""
+    return ", ".join(f"{knob} {limit}" for knob, limit in (limits or {}).items()) or "none"
 
-    step: int
-    """The step about to be taken, from 0."""
-    epoch: int
-    """The epoch it belongs to, from 0."""
-    state: str
-    """The state's name."""
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that a transition does: the controller's own, or a request to the trainer."""
+
+    name: str
+    argument: float | str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.argument is None else f"{self.name} {self.argument}"
+
+
+@dataclass(frozen=True, slots=True)
+class BoundTransition:
+    """A transition out of one state; `index` is its place in the file, `key` what its counter is saved under."""
+
+    index: int
+    key: str
+    title: str
+    source: str
+    target: str
+    at: str
+    sustain: int
+    at_most: int | None
+    guards: tuple[Guard | str, ...]
+    actions: tuple[Action, ...]
+    regress: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRamp:
+    """A knob's way from one value to another, as a pure function of the time in the state."""
+
+    start: float
+    end: float
+    over: Amount
+    shape: str
+    multiple_of: float | None
+    rungs: tuple[float, ...] | None
+
+    def value(self, time: int, over_steps: int) -> Rung:
+        """The knob after `time` steps in the state, rounded down to what the knob can be."""
+        share = time / over_steps
+        if share >= 1.0:
+            found = self.end
+        elif self.end == inf:  # no trainer and no limit: there is nothing to measure the way on
+            found = self.start
+        elif self.shape == "linear":
+            found = self.start + (self.end - self.start) * share
+        else:
+            low, high = copysign(self.start**2, self.start), copysign(self.end**2, self.end)
+            square = low + (high - low) * share
+            found = copysign(sqrt(abs(square)), square)
+        if self.rungs is not None:
+            found = max((rung for rung in self.rungs if self.start <= rung <= found), default=self.start)
+        elif self.multiple_of is not None and found != self.end:
+            found = max(self.start, floor(found / self.multiple_of) * self.multiple_of)
+        if found == inf:
+            return FULL
+        return int(found) if float(found).is_integer() else found
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRate:
+    """The learning rate of one state; `own_length` says whether the state replaces the run's length or cycles."""
+
+    peak: float  # a factor
+    shape: str
+    floor: float
+    decay: float
+    length: Amount
+    cycles: tuple[Amount, ...]  # empty where there is one length
+
+
+@dataclass(frozen=True, slots=True)
+class BoundState:
+    """One state, its transitions out in the order of the file, and the fingerprint of both."""
+
+    index: int
+    name: str
     knobs: Knobs
-    """The value of every knob on this step."""
-    lr: float
-    """The learning rate of this step."""
-    requests: tuple[Action, ...]
-    """What the trainer is asked to do before this step; handed over with this plan only."""
+    ramps: Mapping[str, BoundRamp]
+    rate: BoundRate
     stop: str | None
-    """Why training should end here, or None."""
+    transitions: tuple[BoundTransition, ...] = ()
+    fingerprint: str = ""
 
 
-class Decision(NamedTuple):
-    """A transition that was taken, and why."""
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A curriculum that can be run: what a Controller interprets and a verifier explores."""
 
-    step: int
-    """The first step that the new state applies to."""
-    epoch: int
-    from_state: str
-    to_state: str
-    transition: str
-    knobs_before: Knobs
-    knobs: Knobs
-    lr_before: float
-    lr: float
-    loss: float | None
-    """The loss whose observation brought it."""
-    guards: tuple[str, ...]
-    """Every guard that was looked at, one line each."""
+    curriculum: Curriculum
+    limits: Mapping[str, float] | None
+    run: RunLength
+    peak: float
+    warmup_steps: int
+    states: tuple[BoundState, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+    by_name: Mapping[str, BoundState] = field(default_factory=dict)
 
-    @property
-    def raises(self) -> tuple[str, ...]:
-        """The knobs that it raised."""
-        return tuple(name for name, value in self.knobs.items() if hardness(value) > hardness(self.knobs_before[name]))
+    def ramp_steps(self, state: BoundState, total_steps: int | None) -> dict[str, int]:
+        """How long each ramp of a state takes."""
+        return {name: steps_in(ramp.over, self.run, total_steps) for name, ramp in state.ramps.items()}
+
+    def stay(self, state: BoundState, total_steps: int | None) -> Stay:
+        """Make what is needed for one stay in a state: empty detectors, guards, ramps measured in steps."""
+        return Stay(self, state, total_steps)
 
 
-class Controller:
-    """Interprets a curriculum against a loss stream: `plan`, then `observe`, once for each optimizer step.
+class Stay:
+    """One stay in a state: its guards with empty detectors, and its amounts of time in steps."""
 
-    curriculum: what `load` gives. limits: the trainer's knobs with their largest values; None where there is no
-    trainer. epochs, steps_per_epoch, tokens_per_step, peak: replace what the file says. lag: the loss given at step s
-    is that of step s - lag (None for the first `lag` observations).
-    Raises BindingError where the curriculum does not fit.
-    """
+    __slots__ = ("detectors", "guards", "ramp_steps")
+
+    def __init__(self, machine: Machine, state: BoundState, total_steps: int | None) -> None:
+        def steps(amount: Amount) -> int:
+            return steps_in(amount, machine.run, total_steps)
+
+        self.detectors: dict[str, tuple[str, Detector]] = {}  # what it is, spelled out -> metric, detector
+        self.ramp_steps = machine.ramp_steps(state, total_steps)
+        maker = _GuardMaker(machine, steps, self.ramp_steps, self.detectors)
+        self.guards = tuple(Joined("all", tuple(maker.make(g) for g in t.guards)) for t in state.transitions)
+
+
+class _GuardMaker:
+    """Turns guards as written into guards as asked, sharing one detector among equal ones."""
 
     def __init__(
         self,
-        curriculum: Curriculum,
-        limits: Mapping[str, float] | None = None,
-        *,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        tokens_per_step: int | None = None,
-        peak: float | None = None,
-        lag: int = 0,
+        machine: Machine,
+        steps: Callable[[Amount], int],
+        ramp_steps: Mapping[str, int],
+        detectors: dict[str, tuple[str, Detector]],
     ) -> None:
-        if lag < 0:
-            raise StepError(f"lag is {lag}; expected the number of steps by which losses arrive late, 0 or more")
-        self.machine: Machine = bind(
-            curriculum,
-            limits,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            tokens_per_step=tokens_per_step,
-            peak=peak,
-        )
-        self.lag = lag
-        self._total = self.machine.run.total_steps
-        self.clock = Clock()
-        self.skipped_values = 0
-        self.taken: dict[str, int] = {}
-        self.floors: dict[str, float] = {}
-        self._requests: tuple[Action, ...] = ()
-        self._plan: Plan | None = None
-        self._looks: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=LOOKS_REMEMBERED)
-        self._limit = curriculum.nonfinite.limit
-        self._enter(self.machine.states[0], self.total_steps)
-        self._rate = clockwork.start(self.machine, self._state, self.total_steps)
-        self._rate = clockwork.advanced(self._rate, self.machine, self._state, 0, self.total_steps)
+        self._machine, self._steps, self._ramp_steps, self._detectors = machine, steps, ramp_steps, detectors
 
-    # What can be read
+    def make(self, condition: Guard | str) -> GuardInState:
+        """Build one condition; the name of a named guard leads its line."""
+        guard = self._machine.curriculum.resolve(condition)
+        word, value = guard.word, guard.value
+        title = word if isinstance(condition, Guard) else f"{condition} ({word})"
+        if word in ("any", "all"):
+            return Joined(word, tuple(map(self.make, value)), title)
+        if word == "not":
+            return Opposite(self.make(value), title)
+        if word in ("min_epoch", "min_step"):
+            hand, unit = ("epoch", "epochs") if word == "min_epoch" else ("step", "steps")
+            return Reached(title, hand, value, unit)
+        if word == "dwell":
+            amount = parse_amount(value)
+            if amount.unit == "epochs" and self._machine.run.steps_per_epoch is None:
+                return Reached(title, "closings", int(amount.count), "epochs in this state")
+            return Reached(title, "time", self._steps(amount), "steps in this state")
+        if word == "nonfinite":
+            return Reached(title, "nonfinite", value, "non-finite losses in a row")
+        if word == "ramp_done":
+            return Reached(title, "time", self._ramp_steps[value], "steps of the ramp")
+        key = json.dumps(guard_meaning(self._machine.curriculum, guard), sort_keys=True)
+        if key not in self._detectors:
+            self._detectors[key] = (value.metric, self._new_detector(word, value))
+        return Watched(title, self._detectors[key][1])
 
-    @property
-    def plan(self) -> Plan:
-        """What to do on the next step; reading it changes nothing."""
-        if self._plan is None:
-            step, state = self.clock.step, self._state
-            lr = clockwork.rate(self._rate, self.machine, state, step)
-            knobs = self._knobs_at(self.clock.time) if state.ramps else state.knobs
-            # _make takes half the time of a call with the fields.
-            self._plan = Plan._make((step, self.clock.epoch, state.name, knobs, lr, self._requests, self._stop()))
-        return self._plan
-
-    @property
-    def total_steps(self) -> int | None:
-        """The bound run's length in optimizer steps, or None where it is unknown."""
-        return self._total
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the curriculum's meaning."""
-        return self.machine.fingerprint
-
-    def _stop(self) -> str | None:
-        if self._state.stop is not None:
-            return self._state.stop
-        run, total = self.machine.run, self._total
-        if total is not None:
-            return f"the run of {total} steps is over" if self.clock.step >= total else None
-        if run.epochs is not None and self.clock.epoch >= run.epochs:
-            return f"the run of {run.epochs} epochs is over"
-        return None
-
-    # One step
-
-    def observe(
-        self,
-        loss: SupportsFloat | None,
-        epoch_end: bool = False,
-        eval_end: bool = False,
-        *,
-        step: int | None = None,
-        skipped: bool = False,
-        **metrics: SupportsFloat,
-    ) -> Decision | None:
-        """Take what the step that was planned has brought; call it exactly once for each optimizer step.
-
-        loss: the same, reduced value on every rank. epoch_end: this observation closes an epoch (not needed where
-        steps_per_epoch is bound). eval_end: it brings an evaluation. step: the step it belongs to, checked if given.
-        skipped: the optimizer step of this loss was dropped (by an AMP scaler); clocks advance, a finite loss is
-        not shown to the detectors. metrics: further values, such as val_loss.
-        Returns the Decision if a transition was taken. Raises StepError where the observation does not belong to the
-        planned step, NonFiniteLoss where the run is dead.
-        """
-        clock = self.clock
-        if step is not None and step != clock.step:
-            raise StepError(_out_of_order(step, clock.step))
-        value = loss if type(loss) is float else self._loss(loss)
-        others = [(name, _number(name, given)) for name, given in metrics.items()] if metrics else ()
-        closes = self._closes(epoch_end)
-        # 1. Clocks advance.
-        clock.step += 1
-        clock.time += 1
-        if closes:
-            clock.epoch += 1
-            clock.closings += 1
-        self._plan, self._requests = None, ()
-        # 2. Non-finite values are counted and go no further; 3. finite ones enter this state's detectors. A late loss
-        #    belongs to the state before until as many observations were made as it is late.
-        if value is not None and clock.time > self.lag:
-            if not isfinite(value):
-                clock.nonfinite += 1
-                self.skipped_values += 1
-            else:
-                clock.nonfinite = 0
-                if not skipped:
-                    for push in self._pushes:
-                        push(value)
-        if others:
-            self._push_metrics(others)
-        # 4. Transitions that are looked at here, in file order; the first whose guards hold, often enough, is taken.
-        dead = clock.nonfinite >= self._limit
-        chosen = self._look(closes, eval_end, dead) if self._every_step or closes or eval_end or dead else None
-        if chosen is None:
-            if (closes or eval_end) and self._seldom:
-                self._remember()
-            # 6. The next plan is made.
-            if self._state.rate.cycles:
-                self._rate = clockwork.advanced(self._rate, self.machine, self._state, clock.step, self.total_steps)
-            if self._state.ramps:
-                self._raise_floors(clock.time)
-            if dead:
-                raise NonFiniteLoss(
-                    f"step {clock.step - 1}: {clock.nonfinite} NaN or infinite losses in a row in state "
-                    f'"{self._state.name}", and no transition answers them. Resume from the last checkpoint with a '
-                    f"lower peak rate, or clip gradients; [nonfinite] limit = {self._limit} is where a run is given up"
-                )
-            return None
-        return self._take(chosen, value)
-
-    def _loss(self, loss: SupportsFloat | None) -> float | None:
-        if loss is None:
-            if self.clock.time < self.lag:  # it would belong to the state before, or to no step at all
-                return None
-            raise StepError(
-                f"step {self.clock.step}: no loss; only the first `lag` observations in a state may come without one "
-                f"(lag is {self.lag})"
-            )
-        return _number("loss", loss)
-
-    def _closes(self, epoch_end: bool) -> bool:
-        per_epoch = self.machine.run.steps_per_epoch
-        if per_epoch is None:
-            return epoch_end
-        closes = (self.clock.step + 1) % per_epoch == 0
-        if epoch_end and not closes:
-            raise StepError(
-                f"step {self.clock.step}: epoch_end in the middle of an epoch of {per_epoch} steps. Bind the number of "
-                f"optimizer steps that an epoch really has, or leave epoch_end to the controller"
-            )
-        return closes
-
-    def _push_metrics(self, metrics: Sequence[tuple[str, float]]) -> None:
-        for name, value in metrics:
-            if not isfinite(value):
-                self.skipped_values += 1
-                continue
-            for metric, detector in self._stay.detectors.values():
-                if metric == name:
-                    detector.push(value)
-
-    def _look(self, closes: bool, eval_end: bool, dead: bool) -> int | None:
-        """The place, among this state's transitions, of the one to take."""
-        for place, transition in enumerate(self._state.transitions):
-            at = transition.at
-            if (at == "epoch" and not closes) or (at == "eval" and not eval_end):
-                continue
-            if transition.at_most is not None and self.taken.get(transition.key, 0) >= transition.at_most:
-                continue
-            guard = self._stay.guards[place]
-            if dead and not answers_nonfinite(guard):
-                continue
-            if guard.verdict(self.clock) is not True:
-                self._sustained[place] = 0
-                continue
-            self._sustained[place] += 1
-            if self._sustained[place] >= transition.sustain:
-                return place
-        return None
-
-    def _take(self, place: int, loss: float | None) -> Decision:
-        """5. The actions, left to right; then the new state is entered. 6. The next plan is made."""
-        transition, old, step = self._state.transitions[place], self._state, self.clock.step
-        lines = tuple(self._lines_of(place))
-        self._remember()
-        knobs_before = self._knobs_at(self.clock.time - 1)
-        lr_before = clockwork.rate(self._rate, self.machine, old, step - 1)
-        new = self.machine.by_name[transition.target]
-        total = self.total_steps
-        rate = clockwork.after(self._rate, self.machine, transition, step, total)
-        requests = [action for action in transition.actions if action.name not in ("lr_restart", "lr_scale")]
-        self.taken[transition.key] = self.taken.get(transition.key, 0) + 1
-        if transition.regress:
-            self.floors.clear()
-        self._enter(new, total)
-        self._rate = rate
-        self._requests = tuple(requests)
-        plan = self.plan
-        return Decision(
-            plan.step,
-            plan.epoch,
-            old.name,
-            new.name,
-            transition.title,
-            knobs_before,
-            plan.knobs,
-            lr_before,
-            plan.lr,
-            loss,
-            lines,
-        )
-
-    def _knobs_at(self, time: int) -> Knobs:
-        """The knobs after so many steps in the present state."""
-        ramped = {name: ramp.value(time, self._stay.ramp_steps[name]) for name, ramp in self._state.ramps.items()}
-        return MappingProxyType({**self._state.knobs, **ramped}) if ramped else self._state.knobs
-
-    def _enter(self, state: BoundState, total_steps: int | None) -> None:
-        """Enter a state: time 0, detectors and sustains empty, amounts measured on the run as it is bound now."""
-        self._state = state
-        self._entered_total = total_steps
-        self._stay = self.machine.stay(state, total_steps)
-        self._sustained = [0] * len(state.transitions)
-        self._pushes = [detector.push for metric, detector in self._stay.detectors.values() if metric == "loss"]
-        self._every_step = any(t.at == "step" for t in state.transitions)
-        self._seldom = any(t.at != "step" for t in state.transitions)
-        self.clock.time = self.clock.closings = self.clock.nonfinite = 0
-        self._plan = None
-        self._raise_floors(0)
-
-    def _raise_floors(self, time: int) -> None:
-        for name, value in self._knobs_at(time).items():
-            self.floors[name] = max(self.floors.get(name, -inf), hardness(value))
-
-    # Why
-
-    def _remember(self) -> None:
-        self._looks.append((self.clock.step, tuple(self.explain())))
-
-    def explain(self, step: int | None = None) -> list[str]:
-        """Why the last observation moved or held: a line for each transition out of this state and each of its guards.
-
-        step: instead, what was seen at one of the last 64 looks at which an epoch closed, an evaluation came or a
-        transition was taken, by the first step that it applied, or could have applied, to; empty if it was none.
-        """
-        if step is not None:
-            return [line for at, lines in self._looks if at == step for line in lines]
-        if not self._state.transitions:
-            return [f'step {self.clock.step}: "{self._state.name}" is a final state']
-        return [line for place in range(len(self._state.transitions)) for line in self._lines_of(place)]
-
-    def _lines_of(self, place: int) -> list[str]:
-        transition = self._state.transitions[place]
-        when = {"step": "at every step", "epoch": "when an epoch closes", "eval": "at an evaluation"}[transition.at]
-        often = f", {self._sustained[place]} of {transition.sustain} looks in a row" if transition.sustain > 1 else ""
-        left = ""
-        if transition.at_most is not None:
-            left = f", taken {self.taken.get(transition.key, 0)} of {transition.at_most} times"
-        head = f"{transition.title}: {transition.source} -> {transition.target}, asked {when}{often}{left}"
-        parts = self._stay.guards[place].parts
-        return [head, *(line for part in parts for line in part.lines(self.clock, "  "))]
-
-    # Saving and resuming
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a resumed controller needs, as JSON-able data; put it into the commit that holds the weights."""
-        return snapshot.save(self)
-
-    def load_state_dict(self, saved: Mapping[str, Any], on_change: str = "refuse") -> tuple[str, ...]:
-        """Continue as the controller that was saved; no guard is evaluated and no action run.
-
-        saved: what `state_dict` gave. on_change: what to do where the curriculum was edited since: "refuse", or
-        "accept", which goes on in the state of the same name.
-        Returns sentences about what differs. Raises SnapshotError where it does not fit or is damaged,
-        RegressionError where a knob would fall.
-        """
-        return snapshot.load(self, saved, on_change)
-
-    def adopt(
-        self, *, epoch: int | None = None, step: int | None = None, knobs: Mapping[str, float | str] | None = None
-    ) -> tuple[str, ...]:
-        """Continue a run whose checkpoint holds no controller state.
-
-        epoch, step: how many are complete. knobs: the values it was trained with, where they are known; where they are
-        not, the hardest state that this curriculum could have reached by then is entered. Never an easier one.
-        """
-        return adoption.adopt(self, epoch, step, knobs)
+    def _new_detector(self, word: str, spec: Any) -> Detector:
+        if word == "patience":
+            return NoNewBest(spec)
+        if word == "diverging":
+            return Growing(spec)
+        if word in ("below", "above"):
+            return Beside(spec, word == "below")
+        if word == "gap":
+            return Apart(self._steps(parse_amount(spec.over)), spec.value)
+        return new_plateau(spec, None if spec.per == "window" else self._steps(parse_amount(spec.per)))
 
 
-def _number(name: str, given: SupportsFloat) -> float:
-    try:
-        if isinstance(given, str | bytes):
-            raise TypeError
-        return float(given)
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several elements
-        raise StepError(f"{name} is {given!r} of type {type(given).__name__}; expected a number") from None
-
-
-def _out_of_order(given: int, planned: int) -> str:
-    if given == planned - 1:
-        return (
-            f"step {given} was observed a second time; the next one is step {planned}. "
-            "Call observe once for each optimizer step"
-        )
-    if given < planned:
-        return (
-            f"step {given} was observed already; the next one is step {planned}. "
-            "A resumed trainer must go on at plan.step"
-        )
-    return f"step {given} came while step {planned} was planned: {given - planned} step(s) were not observed"
+def new_plateau(spec: Plateau, per_steps: int | None) -> Detector:
+    """An empty plateau detector; `per_steps` is what the threshold is measured on, None for the window itself."""
+    if spec.method == "returns":
+        return Returns(spec.share)
+    if spec.method == "trend":
+        # The means of two halves stand half a window apart; 1.5 leaves room for being sure at the threshold itself.
+        rate = 1.5 * 2.0 * spec.threshold / spec.window if per_steps is None else spec.threshold / per_steps
+        return Trend(rate, spec.confidence, spec.min_window, spec.cooldown)
+    return Halves(spec.window, spec.threshold if per_steps is None else spec.threshold * (spec.window / 2) / per_steps)

@@ -11,14 +11,14 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from plateau_rule.controller import clockwork
-from plateau_rule.controller.bound import Action, limits_shown
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import Clock
+from plateau_rule.controller.language.consistency import hardness, nearest
 from plateau_rule.controller.language.curriculum import FULL
-from plateau_rule.controller.language.sense import hardness, nearest
+from plateau_rule.controller.machine import Action, limits_shown
 
 if TYPE_CHECKING:
-    from plateau_rule.controller.machine import Controller
+    from plateau_rule.controller.controller import Controller
 
 FORMAT = 1
 

@@ -12,9 +12,9 @@ from math import inf, nan
 from typing import Any
 
 from plateau_rule.controller import clockwork
-from plateau_rule.controller.bound import BoundTransition
+from plateau_rule.controller.controller import Controller, Decision
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
-from plateau_rule.controller.machine import Controller, Decision
+from plateau_rule.controller.machine import BoundTransition
 
 FAR = 2**62
 

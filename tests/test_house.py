@@ -56,10 +56,10 @@ def test_import_contracts(pytestconfig: pytest.Config) -> None:
 @pytest.mark.parametrize(
     ("module", "statement", "broken"),
     [
-        ("controller/machine.py", "from plateau_rule.sim import curves", "controller <- sim <- fftcore"),
-        ("controller/machine.py", "import time", "controller: no torch"),
-        ("controller/machine.py", "import numpy", "controller: no torch"),
-        ("controller/errors.py", "import plateau_rule.controller.machine", "controller: file ->"),
+        ("controller/controller.py", "from plateau_rule.sim import curves", "controller <- sim <- fftcore"),
+        ("controller/controller.py", "import time", "controller: no torch"),
+        ("controller/controller.py", "import numpy", "controller: no torch"),
+        ("controller/errors.py", "import plateau_rule.controller.controller", "controller: file ->"),
         ("sim/curves.py", "def show():\n    import torch", "sim: no torch"),
         ("sim/curves.py", "import matplotlib.pyplot", "sim: no torch"),
         ("sim/curves.py", "import plateau_rule.sim.plots", "sim: logs and curves"),
@@ -72,7 +72,7 @@ def test_import_contracts_can_fail(
     """Canary: each contract is broken by a planted import."""
     for file in (
         "controller/__init__.py",
-        "controller/machine.py",
+        "controller/controller.py",
         "sim/__init__.py",
         "sim/curves.py",
         "sim/plots.py",

@@ -365,7 +365,7 @@ class Curriculum(Table):
     @model_validator(mode="after")
     def _makes_sense(self) -> Curriculum:
         from plateau_rule.controller.errors import CurriculumError
-        from plateau_rule.controller.language.sense import faults_of
+        from plateau_rule.controller.language.consistency import faults_of
 
         faults = faults_of(self)
         if faults:

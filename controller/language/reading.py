@@ -79,7 +79,7 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
         # A file says `from` and `not`; `from_` and `not_` are Python's.
         curriculum = Curriculum.model_validate(written, by_alias=True, by_name=False)
     except ValidationError as error:
-        from plateau_rule.controller.language.salvage import further_faults
+        from plateau_rule.controller.language.recovery import further_faults
         from plateau_rule.controller.language.vocabulary import faults_in
 
         faults = faults_in(error, Curriculum, written)

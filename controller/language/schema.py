@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from plateau_rule.controller.language.consistency import PROPERTIES
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.sense import PROPERTIES
 from plateau_rule.controller.language.values import OneKey, Table, descriptions
 from plateau_rule.controller.language.vocabulary import keys_of, tables_in
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plateau_rule.controller.errors import CurriculumError, Fault, Key
+from plateau_rule.controller.language.comments import Remarks, remarks_in
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import loads
-from plateau_rule.controller.language.remarks import Remarks, remarks_in
 from plateau_rule.controller.language.scanning import tokens, within_limits
 from plateau_rule.controller.language.values import OneKey, Table
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from plateau_rule.controller import clockwork
-from plateau_rule.controller.bound import BoundState, Knobs, Machine
 from plateau_rule.controller.clockwork import RateClock
 from plateau_rule.controller.language.amounts import parse_amount, steps_in
-from plateau_rule.controller.language.sense import hardness
-from plateau_rule.controller.verifier.reach import ANY_CYCLE, Edge, Kind, Node, Reach
+from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.machine import BoundState, Knobs, Machine
+from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Edge, Kind, Node, Reach
 from plateau_rule.controller.verifier.zones import FAR, Zone, closed
 
 TOLERANCE = 1e-9  # of a share of the peak, so that a restart reaches 100 % of it

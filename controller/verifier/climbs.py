@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from plateau_rule.controller import clockwork
-from plateau_rule.controller.bound import Knobs, Machine
 from plateau_rule.controller.errors import BindingError, Fault
+from plateau_rule.controller.machine import Knobs, Machine
 from plateau_rule.controller.verifier.findings import visits_of
-from plateau_rule.controller.verifier.reach import Edge, Node, Reach, explore
-from plateau_rule.controller.verifier.streams import Visit
+from plateau_rule.controller.verifier.witness import Visit
+from plateau_rule.controller.verifier.zone_graph import Edge, Node, Reach, explore
 from plateau_rule.controller.verifier.zones import Zone
 
 Taken = list[tuple[int, int]]  # transitions, by their places among a state's, and the steps that they apply from

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from plateau_rule.controller.bound import Machine
-from plateau_rule.controller.machine import Controller
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.findings import Counterexample, Finding, visits_of
-from plateau_rule.controller.verifier.reach import Edge, Reach
-from plateau_rule.controller.verifier.streams import Budget, controller_of, stream_of
+from plateau_rule.controller.verifier.witness import Budget, controller_of, stream_of
+from plateau_rule.controller.verifier.zone_graph import Edge, Reach
 
 TRIES = 3  # trails for one finding
 TOO_MANY = "there are too many configurations to tell whether that can happen"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
 from plateau_rule.controller.errors import Key, Place
-from plateau_rule.controller.verifier.streams import Row, Visit
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.verifier.witness import Row, Visit
 
 Severity = Literal["error", "warning", "note", "waived"]
 LITTLE = 0.05  # of the run: as much as a last state should have, and within it a raise is no more than warned of

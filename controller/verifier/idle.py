@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from plateau_rule.controller.bound import BoundTransition, Machine
 from plateau_rule.controller.errors import Key
 from plateau_rule.controller.guards import TRUE
+from plateau_rule.controller.language.consistency import walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard
-from plateau_rule.controller.language.sense import walk
+from plateau_rule.controller.machine import BoundTransition, Machine
 from plateau_rule.controller.verifier.findings import Finding
-from plateau_rule.controller.verifier.looks import COUNT, FREE, STEP, TIME, Node
-from plateau_rule.controller.verifier.reach import Reach
+from plateau_rule.controller.verifier.outcome import COUNT, FREE, STEP, TIME, Node
+from plateau_rule.controller.verifier.zone_graph import Reach
 
 Path = tuple[Key, ...]
 ALIKE = 0.85  # of two metrics' names

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from plateau_rule.controller.bound import BoundState, Knobs, Machine
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.machine import BoundState, Knobs, Machine
 from plateau_rule.controller.verifier.alignment import Alignment, Miss
 from plateau_rule.controller.verifier.examples import TRIES, Examples, Trail, trail_of
 from plateau_rule.controller.verifier.findings import LITTLE, Finding, RaiseRates, percent
-from plateau_rule.controller.verifier.reach import Edge, Explored, Reach, restarts_rate
+from plateau_rule.controller.verifier.zone_graph import Edge, Explored, Reach, restarts_rate
 from plateau_rule.controller.verifier.zones import FAR
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from math import nan
 from typing import Any
 
-from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss
-from plateau_rule.controller.machine import Controller
-from plateau_rule.controller.verifier.streams import controller_of
+from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.verifier.witness import controller_of
 
 MOST_KILLS = 200  # each costs as much as a hundred steps
 GOLDEN = 0.6180339887498949  # multiples of it modulo 1 are spread evenly: chance without chance

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from plateau_rule.controller.bound import Machine
 from plateau_rule.controller.errors import Key
+from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.examples import TOO_MANY, Examples, Trail
 from plateau_rule.controller.verifier.findings import LITTLE, Entry, Finding, Report, percent
 from plateau_rule.controller.verifier.idle import idle, unused
-from plateau_rule.controller.verifier.looks import FREE
+from plateau_rule.controller.verifier.outcome import FREE
 from plateau_rule.controller.verifier.raises import aligned, monotone, raise_rates
-from plateau_rule.controller.verifier.reach import Node, Reach, explore
 from plateau_rule.controller.verifier.resuming import killed_and_resumed
+from plateau_rule.controller.verifier.zone_graph import Node, Reach, explore
 from plateau_rule.controller.verifier.zones import FAR
 
 MOST_LOOKS = 200_000  # tried for the counterexamples of one verification

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.bound import BoundState, BoundTransition
 from plateau_rule.controller.errors import StepError
 from plateau_rule.controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.machine import BoundState, BoundTransition
 from plateau_rule.sim.batch.decisions import Decisions, Ledger, Taken
 from plateau_rule.sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
 from plateau_rule.sim.batch.guards import Ask, Clocks, all_hold, question

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller import clockwork
-from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
 from plateau_rule.controller.clockwork import RateClock
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.sim.batch.history import Floats, Rows
 
 _COLUMNS = ("top", "floor", "decay", "anchor", "warm", "length")

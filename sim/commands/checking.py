@@ -14,11 +14,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.bound import Machine
 from plateau_rule.controller.checking import as_dict, in_words, write_counterexamples
 from plateau_rule.controller.errors import BindingWarning, CurriculumError, Fault, visible
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import contents, loads
+from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.findings import Finding, Severity
 from plateau_rule.controller.verifier.verify import MOST_LOOKS, verify
 

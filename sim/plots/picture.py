@@ -10,9 +10,9 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.climbs import Climb, planned
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.replayer.setting import record_of

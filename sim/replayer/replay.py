@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from plateau_rule.controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
 from plateau_rule.controller.guards import Reached
-from plateau_rule.controller.language.meaning import fingerprints
-from plateau_rule.controller.language.sense import nearest
+from plateau_rule.controller.language.consistency import nearest
+from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.stretch import Stretch
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.series import is_eval

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from plateau_rule.controller.bound import limits_shown
 from plateau_rule.controller.errors import CurriculumError, PlateauError
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import Curriculum, Plateau
-from plateau_rule.controller.language.meaning import fingerprints
+from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import loads
+from plateau_rule.controller.machine import limits_shown
 from plateau_rule.sim.logs import Log
 
 METRICS, RECORD = "metrics.jsonl", "run.json"

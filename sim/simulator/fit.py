@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.errors import PlateauError
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.sim.curves import Range
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.noise import NoiseError, noise_of

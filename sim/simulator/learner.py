@@ -35,8 +35,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller.bound import Machine
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.curves import Range, generator
 
 Floats = NDArray[np.float64]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.sense import hardness
 from plateau_rule.sim.batch import Batch, Decisions
 from plateau_rule.sim.batch.decisions import Taken, joined
 from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning, Mask, Observed, Rows

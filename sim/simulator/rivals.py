@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller.bound import BoundState, Machine
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, Level, Transition
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.rates import multiplier
 from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning
 from plateau_rule.sim.simulator.loop import FLATNESS

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.bound import Machine
 from plateau_rule.controller.detectors.trend import Trend
 from plateau_rule.controller.detectors.windows import Halves
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.curves import Range
 from plateau_rule.sim.shards import Engine, cores, cut, spread
 from plateau_rule.sim.simulator.learner import PARAMETERS, Floats, Learners, ranges

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.bound import Machine
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, Plateau
+from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.batch import replay_all
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.noise import NoiseError, noise_of

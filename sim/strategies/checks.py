@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
 from plateau_rule.controller.language.amounts import parse_amount
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.sim.strategies.interruptions import Cut
 
 Observation = float | Mapping[str, Any]

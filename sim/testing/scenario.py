@@ -30,10 +30,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan, load
 from plateau_rule.controller.errors import CurriculumError, Key, PlateauError, nearest, visible
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import toml_of
 from plateau_rule.controller.language.scanning import within_limits
-from plateau_rule.controller.language.sense import hardness
 
 LONGEST = 10_000_000  # losses in a scenario
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller import Controller, NonFiniteLoss, SnapshotError, load
 from plateau_rule.controller.adoption import earliest, hardest
-from plateau_rule.controller.bound import BoundState, Machine
 from plateau_rule.controller.guards import TRUE, Clock
+from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.sim.strategies import curricula, observations, observe
 from tests.controller.small import STATES, resumed, small
 

@@ -246,7 +246,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from plateau_rule.controller import CurriculumError, load, loads
-from plateau_rule.controller.language import places, salvage, vocabulary
+from plateau_rule.controller.language import places, recovery, vocabulary
 load("plateau")
 try:
     loads("x = 1")

@@ -17,10 +17,10 @@ from typing import Any
 from unittest import mock
 
 from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss
-from plateau_rule.controller.bound import BoundState, BoundTransition, Stay, _GuardMaker
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached
 from plateau_rule.controller.language.amounts import parse_amount
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.machine import BoundState, BoundTransition, Stay, _GuardMaker
 
 NAN = float("nan")
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller import Curriculum
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.language.sense import hardness
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.verifier.findings import Finding, Report
-from plateau_rule.controller.verifier.streams import controller_of
 from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.witness import controller_of
 from plateau_rule.sim.strategies import curricula
 from tests.properties.every_stream import Found, every_stream, final
 

@@ -14,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from plateau_rule.controller import Curriculum, CurriculumError, dumps, loads
+from plateau_rule.controller.language.consistency import PROPERTIES
 from plateau_rule.controller.language.curriculum import (
     ActionTable,
     ActionWord,
@@ -37,7 +38,6 @@ from plateau_rule.controller.language.curriculum import (
 )
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.controller.language.schema import FILE, schema, schema_text
-from plateau_rule.controller.language.sense import PROPERTIES
 from plateau_rule.controller.language.values import OneKey, Table, descriptions
 from plateau_rule.controller.language.vocabulary import keys_of, tables_at
 

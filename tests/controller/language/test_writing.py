@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller import Curriculum, CurriculumError, dumps, loads
 from plateau_rule.controller.language import writing
+from plateau_rule.controller.language.comments import Remarks
 from plateau_rule.controller.language.curriculum import Guard, Knob, Plateau, Rate, State, Transition
-from plateau_rule.controller.language.meaning import fingerprints
+from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import shipped
-from plateau_rule.controller.language.remarks import Remarks
 from plateau_rule.controller.language.scanning import tokens
 from plateau_rule.controller.language.writing import WIDEST_LINE, comments_in, formatted
 from plateau_rule.sim.strategies import curricula

@@ -11,9 +11,9 @@ from plateau_rule.controller import load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.alignment import Alignment, Jump, Moment, _longest
 from plateau_rule.controller.verifier.findings import Finding, Report, percent
-from plateau_rule.controller.verifier.reach import ANY_CYCLE, Kind, Reach, explore
-from plateau_rule.controller.verifier.streams import controller_of
 from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.witness import controller_of
+from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Kind, Reach, explore
 from plateau_rule.controller.verifier.zones import FAR
 from tests.controller.small import crowded, small
 

@@ -9,11 +9,11 @@ from hypothesis import given
 
 from plateau_rule.controller import BindingError, Curriculum, load
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.climbs import Climb, _entered, climbs, planned
-from plateau_rule.controller.verifier.reach import Reach, explore
-from plateau_rule.controller.verifier.streams import Budget, controller_of, stream_of
 from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.witness import Budget, controller_of, stream_of
+from plateau_rule.controller.verifier.zone_graph import Reach, explore
 from plateau_rule.controller.verifier.zones import Zone
 from plateau_rule.sim.strategies import curricula
 from tests.controller.small import crowded, small

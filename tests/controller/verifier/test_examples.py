@@ -11,7 +11,7 @@ from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier import examples
 from plateau_rule.controller.verifier.examples import TOO_MANY, Examples, Trail
 from plateau_rule.controller.verifier.findings import Counterexample, Finding, visits_of
-from plateau_rule.controller.verifier.streams import Visit
+from plateau_rule.controller.verifier.witness import Visit
 from tests.controller.small import small
 
 MACHINE = bind(small({"guards": [{"dwell": "5 steps"}]}))

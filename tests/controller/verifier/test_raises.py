@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.bound import Machine
+from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.alignment import Alignment
 from plateau_rule.controller.verifier.raises import _fallen, _ramped
-from plateau_rule.controller.verifier.reach import Kind, Reach
 from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.zone_graph import Kind, Reach
 from tests.controller.small import STATES, small
 
 LOW = {"below": {"value": 1.0}}

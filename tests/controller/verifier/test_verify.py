@@ -10,8 +10,8 @@ import pytest
 from plateau_rule.controller import load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.findings import Finding, Report, percent, visits_of
-from plateau_rule.controller.verifier.reach import Reach
 from plateau_rule.controller.verifier.verify import _listed, verify
+from plateau_rule.controller.verifier.zone_graph import Reach
 from tests.controller.small import crowded, small
 
 FLAT = {"plateau": {"window": 4}}

@@ -13,12 +13,12 @@ from itertools import islice, pairwise
 from math import inf, log, nan
 from typing import Any, NamedTuple
 
-from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
+from plateau_rule.controller.controller import Controller, Decision
 from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
 from plateau_rule.controller.language.amounts import parse_amount, steps_in
+from plateau_rule.controller.language.consistency import walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard
-from plateau_rule.controller.language.sense import walk
-from plateau_rule.controller.machine import Controller, Decision
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 
 MOST_SHAPES = 400  # of a metric's values in one stay
 COST_OF_EVALUATION = 30  # as many looks, since each is kept for explain

@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import Any
 
 from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.consistency import METHOD_KEYS, NEXT, sources
 from plateau_rule.controller.language.curriculum import Curriculum, Guard
-from plateau_rule.controller.language.sense import METHOD_KEYS, NEXT, sources
 from plateau_rule.controller.language.values import Table
 
 _AMOUNTS = {"dwell", "length", "warmup", "over", "per"}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.verifier.looks import Looks
-from plateau_rule.controller.verifier.stays import MOST_ORDERS, Bound, Chance, Course, Courses, Deadline
+from plateau_rule.controller.verifier.outcome import Looks
+from plateau_rule.controller.verifier.sojourn import MOST_ORDERS, Bound, Chance, Course, Courses, Deadline
 from plateau_rule.controller.verifier.zones import FAR
 from tests.controller.small import small
 

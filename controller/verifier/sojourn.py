@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from plateau_rule.controller.verifier.looks import Looks
+from plateau_rule.controller.verifier.outcome import Looks
 from plateau_rule.controller.verifier.zones import FAR, Arc
 
 MOST_ORDERS = 400  # of the moments that matter in one stay; beyond, only the earliest ones are looked at

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.bound import Machine
-from plateau_rule.controller.verifier.streams import (
+from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.verifier.witness import (
     Budget,
     Shape,
     Visit,

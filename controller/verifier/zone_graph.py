@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from plateau_rule.controller.bound import BoundState, BoundTransition, Machine
 from plateau_rule.controller.language.amounts import steps_in
-from plateau_rule.controller.verifier.looks import Looks
-from plateau_rule.controller.verifier.stays import Bound, Course, Courses
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.verifier.outcome import Looks
+from plateau_rule.controller.verifier.sojourn import Bound, Course, Courses
 from plateau_rule.controller.verifier.zones import FAR, Moments, Zone, closed, contains, hull, moments, moved, up
 
 MOST_COURSES = 1000  # that are looked at before nodes are merged

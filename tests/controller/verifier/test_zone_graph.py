@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from plateau_rule.controller import Curriculum
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.findings import Entry
-from plateau_rule.controller.verifier.reach import (
+from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.verifier.zone_graph import (
     ANY_CYCLE,
     Edge,
     Kind,
@@ -21,7 +22,6 @@ from plateau_rule.controller.verifier.reach import (
     is_final,
     restarts_rate,
 )
-from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.zones import FAR, Zone, contains
 from plateau_rule.sim.strategies import curricula
 from tests.controller.small import STATES, small

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.guards import FALSE, TRUE, UNKNOWN
-from plateau_rule.controller.verifier.looks import (
+from plateau_rule.controller.verifier.outcome import (
     COUNT,
     FREE,
     MOST_ASSIGNMENTS,

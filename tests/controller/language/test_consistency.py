@@ -6,8 +6,8 @@ import pytest
 
 from plateau_rule.controller import Curriculum, CurriculumError, loads
 from plateau_rule.controller.language.conditions import METHOD_KEYS, walk
+from plateau_rule.controller.language.consistency import misfit, sources, target
 from plateau_rule.controller.language.curriculum import Guard, Knob, Plateau, Range
-from plateau_rule.controller.language.sense import misfit, sources, target
 from tests.controller.small import codes_of
 
 HEAD = 'name = "x"\nlr.peak = 1\n'

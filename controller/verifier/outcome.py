@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
-from plateau_rule.controller.bound import BoundState, Machine
 from plateau_rule.controller.guards import (
     FALSE,
     TRUE,
@@ -23,6 +22,7 @@ from plateau_rule.controller.guards import (
     Watched,
     answers_nonfinite,
 )
+from plateau_rule.controller.machine import BoundState, Machine
 
 MOST_ASSIGNMENTS = 2048  # of truth values to the detectors that guards share; beyond, guards are taken as independent
 FREE, TIME, STEP, COUNT = "free", "time", "step", "count"
