@@ -17,7 +17,7 @@ from time import perf_counter, process_time
 if Path(sys.path[0]) == Path(__file__).resolve().parent:
     del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
 
-from plateau_rule.sim.commands.words import bar
+from plateau_rule.commands.options import bar
 from plateau_rule.sim.shards import cores, spread
 from plateau_rule.sim.testing.drawn import Draws, Tally, tally
 

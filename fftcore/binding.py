@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cyclopts import Parameter
 from pydantic import ValidationError
 
 from plateau_rule.controller import BindingWarning, Controller, Curriculum
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from plateau_rule.fftcore.data import Text
 
 
-@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
     """What replaces a value of the preset."""
@@ -43,7 +41,7 @@ class Overrides:
     "Bytes that the chunk head drafts."
     objective: Literal["dense", "chunk-last"] | None = None
     "What is trained: the next byte at every position, or, as published, the chunk after the last one."
-    published: Annotated[bool | None, Parameter(negative="")] = None
+    published: bool | None = None
     "The published architecture and objective, made causal, with dropout 0.1; what else is given replaces its values."
     batch_size: int | None = None
     "Windows in one forward pass."
@@ -57,7 +55,7 @@ class Overrides:
     "Largest norm of the gradient."
     dropout: float | None = None
     "Share that is dropped of each half block's output."
-    compile: Annotated[bool | None, Parameter(negative="")] = None
+    compile: bool | None = None
     "Have torch compile the model, which takes a minute: for GPUs."
     save_every: int | None = None
     "Optimizer steps from one checkpoint to the next."

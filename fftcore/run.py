@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-from cyclopts.validators import Number
-
-from plateau_rule.controller import Controller, Curriculum, loads
-from plateau_rule.controller.language.reading import contents
+from plateau_rule.controller import Controller, Curriculum
 from plateau_rule.fftcore.binding import (
-    NOTHING,
     Asked,
-    Overrides,
     bound,
     chosen_device,
     continued,
@@ -32,63 +25,6 @@ if TYPE_CHECKING:
     from plateau_rule.fftcore.data import Text
     from plateau_rule.fftcore.learner import Learner
     from plateau_rule.fftcore.progress import Progress
-
-
-def train(
-    curriculum: str,
-    *,
-    data: Path | None = None,
-    out: Path | None = None,
-    resume: Annotated[bool, Parameter(negative="")] = False,
-    preset: Literal["tiny", "base"] | None = None,
-    epochs: int | None = None,
-    steps_per_epoch: int | None = None,
-    seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
-    device: str | None = None,
-    freeze_backbone: Path | None = None,
-    on_change: Literal["refuse", "accept"] = "refuse",
-    log_every: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
-    overrides: Overrides = NOTHING,
-) -> int:
-    """Train the byte-level language model under a curriculum.
-
-    Args:
-        curriculum: a curriculum file, or the bare name of a shipped one such as `plateau`.
-        data: the text to train on, any bytes; the embedded works of Shakespeare by default.
-        out: the run's folder; `runs/` and the curriculum's name by default.
-        resume: go on with the run in `out`, from its newest whole checkpoint.
-        preset: `tiny` for a CPU (the default), or `base`, the published run.
-        epochs: length of the run, in place of the curriculum's; on a resume, a longer one.
-        steps_per_epoch: optimizer steps in an epoch, in place of the curriculum's.
-        seed: of weights and windows, 0 by default.
-        device: `cpu`, `cuda`, `cuda:1`; the GPU by default if there is one.
-        freeze_backbone: a checkpoint, or the run it belongs to: keep its backbone as it is and train a new chunk head.
-        on_change: what to do on a resume if the curriculum was edited since: `refuse`, or `accept` and go on.
-        log_every: steps from one line to the next where there is no terminal.
-        overrides: what replaces a value of the preset.
-
-    Returns:
-        0; 143 or 130 when the run was told to end, and was saved.
-    """
-    # Threads that wait sleep. Spinning ones starve whatever shares the cores with them, each other first: with both
-    # cores of a machine busy, a step was seen to take 40 times as long. Read when torch is loaded, which is below.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    source, name = contents(curriculum)
-    machine = loads(source, name)
-    asked = Asked(
-        data=data,
-        out=out if out is not None else Path("runs") / machine.name,
-        preset=preset,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        seed=seed,
-        device=device,
-        freeze_backbone=freeze_backbone,
-        on_change=on_change,
-        log_every=log_every,
-        overrides=overrides,
-    )
-    return begin_or_resume(machine, source, asked, resume, Disk())
 
 
 def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume: bool, disk: Disk) -> int:

@@ -1,4 +1,4 @@
-"""The command `plateau`: mounts the rooms' commands, and loads a room only when one of its commands is called."""
+"""The command `plateau`: mounts its commands, and loads one, with what it needs, only when it is called."""
 
 from __future__ import annotations
 
@@ -8,41 +8,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from cyclopts import App, CycloptsError, UnknownCommandError
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
-# name: (where its function is, its help). The help stands here so that `plateau --help` loads no room.
+# name: its help. It stands here so that `plateau --help` loads no command; commands/NAME.py holds the function NAME.
 COMMANDS = {
-    "check": ("plateau_rule.sim.commands.checking:check", "Check a curriculum for every possible loss stream."),
-    "explain": ("plateau_rule.controller.command:explain", "Say what the code of a fault means, and what to do."),
-    "fmt": ("plateau_rule.controller.command:fmt", "Lay out curriculum files in one way; comments and meaning stay."),
-    "draw": ("plateau_rule.controller.command:draw", "Draw a curriculum as Mermaid, DOT or SVG."),
-    "schema": ("plateau_rule.controller.command:schema", "Print the JSON Schema of curriculum files, for editors."),
-    "replay": (
-        "plateau_rule.sim.commands.replaying:replay",
-        "Show logged losses to a curriculum: when would it have raised, and why not earlier?",
-    ),
-    "noise": (
-        "plateau_rule.sim.commands.replaying:noise",
-        "Estimate a log's noise, and whether a curriculum can tell a plateau from it.",
-    ),
-    "plot": ("plateau_rule.sim.commands.replaying:plot", "Draw runs: losses, states, knobs and rate on one time axis."),
-    "simulate": (
-        "plateau_rule.sim.commands.simulating:simulate",
-        "Put curricula through thousands of synthetic trainings.",
-    ),
-    "tune": (
-        "plateau_rule.sim.commands.simulating:tune",
-        "Show which settings of a plateau raise too early how often, and how late.",
-    ),
-    "fit": ("plateau_rule.sim.commands.simulating:fit", "Fit the synthetic learner to a log."),
-    "test": (
-        "plateau_rule.sim.commands.simulating:test",
-        "Carry out scenario files: does a curriculum do what was expected of it?",
-    ),
-    "train": (
-        "plateau_rule.fftcore.run:train",
-        "Train the byte-level language model under a curriculum, or resume a run.",
-    ),
+    "check": "Check a curriculum for every possible loss stream.",
+    "explain": "Say what the code of a fault means, and what to do.",
+    "fmt": "Lay out curriculum files in one way; comments and meaning stay.",
+    "draw": "Draw a curriculum as Mermaid, DOT or SVG.",
+    "schema": "Print the JSON Schema of curriculum files, for editors.",
+    "replay": "Show logged losses to a curriculum: when would it have raised, and why not earlier?",
+    "noise": "Estimate a log's noise, and whether a curriculum can tell a plateau from it.",
+    "plot": "Draw runs: losses, states, knobs and rate on one time axis.",
+    "simulate": "Put curricula through thousands of synthetic trainings.",
+    "tune": "Show which settings of a plateau raise too early how often, and how late.",
+    "fit": "Fit the synthetic learner to a log.",
+    "test": "Carry out scenario files: does a curriculum do what was expected of it?",
+    "train": "Train the byte-level language model under a curriculum, or resume a run.",
 }
 
 # What is imported: the extra that brings it.
@@ -76,9 +58,10 @@ app = App(
     help="Write a training curriculum, test it on logged losses, and train under it.",
     help_format="plaintext",  # rich's Markdown alone would be a quarter of the start-up
     version=version,
+    default_parameter=Parameter(negative=""),  # no --no-json, no --empty-limit
 )
-for name, (place, sentence) in COMMANDS.items():
-    app.command(place, name=name, help=sentence)
+for name, sentence in COMMANDS.items():
+    app.command(f"plateau_rule.commands.{name}:{name}", name=name, help=sentence)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

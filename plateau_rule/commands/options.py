@@ -1,13 +1,14 @@
-"""What several commands are told in the same words: how to read a log, what a run was; and their progress bar."""
+"""Options that several commands share, read once for all: how to read a log, what a run was; and their output."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -16,10 +17,14 @@ from plateau_rule.controller.errors import PlateauError
 if TYPE_CHECKING:
     from plateau_rule.sim.logs import Log
     from plateau_rule.sim.replayer.setting import Given
+    from plateau_rule.sim.simulator.loop import Binding as Bound
 
 Progress = Callable[[int, int | None], None]
-Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-Several = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+Flag = Annotated[bool, Parameter(show_default=False)]
+JsonFlag = Annotated[bool, Parameter(name="--json", show_default=False)]
+Several = Annotated[tuple[str, ...], Parameter(show_default=False)]
+Many = Annotated[tuple[str, ...], Parameter(show_default=False, consume_multiple=True)]
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 
 
 class UsageError(PlateauError):
@@ -71,6 +76,15 @@ class Binding:
 
         limits = dict(map(_limit, self.limit)) or None
         return Given(limits, self.epochs, self.steps_per_epoch, self.tokens_per_step, self.peak, self.lag)
+
+    def for_simulations(self) -> Bound:
+        """The same for synthetic trainings."""
+        from plateau_rule.sim.simulator.loop import Binding as Bound
+
+        given = self.given()
+        return Bound(
+            given.limits, given.epochs, given.steps_per_epoch, given.tokens_per_step, given.peak, given.lag or 0
+        )
 
 
 READING, BINDING = Reading(), Binding()
@@ -140,3 +154,17 @@ def bar(what: str, unit: str) -> Iterator[Progress | None]:
             shown.update(task, completed=done, total=total)
 
         yield show
+
+
+def write_text(text: str, output: Path | None) -> int:
+    """Write to a file, or to the standard output where none is named; the exit code."""
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8", newline="\n")
+    return 0
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON, in ASCII: whatever reads it may decode it as it likes."""
+    print(json.dumps(value, allow_nan=False))

@@ -1,21 +1,22 @@
-"""The commands `replay`, `noise` and `plot`. What they need is imported when they are called."""
+"""The command `plateau replay`. What it needs is imported when it is called."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from plateau_rule.sim.commands.words import (
+from plateau_rule.commands.options import (
     BINDING,
     READING,
     Binding,
     Flag,
+    JsonFlag,
     Reading,
     Several,
     UsageError,
     bar,
+    print_json,
     read_logs,
     short,
 )
@@ -24,7 +25,7 @@ from plateau_rule.sim.commands.words import (
 def replay(
     *words: str,
     log: Several = (),
-    json: Flag = False,
+    as_json: JsonFlag = False,
     plot: Path | None = None,
     why: int | None = None,
     first_only: Flag = False,
@@ -39,7 +40,7 @@ def replay(
     Args:
         words: a curriculum and its logs; or, with --log, several curricula.
         log: a log; several are parts of one run. All other words are curricula then.
-        json: print one JSON object instead of tables.
+        as_json: print one JSON object instead of tables.
         plot: draw a picture into this file, .png or .svg.
         why: print every guard as it stood when this step was planned.
         first_only: stop after the first transition; what comes after it, a log cannot tell.
@@ -64,9 +65,9 @@ def replay(
             timelines.append(
                 replay_log(curriculum, history, given, first_only=first_only, until=why, progress=progress)
             )
-    if json:
+    if as_json:
         found = [timeline.as_dict() for timeline in timelines]
-        _print_json(found[0] if len(found) == 1 else {"timelines": found})
+        print_json(found[0] if len(found) == 1 else {"timelines": found})
     elif why is not None:
         for timeline in timelines:
             print_why(timeline, why)
@@ -81,69 +82,6 @@ def replay(
         print(f"Drawn: {path}", file=sys.stderr)
 
 
-def noise(
-    *logs: str,
-    curriculum: str = "plateau",
-    json: Flag = False,
-    reading: Reading = READING,
-) -> None:
-    """Estimate the noise of a log, and whether a curriculum's windows can tell a plateau from it.
-
-    Args:
-        logs: logs that are parts of one run.
-        curriculum: whose plateau guards to look at: a file, or the name of a shipped one.
-        json: print one JSON object instead of sentences.
-        reading: how to read the log.
-    """
-    from dataclasses import asdict
-
-    from plateau_rule.controller import load
-    from plateau_rule.sim.noise import lint, noise_of
-    from plateau_rule.sim.replayer.tables import print_noise
-
-    guards = load(curriculum)
-    history = read_logs(logs, reading)
-    found = noise_of(history)
-    lints = lint(guards, found)
-    if json:
-        _print_json({**asdict(found), "curriculum": guards.name, "guards": [asdict(each) for each in lints]})
-        return
-    print(history.report)
-    print()
-    print_noise(found)
-    if lints:
-        print(f'\nWhat it does to curriculum "{guards.name}":')
-    for each in lints:
-        print(f"{'warning' if each.warning else 'ok'}: {each}")
-
-
-def plot(
-    *runs: str,
-    out: Path = Path("curve.png"),
-    steps_per_epoch: int | None = None,
-    reading: Reading = READING,
-) -> None:
-    """Draw runs: losses, states, knobs and rate on one time axis.
-
-    Args:
-        runs: runs to draw above each other: folders of ours, or logs.
-        out: the picture to write, .png or .svg.
-        steps_per_epoch: optimizer steps in an epoch, for the axis of epochs.
-        reading: how to read the logs.
-    """
-    from plateau_rule.sim.plots import draw, drawable
-    from plateau_rule.sim.plots.picture import picture_of_log
-
-    if not runs:
-        raise UsageError("plateau plot: name a run's folder or a log")
-    drawable(out)
-    pictures = [picture_of_log(read_logs([run], reading), short(run), steps_per_epoch) for run in runs]
-    print(f"Drawn: {draw(pictures, out)}")
-
-
-# Words
-
-
 def _sorted_out(words: Sequence[str], logs: Sequence[str]) -> tuple[list[str], list[str]]:
     """Which words are curricula, and which are logs."""
     if logs:
@@ -155,9 +93,3 @@ def _sorted_out(words: Sequence[str], logs: Sequence[str]) -> tuple[list[str], l
     if second := next((word for word in words[1:] if word.endswith(".toml")), None):
         raise UsageError(f"{second} is a curriculum; with more than one, name the log by --log LOG")
     return [words[0]], list(words[1:])
-
-
-def _print_json(found: Any) -> None:
-    import json
-
-    print(json.dumps(found, allow_nan=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from plateau_rule.commands.options import Flag, JsonFlag, print_json
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.checking import as_dict, in_words, write_counterexamples
 from plateau_rule.controller.errors import BindingWarning, CurriculumError, Fault, visible
@@ -22,7 +22,6 @@ from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.findings import Finding, Severity
 from plateau_rule.controller.verifier.verify import MOST_LOOKS, verify
 
-Flag = Annotated[bool, Parameter(negative="")]
 LONGER = 10  # times as many looks are tried where the streams are asked for
 
 
@@ -31,13 +30,13 @@ def check(
     /,
     *,
     limits: Annotated[
-        tuple[str, ...], Parameter(name=["--limits", "--limit"], negative="", consume_multiple=True)
+        tuple[str, ...], Parameter(name=["--limits", "--limit"], show_default=False, consume_multiple=True)
     ] = (),
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
     tokens_per_step: int | None = None,
     strict: Flag = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: JsonFlag = False,
     counterexample: Path | None = None,
     log: Path | None = None,
     plot: Path | None = None,
@@ -81,7 +80,7 @@ def check(
     report = replace(report, findings=tuple(placed))
     files = write_counterexamples(report, places, counterexample) if counterexample else {}
     if as_json:
-        print(json.dumps(as_dict(report, places, files, strict), ensure_ascii=False))
+        print_json(as_dict(report, places, files, strict))
     else:
         print("\n".join(visible(line) for line in in_words(report, places, files, strict)))
     if plot is not None:

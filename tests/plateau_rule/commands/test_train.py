@@ -194,6 +194,6 @@ def test_module_is_the_command(pytestconfig: pytest.Config) -> None:
 
 def test_light_import() -> None:
     """Importing the room loads no torch, and neither does reading the command's help."""
-    code = "import sys, fftcore, fftcore.run; print('torch' in sys.modules)"
+    code = "import sys, plateau_rule.fftcore.run, plateau_rule.commands.train; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

@@ -1,0 +1,29 @@
+"""The command `plateau explain`."""
+
+from __future__ import annotations
+
+import textwrap
+
+from plateau_rule.commands.options import JsonFlag, print_json
+from plateau_rule.controller.language.codes import CODES
+from plateau_rule.controller.language.codes import explain as explained
+
+
+def explain(code: str | None = None, /, *, as_json: JsonFlag = False) -> int:
+    """Say what the code at the end of a fault means, why it matters, and what to do.
+
+    Args:
+        code: such as off-ladder; all codes are listed where none is given.
+        as_json: print JSON.
+    """
+    chosen = CODES if code is None else {code.strip().strip("[]").lower(): explained(code)}
+    if as_json:
+        print_json([{"code": name, **found._asdict()} for name, found in chosen.items()])
+    elif code is None:
+        width = max(map(len, CODES))
+        print("\n".join(f"{name:<{width}}  {found.phrase}" for name, found in CODES.items()))
+    else:
+        for name, found in chosen.items():
+            lines = [f"{name}: {found.phrase}", "", *textwrap.wrap(found.why, 96), "", *textwrap.wrap(found.remedy, 96)]
+            print("\n".join(lines))
+    return 0

@@ -1,0 +1,70 @@
+"""The command `plateau fmt`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from plateau_rule.commands.options import Flag
+from plateau_rule.controller.errors import CurriculumError, Fault, visible
+from plateau_rule.controller.language.reading import contents, find, shipped
+
+
+def fmt(
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    check: Flag = False,
+    to_stdout: Annotated[bool, Parameter(name="--print", show_default=False)] = False,
+) -> int:
+    """Lay out curriculum files in one way: keys in the order of the language, comments kept, meaning unchanged.
+
+    Args:
+        files: paths; with --print also bare names of shipped curricula. `-` reads the standard input and prints.
+        check: write nothing; exit with 1 and name the files that would change.
+        to_stdout: print the result and leave the files as they are.
+    """
+    if not files:
+        raise CurriculumError(
+            [Fault("no-such-file", (), "no file is named", "at least one, or - for the standard input")]
+        )
+    changed = 0
+    if option := next((name for name in files if name.startswith("-") and name != "-"), None):
+        raise CurriculumError(
+            [Fault("no-such-file", (), f"unknown option {visible(option)}", "a file, --check or --print")]
+        )
+    for name in files:
+        content, shown = (sys.stdin.buffer.read(), "<stdin>") if name == "-" else contents(name)
+        text = _formatted(content, shown)
+        if to_stdout or (name == "-" and not check):
+            sys.stdout.write(text)
+        elif text.encode() != content:
+            changed += 1
+            if not check:
+                _overwrite(name, text.encode())
+            print(f"{visible(shown)}: {'would change' if check else 'formatted'}")
+    return 1 if check and changed else 0
+
+
+def _formatted(content: bytes, file: str) -> str:
+    """The text in the one layout, with the line ends that it had."""
+    from plateau_rule.controller.language.writing import formatted
+
+    text = formatted(content, file)
+    return text.replace("\n", "\r\n") if content.count(b"\r\n") * 2 > content.count(b"\n") else text
+
+
+def _overwrite(name: str, content: bytes) -> None:
+    """Replace a file at once, so that an interruption leaves the old one or the new one."""
+    path = find(name).resolve()
+    if path in {file.resolve() for file in shipped().values()} and name in shipped():
+        raise CurriculumError([Fault("would-overwrite", (), f'"{name}" is a shipped curriculum', "a file of your own",
+                                     f"Print it: plateau fmt {name} --print")])  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".plateau-fmt-") as folder:
+        beside = Path(folder) / path.name
+        beside.write_bytes(content)
+        shutil.copymode(path, beside)
+        beside.replace(path)

@@ -1,0 +1,41 @@
+"""The command `plateau noise`. What it needs is imported when it is called."""
+
+from __future__ import annotations
+
+from plateau_rule.commands.options import READING, JsonFlag, Reading, print_json, read_logs
+
+
+def noise(
+    *logs: str,
+    curriculum: str = "plateau",
+    as_json: JsonFlag = False,
+    reading: Reading = READING,
+) -> None:
+    """Estimate the noise of a log, and whether a curriculum's windows can tell a plateau from it.
+
+    Args:
+        logs: logs that are parts of one run.
+        curriculum: whose plateau guards to look at: a file, or the name of a shipped one.
+        as_json: print one JSON object instead of sentences.
+        reading: how to read the log.
+    """
+    from dataclasses import asdict
+
+    from plateau_rule.controller import load
+    from plateau_rule.sim.noise import lint, noise_of
+    from plateau_rule.sim.replayer.tables import print_noise
+
+    guards = load(curriculum)
+    history = read_logs(logs, reading)
+    found = noise_of(history)
+    lints = lint(guards, found)
+    if as_json:
+        print_json({**asdict(found), "curriculum": guards.name, "guards": [asdict(each) for each in lints]})
+        return
+    print(history.report)
+    print()
+    print_noise(found)
+    if lints:
+        print(f'\nWhat it does to curriculum "{guards.name}":')
+    for each in lints:
+        print(f"{'warning' if each.warning else 'ok'}: {each}")

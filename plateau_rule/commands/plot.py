@@ -1,0 +1,31 @@
+"""The command `plateau plot`. What it needs is imported when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plateau_rule.commands.options import READING, Reading, UsageError, read_logs, short
+
+
+def plot(
+    *runs: str,
+    out: Path = Path("curve.png"),
+    steps_per_epoch: int | None = None,
+    reading: Reading = READING,
+) -> None:
+    """Draw runs: losses, states, knobs and rate on one time axis.
+
+    Args:
+        runs: runs to draw above each other: folders of ours, or logs.
+        out: the picture to write, .png or .svg.
+        steps_per_epoch: optimizer steps in an epoch, for the axis of epochs.
+        reading: how to read the logs.
+    """
+    from plateau_rule.sim.plots import draw, drawable
+    from plateau_rule.sim.plots.picture import picture_of_log
+
+    if not runs:
+        raise UsageError("plateau plot: name a run's folder or a log")
+    drawable(out)
+    pictures = [picture_of_log(read_logs([run], reading), short(run), steps_per_epoch) for run in runs]
+    print(f"Drawn: {draw(pictures, out)}")

@@ -1,0 +1,101 @@
+"""The command `plateau simulate`. What it needs is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plateau_rule.commands.options import BINDING, Binding, JsonFlag, Many, Several, UsageError, bar, print_json
+from plateau_rule.sim.shards import Engine
+
+if TYPE_CHECKING:
+    from plateau_rule.sim.curves import Range
+
+
+def simulate(
+    *curricula: str,
+    learners: int = 10_000,
+    seed: int = 0,
+    flat: str | None = None,
+    learner: Many = (),
+    fitted: Path | None = None,
+    engine: Engine = "processes",
+    workers: int | None = None,
+    as_json: JsonFlag = False,
+    plot: Path | None = None,
+    binding: Binding = BINDING,
+) -> None:
+    """Put curricula through thousands of synthetic trainings: the losses answer to what they decide.
+
+    Args:
+        curricula: files, or names of shipped curricula.
+        learners: how many trainings.
+        seed: of everything that is drawn.
+        flat: when the true loss is flat, as "2% per 1000 steps"; by default what the curriculum's plateau asks for.
+        learner: what a parameter of the learners is, or is drawn from, as sigma=0.03 or tau=200..2000.
+        fitted: a file that `plateau fit` wrote: the learners are drawn around what it found.
+        engine: what spreads the work: `processes`, or `ray` (an extra).
+        workers: processes at a time; all cores by default.
+        as_json: print one JSON object instead of tables.
+        plot: draw when states are entered into this file, .png or .svg.
+        binding: what the run is.
+    """
+    from plateau_rule.controller import load
+    from plateau_rule.sim.simulator.simulate import Settings
+    from plateau_rule.sim.simulator.simulate import simulate as simulate_one
+    from plateau_rule.sim.simulator.summary import summary
+
+    if not curricula:
+        raise UsageError("plateau simulate: name a curriculum, by its file or by the name of a shipped one")
+    if plot is not None:
+        from plateau_rule.sim.plots.page import drawable
+
+        drawable(plot)
+    drawn_from = {**(_fitted(fitted) if fitted else {}), **_ranges(learner)}
+    settings = Settings(learners, seed, drawn_from, flat, workers, engine, binding.for_simulations())
+    found = []
+    for curriculum in [load(name) for name in curricula]:
+        with bar(f"simulating {curriculum.name}", "learners") as progress:
+            found.append(simulate_one(curriculum, settings, progress))
+    summaries = [summary(each) for each in found]
+    if as_json:
+        print_json(summaries[0] if len(summaries) == 1 else {"simulations": summaries})
+    else:
+        from plateau_rule.sim.simulator.tables import print_summary
+
+        for each in summaries:
+            print_summary(each)
+    if plot is not None:
+        from plateau_rule.sim.plots.simulations import draw_simulations
+
+        print(f"Drawn: {draw_simulations(found, plot)}", file=sys.stderr)
+
+
+def _ranges(words: Several) -> Mapping[str, Range]:
+    """Read NAME=NUMBER and NAME=LOW..HIGH."""
+    from plateau_rule.sim.curves import Range
+    from plateau_rule.sim.simulator.learner import PARAMETERS
+
+    found = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        low, dots, high = text.partition("..")
+        try:
+            bounds = float(low), float(high if dots else low)
+        except ValueError:
+            bounds = 1.0, 0.0
+        if not equals or name not in PARAMETERS or not 0 <= bounds[0] <= bounds[1] < float("inf"):
+            raise UsageError(
+                f"--learner {word}: expected NAME=NUMBER or NAME=LOW..HIGH, for instance --learner tau=200..2000. "
+                f"Names: {', '.join(PARAMETERS)}"
+            )
+        found[name] = Range(*bounds, log=bounds[0] > 0)
+    return found
+
+
+def _fitted(file: Path) -> Mapping[str, Range]:
+    from plateau_rule.sim.simulator.fit import ranges_in
+
+    return ranges_in(file)

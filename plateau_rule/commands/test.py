@@ -1,0 +1,27 @@
+"""The command `plateau test`. What it needs is imported when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plateau_rule.commands.options import UsageError
+
+
+def test(*files: Path) -> int:
+    """Carry out scenario files: does a curriculum do what was expected of it?
+
+    Exits with 0 if everything expected happened, 1 if not, 2 if a file cannot be carried out.
+
+    Args:
+        files: scenario files.
+    """
+    from plateau_rule.sim.testing.scenario import read, report, run
+
+    if not files:
+        raise UsageError("plateau test: name a scenario file")
+    failed = 0
+    for suite in map(read, files):
+        results = [run(suite, scenario) for scenario in suite.file.scenario]
+        print("\n".join(report(suite, results)))
+        failed += sum(bool(result.failures) for result in results)
+    return 1 if failed else 0

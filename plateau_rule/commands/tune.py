@@ -1,0 +1,80 @@
+"""The command `plateau tune`. What it needs is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from plateau_rule.commands.options import (
+    BINDING,
+    READING,
+    Binding,
+    JsonFlag,
+    Many,
+    Reading,
+    Several,
+    UsageError,
+    bar,
+    print_json,
+    read_logs,
+)
+
+
+def tune(
+    curriculum: str,
+    *,
+    log: Several = (),
+    over: Many = (),
+    trials: int = 60,
+    seed: int = 0,
+    flat: str | None = None,
+    workers: int | None = None,
+    as_json: JsonFlag = False,
+    plot: Path | None = None,
+    reading: Reading = READING,
+    binding: Binding = BINDING,
+) -> None:
+    """Show which settings of a plateau raise too early how often, and how late, on losses like those that were logged.
+
+    Needs the extra `tune` (Optuna).
+
+    Args:
+        curriculum: a file, or the name of a shipped curriculum.
+        log: a log; several are several runs.
+        over: a key of the plateau and its range, as window=50..800.
+        trials: how many settings to try.
+        seed: of the noise, and of what is tried.
+        flat: when a loss is flat, as "2% per 1000 steps"; by default what the curriculum asks for now.
+        workers: processes at a time; all cores by default.
+        as_json: print one JSON object instead of a table.
+        plot: draw false raises against delay into this file, .png or .svg.
+        reading: how to read the logs.
+        binding: what the run is.
+    """
+    from plateau_rule.controller import load
+    from plateau_rule.sim.simulator.tune import over as settings_over
+    from plateau_rule.sim.simulator.tune import tune as tune_one
+
+    if not log:
+        raise UsageError("plateau tune: name a log: plateau tune CURRICULUM --log LOG --over window=50..800")
+    if plot is not None:
+        from plateau_rule.sim.plots.page import drawable
+
+        drawable(plot)
+    loaded, settings = load(curriculum), settings_over(over)
+    logs = [read_logs([name], reading) for name in log]
+    with bar(f"tuning {loaded.name}", "settings") as progress:
+        found = tune_one(
+            loaded, logs, settings, trials=trials, seed=seed, flat=flat,
+            binding=binding.for_simulations(), workers=workers, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        print_json({"curriculum": loaded.name, "settings": [each.as_dict() for each in found]})
+    else:
+        from plateau_rule.sim.simulator.tables import print_tuned
+
+        print_tuned(loaded.name, found)
+    if plot is not None:
+        from plateau_rule.sim.plots.simulations import draw_front
+
+        print(f"Drawn: {draw_front(loaded.name, found, plot)}", file=sys.stderr)
