@@ -16,8 +16,6 @@ from plateau_rule.fftcore.record import Bound, Record, TextRecord, command_line,
 from plateau_rule.fftcore.storage import Disk
 
 if TYPE_CHECKING:
-    import torch
-
     from plateau_rule.fftcore.data import Text
 
 
@@ -91,6 +89,7 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
 
     from plateau_rule.fftcore.checkpoint import read_commit
     from plateau_rule.fftcore.data import read_text
+    from plateau_rule.fftcore.device import card_of, chosen_device
 
     device = chosen_device(asked.device)
     config = PRESETS[asked.preset or DEFAULT_PRESET]
@@ -123,6 +122,7 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
         heads_only=backbone is not None,
         backbone=None if backbone is None else _absolute(str(backbone)),
         device=str(device),
+        card=card_of(device),
         threads=torch.get_num_threads(),
         versions=versions(),
         command=command_line(),
@@ -272,27 +272,6 @@ def bound(
             if isinstance(rung, str) or rung < 1 or rung != int(rung):
                 raise RunError(f'state "{state.name}": {name} = {rung}; this trainer takes whole numbers of at least 1')
     return controller
-
-
-def chosen_device(name: str | None) -> torch.device:
-    """Return the device to train on: the one that was named, else a GPU if there is one.
-
-    Raises:
-        RunError: there is no such device here.
-    """
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RunError(f"--device {name}: not the name of a device; expected cpu, cuda or cuda:1") from None
-    if device.type not in ("cpu", "cuda"):
-        raise RunError(f"--device {name}: this trainer runs on cpu and cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RunError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here. Leave --device out")
-    return device
 
 
 def commit_at(path: Path) -> Path:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from math import log
+from math import isfinite, log
 from pathlib import Path
 
-from plateau_rule.controller import Controller, Curriculum, PlateauError
-from plateau_rule.fftcore.evaluate import bpb_draft
-from plateau_rule.fftcore.generate import generate
+from plateau_rule.controller import Controller, Curriculum, NonFiniteLoss, PlateauError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
-from plateau_rule.fftcore.record import Record
+from plateau_rule.fftcore.record import Record, spelled
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.sim.plots import draw_run
 from plateau_rule.sim.replayer.verdict import verdict_of_run
@@ -29,22 +27,29 @@ def finish(
     show: Progress,
     disk: Disk,
 ) -> None:
-    """Score the model on more held-out text, write `summary.json` and `curve.png`, and say how the run went."""
+    """Score the model on more held-out text, write `summary.json` and `curve.png`, and say how the run went.
+
+    Raises:
+        LeakError: the model sees what it is asked to predict.
+        NonFiniteLoss: the model is not finite; all but a sample of its writing is there.
+    """
     windows_BW = learner.final_windows_BW
     scores = learner.score(final=True)
-    drafts = bpb_draft(learner.model, windows_BW)
+    drafts = learner.draft_bits()
     verdict = _verdict(curriculum, folder)
     summary = {
         "steps": controller.plan.step,
         "state": controller.plan.state,
+        "knobs": dict(controller.plan.knobs),
         "split": "validation",
         "bytes": windows_BW.shape[0] * (windows_BW.shape[1] - record.config.model.chunk),
-        "bpb_stream": scores["val_bpb"],
-        "bpb_parallel": scores["val_bpb_parallel"],
-        "bpb_draft": drafts,
+        "bpb_stream": spelled(scores["val_bpb"]),
+        "bpb_parallel": spelled(scores["val_bpb_parallel"]),
+        "bpb_draft": [spelled(bits) for bits in drafts],
         "verdict": verdict,
     }
-    disk.replace_file(folder / SUMMARY, (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode())
+    told = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    disk.replace_file(folder / SUMMARY, told.encode())
     show.say(f"done: {controller.plan.stop}")
     show.say(f"chunk head, bits/byte by offset: {' '.join(f'{bits:.2f}' for bits in drafts)}")
     for line in verdict:
@@ -53,7 +58,13 @@ def finish(
         draw_run(folder, folder / CURVE)
     except PlateauError as error:
         show.say(f"no {CURVE}: {error}")
-    show.say(f"the model writes: {_printable(generate(learner.model, PROMPT, 200, seed=record.seed))}")
+    if not isfinite(scores["val_bpb"]):
+        raise NonFiniteLoss(
+            f"step {controller.plan.step}: the run is over, and its model is not finite: {scores['val_bpb']} bits/byte "
+            f"on held-out text. The checkpoints in {folder} are of steps at which the loss was finite. Begin another "
+            "run, with a lower peak rate: --lr"
+        )
+    show.say(f"the model writes: {_printable(learner.sample(PROMPT, 200, record.seed))}")
     show.say(
         f"validation: {scores['val_bpb']:.4f} bits/byte byte by byte, {scores['val_bpb_parallel']:.4f} in parallel, "
         f"on {summary['bytes']:,} bytes ({scores['val_bpb'] * log(2):.4f} nats)"

@@ -20,8 +20,10 @@ from plateau_rule.fftcore.checkpoint import (
 )
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import Batch, Text, Windows, held_out
+from plateau_rule.fftcore.device import product_type
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.evaluate import bpb_draft, evaluate
+from plateau_rule.fftcore.generate import generate
 from plateau_rule.fftcore.model import SpectralLM
 from plateau_rule.fftcore.muon import Muon
 from plateau_rule.fftcore.spectral import BINS
@@ -37,8 +39,8 @@ def limits(config: Config) -> dict[str, int]:
     }
 
 
-def optimizer(model: SpectralLM, config: Config) -> Muon:
-    """Return the optimizer of what can be trained of a model."""
+def optimizer(model: SpectralLM, config: Config, product_type: torch.dtype | None = None) -> Muon:
+    """Return the optimizer of what can be trained of a model; its own products run in `product_type`."""
     named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     # Decay is for the matrices of linear layers: kernels and the byte table hold what was measured, not mixtures.
     matrices = {name: value for name, value in named if name.endswith("weight") and value.dim() == 2}
@@ -47,7 +49,7 @@ def optimizer(model: SpectralLM, config: Config) -> Muon:
     decaying = [value for name, value in matrices.items() if name not in hidden]
     others = [value for name, value in named if name not in matrices]
     groups = [{"params": decaying, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return Muon([matrices[name] for name in hidden], groups, config.weight_decay)
+    return Muon([matrices[name] for name in hidden], groups, config.weight_decay, product_type)
 
 
 class Learner:
@@ -67,6 +69,7 @@ class Learner:
             torch.cuda.set_device(device)  # whose streams and random numbers are meant where no device is named
         self.config, self.device = config, device
         self.drafts = heads_only or config.model.objective == "chunk-last"
+        self.product_type = product_type(device)
         self.model = SpectralLM(config.model, config.dropout).to(device)
         # Whole, or not at all: a graph that breaks is a defect, and knobs move in place without another compilation.
         self._losses = torch.compile(self.model.losses, fullgraph=True) if config.compile else self.model.losses
@@ -79,7 +82,21 @@ class Learner:
             self.model.requires_grad_(False)
             self.model.chunk_head.requires_grad_(True)
         self.parameters = [value for value in self.model.parameters() if value.requires_grad]
-        self.optimizer = optimizer(self.model, config)
+        self.optimizer = optimizer(self.model, config, self.product_type)
+
+    @property
+    def knobs(self) -> Mapping[str, int]:
+        """The knobs in force: nothing is trained, scored or generated before they were turned.
+
+        Raises:
+            RuntimeError: they were not.
+        """
+        self._require_knobs()
+        return self._knobs
+
+    def _require_knobs(self) -> None:
+        if not self._knobs:
+            raise RuntimeError("no knobs are in force: turn them to the plan's first")
 
     def turn(self, knobs: Mapping[str, float | str]) -> None:
         """Set the knobs of the next step; those that the curriculum does not name stay at their limits."""
@@ -91,7 +108,7 @@ class Learner:
     @property
     def bytes_per_step(self) -> int:
         """Bytes trained on in one optimizer step, under the knobs in force."""
-        return self._knobs["batch_size"] * self._knobs["seq_len"] * self.config.accumulation
+        return self.knobs["batch_size"] * self.knobs["seq_len"] * self.config.accumulation
 
     def step(self, step: int, lr: float) -> Tensor:
         """Take one optimizer step; gradients that are not finite change nothing.
@@ -104,7 +121,7 @@ class Learner:
         losses_2 = torch.zeros(2, device=self.device)
         for part in range(parts):
             batch = self.windows.batch(
-                step, part=part, batch_size=self._knobs["batch_size"], seq_len=self._knobs["seq_len"]
+                step, part=part, batch_size=self.knobs["batch_size"], seq_len=self.knobs["seq_len"]
             )
             with told_of_compiling(self.config.compile):
                 losses_2 += self._losses_and_gradients(batch) / parts
@@ -119,7 +136,7 @@ class Learner:
 
     def _losses_and_gradients(self, batch: Batch) -> Tensor:
         """Add the gradients of one forward pass, a share of the step's, and return its loss and chunk loss, (2,)."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, self.product_type, enabled=self.product_type != torch.float32):
             next_loss, chunk_loss = self._losses(batch.windows_BW, batch.phase)
         objective = chunk_loss if self.drafts else next_loss + self.config.chunk_weight * chunk_loss
         torch.autograd.backward(objective / self.config.accumulation)
@@ -128,11 +145,12 @@ class Learner:
         return torch.stack((told, chunk_loss)).detach().float()
 
     def score(self, final: bool = False) -> dict[str, float]:
-        """Score the model on held-out text: bits per byte, and the metrics that guards can ask for.
+        """Score the model on held-out text under the knobs in force: bits per byte, and the metrics of guards.
 
         Raises:
             LeakError: the model sees what it is asked to predict.
         """
+        self._require_knobs()
         windows_BW = self.final_windows_BW if final else self.epoch_windows_BW
         score = evaluate(self.model, windows_BW)
         val_loss = score.stream * log(2)
@@ -140,6 +158,16 @@ class Learner:
             draft = bpb_draft(self.model, windows_BW)
             val_loss = sum(draft) / len(draft) * log(2)
         return {"val_loss": val_loss, "val_bpb": score.stream, "val_bpb_parallel": score.parallel}
+
+    def draft_bits(self) -> tuple[float, ...]:
+        """Score the chunk head for each offset, under the knobs in force: bits per byte."""
+        self._require_knobs()
+        return bpb_draft(self.model, self.final_windows_BW)
+
+    def sample(self, prompt: bytes, count: int, seed: int) -> bytes:
+        """Return `count` bytes that the model writes after a prompt, under the knobs in force."""
+        self._require_knobs()
+        return generate(self.model, prompt, count, seed=seed)
 
     def forget(self) -> None:
         """Empty the optimizer's moments."""

@@ -27,9 +27,17 @@ class Muon(torch.optim.AdamW):
         matrices: two-dimensional parameters of hidden layers.
         groups: of the parameters that AdamW moves, as it takes them.
         weight_decay: on `matrices`.
+        product_type: of the products that orthogonalise; by default that of the matrices.
     """
 
-    def __init__(self, matrices: list[nn.Parameter], groups: list[dict[str, Any]], weight_decay: float) -> None:
+    def __init__(
+        self,
+        matrices: list[nn.Parameter],
+        groups: list[dict[str, Any]],
+        weight_decay: float,
+        product_type: torch.dtype | None = None,
+    ) -> None:
+        self.product_type = product_type
         orthogonal = {"params": matrices, "weight_decay": weight_decay, "orthogonal": True}
         super().__init__([*groups, orthogonal] if matrices else groups, fused=True)
         device = next(parameter.device for group in self.param_groups for parameter in group["params"])
@@ -60,19 +68,23 @@ class Muon(torch.optim.AdamW):
             gradient_RC.lerp_(momentum_RC, MOMENTUM)
             wide.append(gradient_RC.T if len(matrix) > matrix.shape[1] else gradient_RC)
             matrix.grad = None
-        moves_NRC = orthogonalised(torch.stack(wide)) * (-lr * LIKE_ADAM * max(matrices[0].shape) ** 0.5 * taken)
+        moves_NRC = orthogonalised(torch.stack(wide), self.product_type) * (-lr * LIKE_ADAM * max(matrices[0].shape) ** 0.5 * taken)
         for matrix, move_RC in zip(matrices, moves_NRC, strict=True):
             matrix.mul_(1 - lr * weight_decay * taken)
             matrix.add_(move_RC.T if len(matrix) > matrix.shape[1] else move_RC)
 
 
-def orthogonalised(wide_NRC: Tensor) -> Tensor:
+def orthogonalised(wide_NRC: Tensor, product_type: torch.dtype | None = None) -> Tensor:
     """Return matrices with nearly the same singular vectors and singular values of 0.7 to 1.2; R ≤ C.
 
-    By Newton–Schulz iterations of the fifth order, in bfloat16 on a GPU.
+    By Newton–Schulz iterations of the fifth order.
+
+    Args:
+        wide_NRC: of any size, in float32 or float64.
+        product_type: in which the iterations run; by default that of the matrices.
     """
     x_NRC: Tensor = wide_NRC / (torch.linalg.matrix_norm(wide_NRC, keepdim=True) + 1e-7)
-    x_NRC = x_NRC.bfloat16() if wide_NRC.is_cuda else x_NRC
+    x_NRC = x_NRC.to(product_type or wide_NRC.dtype)
     for _ in range(ITERATIONS):
         gram_NRR = x_NRC @ x_NRC.mT
         gram_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=-4.7750, alpha=2.0315)

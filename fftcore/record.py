@@ -60,6 +60,8 @@ class Record(_Frozen):
         bound: what it was bound to.
         preset, config: the model and how it is trained.
         heads_only: whether the backbone is frozen and only the chunk head is trained; `backbone` says where it is from.
+        card: the name of the GPU; None on a CPU.
+        threads: that torch used on the CPU.
     """
 
     format: Literal[1] = 1
@@ -73,6 +75,7 @@ class Record(_Frozen):
     heads_only: bool
     backbone: str | None
     device: str
+    card: str | None = None
     threads: int
     versions: dict[str, str]
     command: tuple[str, ...]

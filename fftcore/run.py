@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plateau_rule.controller import Controller, Curriculum
+from plateau_rule.controller import Curriculum
 from plateau_rule.fftcore.binding import (
     Asked,
     bound,
-    chosen_device,
     continued,
     planned,
     the_same_text,
@@ -20,11 +19,8 @@ from plateau_rule.fftcore.record import Record, Resumed, command_line, make_run_
 from plateau_rule.fftcore.storage import Disk, locked
 
 if TYPE_CHECKING:
-    import torch
-
     from plateau_rule.fftcore.data import Text
     from plateau_rule.fftcore.learner import Learner
-    from plateau_rule.fftcore.progress import Progress
 
 
 def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume: bool, disk: Disk) -> int:
@@ -56,8 +52,12 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume:
 
 
 def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked, resume: bool, disk: Disk) -> int:
+    import torch
+
     from plateau_rule.fftcore.checkpoint import Checkpoints
+    from plateau_rule.fftcore.device import device_of, take_threads
     from plateau_rule.fftcore.finish import finish
+    from plateau_rule.fftcore.introduction import introduce
     from plateau_rule.fftcore.learner import Learner
     from plateau_rule.fftcore.progress import progress
     from plateau_rule.fftcore.train import CHECKPOINTS, Caught, Training
@@ -68,12 +68,14 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked,
     commit = checkpoints.newest() if resume else None
     if resume and commit is None and controller.fingerprint != record.fingerprint and asked.on_change == "refuse":
         raise RunError(f"{asked.out}: was begun under another curriculum. Resume with {asked.out}/curriculum.toml")
-    learner = Learner(record.config, text, record.seed, _device(record, asked, resume), record.heads_only)
+    device = device_of(record, asked.device) if resume else torch.device(record.device)
+    take_threads(record, device)
+    learner = Learner(record.config, text, record.seed, device, record.heads_only)
     if record.backbone is not None and commit is None:
         _take_backbone(learner, Path(record.backbone))
     with progress(run.epochs * run.steps_per_epoch, asked.log_every) as show, Caught() as caught:
         training = Training(record, controller, learner, asked.out, show, checkpoints, disk)
-        _introduce(record, controller, learner, asked.out, show)
+        introduce(record, controller, learner, asked.out, show)
         try:
             if commit is None:
                 training.begin()
@@ -96,16 +98,6 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked,
     return 0
 
 
-def _device(record: Record, asked: Asked, resume: bool) -> torch.device:
-    """Return the device that is asked for; a resumed run stays where it was, if that is here."""
-    if resume and asked.device is None:
-        try:
-            return chosen_device(record.device)
-        except RunError:
-            pass
-    return chosen_device(asked.device)
-
-
 def _take_backbone(learner: Learner, path: Path) -> None:
     """Put the weights of a commit into a learner, but for its chunk head, which begins anew."""
     from plateau_rule.fftcore.checkpoint import read_commit, unpack_weights
@@ -113,21 +105,6 @@ def _take_backbone(learner: Learner, path: Path) -> None:
     own = {name: value.clone() for name, value in learner.model.chunk_head.state_dict().items()}
     unpack_weights(read_commit(path), learner.model)
     learner.model.chunk_head.load_state_dict(own)
-
-
-def _introduce(record: Record, controller: Controller, learner: Learner, out: Path, show: Progress) -> None:
-    model, run = record.config.model, record.bound
-    count = sum(value.numel() for value in learner.model.parameters())
-    show.say(
-        f'"{record.curriculum["name"]}" in {out}: {run.epochs} epochs of {run.steps_per_epoch} steps of '
-        f"{run.tokens_per_step} bytes, peak rate {run.peak:g}, on {learner.device}"
-    )
-    show.say(
-        f"{count:,} parameters: {model.layers} layers of {model.d_model} channels, {model.seq_len} bytes of context; "
-        f"text: {record.text.name}, {record.text.bytes:,} bytes"
-    )
-    for line in controller.machine.notes:
-        show.say(line)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ What follows it is an ordinary causal convolution.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import log10
 from typing import NamedTuple, Self
 
 import torch
@@ -74,6 +75,16 @@ def band_limit(cutoff_bins: int, taps: int, kernel_len: int) -> Tensor:
         within = symmetric_toeplitz(torch.fft.irfft(cutoff_mask(cutoff_bins), N_FFT)[:taps])
         limit_KK[:taps, :taps] = torch.linalg.inv(eye + MU * (eye - within))
     return limit_KK
+
+
+@lru_cache(maxsize=64)
+def pass_band_db(cutoff_bins: int, taps: int) -> float:
+    """Return what the band limit leaves of white kernels at frequency 0, in dB: 0 at the full cutoff.
+
+    With few taps no kernel is narrow enough for a low cutoff; the limit then damps all frequencies alike.
+    """
+    response_K = band_limit(cutoff_bins, taps, taps).sum(0)
+    return 10 * log10(float(response_K.square().mean()))
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ from plateau_rule.controller import Controller, Decision, NonFiniteLoss, Plan
 from plateau_rule.fftcore.checkpoint import STATE, Checkpoints, Commit
 from plateau_rule.fftcore.errors import CheckpointError
 from plateau_rule.fftcore.learner import Learner
-from plateau_rule.fftcore.progress import Progress
+from plateau_rule.fftcore.progress import Progress, in_units
 from plateau_rule.fftcore.record import Record, one_line, spelled
 from plateau_rule.fftcore.storage import Disk, Log
 
@@ -115,6 +115,7 @@ class Training:
     def begin(self) -> None:
         """Begin at step 0, with a commit, so that there is always one to go back to."""
         self._open_logs(0, 0)
+        self.learner.turn(self.controller.plan.knobs)
         self.save()
 
     def resume(self, commit: Commit, on_change: str) -> None:
@@ -131,6 +132,7 @@ class Training:
             for line in self.controller.load_state_dict(state["controller"], on_change=on_change):
                 self.show.say(line)
             self.learner.restore(commit)
+            self.learner.turn(self.controller.plan.knobs)
             self._open_logs(state["logs"][METRICS], state["logs"][DECISIONS])
             for loss, skipped in state["late"]:
                 self._late.append(Late(self.controller.plan, {}, None, 0, float(loss), bool(skipped)))
@@ -201,7 +203,16 @@ class Training:
             self._late.append(Late(plan, row | {"lr": plan.lr} | scores, stats, self.learner.bytes_per_step))
             if decision := self._observe(plan, scores):
                 self._decided(decision)
+        self._turn_at_the_end(plan)
         self.save()
+
+    def _turn_at_the_end(self, plan: Plan) -> None:
+        """Put the plan's knobs in force, which the last step may have changed: the run is scored under these."""
+        before = self.learner.knobs
+        self.learner.turn(plan.knobs)
+        if plan.stop is not None and self.learner.knobs != before:
+            told = ", ".join(f"{name} {in_units(name, value)}" for name, value in plan.knobs.items())
+            self.show.say(f"raised after the last step: scored at {told}, under which no step was taken")
 
     def _observe(self, plan: Plan, scores: Mapping[str, float]) -> Decision | None:
         """Show the controller the loss that is due; under a lag, that of an earlier step."""

@@ -1,0 +1,81 @@
+"""Where a run is trained: its device, in which type it computes there, on how many threads, and what changed since."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.record import Record, versions
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """Return the device to train on: the one that was named, else a GPU if there is one; a GPU with its number.
+
+    Raises:
+        RunError: there is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise RunError(f"--device {name}: not the name of a device; expected cpu, cuda or cuda:1") from None
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type != "cuda":
+        raise RunError(f"--device {name}: this trainer runs on cpu and cuda")
+    index = device.index or 0
+    if index >= torch.cuda.device_count():
+        raise RunError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here. Leave --device out")
+    return torch.device("cuda", index)
+
+
+def device_of(record: Record, asked: str | None) -> torch.device:
+    """Return the device that a run is resumed on: what is asked for, else where it was begun, if that is here."""
+    if asked is None:
+        try:
+            return chosen_device(record.device)
+        except RunError:
+            pass
+    return chosen_device(asked)
+
+
+def card_of(device: torch.device) -> str | None:
+    """Return the name of a GPU; None for a CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
+def product_type(device: torch.device) -> torch.dtype:
+    """Return the type of a device's matrix products in training: bfloat16 on a GPU that has it, else float32."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float32
+
+
+def take_threads(record: Record, device: torch.device) -> None:
+    """Let torch use as many threads as a run was begun with, on which its sums depend; at most one for each core."""
+    if device.type == "cpu" and record.threads <= _cores():
+        torch.set_num_threads(record.threads)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def changes(record: Record, device: torch.device) -> list[str]:
+    """Say what differs from where a run was begun, and can change its results; nothing if nothing does."""
+    found = []
+    if card_of(device) != record.card or device.type != torch.device(record.device).type:
+        found.append(f"on {_place(str(device), card_of(device))}, not on {_place(record.device, record.card)}")
+    now = versions()["torch"]
+    if now != record.versions.get("torch"):
+        found.append(f"with torch {now}, not {record.versions.get('torch')}")
+    if device.type == "cpu" and torch.get_num_threads() != record.threads:
+        found.append(f"on {torch.get_num_threads()} threads, not {record.threads}: there are {_cores()} cores here")
+    return found
+
+
+def _place(device: str, card: str | None) -> str:
+    return f"{device} ({card})" if card else device

@@ -1,0 +1,70 @@
+"""What is said before a run's first step: what it is, and what its user would want to know by then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from plateau_rule.controller import Controller
+from plateau_rule.controller.machine import BoundState, Machine
+from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.fftcore.device import changes
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.progress import Progress
+from plateau_rule.fftcore.record import Record
+from plateau_rule.fftcore.spectral import pass_band_db
+
+SILENT_DB = -20  # a kernel that keeps a tenth of its amplitude in its pass band mixes next to nothing
+
+
+def introduce(record: Record, controller: Controller, learner: Learner, folder: Path, show: Progress) -> None:
+    """Say what a run is, and each thing about it that its user would want to know, once."""
+    model, run = record.config.model, record.bound
+    count = sum(value.numel() for value in learner.model.parameters())
+    show.say(
+        f'"{record.curriculum["name"]}" in {folder}: {run.epochs} epochs of {run.steps_per_epoch} steps of '
+        f"{run.tokens_per_step} bytes, peak rate {run.peak:g}, on {learner.device}"
+    )
+    show.say(
+        f"{count:,} parameters: {model.layers} layers of {model.d_model} channels, {model.seq_len} bytes of context; "
+        f"text: {record.text.name}, {record.text.bytes:,} bytes"
+    )
+    for line in (*controller.machine.notes, *silenced(controller.machine), *broken(controller.machine)):
+        show.say(line)
+    if learner.device.type == "cuda" and learner.product_type == torch.float32:
+        show.say(f"{record.card or learner.device} does not compute in bfloat16: products are in float32, and slower")
+    if changed := changes(record, learner.device):
+        show.say(
+            f"resumed {'; '.join(changed)}. It goes on from the same weights; its figures can differ in the last digits "
+            "from those of a run that was not interrupted"
+        )
+
+
+def broken(machine: Machine) -> Iterator[str]:
+    """Say what `plateau check` calls broken about a bound curriculum."""
+    for finding in verify(machine).findings:
+        if finding.severity == "error":
+            yield f"plateau check calls this curriculum broken: {finding}"
+
+
+def silenced(machine: Machine) -> Iterator[str]:
+    """Say which states have a cutoff so low for their taps that kernels pass nothing, below the cutoff either."""
+    for state in machine.states:
+        cutoff_bins, taps = (_lowest(machine, state, name) for name in ("cutoff", "kernel_taps"))
+        gain_db = pass_band_db(cutoff_bins, taps)
+        if gain_db < SILENT_DB:
+            yield (
+                f'state "{state.name}": {taps} taps are too few for a cutoff of {cutoff_bins} bins: they are damped by '
+                f"{-gain_db:.0f} dB below the cutoff as well, so that hardly anything is mixed along time. Raise either"
+            )
+
+
+def _lowest(machine: Machine, state: BoundState, knob: str) -> int:
+    """Return the lowest value that a knob has in a state; its limit where the curriculum does not set it."""
+    limit = (machine.limits or {})[knob]
+    values = [state.knobs.get(knob, limit)]
+    if knob in state.ramps:
+        values += [state.ramps[knob].start, state.ramps[knob].end]
+    return int(min(value for value in values if not isinstance(value, str)))
