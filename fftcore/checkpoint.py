@@ -221,10 +221,14 @@ def unpack_weights(commit: Commit, model: nn.Module, only: str = "") -> None:
 
 
 def pack_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer) -> bytes:
-    """Return the optimizer's moments by parameter name, and the state of the random generators, as safetensors."""
+    """Return the optimizer's moments by parameter name, and the state of the random generators, as safetensors.
+
+    A run on a CPU leaves CUDA alone.
+    """
     tensors = {"random/cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{key}/{name}"] = value.contiguous()
@@ -255,8 +259,9 @@ def unpack_optimizer(commit: Commit, model: nn.Module, optimizer: torch.optim.Op
         optimizer.state[parameters[of]][key] = value.to(parameters[of].device, copy=True)
     if random:
         torch.set_rng_state(saved["random/cpu"])
-        if "random/cuda" in saved and torch.cuda.is_available():
-            torch.cuda.set_rng_state(saved["random/cuda"])
+        device = next(model.parameters()).device
+        if "random/cuda" in saved and device.type == "cuda":
+            torch.cuda.set_rng_state(saved["random/cuda"], device)
 
 
 def _tensors(commit: Commit, file: str) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
+LONGEST_KERNEL = 1024  # taps: half the reference of 2048, beyond which the mask's autocorrelation comes round again
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -17,7 +18,7 @@ class Model(BaseModel):
         d_model: channels.
         layers: blocks.
         seq_len: bytes of context in training.
-        kernel_len: taps of the convolution along time.
+        kernel_len: taps of the convolution along time, 1024 at most.
         kernel_groups: kernels a block; each serves d_model / kernel_groups channels.
         chunk: bytes that the chunk head drafts, and how far apart the positions are at which it does.
         objective: "dense" trains the next byte at every position, and the chunk head beside it; "chunk-last", the
@@ -41,6 +42,11 @@ class Model(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.kernel_len > LONGEST_KERNEL:
+            raise ValueError(
+                f"kernel_len {self.kernel_len} is more than {LONGEST_KERNEL}: the band limit is that of a reference of "
+                f"{2 * LONGEST_KERNEL} bytes, and longer kernels would come round in it"
+            )
         if self.d_model % self.kernel_groups:
             raise ValueError(
                 f"d_model {self.d_model} is not a multiple of kernel_groups {self.kernel_groups}: "

@@ -56,11 +56,12 @@ def product_type(device: torch.device) -> torch.dtype:
 
 def take_threads(record: Record, device: torch.device) -> None:
     """Let torch use as many threads as a run was begun with, on which its sums depend; at most one for each core."""
-    if device.type == "cpu" and record.threads <= _cores():
+    if device.type == "cpu" and record.threads <= cores():
         torch.set_num_threads(record.threads)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -73,7 +74,7 @@ def changes(record: Record, device: torch.device) -> list[str]:
     if now != record.versions.get("torch"):
         found.append(f"with torch {now}, not {record.versions.get('torch')}")
     if device.type == "cpu" and torch.get_num_threads() != record.threads:
-        found.append(f"on {torch.get_num_threads()} threads, not {record.threads}: there are {_cores()} cores here")
+        found.append(f"on {torch.get_num_threads()} threads, not {record.threads}: there are {cores()} cores here")
     return found
 
 

@@ -37,8 +37,8 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         show.say(f"{record.card or learner.device} does not compute in bfloat16: products are in float32, and slower")
     if changed := changes(record, learner.device):
         show.say(
-            f"resumed {'; '.join(changed)}. It goes on from the same weights; its figures can differ in the last digits "
-            "from those of a run that was not interrupted"
+            f"resumed {'; '.join(changed)}. It goes on from the same weights; its figures can differ in the last "
+            "digits from those of a run that was not interrupted"
         )
 
 

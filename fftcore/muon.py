@@ -68,7 +68,9 @@ class Muon(torch.optim.AdamW):
             gradient_RC.lerp_(momentum_RC, MOMENTUM)
             wide.append(gradient_RC.T if len(matrix) > matrix.shape[1] else gradient_RC)
             matrix.grad = None
-        moves_NRC = orthogonalised(torch.stack(wide), self.product_type) * (-lr * LIKE_ADAM * max(matrices[0].shape) ** 0.5 * taken)
+        moves_NRC = orthogonalised(torch.stack(wide), self.product_type) * (
+            -lr * LIKE_ADAM * max(matrices[0].shape) ** 0.5 * taken
+        )
         for matrix, move_RC in zip(matrices, moves_NRC, strict=True):
             matrix.mul_(1 - lr * weight_decay * taken)
             matrix.add_(move_RC.T if len(matrix) > matrix.shape[1] else move_RC)

@@ -28,8 +28,7 @@ N_FFT = 2048  # the fixed reference: a bin means the same frequency whatever the
 BINS = N_FFT // 2 + 1
 ROLLOFF_BINS = 32  # the mask falls from 1 to 0 over the last bins below the cutoff
 MU = 1e3  # weight of the energy above the cutoff
-LONGEST_BLOCK_KERNEL = 512  # taps; longer kernels are faster by FFT
-BLOCK_BYTES = {"cpu": 64, "cuda": 128}  # positions in a block of the block Toeplitz product
+BLOCK_BYTES = {"cpu": 64, "cuda": 128}  # positions in a block of the block Toeplitz product; a multiple of 64
 
 
 def cycles_per_byte(cutoff_bins: int) -> float:
@@ -65,7 +64,7 @@ def band_limit(cutoff_bins: int, taps: int, kernel_len: int) -> Tensor:
     Args:
         cutoff_bins: how many of the 1025 reference bins are kept, at least 1.
         taps: how many of the kernel's taps are in use, 1 … kernel_len.
-        kernel_len: taps of the kernel.
+        kernel_len: taps of the kernel, at most 1024: beyond, the autocorrelation comes round again.
     """
     limit_KK = torch.zeros(kernel_len, kernel_len, dtype=torch.float64)
     eye = torch.eye(taps, dtype=torch.float64)
@@ -142,7 +141,6 @@ def convolve(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
     """Convolve causally along time: y[t] = Σ_l kernel[l] · x[t − l], x = 0 before the beginning.
 
     Any length, exact padding inside. Under autocast the products run in its type and the kernel's gradient in float32.
-    Kernels beyond 512 taps, and devices that are neither CPU nor CUDA, take the FFT, with the same result.
 
     Args:
         x_TBD: (T, B, D); D is a multiple of G.
@@ -154,8 +152,6 @@ def convolve(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
     # Cast here, before the Function: what it saves is in the right type, and its backward needs no autocast.
     if torch.is_autocast_enabled(x_TBD.device.type):
         x_TBD = x_TBD.to(torch.get_autocast_dtype(x_TBD.device.type))
-    if kernel_GK.shape[1] > LONGEST_BLOCK_KERNEL or x_TBD.device.type not in BLOCK_BYTES:
-        return convolve_by_fft(x_TBD, kernel_GK)
     y_TBD: Tensor = _BlockToeplitz.apply(x_TBD, kernel_GK)  # type: ignore[no-untyped-call]
     return y_TBD
 
@@ -179,9 +175,6 @@ def convolve_gated(
     if torch.is_autocast_enabled(x_TBD.device.type):
         x_TBD = x_TBD.to(torch.get_autocast_dtype(x_TBD.device.type))
     weight_GWW, bias_G1W, gain_RBD = (value.to(x_TBD.dtype) for value in (weight_GWW, bias_G1W, gain_RBD))
-    if kernel_GK.shape[1] > LONGEST_BLOCK_KERNEL or x_TBD.device.type not in BLOCK_BYTES:
-        gate_TBD = map_groups(x_TBD, weight_GWW, bias_G1W) * gain_RBD.repeat_interleave(hold, 0)[: len(x_TBD)]
-        return convolve_by_fft(x_TBD, kernel_GK) * gate_TBD
     rows = (len(x_TBD) + Layout.of(x_TBD, 1).rest) // hold
     gain_RBD = F.pad(gain_RBD, (0, 0, 0, 0, 0, rows - len(gain_RBD)))
     y_TBD: Tensor = _GatedBlockToeplitz.apply(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD)  # type: ignore[no-untyped-call]
@@ -196,7 +189,7 @@ def map_groups(x: Tensor, weight_GWW: Tensor, bias_G1W: Tensor) -> Tensor:
 
 
 def convolve_by_fft(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
-    """Do as `convolve`, by FFT: the slow reference, and the way of kernels beyond 512 taps."""
+    """Do as `convolve`, by FFT: the reference of tests and benchmarks; slower, and causal only up to rounding."""
     T, B, D = x_TBD.shape
     G, K = kernel_GK.shape
     exact = torch.promote_types(x_TBD.dtype, torch.float32)

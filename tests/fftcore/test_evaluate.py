@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from plateau_rule.fftcore.config import Config, Model
 from plateau_rule.fftcore.data import held_out, read_text
 from plateau_rule.fftcore.errors import LeakError
-from plateau_rule.fftcore.evaluate import bpb_draft, bpb_parallel, bpb_stream, evaluate
+from plateau_rule.fftcore.evaluate import Score, bpb_draft, bpb_parallel, bpb_stream, evaluate
 from plateau_rule.fftcore.generate import generate
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.model import SpectralLM
@@ -47,6 +47,19 @@ def test_no_alarm_for_a_causal_model(shape: Model) -> None:
     score = evaluate(model, learner.epoch_windows_BW)
     assert score.stream == pytest.approx(score.parallel, abs=1e-4)
     assert score.stream < 5
+
+
+@pytest.mark.parametrize(
+    ("stream", "parallel", "leaks"),
+    [
+        (5.22, 1.07, True), (8.0, 7.97, True), (7.9, 7.89, False), (1.03, 1.0, True), (1e8, 1.0, True),
+        (126359094.8199, 126359103.0252, False), (126.0, 120.0, True), (float("nan"), 1.0, False),
+        (float("inf"), 1e30, False),
+    ],
+)  # fmt: skip
+def test_what_counts_as_a_leak(stream: float, parallel: float, leaks: bool) -> None:
+    """Up to 8 bits a leak is a difference of 0.02 bits, beyond that in proportion; what is not finite is none."""
+    assert Score(stream, parallel).leaks == leaks
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -181,6 +182,35 @@ def test_late_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     same_run(tmp_path / "b", tmp_path / "a")
 
 
+def test_scored_under_the_knobs_of_the_plan(tmp_path: Path) -> None:
+    """A run that is resumed at its end is scored under the knobs that it ended with, not under all bins and taps."""
+    out = tmp_path / "run"
+    low = CURRICULUM.replace(b'"full"]', b"512]").replace(b'cutoff = "full"', b"cutoff = 512")
+    assert run(out, curriculum=low) == 0
+    before = (out / "summary.json").read_bytes()
+    assert json.loads(before)["knobs"] == {"cutoff": 512}
+    (out / "summary.json").unlink()
+    assert run(out, curriculum=low, resume=True) == 0
+    assert (out / "summary.json").read_bytes() == before
+
+
+def test_raised_after_the_last_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A knob that rises when the last epoch closes is said, for the run is scored where no step was taken."""
+    late = CURRICULUM.replace(b"min_epoch = 2", b"min_epoch = 4")
+    assert run(tmp_path / "run", curriculum=late) == 0
+    told = capsys.readouterr().out
+    assert "raised after the last step: scored at cutoff 256 bins (0.125 cycles/byte), under which no step" in told
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["knobs"] == {"cutoff": 256}
+
+
+def test_nothing_before_the_knobs(tmp_path: Path) -> None:
+    """A learner whose knobs were not turned neither trains nor scores nor writes."""
+    learner = Learner(Config(model=SMALL, batch_size=2), read_text(None), 0, torch.device("cpu"), heads_only=False)
+    for act in (lambda: learner.step(0, 1e-3), learner.score, learner.draft_bits, lambda: learner.sample(b"a", 2, 0)):
+        with pytest.raises(RuntimeError, match="no knobs are in force"):
+            act()
+
+
 # What is not finite
 
 
@@ -232,6 +262,28 @@ def test_a_few_nan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["step"] for row in found if row["loss"] == "NaN"] == [9, 10, 11]
     assert [row["step"] for row in found if row.get("skipped")] == [9, 10, 11]
     assert isinstance(found[-1]["loss"], float)
+
+
+def test_not_finite_at_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose model is not finite at its end says so in a sentence, and its summary holds no number for a score."""
+    out = tmp_path / "run"
+    with pytest.raises(
+        NonFiniteLoss, match=r"step 3: the run is over, and its model is not finite: nan bits/byte .*--lr"
+    ):
+        run(out, epochs=1, steps_per_epoch=3, overrides={"lr": 1e30})
+    assert json.loads((out / "summary.json").read_text())["bpb_stream"] == "NaN"
+    assert "the model writes" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lr", [1e3, 1e5, 1e8])
+def test_no_leak_where_losses_are_large(tmp_path: Path, lr: float) -> None:
+    """Where the rate has ruined a model, its large losses are rounded coarsely, and no leak is made of it."""
+    out = tmp_path / "run"
+    try:
+        assert run(out, epochs=1, steps_per_epoch=3, overrides={"lr": lr}) == 0
+    except NonFiniteLoss:
+        return
+    assert json.loads((out / "summary.json").read_text())["bpb_stream"] > 100
 
 
 def test_gradients_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
