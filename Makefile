@@ -3,7 +3,9 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.set-up
-EXTRAS := dev,train,plot,test
+WHEELS := $(VENV)/wheels
+LIGHT  := plot,test,tune
+EXTRAS := dev,train,$(LIGHT)
 TORCH  := 2.13.0
 
 # The first Python here that is new enough and can make a virtual environment. Another: make setup PYTHON=/path/to/python
@@ -11,12 +13,15 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	  $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; \
 	done)
 
+# What `make quick` asks: files, the language, the interpreter, the verifier, the command, the house.
+QUICK := tests/machines tests/controller tests/plateau_rule tests/test_house.py tests/test_docs.py
+
 # One thread a process: tests run side by side, and sums come out the same everywhere.
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint types tests coverage mutation format demo bench bench-quality transitions constraints clean
+.PHONY: help setup quick test lint types tests test-wheel coverage mutation format demo bench bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -29,7 +34,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing what constraints.txt pins"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling setuptools
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
+	@echo "Putting wheels aside for the tests that install the project anew"
+	@rm -rf $(WHEELS)
+	@$(BIN)/python -m pip wheel --quiet --constraint constraints.txt --no-build-isolation --wheel-dir $(WHEELS) '.[$(LIGHT)]' pytest
+	@rm $(WHEELS)/plateau_rule-*.whl
 	@touch $@
+
+quick: lint types  ## the first thing to run after an edit: linter, types, and the tests that say most in a minute
+	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow' $(QUICK)
 
 test: lint types tests  ## all checks: linter, import contracts, types, tests
 
@@ -43,6 +55,9 @@ types: setup     ## type checker
 
 tests: setup     ## the tests alone, side by side
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test-wheel: setup  ## build the wheel, install it bare and with its light extras, and use it; a part of `tests`
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/wheel
 
 coverage: setup  ## the tests, and the lines and branches that they never reach: none of controller/
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html

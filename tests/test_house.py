@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 import tomllib
-import zipfile
-from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
@@ -91,46 +89,12 @@ def test_import_contracts_can_fail(
     assert any(broken in line and "BROKEN" in line for line in result.stdout.splitlines()), result.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel that a user installs, built from this tree."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(build, cwd=pytestconfig.rootpath, check=True, capture_output=True)
-    return zipfile.ZipFile(next(folder.glob("*.whl")))
-
-
-def test_wheel_holds_every_file(wheel: zipfile.ZipFile, pytestconfig: pytest.Config) -> None:
-    """The wheel holds every module, curriculum, type marker and text of the packages, and neither tests nor tools."""
-    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    root = pytestconfig.rootpath
-    expected = {f"plateau_rule/{name}" for name in ("__init__.py", "__main__.py", "py.typed")} | {
-        f"plateau_rule/{path.relative_to(root / folder).as_posix()}"
-        for folder, package in [
-            ("plateau_rule", "commands"),
-            *((".", room) for room in ("controller", "sim", "fftcore", "curricula")),
-        ]
-        for path in (root / folder / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert names == expected
-    assert "plateau_rule/fftcore/text/shakespeare.txt.xz" in names
-
-
-def test_wheel_needs_no_torch(wheel: zipfile.ZipFile) -> None:
-    """Installing the project without extras asks for six small packages, and torch is not among them."""
-    metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
-    needs = BytesParser().parsebytes(wheel.read(metadata)).get_all("Requires-Dist", [])
-    plain = {need.partition(">")[0] for need in needs if "extra ==" not in need}
-    assert plain == {"cyclopts", "numpy", "orjson", "pydantic", "rich", "toml-rs"}
-
-
 def test_constraints_pin_torch(pytestconfig: pytest.Config) -> None:
     """What `make setup` installs is pinned one by one, and torch to the version that the project is tested with."""
     lines = (pytestconfig.rootpath / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     assert pins["torch"] == "2.13.0"
     project = tomllib.loads((pytestconfig.rootpath / "pyproject.toml").read_text())["project"]
-    extras = (project["optional-dependencies"][extra] for extra in ("dev", "train", "plot", "test"))
+    extras = (project["optional-dependencies"][extra] for extra in ("dev", "train", "plot", "test", "tune"))
     named = {need.partition(">")[0] for needs in (project["dependencies"], *extras) for need in needs}
     assert named <= pins.keys()

@@ -1,36 +1,20 @@
 """A pytest plugin: `pytest --curricula DIR` tests every curriculum of a folder, with no code at all.
 
-Each `NAME.toml` is loaded, checked as `plateau check` does, and tried on streams that hypothesis draws and shrinks;
-each `NAME.test.toml` is a file of scenarios as for `plateau test`. Installed with the project; it does nothing without
-the option.
+It is loaded by every pytest of an environment that has this project, so it imports nothing of its own until the option
+is given; `collection.py` then does the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from plateau_rule.controller import Curriculum
-
-SCENARIOS = ".test.toml"
 EXAMPLES = 25
-LONGEST = 200_000  # steps of a run that is tried step by step; `plateau check` knows no such limit
-# What is tested of each curriculum: the property of `plateau check` that it is an instance of, which a file may waive.
-PROPERTIES = {
-    "sound": "",
-    "aligned": "aligned",
-    "never_regresses": "monotone",
-    "finishes": "escape",
-    "resume_identical": "resume",
-}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option `--curricula`."""
+    """The option `--curricula`, and two that go with it."""
     group = parser.getgroup("plateau", "training curricula")
     group.addoption("--curricula", metavar="DIR", type=Path, help="test every curriculum in this folder")
     group.addoption(
@@ -56,166 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not folder.is_dir():
         raise pytest.UsageError(f"--curricula {folder}: there is no such folder")
+    from plateau_rule.sim.testing import collection
+
+    config.pluginmanager.register(collection, "plateau-curricula")
     asked = config.args_source is pytest.Config.ArgsSource.ARGS
     config.args = [*(config.args if asked else []), str(folder)]
-
-
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Curricula and scenarios of the folder."""
-    folder: Path | None = parent.config.getoption("--curricula")
-    if folder is None or file_path.suffix != ".toml" or not file_path.resolve().is_relative_to(folder.resolve()):
-        return None
-    kind = ScenarioFile if file_path.name.endswith(SCENARIOS) else CurriculumFile
-    return kind.from_parent(parent, path=file_path)
-
-
-class CurriculumFile(pytest.File):
-    """One curriculum: a test for each property."""
-
-    def collect(self) -> Iterator[pytest.Item]:
-        """The properties."""
-        for name in PROPERTIES:
-            yield PropertyItem.from_parent(self, name=name)
-
-
-class ScenarioFile(pytest.File):
-    """One file of scenarios."""
-
-    def collect(self) -> Iterator[pytest.Item]:
-        """The scenarios."""
-        from plateau_rule.controller.errors import PlateauError
-        from plateau_rule.sim.testing.scenario import read
-
-        try:
-            suite = read(self.path)
-        except PlateauError as error:
-            raise self.CollectError(str(error)) from None
-        for scenario in suite.file.scenario:
-            yield ScenarioItem.from_parent(self, name=scenario.name, suite=suite, scenario=scenario)
-
-
-class _Item(pytest.Item):
-    """A test whose failure is a few sentences, not a traceback through our code."""
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What went wrong, and the stream that shows it."""
-        error = excinfo.value
-        from plateau_rule.controller.errors import PlateauError
-
-        if isinstance(error, AssertionError | PlateauError):
-            return "\n".join([str(error), *getattr(error, "__notes__", [])])
-        return super().repr_failure(excinfo)
-
-    def reportinfo(self) -> tuple[Path, None, str]:
-        """Where it stands."""
-        return self.path, None, f"{self.path.name}: {self.name}"
-
-
-class ScenarioItem(_Item):
-    """One scenario."""
-
-    def __init__(self, *, suite: Any, scenario: Any, **keys: Any) -> None:
-        super().__init__(**keys)
-        self.suite, self.scenario = suite, scenario
-
-    def runtest(self) -> None:
-        """Carry it out."""
-        from plateau_rule.sim.testing.scenario import report, run
-
-        result = run(self.suite, self.scenario)
-        if result.failures:
-            raise AssertionError("\n".join(report(self.suite, [result])))
-
-
-class PropertyItem(_Item):
-    """One property of one curriculum."""
-
-    def runtest(self) -> None:
-        """Show it, or find the shortest stream that breaks it."""
-        from plateau_rule.controller import load
-        from plateau_rule.controller.binding import bind
-        from plateau_rule.controller.verifier.verify import verify
-
-        curriculum, waivable = load(self.path), PROPERTIES[self.name]
-        if waivable in curriculum.check.waive:
-            pytest.skip(f"waived in the file: {curriculum.check.waive[waivable]}")
-        limits = dict(_limit(word) for word in self.config.getoption("--curricula-limit")) or None
-        report = verify(bind(curriculum, limits))
-        found = [finding for finding in report.findings if finding.severity in ("error", "warning")]
-        if self.name == "sound":
-            if report.failed():
-                raise AssertionError("\n".join(map(str, found)))
-        elif self.name == "finishes" and (may_stay := [one for one in found if one.property == waivable]):
-            pytest.skip(f"not for every loss stream, as plateau check says: {may_stay[0].sentence}")
-        else:
-            _holds(self.name, curriculum, limits, self.config.getoption("--curricula-examples"))
-
-
-def _limit(word: str) -> tuple[str, float]:
-    name, _, number = word.partition("=")
-    try:
-        return name, float(number)
-    except ValueError:
-        raise pytest.UsageError(f"--curricula-limit {word}: expected KNOB=NUMBER") from None
-
-
-class Stretched(tuple[float, ...]):
-    """A few losses, each of them repeated, as one stream that prints as what it is made of."""
-
-    few: tuple[float, ...]
-    times: int
-
-    @classmethod
-    def of(cls, losses: Iterable[float], steps: int) -> Stretched:
-        """Repeat each loss so often that the stream has at least `steps`."""
-        few = tuple(losses)
-        times = max(1, -(-steps // max(1, len(few))))
-        stream = cls(loss for loss in few for _ in range(times))
-        stream.few, stream.times = few, times
-        return stream
-
-    def __repr__(self) -> str:
-        losses = " ".join(f"{loss:g}" for loss in self.few)
-        return f"<{len(self)} losses: {losses}; each of them {self.times} times>"
-
-
-def _holds(name: str, curriculum: Curriculum, limits: dict[str, float] | None, examples: int) -> None:
-    """Try a property on drawn streams, as long as the run."""
-    from hypothesis import HealthCheck, Phase, given, settings
-    from hypothesis import strategies as st
-
-    from plateau_rule.controller.binding import bind
-    from plateau_rule.sim import strategies
-
-    machine = bind(curriculum, limits)
-    total = machine.run.total_steps
-    if total is None:
-        pytest.skip("its [run] has no length: add epochs and steps_per_epoch")
-    if total > LONGEST:
-        pytest.skip(f"a run of {total:,} steps is too long to be tried step by step")
-    check: Callable[..., None] = getattr(strategies, f"assert_{name}")
-    length = min(total, 400) if name == "resume_identical" else total  # there every step is a resume
-
-    @st.composite
-    def streams(draw: st.DrawFn) -> tuple[float, ...]:
-        """A few losses that fill the run, or many that fill its beginning."""
-        if draw(st.booleans()):
-            many = min(length, 200)
-            return draw(strategies.loss_streams(min_size=many, max_size=many + 100))[:length]
-        return Stretched.of(draw(strategies.loss_streams(min_size=1, max_size=40, nonfinite=False)), length)
-
-    @settings(
-        max_examples=examples if name != "resume_identical" else max(1, examples // 5),
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
-        report_multiple_bugs=False,
-        print_blob=False,
-    )
-    @given(losses=streams())
-    def tried(losses: tuple[float, ...]) -> None:
-        check(curriculum, losses, limits=limits)
-
-    tried()

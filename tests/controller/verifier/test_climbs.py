@@ -140,6 +140,7 @@ def test_planned_as_the_controller_plans(file: Path) -> None:
     assert all(as_planned(machine, climb) for climb in climbs(machine))
 
 
+@pytest.mark.slow
 @given(curricula(max_steps=30, max_states=3, max_transitions=4, max_knobs=1, methods=("halves",)))
 def test_climbs_of_drawn_curricula(curriculum: Curriculum) -> None:
     """The earliest climb enters its last state as early as any, no stay of the latest one is later than any can be."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plateau_rule.controller.language.reading import shipped
-from plateau_rule.sim.testing.plugin import Stretched
+from plateau_rule.sim.testing.collection import Stretched
 
 SMALL = ("epochs          = 50", "epochs          = 8"), ("steps_per_epoch = 1000", "steps_per_epoch = 200")
 

@@ -1,0 +1,36 @@
+"""The suite's public part, against the wheel: what is tested is what a user installs, not this checkout."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.wheel.conftest import Environment
+
+# Tests that go through commands and public functions, and need no more than the light extras.
+PUBLIC = (
+    "tests/machines",
+    "tests/hostile",
+    "tests/plateau_rule",
+    "tests/sim/testing",
+    "tests/controller/test_shipped.py",
+)
+AROUND = ("tests", "docs", "curricula", "controller", "README.md", "pyproject.toml")  # what tests read as text
+
+
+@pytest.mark.slow
+def test_public_part_of_the_suite(install: Callable[..., Environment], tmp_path: Path) -> None:
+    """Tests that go through commands and public functions pass where only the wheel is installed."""
+    for name in AROUND:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    environment = install("plot", "test", "tune", packages=("pytest",))
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not source", *PUBLIC]
+    done = environment.run("python", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    where = environment.run("python", "-c", "import plateau_rule; print(plateau_rule.__file__)", cwd=tmp_path)
+    assert where.stdout.startswith(str(environment.folder))

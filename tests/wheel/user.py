@@ -1,0 +1,41 @@
+"""A user's folder, and the main use of every command in it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+# What each command is for, in a folder that `write` has filled.
+USES = {
+    "check": "check mine.toml",
+    "explain": "explain misaligned",
+    "fmt": "fmt --check mine.toml",
+    "draw": "draw mine.toml -o mine.svg",
+    "schema": "schema -o schema.json",
+    "replay": "replay mine.toml losses.jsonl",
+    "noise": "noise --curriculum mine.toml losses.jsonl",
+    "plot": "plot losses.jsonl --out curve.svg",
+    "simulate": "simulate mine.toml --learners 20 --epochs 3 --workers 1",
+    "tune": "tune mine.toml --log losses.jsonl --over window=50..100 --trials 2 --workers 1",
+    "fit": "fit losses.jsonl",
+    "test": "test mine.test.toml",
+    "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu",
+}
+# The extras that commands need; all others need none.
+EXTRAS = {"plot": "plot", "tune": "tune", "train": "train"}
+
+
+def write(folder: Path) -> None:
+    """Fill a folder with a curriculum, a scenario and a log."""
+    (folder / "mine.toml").write_text((ROOT / "curricula" / "plateau.toml").read_text())
+    (folder / "mine.test.toml").write_text(
+        'curriculum = "mine.toml"\n'
+        '[[scenario]]\nname = "waits"\nlosses = ["flat 3 for 1 epoch"]\nexpect = [{ raises = 0 }]\n'
+    )
+    with (folder / "losses.jsonl").open("w") as log:
+        for step in range(3000):
+            loss = 2 + 3 * math.exp(-step / 300) + 0.05 * math.sin(step * 2.4)
+            log.write(json.dumps({"step": step, "loss": loss}) + "\n")
