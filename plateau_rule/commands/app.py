@@ -29,20 +29,12 @@ COMMANDS = {
 
 # What is imported: the extra that brings it.
 EXTRAS = {
-    "accelerate": "transformers",
     "hypothesis": "test",
-    "jax": "jax",
-    "keras": "keras",
-    "lightning": "lightning",
     "matplotlib": "plot",
-    "mlflow": "mlflow",
-    "optax": "jax",
     "optuna": "tune",
     "ray": "ray",
     "safetensors": "train",
-    "tensorboard": "tensorboard",
     "torch": "train",
-    "transformers": "transformers",
 }
 
 

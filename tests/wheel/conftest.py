@@ -81,24 +81,27 @@ def wheel_path(shared_folder: Path) -> Path:
         return build("wheel", ROOT, folder) if mine else next(folder.glob("*.whl"))
 
 
+def install_into(environment: Environment, *requirements: str) -> None:
+    """Install packages from the wheels that were put aside, and from nowhere else."""
+    pip = [sys.executable, "-m", "pip", "--python", str(environment.folder / "bin" / "python")]
+    words = ["install", "--quiet", "--no-index", "--find-links", str(WHEELS), *requirements]
+    env = clean_environment() | {"PIP_CONFIG_FILE": os.devnull}
+    subprocess.run([*pip, *words], check=True, capture_output=True, env=env)
+
+
 @pytest.fixture(scope="session")
 def install(shared_folder: Path, wheel_path: Path) -> Callable[..., Environment]:
     """A function that makes an environment with the wheel, some of its extras and other packages: each one once."""
     if not WHEELS.is_dir():
         pytest.skip(f"{WHEELS.relative_to(ROOT)} is not there; `make setup` puts the wheels aside that this installs")
 
-    def make(*extras: str, packages: tuple[str, ...] = (), borrow_torch: bool = False) -> Environment:
-        name = "-".join(["bare", *extras, *packages, *(["torch"] if borrow_torch else [])])
-        environment = Environment(shared_folder / name)
+    def make(*extras: str, packages: tuple[str, ...] = (), name: str = "", borrow_torch: bool = False) -> Environment:
+        environment = Environment(shared_folder / (name or "-".join(["wheel", *extras, *packages])))
         with made_once(environment.folder) as mine:
             if mine:
                 venv = [sys.executable, "-m", "venv", "--without-pip", str(environment.folder)]
                 subprocess.run(venv, check=True, capture_output=True)
-                wheel = f"{wheel_path}[{','.join(extras)}]" if extras else str(wheel_path)
-                pip = [sys.executable, "-m", "pip", "--python", str(environment.folder / "bin" / "python")]
-                words = ["install", "--quiet", "--no-index", "--find-links", str(WHEELS), wheel, *packages]
-                env = clean_environment() | {"PIP_CONFIG_FILE": os.devnull}
-                subprocess.run([*pip, *words], check=True, capture_output=True, env=env)
+                install_into(environment, f"{wheel_path}[{','.join(extras)}]" if extras else str(wheel_path), *packages)
                 if borrow_torch:
                     environment.borrow(sysconfig.get_path("purelib"))
         return environment

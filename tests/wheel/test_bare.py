@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from plateau_rule.commands.app import COMMANDS
 from tests.wheel import user
-from tests.wheel.conftest import Environment
+from tests.wheel.conftest import Environment, install_into
 
 pytestmark = pytest.mark.slow
 Install = Callable[..., Environment]
@@ -61,3 +62,14 @@ def test_extra_test(install: Install, tmp_path: Path) -> None:
     words = ["--curricula", ".", "--curricula-examples", "2", "-k", "sound or waits"]
     done = install("test", packages=("pytest",)).run("pytest", *words, cwd=tmp_path)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_advice_on_a_missing_extra_works(install: Install, tmp_path: Path) -> None:
+    """What that sentence says to run installs the extra into an environment that holds the wheel."""
+    user.write(tmp_path)
+    environment = install(name="advised")
+    said = environment.run("plateau", *user.USES["plot"].split(), cwd=tmp_path).stderr
+    pip, *words = shlex.split(said.partition(": ")[2])
+    assert pip == "pip"
+    install_into(environment, *words[1:])
+    assert environment.run("plateau", *user.USES["plot"].split(), cwd=tmp_path).returncode == 0

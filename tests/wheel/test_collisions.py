@@ -58,7 +58,7 @@ def test_every_command_beside_own_modules(command: str, program: str, environmen
 @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 def test_train_beside_own_modules(install: Install, folder: Path) -> None:
     """`plateau train` trains there as well."""
-    environment = install("plot", borrow_torch=True)
+    environment = install("plot", name="train", borrow_torch=True)
     done = environment.run("python", "-m", "plateau_rule", *user.USES["train"].split(), cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "run" / "metrics.jsonl").exists()
