@@ -21,11 +21,11 @@ from time import perf_counter, process_time
 import numpy as np
 
 from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.reading import find
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.noise import noise_of
 from plateau_rule.sim.replayer.replay import replay
-from plateau_rule.sim.replayer.setting import Given
 from plateau_rule.sim.replayer.verdict import verdict_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,7 +97,7 @@ def main() -> None:
         logs: list[Log] = []
         show("read", points, timed(lambda: logs.append(read(path))))
         log, per_epoch = logs[0], max(1, points // EPOCHS)
-        setting = Given(epochs=EPOCHS, steps_per_epoch=per_epoch)
+        setting = Binding(epochs=EPOCHS, steps_per_epoch=per_epoch)
         cases = {
             "replay, plateau, looks when an epoch closes": looking_on("plateau", "epoch"),
             "replay, plateau, looks at every step": looking_on("plateau", "step"),
@@ -115,7 +115,7 @@ def main() -> None:
         timeline, noise = replay(first, log, setting), noise_of(log)
         verdict_s = timed(lambda: verdict_of(timeline, noise))
         sparse = read(written(folder, "sparse.jsonl", points // 10, 50))
-        wide = Given(epochs=EPOCHS, steps_per_epoch=50 * points // 10 // EPOCHS)
+        wide = Binding(epochs=EPOCHS, steps_per_epoch=50 * points // 10 // EPOCHS)
         show("replay of a point every 50 steps", points // 10, timed(lambda: replay(first, sparse, wide)))
         words = [sys.executable, "-m", "plateau_rule", "replay", "plateau", str(path), "--json"]
         words += ["--epochs", str(EPOCHS), "--steps-per-epoch", str(per_epoch)]

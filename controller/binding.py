@@ -1,94 +1,307 @@
-"""Binding a curriculum to a trainer's limits and a run's length; or saying everything that does not fit."""
+"""Binding a curriculum to a trainer and the length of a run; or saying everything that does not fit."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from os import PathLike
+from reprlib import repr as brief
+from sys import float_info
 from types import MappingProxyType
+from typing import SupportsFloat, SupportsIndex, TypedDict, Unpack
 
-from plateau_rule.controller.errors import BindingError, BindingWarning, Fault, Key
+from plateau_rule.controller.clamping import clamped_states, merged_states, with_transitions
+from plateau_rule.controller.errors import ArgumentError, BindingError, BindingWarning, Fault, Key, visible
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.consistency import NEXT, hardness, nearest, sources, walk
-from plateau_rule.controller.language.curriculum import FULL, ActionTable, Curriculum, Guard, Knob, Rung, State
-from plateau_rule.controller.language.fingerprint import fingerprints, transition_keys
-from plateau_rule.controller.machine import (
-    Action,
-    BoundRamp,
-    BoundRate,
-    BoundState,
-    BoundTransition,
-    Machine,
-    limits_shown,
-)
+from plateau_rule.controller.language.consistency import nearest, walk
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard
+from plateau_rule.controller.language.fingerprint import fingerprints
+from plateau_rule.controller.machine import Machine, limits_shown
 
 Path = tuple[Key, ...]
+LARGEST = float_info.max
+LOSS = "loss"  # the metric that every trainer gives
+
+
+class Said(TypedDict, total=False):
+    """The fields of a Binding as keywords, where None says nothing."""
+
+    limits: Mapping[str, SupportsFloat] | None
+    metrics: Iterable[str] | None
+    epochs: SupportsIndex | None
+    steps_per_epoch: SupportsIndex | None
+    tokens_per_step: SupportsIndex | None
+    peak: SupportsFloat | None
+    lag: SupportsIndex | None
+
+
+@dataclass(frozen=True, init=False)
+class Binding:
+    """What a trainer says of itself and of a run, as one value; None where it says nothing.
+
+    Numbers may be Python's or numpy's, and are kept as Python's.
+
+    Attributes:
+        limits: every knob that the trainer can turn, with its largest value; None where there is no trainer, and `full`
+            stays a word.
+        metrics: names of what it observes beside the loss, such as `val_loss`; None where any may come.
+        epochs: epochs in the run, in place of the curriculum's.
+        steps_per_epoch: optimizer steps in an epoch, in place of the curriculum's.
+        tokens_per_step: tokens in an optimizer step, in place of the curriculum's.
+        peak: the peak learning rate, in place of the curriculum's.
+        lag: by how many steps losses arrive late; None means 0 as well.
+    """
+
+    limits: Mapping[str, float] | None
+    metrics: tuple[str, ...] | None
+    epochs: int | None
+    steps_per_epoch: int | None
+    tokens_per_step: int | None
+    peak: float | None
+    lag: int | None
+
+    def __init__(
+        self,
+        limits: Mapping[str, SupportsFloat] | None = None,
+        *,
+        metrics: Iterable[str] | None = None,
+        epochs: SupportsIndex | None = None,
+        steps_per_epoch: SupportsIndex | None = None,
+        tokens_per_step: SupportsIndex | None = None,
+        peak: SupportsFloat | None = None,
+        lag: SupportsIndex | None = None,
+    ) -> None:
+        faults: list[Fault] = []
+        values: dict[str, object] = {
+            "limits": _limits(limits, faults),
+            "metrics": _metrics(metrics, faults),
+            "epochs": _count("epochs", epochs, 1, faults),
+            "steps_per_epoch": _count("steps_per_epoch", steps_per_epoch, 1, faults),
+            "tokens_per_step": _count("tokens_per_step", tokens_per_step, 1, faults),
+            "peak": None if peak is None else _above_zero("bad-run", ("peak",), peak, faults),
+            "lag": _count("lag", lag, 0, faults),
+        }
+        if faults:
+            raise BindingError(faults)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, binding: Binding | Mapping[str, SupportsFloat] | None, **said: Unpack[Said]) -> Binding:
+        """One value of a Binding, or of limits alone, with fields by name in place of its own.
+
+        Raises:
+            ArgumentError: a keyword is no field, or limits are given twice.
+            BindingError: a value is none that the field can have.
+        """
+        if unknown := [name for name in said if name not in Said.__annotations__]:
+            near = nearest(unknown[0], Said.__annotations__)
+            raise ArgumentError(f"{unknown[0]}: there is no such keyword. {near}")
+        fields = {name: value for name, value in said.items() if value is not None}
+        if isinstance(binding, Binding):
+            return cls(**{**vars(binding), **fields})
+        if binding is not None and "limits" in fields:
+            raise ArgumentError("limits: given twice, by position and by name; expected them once")
+        return cls(**{"limits": binding, **fields})  # type: ignore[arg-type]
+
+    @property
+    def run(self) -> RunLength:
+        """The length of the run, as far as it is said here."""
+        return RunLength(self.epochs, self.steps_per_epoch, self.tokens_per_step)
 
 
 def bind(
-    curriculum: Curriculum,
-    limits: Mapping[str, float] | None = None,
-    *,
-    epochs: int | None = None,
-    steps_per_epoch: int | None = None,
-    tokens_per_step: int | None = None,
-    peak: float | None = None,
+    curriculum: Curriculum, binding: Binding | Mapping[str, SupportsFloat] | None = None, **said: Unpack[Said]
 ) -> Machine:
     """Bind a curriculum to a trainer and a run.
 
-    limits: every knob that the trainer can turn, with its largest value; None where there is no trainer, and `full`
-    stays a word. epochs, steps_per_epoch, tokens_per_step, peak: replace what the file says.
-    Raises BindingError with everything that does not fit.
+    Args:
+        curriculum: what `load` gives.
+        binding: what the trainer says; or its limits alone.
+        said: fields of a Binding by name, in place of those of `binding`.
+
+    Raises:
+        ArgumentError: `curriculum` is no Curriculum, or a keyword is no field of a Binding.
+        BindingError: with everything that does not fit.
     """
+    if not isinstance(curriculum, Curriculum):
+        raise ArgumentError(_no_curriculum(curriculum))
+    binding = Binding.of(binding, **said)
+    limits = binding.limits
     run = RunLength(
-        epochs if epochs is not None else curriculum.run.epochs,
-        steps_per_epoch if steps_per_epoch is not None else curriculum.run.steps_per_epoch,
-        tokens_per_step if tokens_per_step is not None else curriculum.run.tokens_per_step,
+        binding.epochs or curriculum.run.epochs,
+        binding.steps_per_epoch or curriculum.run.steps_per_epoch,
+        binding.tokens_per_step or curriculum.run.tokens_per_step,
     )
-    faults = _number_faults(run, peak)
-    faults += _limit_faults(curriculum, limits) + ([] if faults else _amount_faults(curriculum, run))
+    faults = [
+        *_limit_faults(curriculum, limits),
+        *_metric_faults(curriculum, binding),
+        *_amount_faults(curriculum, run),
+    ]
     if faults:
         raise BindingError([curriculum.placed(fault) for fault in faults])
-    states, merged = _merge(curriculum, _bound_states(curriculum, limits))
+    states, merged = merged_states(curriculum, clamped_states(curriculum, limits))
     notes = tuple(
         f'state "{gone}" equals "{kept}" within the limits {limits_shown(limits)}: merged'
         for gone, kept in merged.items()
     )
     for note in notes:
-        warnings.warn(note, BindingWarning, stacklevel=3)
+        warnings.warn(note, BindingWarning, stacklevel=_callers_level())
     whole, by_state = fingerprints(curriculum)
     states = tuple(
-        replace(state, fingerprint=by_state[state.name]) for state in _with_transitions(curriculum, states, merged)
+        replace(state, fingerprint=by_state[state.name]) for state in with_transitions(curriculum, states, merged)
     )
     warmup = 0 if curriculum.lr.warmup is None else steps_in(parse_amount(curriculum.lr.warmup), run, run.total_steps)
     return Machine(
         curriculum,
         None if limits is None else MappingProxyType(dict(limits)),
         run,
-        curriculum.lr.peak if peak is None else peak,
+        binding.peak or curriculum.lr.peak,
         warmup,
         states,
         whole,
         notes,
         MappingProxyType({state.name: state for state in states}),
+        binding.lag or 0,
     )
 
 
-def _number_faults(run: RunLength, peak: object) -> list[Fault]:
-    given: dict[str, object] = {
-        "epochs": run.epochs,
-        "steps_per_epoch": run.steps_per_epoch,
-        "tokens_per_step": run.tokens_per_step,
-    }
-    found = [
-        Fault("bad-run", ("run", key), f"{value!r}", "a whole number of at least 1")
-        for key, value in given.items()
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
-    ]
-    if peak is not None and not (isinstance(peak, int | float) and 0 < peak < float("inf")):
-        found.append(Fault("bad-run", ("lr", "peak"), f"{peak!r}", "a number above 0"))
-    return found
+def _no_curriculum(given: object) -> str:
+    """What is wrong with something that is given in the place of a Curriculum."""
+    hint = "expected a Curriculum, which load and loads give"
+    if isinstance(given, str | PathLike):
+        hint = f"expected a Curriculum: load({brief(str(given))}) reads one"
+    return f"the curriculum is {brief(given)} of type {type(given).__name__}; {hint}"
+
+
+def _callers_level() -> int:
+    """The `stacklevel` of a warning that names the line, outside of this package, that began the binding."""
+    level, frame = 0, inspect.currentframe()
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("plateau_rule."):
+        level, frame = level + 1, frame.f_back
+    return max(1, level)
+
+
+# Limits on a command line
+
+
+def limits_in(words: Iterable[str], option: str = "--limit") -> dict[str, float] | None:
+    """Read limits as a command line spells them.
+
+    Args:
+        words: KNOB=NUMBER each.
+        option: how they were introduced, for the errors.
+
+    Returns:
+        The limits, or None where there are no words.
+
+    Raises:
+        BindingError: a word is something else, or a knob comes twice.
+    """
+    limits: dict[str, float] = {}
+    faults = []
+    for word in words:
+        name, _, text = word.partition("=")
+        number = _number_in(text)
+        if not name or number is None:
+            faults.append(
+                Fault("bad-limit", (), f'{option} "{visible(word)}"',
+                      f"KNOB=NUMBER with a number above 0, such as {option} cutoff=1025")
+            )  # fmt: skip
+        elif name in limits:
+            faults.append(Fault("bad-limit", (), f'{option} "{visible(word)}"', f"one limit for the knob {name}"))
+        else:
+            limits[name] = number
+    if faults:
+        raise BindingError(faults)
+    return limits or None
+
+
+def _number_in(text: str) -> float | None:
+    """A finite number above 0, a whole one as int; None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    if not 0 < number <= LARGEST:
+        return None
+    return int(number) if number.is_integer() else number
+
+
+# What is no number, and what does not fit
+
+
+def _number(given: object) -> int | float | None:
+    """A number of Python's or numpy's as Python's own, int or float; None for anything else, True among it."""
+    if isinstance(given, int):
+        return None if isinstance(given, bool) else given
+    try:
+        return int(given) if isinstance(given, Integral) else float(given) if isinstance(given, Real) else None
+    except OverflowError:
+        return None
+
+
+def _count(name: str, given: object, least: int, faults: list[Fault]) -> int | None:
+    """A whole number as Python's. A float is none: a quotient that comes out even today may not tomorrow."""
+    if given is None:
+        return None
+    number = _number(given)
+    if isinstance(number, int) and number >= least:
+        return number
+    even = isinstance(number, float) and number.is_integer() and number >= least
+    hint = f"Write {int(number or 0)}, or divide by // where it is a quotient." if even else ""
+    faults.append(Fault("bad-run", (name,), brief(given), f"a whole number of at least {least}", hint))
+    return None
+
+
+def _above_zero(code: str, path: Path, given: object, faults: list[Fault]) -> float:
+    number = _number(given)
+    if number is not None and 0 < number <= LARGEST:
+        return number
+    faults.append(Fault(code, path, brief(given), "a number above 0"))
+    return 0.0
+
+
+def _limits(given: object, faults: list[Fault]) -> dict[str, float] | None:
+    if given is None:
+        return None
+    expected = 'the trainer\'s knobs with their largest values, such as {"cutoff": 1025}'
+    if not isinstance(given, Mapping):
+        faults.append(Fault("bad-limit", ("limits",), f"{brief(given)} of type {type(given).__name__}", expected))
+        return None
+    if wrong := [name for name in given if not isinstance(name, str)]:
+        faults.append(Fault("bad-limit", ("limits",), f"the key {brief(wrong[0])}", expected))
+        return None
+    limits = {name: _above_zero("bad-limit", ("limits", name), limit, faults) for name, limit in given.items()}
+    return {name: int(limit) if limit == int(limit) else limit for name, limit in limits.items()}
+
+
+def _metrics(given: object, faults: list[Fault]) -> tuple[str, ...] | None:
+    """The names in alphabetical order, each once."""
+    if given is None:
+        return None
+    names = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [None]
+    if any(not isinstance(name, str) for name in names):
+        found = f"{brief(given)} of type {type(given).__name__}"
+        faults.append(Fault("bad-metrics", ("metrics",), found, 'names in a list, such as ["val_loss"]'))
+        return None
+    return tuple(sorted(set(map(str, names))))
+
+
+def _metric_faults(curriculum: Curriculum, binding: Binding) -> list[Fault]:
+    """Guards on metrics that this trainer does not give; they would stay unknown for the whole run."""
+    if binding.metrics is None:
+        return []
+    known = {LOSS, *binding.metrics}
+    return [
+        Fault("unknown-metric", (*path, "metric"), f'this trainer does not give the metric "{metric}"',
+              f"one of its metrics: {', '.join(sorted(known))}", nearest(metric, known))
+        for guard, path in _guards(curriculum)
+        if (metric := getattr(guard.value, "metric", LOSS)) not in known
+    ]  # fmt: skip
 
 
 def _limit_faults(curriculum: Curriculum, limits: Mapping[str, float] | None) -> list[Fault]:
@@ -101,10 +314,7 @@ def _limit_faults(curriculum: Curriculum, limits: Mapping[str, float] | None) ->
             faults.append(Fault("unknown-knob", ("knob", name), f'this trainer cannot turn the knob "{name}"',
                                 f"one of its knobs: {known}", nearest(name, limits), at_key=True))  # fmt: skip
             continue
-        limit: object = limits[name]
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < float("inf"):
-            faults.append(Fault("bad-limit", ("knob", name), f"the limit {limit!r}", "a number above 0"))
-            continue
+        limit = limits[name]
         easiest = knob.ladder[0] if knob.ladder else knob.range.min if knob.range else 0
         if easiest != FULL and float(easiest) > limit:
             faults.append(
@@ -151,122 +361,22 @@ def _amounts(curriculum: Curriculum) -> list[tuple[str, Path, bool]]:
         if state.lr.length is not None:
             found.append((state.lr.length, ("state", i, "lr", "length"), False))
         found += [(ramp.over, ("state", i, "ramp", name, "over"), False) for name, ramp in state.ramp.items()]
+    for guard, path in _guards(curriculum):
+        if guard.word == "dwell":
+            found.append((guard.value, path, True))
+        if guard.word == "plateau" and guard.value.per != "window":
+            found.append((guard.value.per, (*path, "per"), False))
+        if guard.word == "gap":
+            found.append((guard.value.over, (*path, "over"), False))
+    return found
+
+
+def _guards(curriculum: Curriculum) -> Iterator[tuple[Guard, Path]]:
+    """Every guard that is written somewhere, parts of others too, with the path to what its word says."""
     written: list[tuple[Guard | str, Path]] = []
     for name, guard in curriculum.guard.items():
         written += walk(curriculum, guard, ("guard", name))
     for i, transition in enumerate(curriculum.transition):
         for j, condition in enumerate(transition.guards):
             written += walk(curriculum, condition, ("transition", i, "guards", j))
-    for condition, path in written:
-        if isinstance(condition, Guard) and condition.word == "dwell":
-            found.append((condition.value, (*path, "dwell"), True))
-        if isinstance(condition, Guard) and condition.word == "plateau" and condition.value.per != "window":
-            found.append((condition.value.per, (*path, "plateau", "per"), False))
-        if isinstance(condition, Guard) and condition.word == "gap":
-            found.append((condition.value.over, (*path, "gap", "over"), False))
-    return found
-
-
-def _bound_value(name: str, value: Rung, limits: Mapping[str, float] | None) -> Rung:
-    if limits is None:
-        return value
-    limit = limits[name]
-    return limit if hardness(value) > limit else value
-
-
-def _bound_states(curriculum: Curriculum, limits: Mapping[str, float] | None) -> tuple[BoundState, ...]:
-    states = []
-    for index, state in enumerate(curriculum.state):
-        knobs = {name: _bound_value(name, state.set[name], limits) for name in curriculum.knob}
-        ramps = {name: _bound_ramp(name, curriculum.knob[name], state, knobs[name], limits) for name in state.ramp}
-        states.append(
-            BoundState(
-                index,
-                state.name,
-                MappingProxyType(knobs),
-                MappingProxyType(ramps),
-                _bound_rate(curriculum, state),
-                state.stop,
-            )
-        )
-    return tuple(states)
-
-
-def _bound_ramp(name: str, knob: Knob, state: State, start: Rung, limits: Mapping[str, float] | None) -> BoundRamp:
-    ramp = state.ramp[name]
-    end = _bound_value(name, ramp.to, limits)
-    rungs = None if knob.ladder is None else tuple(hardness(_bound_value(name, rung, limits)) for rung in knob.ladder)
-    step = None if knob.range is None or knob.range.multiple_of is None else float(knob.range.multiple_of)
-    return BoundRamp(hardness(start), hardness(end), parse_amount(ramp.over), ramp.shape, step, rungs)
-
-
-def _bound_rate(curriculum: Curriculum, state: State) -> BoundRate:
-    rate, own = curriculum.lr, state.lr
-    cycles = () if own.length is not None or rate.cycles is None else tuple(map(parse_amount, rate.cycles))
-    return BoundRate(
-        own.peak,
-        own.shape or rate.shape,
-        rate.floor if own.floor is None else own.floor,
-        rate.decay if own.decay is None else own.decay,
-        parse_amount(own.length or rate.length or "rest"),
-        cycles,
-    )
-
-
-def _merge(curriculum: Curriculum, states: tuple[BoundState, ...]) -> tuple[tuple[BoundState, ...], dict[str, str]]:
-    """Merge states that clamping made equal into the first of them; states that were written equal stay."""
-
-    def hardness_of(state: BoundState) -> tuple[object, ...]:
-        return tuple(sorted(state.knobs.items())), tuple(sorted((name, ramp.end) for name, ramp in state.ramps.items()))
-
-    def as_written(state: BoundState) -> tuple[object, ...]:
-        source = curriculum.state[state.index]
-        return tuple(sorted(source.set.items())), tuple(sorted((name, ramp.to) for name, ramp in source.ramp.items()))
-
-    kept: list[BoundState] = []
-    merged: dict[str, str] = {}
-    seen: dict[object, list[tuple[object, str]]] = {}
-    for state in states:
-        written, twins = as_written(state), seen.setdefault(hardness_of(state), [])
-        twin = next((name for other, name in twins if other != written), None)
-        if twin is None:
-            kept.append(state)
-            twins.append((written, state.name))
-        else:
-            merged[state.name] = twin
-    return tuple(kept), merged
-
-
-def _with_transitions(
-    curriculum: Curriculum, states: tuple[BoundState, ...], merged: Mapping[str, str]
-) -> tuple[BoundState, ...]:
-    """The states with the transitions out of each, in the order of the file."""
-    keys = transition_keys(curriculum)
-    following = dict(pairwise(state.name for state in states))
-    found: dict[str, dict[int, BoundTransition]] = {state.name: {} for state in states}
-    for index, transition in enumerate(curriculum.transition):
-        title = transition.name or f"transition {index + 1}"
-        guards, actions = tuple(transition.guards), tuple(map(_action, transition.actions))
-        for source in sources(curriculum, index):
-            state = merged.get(source, source)
-            to = following.get(state) if transition.to == NEXT else merged.get(transition.to, transition.to)
-            if to is None or (to == state and transition.to != source):  # by merging, it would raise nothing
-                continue
-            found[state][index] = BoundTransition(
-                index,
-                keys[index],
-                title,
-                state,
-                to,
-                transition.at,
-                transition.sustain,
-                transition.at_most,
-                guards,
-                actions,
-                transition.regress,
-            )
-    return tuple(replace(state, transitions=tuple(found[state.name].values())) for state in states)
-
-
-def _action(written: ActionTable | str) -> Action:
-    return Action(written) if isinstance(written, str) else Action(written.word, written.value)
+    return ((guard, (*path, guard.word)) for guard, path in written if isinstance(guard, Guard))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite
 from types import MappingProxyType
-from typing import Any, NamedTuple, SupportsFloat
+from typing import Any, NamedTuple, SupportsFloat, SupportsIndex
 
 from plateau_rule.controller import adoption, clockwork, snapshot
-from plateau_rule.controller.binding import bind
+from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.errors import NonFiniteLoss, StepError
 from plateau_rule.controller.guards import Clock, answers_nonfinite
 from plateau_rule.controller.language.consistency import hardness
@@ -66,34 +66,37 @@ class Decision(NamedTuple):
 class Controller:
     """Interprets a curriculum against a loss stream: `plan`, then `observe`, once for each optimizer step.
 
-    curriculum: what `load` gives. limits: the trainer's knobs with their largest values; None where there is no
-    trainer. epochs, steps_per_epoch, tokens_per_step, peak: replace what the file says. lag: the loss given at step s
-    is that of step s - lag (None for the first `lag` observations).
-    Raises BindingError where the curriculum does not fit.
+    curriculum: what `load` gives. binding: what the trainer says of itself and of the run, or its limits alone: its
+    knobs with their largest values, None where there is no trainer. Further keywords: fields of a Binding, in place of
+    its own. Under a lag, the loss given at step s is that of step s - lag (None for the first `lag` observations).
+    Raises BindingError where the curriculum does not fit, ArgumentError where it is none.
     """
 
     def __init__(
         self,
         curriculum: Curriculum,
-        limits: Mapping[str, float] | None = None,
+        binding: Binding | Mapping[str, SupportsFloat] | None = None,
         *,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        tokens_per_step: int | None = None,
-        peak: float | None = None,
-        lag: int = 0,
+        limits: Mapping[str, SupportsFloat] | None = None,
+        metrics: Iterable[str] | None = None,
+        epochs: SupportsIndex | None = None,
+        steps_per_epoch: SupportsIndex | None = None,
+        tokens_per_step: SupportsIndex | None = None,
+        peak: SupportsFloat | None = None,
+        lag: SupportsIndex | None = None,
     ) -> None:
-        if lag < 0:
-            raise StepError(f"lag is {lag}; expected the number of steps by which losses arrive late, 0 or more")
         self.machine: Machine = bind(
             curriculum,
-            limits,
+            binding,
+            limits=limits,
+            metrics=metrics,
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
             tokens_per_step=tokens_per_step,
             peak=peak,
+            lag=lag,
         )
-        self.lag = lag
+        self.lag = self.machine.lag
         self._total = self.machine.run.total_steps
         self.clock = Clock()
         self.skipped_values = 0

@@ -181,6 +181,10 @@ class BindingError(CurriculumError):
     """A sound curriculum that does not fit this trainer or this run."""
 
 
+class ArgumentError(PlateauError, TypeError):
+    """A value of the wrong kind, such as a path where a Curriculum is expected."""
+
+
 class StepError(PlateauError):
     """An observation that does not belong to the step that was planned."""
 

@@ -125,6 +125,7 @@ class Machine:
     fingerprint: str
     notes: tuple[str, ...] = ()
     by_name: Mapping[str, BoundState] = field(default_factory=dict)
+    lag: int = 0  # steps by which losses arrive late
 
     def ramp_steps(self, state: BoundState, total_steps: int | None) -> dict[str, int]:
         """How long each ramp of a state takes."""

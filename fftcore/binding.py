@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from plateau_rule.controller import BindingWarning, Controller, Curriculum
-from plateau_rule.fftcore.config import DEFAULT_PRESET, PRESETS, Config
+from plateau_rule.controller.binding import Binding
+from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.record import Bound, Record, TextRecord, command_line, versions
 from plateau_rule.fftcore.storage import Disk
@@ -255,18 +256,18 @@ def bound(
     for flag, value in (("--epochs", epochs), ("--steps-per-epoch", steps_per_epoch)):
         if value is None:
             raise RunError(f"how long is the run? The curriculum's [run] does not say; give {flag}")
-    tokens = config.batch_size * config.model.seq_len * config.accumulation
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)  # said as a line of the run's own
-        controller = Controller(
-            curriculum,
+        binding = Binding(
             _limits(config),
+            metrics=METRICS,
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
-            tokens_per_step=tokens,
+            tokens_per_step=config.batch_size * config.model.seq_len * config.accumulation,
             peak=peak,
             lag=lag,
         )
+        controller = Controller(curriculum, binding)
     for state in controller.machine.states:
         for name, rung in state.knobs.items():
             if isinstance(rung, str) or rung < 1 or rung != int(rung):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Count = Annotated[int, Field(ge=1)]
 LONGEST_KERNEL = 1024  # taps: half the reference of 2048, beyond which the mask's autocorrelation comes round again
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+METRICS = ("val_loss", "val_bpb", "val_bpb_parallel")  # what an evaluation brings, and guards may ask for
 
 
 class Model(BaseModel):

@@ -255,14 +255,25 @@ CODES = {
     ),
     # Binding
     "bad-run": Code(
-        "a run's length or rate that is none",
-        "Epochs, steps and tokens are whole numbers of at least 1, and the peak rate is above 0.",
+        "a run's length, rate or lag that is none",
+        "Epochs, steps and tokens are whole numbers of at least 1, a lag is one of at least 0, and the peak rate is "
+        "above 0.",
         "Correct what the trainer binds the curriculum with.",
     ),
     "bad-limit": Code(
         "a limit that is no number above 0",
         "A limit is the largest value that the trainer can turn a knob to.",
         "Correct what the trainer binds the curriculum with.",
+    ),
+    "bad-metrics": Code(
+        "names of metrics that are none",
+        "A trainer names what it observes beside the loss, so that a curriculum that needs more is refused.",
+        "Correct what the trainer binds the curriculum with.",
+    ),
+    "unknown-metric": Code(
+        "a metric that this trainer does not give",
+        "It would stay unknown for the whole run, and the guards that ask for it would never hold.",
+        "Correct the name, or have the trainer observe that metric and name it where it binds the curriculum.",
     ),
     "limit-below-ladder": Code(
         "a trainer that cannot reach even the easiest value",

@@ -6,16 +6,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from plateau_rule.commands.options import Flag, JsonFlag, print_json
+from plateau_rule.commands.options import BOUND, BoundOptions, Flag, JsonFlag, print_json
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.checking import as_dict, in_words, write_counterexamples
-from plateau_rule.controller.errors import BindingWarning, CurriculumError, Fault, visible
+from plateau_rule.controller.errors import BindingWarning, visible
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import contents, loads
 from plateau_rule.controller.machine import Machine
@@ -29,17 +26,12 @@ def check(
     file: str,
     /,
     *,
-    limits: Annotated[
-        tuple[str, ...], Parameter(name=["--limits", "--limit"], show_default=False, consume_multiple=True)
-    ] = (),
-    epochs: int | None = None,
-    steps_per_epoch: int | None = None,
-    tokens_per_step: int | None = None,
     strict: Flag = False,
     as_json: JsonFlag = False,
     counterexample: Path | None = None,
     log: Path | None = None,
     plot: Path | None = None,
+    bound: BoundOptions = BOUND,
 ) -> int:
     """Check a curriculum for every possible loss stream.
 
@@ -47,15 +39,12 @@ def check(
 
     Args:
         file: a path, or the bare name of a shipped curriculum.
-        limits: the largest value of a knob that the trainer can turn, as cutoff=1025; `full` stays a word without.
-        epochs: epochs in the run, in place of the file's.
-        steps_per_epoch: optimizer steps in an epoch, in place of the file's.
-        tokens_per_step: tokens in an optimizer step, in place of the file's.
         strict: warnings count as broken.
         as_json: print JSON.
         counterexample: a folder to write the counterexamples to, as traces and as losses that `plateau replay` reads.
         log: losses of an earlier run, to tell whether windows are long enough for their noise.
         plot: draw the knobs and the rate of the earliest and the latest climb into this file, .png or .svg.
+        bound: what the curriculum is bound to; without a limit, `full` stays a word.
     """
     if plot is not None:
         from plateau_rule.sim.plots import drawable
@@ -65,13 +54,7 @@ def check(
     curriculum = loads(content, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)  # the report says it
-        machine = bind(
-            curriculum,
-            dict(map(_limit, limits)) or None,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            tokens_per_step=tokens_per_step,
-        )
+        machine = bind(curriculum, bound.binding())
     wanted = counterexample is not None
     report = verify(machine, streams=wanted, looks=MOST_LOOKS * (LONGER if wanted else 1))
     places = Places(content.decode(), name)
@@ -86,17 +69,6 @@ def check(
     if plot is not None:
         _draw(machine, plot)
     return 1 if report.failed(strict) else 0
-
-
-def _limit(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    try:
-        value = float(number)
-        if name and isfinite(value):
-            return name, int(value) if value.is_integer() else value
-    except ValueError:
-        pass
-    raise CurriculumError([Fault("bad-limit", (), f'--limits "{text}"', "KNOB=NUMBER, such as --limits cutoff=1025")])
 
 
 def _noise(machine: Machine, log: Path) -> Iterator[Finding]:
@@ -119,4 +91,4 @@ def _draw(machine: Machine, path: Path) -> None:
     title = f"{machine.curriculum.name}: what is planned, {' and '.join(climb.name for climb in found)}"
     print(f"Drawn: {draw(pictures, path, title)}", file=sys.stderr)
     for name in sorted({name for state in machine.states for name, ramp in state.ramps.items() if ramp.end == inf}):
-        print(f"Where full is, and so the ramp of {name}, is drawn with --limits {name}=NUMBER", file=sys.stderr)
+        print(f"Where full is, and so the ramp of {name}, is drawn with --limit {name}=NUMBER", file=sys.stderr)

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,9 +15,8 @@ from cyclopts import Parameter
 from plateau_rule.controller.errors import PlateauError
 
 if TYPE_CHECKING:
+    from plateau_rule.controller.binding import Binding
     from plateau_rule.sim.logs import Log
-    from plateau_rule.sim.replayer.setting import Given
-    from plateau_rule.sim.simulator.loop import Binding as Bound
 
 Progress = Callable[[int, int | None], None]
 Flag = Annotated[bool, Parameter(show_default=False)]
@@ -54,50 +53,46 @@ class Reading:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Binding:
-    """What the run was, where neither its record nor the log tells."""
+class BoundOptions:
+    """What a curriculum is bound to."""
 
-    epochs: int | None = None
-    """Epochs in the run."""
-    steps_per_epoch: int | None = None
-    """Optimizer steps in an epoch."""
-    tokens_per_step: int | None = None
-    """Tokens in an optimizer step."""
     limit: Several = ()
-    """Largest value of a knob, as cutoff=1025; once for each knob."""
+    """Largest value of a knob that the trainer can turn, as cutoff=1025; once for each knob."""
+    epochs: int | None = None
+    """Epochs in the run, in place of the curriculum's."""
+    steps_per_epoch: int | None = None
+    """Optimizer steps in an epoch, in place of the curriculum's."""
+    tokens_per_step: int | None = None
+    """Tokens in an optimizer step, in place of the curriculum's."""
     peak: float | None = None
     """Peak learning rate, in place of the curriculum's."""
+
+    def binding(self) -> Binding:
+        """The same as a value, limits read."""
+        from plateau_rule.controller.binding import Binding, limits_in
+        from plateau_rule.controller.errors import BindingError
+
+        given = {name: value for name, value in vars(self).items() if name != "limit"}
+        try:
+            return Binding(limits_in(self.limit), **given)
+        except BindingError as error:  # its places are fields; here they are options
+            faults = [
+                replace(fault, where="--" + str(fault.path[0]).replace("_", "-")) if fault.path else fault
+                for fault in error.faults
+            ]
+            raise BindingError(faults) from None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class LateOptions(BoundOptions):
+    """The same, where losses may come late."""
+
     lag: int | None = None
     """Steps by which losses reach the controller late."""
 
-    def given(self) -> Given:
-        """The same as data, limits read."""
-        from plateau_rule.sim.replayer.setting import Given
 
-        limits = dict(map(_limit, self.limit)) or None
-        return Given(limits, self.epochs, self.steps_per_epoch, self.tokens_per_step, self.peak, self.lag)
-
-    def for_simulations(self) -> Bound:
-        """The same for synthetic trainings."""
-        from plateau_rule.sim.simulator.loop import Binding as Bound
-
-        given = self.given()
-        return Bound(
-            given.limits, given.epochs, given.steps_per_epoch, given.tokens_per_step, given.peak, given.lag or 0
-        )
-
-
-READING, BINDING = Reading(), Binding()
-
-
-def _limit(text: str) -> tuple[str, float]:
-    name, equals, number = text.partition("=")
-    try:
-        if name and equals:
-            return name, int(number) if number.isdigit() else float(number)
-    except ValueError:
-        pass
-    raise UsageError(f"--limit {text}: expected KNOB=NUMBER, for instance --limit cutoff=1025")
+READING, BOUND, LATE = Reading(), BoundOptions(), LateOptions()
 
 
 def short(run: str) -> str:

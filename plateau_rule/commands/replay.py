@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plateau_rule.commands.options import (
-    BINDING,
+    LATE,
     READING,
-    Binding,
     Flag,
     JsonFlag,
+    LateOptions,
     Reading,
     Several,
     UsageError,
@@ -30,7 +30,7 @@ def replay(
     why: int | None = None,
     first_only: Flag = False,
     reading: Reading = READING,
-    binding: Binding = BINDING,
+    bound: LateOptions = LATE,
 ) -> None:
     """Show logged losses to a curriculum: when would it have raised, and why not earlier?
 
@@ -45,7 +45,7 @@ def replay(
         why: print every guard as it stood when this step was planned.
         first_only: stop after the first transition; what comes after it, a log cannot tell.
         reading: how to read the log.
-        binding: what the run was.
+        bound: what the run was, where neither its record nor the log tells.
     """
     from plateau_rule.controller import load
     from plateau_rule.sim.replayer.replay import replay as replay_log
@@ -57,7 +57,7 @@ def replay(
 
         drawable(plot)
     loaded = [load(name) for name in curricula]
-    given = binding.given()
+    given = bound.binding()
     history = read_logs(logs, reading)
     timelines = []
     for curriculum in loaded:

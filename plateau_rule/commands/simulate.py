@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plateau_rule.commands.options import BINDING, Binding, JsonFlag, Many, Several, UsageError, bar, print_json
+from plateau_rule.commands.options import LATE, JsonFlag, LateOptions, Many, Several, UsageError, bar, print_json
 from plateau_rule.sim.shards import Engine
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def simulate(
     workers: int | None = None,
     as_json: JsonFlag = False,
     plot: Path | None = None,
-    binding: Binding = BINDING,
+    bound: LateOptions = LATE,
 ) -> None:
     """Put curricula through thousands of synthetic trainings: the losses answer to what they decide.
 
@@ -40,7 +40,7 @@ def simulate(
         workers: processes at a time; all cores by default.
         as_json: print one JSON object instead of tables.
         plot: draw when states are entered into this file, .png or .svg.
-        binding: what the run is.
+        bound: what the run is.
     """
     from plateau_rule.controller import load
     from plateau_rule.sim.simulator.simulate import Settings
@@ -54,7 +54,7 @@ def simulate(
 
         drawable(plot)
     drawn_from = {**(_fitted(fitted) if fitted else {}), **_ranges(learner)}
-    settings = Settings(learners, seed, drawn_from, flat, workers, engine, binding.for_simulations())
+    settings = Settings(learners, seed, drawn_from, flat, workers, engine, bound.binding())
     found = []
     for curriculum in [load(name) for name in curricula]:
         with bar(f"simulating {curriculum.name}", "learners") as progress:

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from plateau_rule.commands.options import (
-    BINDING,
+    LATE,
     READING,
-    Binding,
     JsonFlag,
+    LateOptions,
     Many,
     Reading,
     Several,
@@ -32,7 +32,7 @@ def tune(
     as_json: JsonFlag = False,
     plot: Path | None = None,
     reading: Reading = READING,
-    binding: Binding = BINDING,
+    bound: LateOptions = LATE,
 ) -> None:
     """Show which settings of a plateau raise too early how often, and how late, on losses like those that were logged.
 
@@ -49,7 +49,7 @@ def tune(
         as_json: print one JSON object instead of a table.
         plot: draw false raises against delay into this file, .png or .svg.
         reading: how to read the logs.
-        binding: what the run is.
+        bound: what the run is.
     """
     from plateau_rule.controller import load
     from plateau_rule.sim.simulator.tune import over as settings_over
@@ -66,7 +66,7 @@ def tune(
     with bar(f"tuning {loaded.name}", "settings") as progress:
         found = tune_one(
             loaded, logs, settings, trials=trials, seed=seed, flat=flat,
-            binding=binding.for_simulations(), workers=workers, progress=progress,
+            binding=bound.binding(), workers=workers, progress=progress,
         )  # fmt: skip
     if as_json:
         print_json({"curriculum": loaded.name, "settings": [each.as_dict() for each in found]})

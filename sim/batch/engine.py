@@ -8,12 +8,12 @@ controller's; only the arithmetic is done for all runs together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from plateau_rule.controller.binding import bind
+from plateau_rule.controller.binding import Binding, Said, bind
 from plateau_rule.controller.errors import StepError
 from plateau_rule.controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
 from plateau_rule.controller.language.consistency import hardness
@@ -57,8 +57,8 @@ class _Exit:
 class Batch:
     """Interprets one curriculum in `runs` runs at once: read the plan, then `observe`, once for each step.
 
-    curriculum: what `load` gives. runs: how many. limits, epochs, steps_per_epoch, tokens_per_step, peak, lag: as for
-    Controller. steps: the most steps that will be observed, where the run's length does not say it.
+    curriculum: what `load` gives. runs: how many. binding, said: as for `bind`. steps: the most steps that will be
+    observed, where the run's length does not say it.
     A run is over once its state says stop, its losses are beyond repair (where a Controller raises NonFiniteLoss), or
     the bound length is reached; it then stands still, whatever is observed.
     Raises BindingError where the curriculum does not fit.
@@ -68,24 +68,13 @@ class Batch:
         self,
         curriculum: Curriculum,
         runs: int,
-        limits: Mapping[str, float] | None = None,
+        binding: Binding | Mapping[str, float] | None = None,
         *,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        tokens_per_step: int | None = None,
-        peak: float | None = None,
-        lag: int = 0,
         steps: int | None = None,
+        **said: Unpack[Said],
     ) -> None:
-        self.runs, self.lag = runs, lag
-        self.machine = bind(
-            curriculum,
-            limits,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            tokens_per_step=tokens_per_step,
-            peak=peak,
-        )
+        self.machine = bind(curriculum, binding, **said)
+        self.runs, self.lag = runs, self.machine.lag
         self.total_steps = self.machine.run.total_steps
         self.state = np.zeros(runs, dtype=np.int64)  # which of machine.states each run is in
         self.running = np.ones(runs, dtype=np.bool_)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.batch.decisions import Decisions, joined
 from plateau_rule.sim.batch.engine import Batch
@@ -40,32 +40,46 @@ class _Shard:
     epoch_end: frozenset[int]
     eval_end: frozenset[int]
     metrics: Mapping[str, Floats]
-    binding: Mapping[str, Any]
+    binding: Binding
 
 
 def replay_all(
     curriculum: Curriculum,
     losses: ArrayLike,
-    limits: Mapping[str, float] | None = None,
+    binding: Binding | Mapping[str, float] | None = None,
     *,
     epoch_end: Sequence[int] = (),
     eval_end: Sequence[int] = (),
     metrics: Mapping[str, ArrayLike] | None = None,
     workers: int | None = None,
     engine: Engine = "processes",
-    **binding: Any,
+    limits: Mapping[str, float] | None = None,
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+    tokens_per_step: int | None = None,
+    peak: float | None = None,
+    lag: int | None = None,
 ) -> Replayed:
     """Replay one curriculum over many curves; each decides as a Controller would over it alone.
 
     losses: [run, step], NaN and infinities included. epoch_end, eval_end: steps whose observation closes an epoch
     (where steps_per_epoch is not bound) or brings an evaluation. metrics: further values, [run, step] with NaN where
     there are none. workers: processes; unless given, all cores as soon as there is work for a second. engine:
-    `processes` or `ray`. limits, binding: as for Controller.
+    `processes` or `ray`. binding, and fields of it by name: as for `bind`.
     Raises BindingError where the curriculum does not fit.
     """
     table = np.atleast_2d(np.asarray(losses, dtype=np.float64))
     others = {name: np.atleast_2d(np.asarray(values, dtype=np.float64)) for name, values in (metrics or {}).items()}
     many = workers or (1 if table.size < FEWEST else cores())
+    bound = Binding.of(
+        binding,
+        limits=limits,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        tokens_per_step=tokens_per_step,
+        peak=peak,
+        lag=lag,
+    )
     shards = [
         _Shard(
             curriculum,
@@ -73,7 +87,7 @@ def replay_all(
             frozenset(epoch_end),
             frozenset(eval_end),
             {name: values[first : first + count] for name, values in others.items()},
-            {"limits": limits, **binding},
+            bound,
         )
         for first, count in cut(len(table), many)
     ]
@@ -89,7 +103,7 @@ def replay_all(
 
 def _replay(shard: _Shard) -> Replayed:
     runs, steps = shard.losses.shape
-    batch = Batch(shard.curriculum, runs, **shard.binding, steps=steps)
+    batch = Batch(shard.curriculum, runs, shard.binding, steps=steps)
     for first in range(0, steps, _PIECE):
         piece = np.ascontiguousarray(shard.losses[:, first : first + _PIECE].T)
         for step, loss in enumerate(piece, first):

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.guards import Reached
 from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.stretch import Stretch
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.series import is_eval
-from plateau_rule.sim.replayer.setting import Given, ReplayError, Setting, per_point, setting_of
+from plateau_rule.sim.replayer.setting import ReplayError, Setting, per_point, setting_of
 from plateau_rule.sim.replayer.timeline import Asked, Sample, Stay, Timeline, title_of
 from plateau_rule.sim.replayer.trace import Floats, Tracer
 
@@ -34,7 +35,7 @@ Progress = Callable[[int, int], None]
 def replay(
     curriculum: Curriculum,
     log: Log,
-    given: Given | None = None,
+    given: Binding | None = None,
     *,
     first_only: bool = False,
     until: int | None = None,
@@ -47,7 +48,7 @@ def replay(
     (as the log counts) would be planned. progress: called now and then with the points so far and all of them.
     Raises BindingError where the curriculum does not fit, ReplayError where the log does not.
     """
-    setting = setting_of(curriculum, log, given or Given())
+    setting = setting_of(curriculum, log, given or Binding())
     if until is not None and until < setting.first_step:
         raise ReplayError(f"step {until}: this log counts from {setting.first_step}. Ask for a step of the run")
     return _Replay(curriculum, log, setting, first_only, until).run(progress)
@@ -65,15 +66,7 @@ class _Replay:
             self.notes.append(f"what guards measure by time, they measure in steps: one value stands for {spacing:,}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BindingWarning)  # what it says is among the timeline's notes
-            self.controller = Controller(
-                bound,
-                setting.limits,
-                epochs=setting.epochs,
-                steps_per_epoch=setting.steps_per_epoch,
-                tokens_per_step=setting.tokens_per_step,
-                peak=setting.peak,
-                lag=setting.lag,
-            )
+            self.controller = Controller(bound, setting.binding)
         self.clock, self.stretch = self.controller.clock, Stretch(self.controller)
         self.total = self.controller.total_steps
         self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)

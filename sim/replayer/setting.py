@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import CurriculumError, PlateauError
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import Curriculum, Plateau
@@ -29,48 +30,30 @@ class ReplayError(PlateauError):
 
 
 @dataclass(frozen=True)
-class Given:
-    """What the user says about the run; None where it is left to the log.
-
-    limits: the trainer's knobs with their largest values. epochs, steps_per_epoch, tokens_per_step, peak: in place of
-    the curriculum's. lag: steps by which the losses reached the controller late.
-    """
-
-    limits: Mapping[str, float] | None = None
-    epochs: int | None = None
-    steps_per_epoch: int | None = None
-    tokens_per_step: int | None = None
-    peak: float | None = None
-    lag: int | None = None
-
-
-@dataclass(frozen=True)
 class Setting:
-    """How a curriculum is bound for one replay.
+    """How a curriculum is bound for one replay, and how the log is read.
 
-    withheld: steps whose loss was observed and kept from the guards, because the optimizer step was dropped.
-    first_step: what the log calls a run's first step, 0 or 1. total_steps: where the replayed run ends, None if never.
-    stretched: a log of one value an epoch, whose points stand at the ends of epochs of steps_per_epoch steps.
-    notes: where each number comes from, in sentences. The rest as in Given.
+    binding: what it is bound to. withheld: steps whose loss was observed and kept from the guards, because the
+    optimizer step was dropped. first_step: what the log calls a run's first step, 0 or 1. stretched: a log of one value
+    an epoch, whose points stand at the ends of epochs of steps_per_epoch steps. notes: where each number comes from, in
+    sentences.
     """
 
-    limits: Mapping[str, float] | None
-    epochs: int | None
-    steps_per_epoch: int | None
-    tokens_per_step: int | None
-    peak: float | None
-    lag: int
+    binding: Binding
     first_step: int
     stretched: bool
     withheld: frozenset[int] = frozenset()
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def total_steps(self) -> int | None:
-        """The bound run's length in steps."""
-        if self.epochs is None or self.steps_per_epoch is None:
-            return None
-        return self.epochs * self.steps_per_epoch
+    def steps_per_epoch(self) -> int | None:
+        """Steps in an epoch, None where there are no epochs."""
+        return self.binding.steps_per_epoch
+
+    @property
+    def lag(self) -> int:
+        """By how many steps the losses came late."""
+        return self.binding.lag or 0
 
 
 def record_of(log: Log) -> Mapping[str, Any] | None:
@@ -136,7 +119,7 @@ _STEP = re.compile(rb'"step": ?(\d{1,15})\b')
 _BOUND = ("limits", "epochs", "steps_per_epoch", "tokens_per_step", "peak", "lag")
 
 
-def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
+def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
     """Decide what a curriculum is bound to: what was given, else the run's record, else the log, else the file.
 
     Raises ReplayError where the log has no room for what was given, or the record is damaged.
@@ -178,13 +161,16 @@ def setting_of(curriculum: Curriculum, log: Log, given: Given) -> Setting:
                 f"that run had no knob {', '.join(unknown)}: `full` stays a word (--limit KNOB=NUMBER sets it)"
             )
             limits = None
-    return Setting(
+    binding = Binding(
         limits,
-        epochs,
-        per_epoch,
-        given.tokens_per_step if given.tokens_per_step is not None else own.get("tokens_per_step"),
-        given.peak if given.peak is not None else own.get("peak"),
-        given.lag if given.lag is not None else own.get("lag", 0),
+        epochs=epochs,
+        steps_per_epoch=per_epoch,
+        tokens_per_step=given.tokens_per_step or own.get("tokens_per_step"),
+        peak=given.peak or own.get("peak"),
+        lag=given.lag if given.lag is not None else own.get("lag"),
+    )
+    return Setting(
+        binding,
         first_step,
         log.report.counted == "epoch",
         frozenset() if record is None else _withheld(log),
@@ -206,7 +192,7 @@ def _first_step(log: Log) -> int:
 
 
 def _length(
-    curriculum: Curriculum, log: Log, given: Given, own: Mapping[str, Any], first_step: int
+    curriculum: Curriculum, log: Log, given: Binding, own: Mapping[str, Any], first_step: int
 ) -> tuple[int | None, int | None, list[str]]:
     """Epochs in the run, steps in an epoch, and where they come from."""
     notes = []
@@ -301,7 +287,7 @@ def per_point(curriculum: Curriculum, setting: Setting, spacing: int) -> Curricu
     What a guard on the loss measures by time means steps: a threshold `per = "1000 steps"`, the stretches of `gap`. A
     detector counts values, so both are restated in values.
     """
-    run = RunLength(setting.epochs, setting.steps_per_epoch, setting.tokens_per_step)
+    run = setting.binding.run
     written = curriculum.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return Curriculum.model_validate(written) if _restate(written, run, spacing) else curriculum
 

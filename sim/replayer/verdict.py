@@ -122,8 +122,7 @@ def _raises(timeline: Timeline) -> Iterator[_Raise]:
 
 
 def _run_of(timeline: Timeline) -> RunLength:
-    setting = timeline.setting
-    return RunLength(setting.epochs, setting.steps_per_epoch, setting.tokens_per_step)
+    return timeline.setting.binding.run
 
 
 def _watches(title: str) -> bool:

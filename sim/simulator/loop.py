@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.batch import Batch, Decisions
@@ -36,22 +37,6 @@ class Truth:
     rate: float
     horizon: int
     late: int
-
-
-@dataclass(frozen=True)
-class Binding:
-    """What the curriculum is bound to; as for Controller."""
-
-    limits: Mapping[str, float] | None = None
-    epochs: int | None = None
-    steps_per_epoch: int | None = None
-    tokens_per_step: int | None = None
-    peak: float | None = None
-    lag: int = 0
-
-    def __call__(self) -> dict[str, Any]:
-        """As keyword arguments."""
-        return {column.name: getattr(self, column.name) for column in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -269,7 +254,7 @@ def train(curriculum: Curriculum, learners: Learners, binding: Binding, truth: T
     Other metrics than the loss are evaluations when an epoch closes, without noise.
     binding: gives the run a length.
     """
-    batch = Batch(curriculum, len(learners), **binding())
+    batch = Batch(curriculum, len(learners), binding)
     loop = _Loop(batch, learners, truth)
     with np.errstate(all="ignore"):
         while not batch.over:

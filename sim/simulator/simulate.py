@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from plateau_rule.controller.binding import bind
+from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.detectors.trend import Trend
 from plateau_rule.controller.detectors.windows import Halves
 from plateau_rule.controller.errors import PlateauError
@@ -19,7 +19,7 @@ from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.curves import Range
 from plateau_rule.sim.shards import Engine, cores, cut, spread
 from plateau_rule.sim.simulator.learner import PARAMETERS, Floats, Learners, ranges
-from plateau_rule.sim.simulator.loop import Binding, Outcome, Truth, together, train
+from plateau_rule.sim.simulator.loop import Outcome, Truth, together, train
 from plateau_rule.sim.simulator.rivals import oracle, without
 
 RIVALS = 1000  # learners that are also put through the rivals; each is compared with itself, so fewer are enough
@@ -100,7 +100,7 @@ def simulate(
     Raises SimulateError where it cannot be simulated, BindingError where it does not fit.
     """
     binding = filled(curriculum, settings.binding)
-    machine = bind(curriculum, **{key: value for key, value in binding().items() if key != "lag"})
+    machine = bind(curriculum, binding)
     if machine.run.total_steps is None:
         raise SimulateError(
             f'"{curriculum.name}" does not say how long a run is, and nothing else does. '

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from plateau_rule.controller.binding import bind
+from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, Plateau
 from plateau_rule.controller.machine import Machine
@@ -22,7 +22,6 @@ from plateau_rule.sim.batch import replay_all
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.noise import NoiseError, noise_of
 from plateau_rule.sim.simulator.learner import Floats
-from plateau_rule.sim.simulator.loop import Binding
 from plateau_rule.sim.simulator.simulate import truth_of
 
 COPIES = 200
@@ -125,7 +124,7 @@ def measure(
     """Replay a curriculum over the copies of every course, up to its first raise in each."""
     early, missed, delays, copies = 0, 0, list[Floats](), 0
     for each in courses:
-        found = replay_all(curriculum, each.losses, workers=workers, **binding()).decisions
+        found = replay_all(curriculum, each.losses, binding=binding, workers=workers).decisions
         runs, places = np.unique(found.run, return_index=True)
         steps = found.step[places] - 1  # the observation that brought it
         false = each.improving[steps]
@@ -210,7 +209,7 @@ def tune(
     import optuna
 
     binding = binding or Binding()
-    machine = bind(curriculum, **{key: value for key, value in binding().items() if key != "lag"})
+    machine = bind(curriculum, binding)
     if not settings:
         raise TuneError("nothing to tune: give --over, for instance --over window=50..800 --over threshold=0.002..0.02")
     if not has_plateau(machine):

@@ -100,13 +100,13 @@ class PropertyItem(_Item):
     def runtest(self) -> None:
         """Show it, or find the shortest stream that breaks it."""
         from plateau_rule.controller import load
-        from plateau_rule.controller.binding import bind
+        from plateau_rule.controller.binding import bind, limits_in
         from plateau_rule.controller.verifier.verify import verify
 
         curriculum, waivable = load(self.path), PROPERTIES[self.name]
         if waivable in curriculum.check.waive:
             pytest.skip(f"waived in the file: {curriculum.check.waive[waivable]}")
-        limits = dict(_limit(word) for word in self.config.getoption("--curricula-limit")) or None
+        limits = limits_in(self.config.getoption("--curricula-limit"), "--curricula-limit")
         report = verify(bind(curriculum, limits))
         found = [finding for finding in report.findings if finding.severity in ("error", "warning")]
         if self.name == "sound":
@@ -116,14 +116,6 @@ class PropertyItem(_Item):
             pytest.skip(f"not for every loss stream, as plateau check says: {may_stay[0].sentence}")
         else:
             _holds(self.name, curriculum, limits, self.config.getoption("--curricula-examples"))
-
-
-def _limit(word: str) -> tuple[str, float]:
-    name, _, number = word.partition("=")
-    try:
-        return name, float(number)
-    except ValueError:
-        raise pytest.UsageError(f"--curricula-limit {word}: expected KNOB=NUMBER") from None
 
 
 class Stretched(tuple[float, ...]):

@@ -28,6 +28,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan, load
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import CurriculumError, Key, PlateauError, nearest, visible
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import hardness
@@ -148,15 +149,20 @@ class Suite:
     curriculum: Curriculum
     places: Places
 
-    def controller(self) -> Controller:
-        """A fresh controller, bound as the file says. Raises BindingError where the curriculum does not fit."""
+    def controller(self, binding: Binding) -> Controller:
+        """A fresh controller, bound as is said here, else as the file says.
+
+        Raises:
+            BindingError: the curriculum does not fit.
+        """
         file = self.file
         return Controller(
             self.curriculum,
-            file.limits,
-            epochs=file.epochs,
-            steps_per_epoch=file.steps_per_epoch,
-            tokens_per_step=file.tokens_per_step,
+            limits=binding.limits or file.limits,
+            epochs=binding.epochs or file.epochs,
+            steps_per_epoch=binding.steps_per_epoch or file.steps_per_epoch,
+            tokens_per_step=binding.tokens_per_step or file.tokens_per_step,
+            peak=binding.peak,
         )
 
 
@@ -260,9 +266,16 @@ def _steps(amount: str, run: RunLength, at: At) -> int:
 # Running
 
 
-def run(suite: Suite, scenario: Scenario) -> Result:
-    """Carry out one scenario. Raises ScenarioError where it asks for a time, a state or a knob that does not exist."""
-    controller, result = suite.controller(), Result(scenario)
+NOTHING = Binding()
+
+
+def run(suite: Suite, scenario: Scenario, binding: Binding = NOTHING) -> Result:
+    """Carry out one scenario, bound as is said here, else as its file says.
+
+    Raises:
+        ScenarioError: it asks for a time, a state or a knob that does not exist.
+    """
+    controller, result = suite.controller(binding), Result(scenario)
     length = controller.machine.run
     at = At(suite.places, ("scenario", suite.file.scenario.index(scenario)))
     checks = [_Check(one, length, controller, at.inside("expect", i)) for i, one in enumerate(scenario.expect)]

@@ -28,7 +28,7 @@ def codes_in(files: Iterable[Path]) -> set[str]:
 
 def codes_used() -> set[str]:
     """The codes that reading, binding, checking and explaining a curriculum may show to a user."""
-    return codes_in([*(ROOT / "controller").rglob("*.py"), *(ROOT / "sim").rglob("checking.py")])
+    return codes_in([*(ROOT / "controller").rglob("*.py"), *(ROOT / "plateau_rule" / "commands").glob("*.py")])
 
 
 @cache

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Action, Controller, NonFiniteLoss, StepError, load
+from plateau_rule.controller import Action, BindingError, Controller, NonFiniteLoss, StepError, load
 from tests.controller.small import STATES, resumed, small, through
 
 EPOCHLESS: dict[str, Any] = {"run": {}, "lr": {"peak": 1.0, "shape": "constant"}}
@@ -443,9 +443,9 @@ def test_lag_shifts_decisions_and_nothing_else(losses: list[float], lag: int, cu
 
 def test_lag_is_a_number_of_steps() -> None:
     """A lag below 0 is refused, and the first k observations of a state may come without a loss, no others."""
-    with pytest.raises(StepError) as error:
+    with pytest.raises(BindingError) as wrong:
         Controller(small(), lag=-1)
-    assert str(error.value) == "lag is -1; expected the number of steps by which losses arrive late, 0 or more"
+    assert str(wrong.value) == "lag: -1; expected a whole number of at least 0 [bad-run]"
     controller = Controller(small({"guards": [{"dwell": "5 steps"}]}), lag=2)
     losses: list[float | None] = [None, None, 5.0, 5.0, 5.0, None, None]
     for loss in losses:

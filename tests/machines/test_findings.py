@@ -63,9 +63,9 @@ def test_report(name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytes
 def test_report_as_json(name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With --json the same comes as data, key by key as in the file beside it, limits and strictness included."""
     monkeypatch.chdir(HERE / "bad")
-    plateau.main(["check", f"{name}.toml", "--json", "--limits", "cutoff=1025"])
+    plateau.main(["check", f"{name}.toml", "--json", "--limit", "cutoff=1025"])
     loosely = json.loads(capfd.readouterr().out)
-    plateau.main(["check", f"{name}.toml", "--json", "--limits", "cutoff=1025", "--strict"])
+    plateau.main(["check", f"{name}.toml", "--json", "--limit", "cutoff=1025", "--strict"])
     strictly = json.loads(capfd.readouterr().out)
     assert loosely == json.loads(Path(f"{name}.json").read_text(encoding="utf-8"))
     assert strictly == loosely | {"clean": False}

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plateau_rule.controller import load
+from plateau_rule.controller.binding import Binding
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.plots import PlotError, draw, draw_run
 from plateau_rule.sim.plots.picture import picture_of, picture_of_log, smoothed
 from plateau_rule.sim.replayer.replay import replay
-from plateau_rule.sim.replayer.setting import Given
 from plateau_rule.sim.replayer.trace import ROOM, Trace, Tracer
 from tests.sim.conftest import run_of, write_run
 
 MakeLog = Callable[..., Log]
-GIVEN = Given(epochs=10, steps_per_epoch=100)
+GIVEN = Binding(epochs=10, steps_per_epoch=100)
 
 
 def losses(count: int = 1000) -> list[float]:

@@ -39,12 +39,10 @@ def test_plot_of_one_climb(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert plateau.main(["check", "sequence-length", "--plot", str(tmp_path / "a.svg")]) == 0
     assert capfd.readouterr().err == (
         f"Drawn: {tmp_path / 'a.svg'}\n"
-        "Where full is, and so the ramp of seq_len, is drawn with --limits seq_len=NUMBER\n"
+        "Where full is, and so the ramp of seq_len, is drawn with --limit seq_len=NUMBER\n"
     )
     assert "sequence-length: what is planned, whatever the losses" in words(tmp_path / "a.svg")
-    assert (
-        plateau.main(["check", "sequence-length", "--limits", "seq_len=1024", "--plot", str(tmp_path / "a.png")]) == 0
-    )
+    assert plateau.main(["check", "sequence-length", "--limit", "seq_len=1024", "--plot", str(tmp_path / "a.png")]) == 0
     assert capfd.readouterr().err == f"Drawn: {tmp_path / 'a.png'}\n"
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
@@ -63,18 +61,20 @@ def test_plot_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     )
 
 
-@pytest.mark.parametrize("text", ["cutoff", "cutoff=", "=5", "cutoff=many", "cutoff=inf", "cutoff=nan"])
+@pytest.mark.parametrize(
+    "text", ["cutoff", "cutoff=", "=5", "cutoff=many", "cutoff=inf", "cutoff=nan", "cutoff=0", "cutoff=-1"]
+)
 def test_bad_limit(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     """A limit is KNOB=NUMBER."""
-    assert plateau.main(["check", "plateau", "--limits", text]) == 2
+    assert plateau.main(["check", "plateau", "--limit", text]) == 2
     assert capfd.readouterr().err == (
-        f'--limits "{text}"; expected KNOB=NUMBER, such as --limits cutoff=1025 [bad-limit]\n'
+        f'--limit "{text}"; expected KNOB=NUMBER with a number above 0, such as --limit cutoff=1025 [bad-limit]\n'
     )
 
 
 def test_limits_clamp(capfd: pytest.CaptureFixture[str]) -> None:
     """A limit merges the states above it, says so as a note, and binds `full` in the table of raises."""
-    assert plateau.main(["check", "plateau", "--limits", "cutoff=300"]) == 0
+    assert plateau.main(["check", "plateau", "--limit", "cutoff=300"]) == 0
     out = capfd.readouterr().out
     assert out.startswith("plateau: 50 epochs of 1000 steps; cutoff at most 300. ")
     assert "note: " in out
@@ -86,7 +86,7 @@ def test_the_replay_of_a_counterexample_is_bound_in_the_same_way(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The command beside a counterexample carries the length of the run and the limits, and replays its transitions."""
-    bound = ["--epochs", "20", "--limits", "cutoff=1025"]
+    bound = ["--epochs", "20", "--limit", "cutoff=1025"]
     assert plateau.main(["check", "misaligned", *bound, "--counterexample", str(tmp_path)]) == 1
     losses = tmp_path / "1-misaligned.jsonl"
     line, *_ = [line for line in capfd.readouterr().out.splitlines() if str(losses) in line]

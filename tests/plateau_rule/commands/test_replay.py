@@ -209,7 +209,7 @@ def test_plot_draws_runs_above_each_other(run: Path, log: Path, said: Said, tmp_
         (("replay", "plateau", "LOG", "--limit", "cutof=1025"), "cutof"),
         (("replay", "plateau", "LOG", "--epochs", "0"), "at least 1"),
         (("replay", "plateau", "LOG", "--epochs", "many"), "--epochs"),
-        (("replay", "plateau", "LOG", "--lag", "-1"), "lag is -1"),
+        (("replay", "plateau", "LOG", "--lag", "-1"), "--lag: -1; expected a whole number of at least 0"),
         (("replay", "plateau", "LOG", "--why", "99999999"), "lies beyond the log"),
         (("replay", "plateau", "LOG", "--why", "-3"), "counts from 0"),
         (("replay", "plateau", "LOG", "--ema", "1.5"), "from 0 to below 1"),

@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plateau_rule.controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.language.reading import find
 from plateau_rule.controller.stretch import Stretch
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.replayer.replay import replay
-from plateau_rule.sim.replayer.setting import Given, ReplayError, per_point, steps_per_epoch_of
+from plateau_rule.sim.replayer.setting import ReplayError, per_point, steps_per_epoch_of
 from plateau_rule.sim.strategies import curricula, loss_streams
 from tests.sim.conftest import run_of, write_run
 
@@ -108,15 +109,16 @@ def test_a_run_s_curriculum_is_known_by_its_text(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run.json").read_text())
     record |= {"fingerprint": "spelt otherwise", "curriculum": {"name": "plateau", "text": find("plateau").read_text()}}
     (tmp_path / "run.json").write_text(json.dumps(record))
-    assert replay(load("plateau"), log).setting.peak == 0.5
-    assert replay(load("fixed-epochs"), log).setting.peak is None
+    assert replay(load("plateau"), log).setting.binding.peak == 0.5
+    assert replay(load("fixed-epochs"), log).setting.binding.peak is None
 
 
 def test_another_curriculum_over_a_run_keeps_its_own_peak(tmp_path: Path) -> None:
     """A curriculum that the run was not made with is bound to the run's length, not to its peak; `answers` is False."""
     rows, _, _, controller = run_of(load("plateau"), noisy(1500), epochs=15, steps_per_epoch=100, peak=0.5)
     timeline = replay(load("fixed-epochs"), read(write_run(tmp_path, rows, controller)))
-    assert (timeline.setting.epochs, timeline.setting.steps_per_epoch, timeline.setting.peak) == (15, 100, None)
+    bound = timeline.setting.binding
+    assert (bound.epochs, bound.steps_per_epoch, bound.peak) == (15, 100, None)
     assert [decision.step for decision in timeline.decisions] == [200, 500, 1000]
     assert timeline.answers is False
 
@@ -127,7 +129,7 @@ def test_a_knob_that_the_run_did_not_have_is_left_open(tmp_path: Path) -> None:
     log = read(write_run(tmp_path, rows, controller))
     other = loads(LADDER.replace("cutoff", "seq_len"))
     timeline = replay(other, log)
-    assert timeline.setting.limits is None
+    assert timeline.setting.binding.limits is None
     assert any("no knob seq_len" in note for note in timeline.notes)
 
 
@@ -142,7 +144,7 @@ def test_a_damaged_record_is_refused_with_the_remedy(tmp_path: Path) -> None:
 
 def test_the_json_has_the_promised_keys_and_nothing_else(log_of: MakeLog) -> None:
     """`as_dict` holds exactly what is promised, and is JSON without NaN."""
-    found = replay(load("plateau"), log_of(range(900), noisy(900)), Given(epochs=9, steps_per_epoch=100)).as_dict()
+    found = replay(load("plateau"), log_of(range(900), noisy(900)), Binding(epochs=9, steps_per_epoch=100)).as_dict()
     assert list(found) == ["curriculum", "fingerprint", "points", "skipped", "transitions", "final"]
     assert list(found["transitions"][0]) == ["step", "epoch", "from", "to", "knobs", "lr", "loss"]
     assert list(found["final"]) == ["step", "state", "knobs", "lr"]
@@ -190,7 +192,7 @@ def test_passing_over_steps_decides_as_if_every_step_had_been_observed(data: st.
         path = Path(folder) / "log.jsonl"
         path.write_text("".join(json.dumps({"step": s, "loss": v}) + "\n" for s, v in zip(steps, losses, strict=True)))
         run, log = curriculum.run, read(path)
-        timeline = replay(curriculum, log, Given(epochs=run.epochs, steps_per_epoch=run.steps_per_epoch))
+        timeline = replay(curriculum, log, Binding(epochs=run.epochs, steps_per_epoch=run.steps_per_epoch))
         restated = per_point(curriculum, timeline.setting, log.report.spacing)
         expected = stepwise(restated, dict(zip(steps, losses, strict=True)), steps[-1] + 1)
     assert [(decision.step, decision.to_state) for decision in timeline.decisions] == expected
@@ -214,7 +216,7 @@ def test_what_is_measured_per_time_means_steps_in_a_sparse_log(log_of: MakeLog) 
             replay(
                 small(guards.replace("WINDOW", str(window))),
                 log_of(range(0, 4000, spacing), losses[::spacing].tolist()),
-                Given(epochs=40),
+                Binding(epochs=40),
             )
             for window, spacing in ((200, 1), (4, 50))
         )
@@ -250,7 +252,7 @@ def test_a_log_that_counts_from_one_is_shown_in_its_own_steps(log_of: MakeLog) -
 def test_a_run_that_ends_between_two_points_goes_on_to_its_end(log_of: MakeLog) -> None:
     """Clocks go on to the end of the run, though the log has its next point beyond it."""
     log = log_of([0, 700, 1600], [2.0, 2.0, 2.0])
-    found = replay(small("guards = [{ min_step = 900 }]"), log, Given(epochs=10))
+    found = replay(small("guards = [{ min_step = 900 }]"), log, Binding(epochs=10))
     assert [decision.step for decision in found.decisions] == [900, 901]
     assert found.final.step == 1000
 
@@ -298,7 +300,7 @@ def test_a_flag_outranks_the_log_and_the_log_outranks_the_file(log_of: MakeLog) 
     """Steps in an epoch: what was given, else what the log shows, else what the file's [run] says."""
     curriculum = small("guards = [{ min_epoch = 1 }]")
     with_epochs = log_of(range(500), noisy(500), epoch=[step // 50 for step in range(500)])
-    assert replay(curriculum, with_epochs, Given(steps_per_epoch=70)).decisions[0].step == 70
+    assert replay(curriculum, with_epochs, Binding(steps_per_epoch=70)).decisions[0].step == 70
     assert replay(curriculum, with_epochs).decisions[0].step == 50
     assert replay(curriculum, log_of(range(500), noisy(500))).decisions[0].step == 100
 
@@ -308,7 +310,7 @@ def test_a_log_that_is_longer_than_the_file_s_run_makes_the_run_longer(log_of: M
     log = log_of(range(2500), noisy(2500))
     curriculum = small("guards = [{ min_epoch = 24 }]")
     assert replay(curriculum, log).decisions[0].step == 2400
-    ended = replay(curriculum, log, Given(epochs=10))
+    ended = replay(curriculum, log, Binding(epochs=10))
     assert (ended.decisions, ended.points, ended.ended) == ((), 1000, "the run of 1,000 steps is over")
     assert ended.skipped == {"after the end of the replay": 1500}
 
@@ -416,7 +418,7 @@ def test_why_beyond_the_log_is_refused(log_of: MakeLog) -> None:
 def test_a_limit_below_the_ladder_is_refused(log_of: MakeLog) -> None:
     """Limits are checked as in training."""
     with pytest.raises(BindingError):
-        replay(load("plateau"), log_of(range(200), noisy(200)), Given(limits={"cutoff": 5}))
+        replay(load("plateau"), log_of(range(200), noisy(200)), Binding(limits={"cutoff": 5}))
 
 
 # How close it came
@@ -437,7 +439,7 @@ def test_the_closest_look_of_each_guard_is_kept(log_of: MakeLog) -> None:
 def test_looks_are_sampled_when_there_are_very_many(log_of: MakeLog) -> None:
     """Of a transition that is looked at at every step of a long log, some thousand looks are written down."""
     found = replay(
-        small("guards = [{ below = { value = 0.5 } }]"), log_of(range(20_000), [1.0] * 20_000), Given(epochs=200)
+        small("guards = [{ below = { value = 0.5 } }]"), log_of(range(20_000), [1.0] * 20_000), Binding(epochs=200)
     )
     assert 3000 <= found.stays[0].asked[0].looks <= 5000
 

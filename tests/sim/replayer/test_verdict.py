@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.reading import find
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.noise import Noise, lint, noise_of
 from plateau_rule.sim.replayer.replay import replay
-from plateau_rule.sim.replayer.setting import Given
 from plateau_rule.sim.replayer.timeline import Timeline
 from plateau_rule.sim.replayer.verdict import slope_of, verdict_of, verdict_of_run
 from tests.sim.conftest import run_of, write_run
@@ -75,7 +75,7 @@ def test_raises_every_few_epochs_with_quick_recoveries_are_healthy(tmp_path: Pat
 def test_a_raise_at_every_look_is_too_fast(log_of: MakeLog) -> None:
     """Raises at looks that followed on each other, the loss still falling: first the window, then the threshold."""
     log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
-    found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    found = judged(replay(load("plateau"), log, Binding(steps_per_epoch=EPOCH, epochs=20)), log)
     assert found.word == "too fast"
     assert "a raise in every epoch (steps 400, 600, 800), while the logged loss went on falling" in found.signs[0]
     assert found.turn[0].startswith("first lengthen window from 50 to 15")
@@ -87,7 +87,7 @@ def test_a_guard_that_never_says_no_is_too_fast(log_of: MakeLog) -> None:
     log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
     every = published('at      = "epoch"', "").model_dump(by_alias=True, exclude_unset=True)
     every["transition"][0]["guards"] = [{"dwell": "300 steps"}, {"below": {"value": 9}}]
-    found = judged(replay(Curriculum.model_validate(every), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    found = judged(replay(Curriculum.model_validate(every), log, Binding(steps_per_epoch=EPOCH, epochs=20)), log)
     assert found.word == "too fast"
     assert "a raise at every look that could bring one (steps 300, 600, 900)" in found.signs[0]
     assert found.turn[0] == "lower value of below"
@@ -105,7 +105,7 @@ def test_a_raise_while_the_loss_still_falls_is_too_fast(log_of: MakeLog) -> None
     random = np.random.default_rng(5)
     losses = 5 * np.exp(-np.arange(800) * 8e-4) * (1 + 0.05 * random.standard_normal(800))
     log = log_of(range(800), losses.tolist())
-    timeline = replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=20))
+    timeline = replay(load("plateau"), log, Binding(steps_per_epoch=EPOCH, epochs=20))
     assert timeline.decisions
     found = judged(timeline, log)
     assert found.word == "too fast"
@@ -117,7 +117,7 @@ def test_a_rising_loss_called_flat_is_too_fast(log_of: MakeLog) -> None:
     random = np.random.default_rng(5)
     losses = 2 * np.exp(np.arange(800) * 5e-4) * (1 + 0.01 * random.standard_normal(800))
     log = log_of(range(800), losses.tolist())
-    found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    found = judged(replay(load("plateau"), log, Binding(steps_per_epoch=EPOCH, epochs=20)), log)
     assert found.word == "too fast"
     assert any("a rising loss was called flat" in sign for sign in found.signs)
 
@@ -126,7 +126,7 @@ def test_ten_flat_epochs_without_a_raise_are_too_slow(log_of: MakeLog) -> None:
     """The guard that held a flat loss for ten epochs is named, and what to turn on it."""
     log = log_of(range(30 * EPOCH), curve(30 * EPOCH, 0.01))
     slow = published("min_epoch = 2", "min_epoch = 28")
-    found = judged(replay(slow, log, Given(steps_per_epoch=EPOCH, epochs=40)), log)
+    found = judged(replay(slow, log, Binding(steps_per_epoch=EPOCH, epochs=40)), log)
     assert found.word == "too slow"
     assert "held by min_epoch (true at 0 of" in found.signs[0]
     assert found.turn[0].startswith("lower min_epoch: the loss is flat from epoch 7 on")
@@ -135,7 +135,9 @@ def test_ten_flat_epochs_without_a_raise_are_too_slow(log_of: MakeLog) -> None:
 def test_a_window_that_never_fills_is_named_as_too_slow(log_of: MakeLog) -> None:
     """A window longer than the log never answers; it is to be shortened."""
     log = log_of(range(20 * EPOCH), curve(20 * EPOCH, 0.01))
-    found = judged(replay(published("window = 50", "window = 5000"), log, Given(steps_per_epoch=EPOCH, epochs=40)), log)
+    found = judged(
+        replay(published("window = 50", "window = 5000"), log, Binding(steps_per_epoch=EPOCH, epochs=40)), log
+    )
     assert found.word == "too slow"
     assert "held by flat (plateau) (unknown at all 20 looks)" in found.signs[0]
     assert "never had enough losses" in found.turn[0]
@@ -149,7 +151,7 @@ def test_the_threshold_goes_up_first_where_the_guard_said_no(log_of: MakeLog) ->
     log = log_of(
         steps.tolist(), (2 * saw * (1 + 0.0005 * np.random.default_rng(0).standard_normal(len(steps)))).tolist()
     )
-    found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH, epochs=40)), log)
+    found = judged(replay(load("plateau"), log, Binding(steps_per_epoch=EPOCH, epochs=40)), log)
     assert found.word == "too slow"
     assert found.turn[0].startswith("first raise threshold, then shorten window (closest: improved 2.9")
 
@@ -157,7 +159,7 @@ def test_the_threshold_goes_up_first_where_the_guard_said_no(log_of: MakeLog) ->
 def test_the_clock_s_raises_are_not_judged(log_of: MakeLog) -> None:
     """Where no guard on a loss had a say, the verdict says that the clock decided."""
     log = log_of(range(4000), curve(4000, 0.01))
-    found = judged(replay(load("fixed-epochs"), log, Given(steps_per_epoch=EPOCH, epochs=20)), log)
+    found = judged(replay(load("fixed-epochs"), log, Binding(steps_per_epoch=EPOCH, epochs=20)), log)
     assert found.word == "unclear"
     assert "the clock decided" in found.signs[0]
 
@@ -166,7 +168,7 @@ def test_without_a_raise_and_without_ten_flat_epochs_nothing_is_claimed(log_of: 
     """A short log without a raise is unclear, and so is a curriculum with one state."""
     log = log_of(range(300), curve(300, 0.01))
     assert (
-        judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH)), log).signs[0].startswith("no raise in 1.5")
+        judged(replay(load("plateau"), log, Binding(steps_per_epoch=EPOCH)), log).signs[0].startswith("no raise in 1.5")
     )
     assert judged(replay(load("full"), log), log).signs == ("this curriculum has nothing to raise",)
 
@@ -174,7 +176,7 @@ def test_without_a_raise_and_without_ten_flat_epochs_nothing_is_claimed(log_of: 
 def test_losses_around_zero_are_not_judged(log_of: MakeLog) -> None:
     """A relative rule on losses that change sign means nothing, and that is all that is said."""
     log = log_of(range(2000), np.random.default_rng(0).standard_normal(2000).tolist())
-    found = judged(replay(load("plateau"), log, Given(steps_per_epoch=EPOCH)), log)
+    found = judged(replay(load("plateau"), log, Binding(steps_per_epoch=EPOCH)), log)
     assert found.word == "unclear"
     assert "both sides of 0" in found.signs[0]
 
@@ -182,7 +184,7 @@ def test_losses_around_zero_are_not_judged(log_of: MakeLog) -> None:
 def test_the_advice_changes_what_it_should(log_of: MakeLog) -> None:
     """With the window and threshold that a verdict advises, the first raise of the same log does not come earlier."""
     log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
-    given = Given(steps_per_epoch=EPOCH, epochs=20)
+    given = Binding(steps_per_epoch=EPOCH, epochs=20)
     before = replay(load("plateau"), log, given)
     turn = judged(before, log).turn[0]
     window = int(turn.split(" to ")[1].split(",")[0])
@@ -195,7 +197,7 @@ def test_the_advice_changes_what_it_should(log_of: MakeLog) -> None:
 def test_the_direction_of_tuning_is_the_right_one(log_of: MakeLog) -> None:
     """A larger threshold never raises later: what `too slow` advises cannot make it slower."""
     log = log_of(range(6000), curve(6000, 0.02, tau=1500))
-    given = Given(steps_per_epoch=EPOCH, epochs=30)
+    given = Binding(steps_per_epoch=EPOCH, epochs=30)
     firsts = []
     for threshold in (0.001, 0.002, 0.005, 0.01, 0.05):
         found = replay(published("threshold = 0.005", f"threshold = {threshold}"), log, given).decisions

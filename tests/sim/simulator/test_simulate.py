@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule.controller.binding import Binding
 from plateau_rule.sim.curves import Range
 from plateau_rule.sim.shards import Engine
 from plateau_rule.sim.simulator.learner import Bands, Learners, Learning, Observed, ranges
-from plateau_rule.sim.simulator.loop import Binding, Outcome, Truth, together, train
+from plateau_rule.sim.simulator.loop import Outcome, Truth, together, train
 from plateau_rule.sim.simulator.rivals import oracle, without
 from plateau_rule.sim.simulator.simulate import Settings, SimulateError, Simulation, filled, rate_of, simulate, truth_of
 from plateau_rule.sim.simulator.summary import summary
@@ -91,7 +92,7 @@ def drawn(curriculum: Curriculum, binding: Binding, count: int, seed: int = 0, r
 
 def alone(curriculum: Curriculum, learners: Learners, binding: Binding) -> list[tuple[int, str, float]]:
     """One learner under a Controller, as a trainer would do it: the decisions, and the rate after each."""
-    controller = Controller(curriculum, **binding())
+    controller = Controller(curriculum, binding)
     machine, decisions = controller.machine, []
     bands = Bands.of(machine)
 
@@ -105,7 +106,7 @@ def alone(curriculum: Curriculum, learners: Learners, binding: Binding) -> list[
         plan, before = controller.plan, is_open()
         clean = learning.loss()
         late.append(float(observed(clean)[0]))
-        loss = late.pop(0) if len(late) > binding.lag else None
+        loss = late.pop(0) if len(late) > controller.lag else None
         evaluates = (plan.step + 1) % (machine.run.steps_per_epoch or 1) == 0
         said = {"eval_end": True, "val_loss": float(clean[0])} if evaluates else {}
         decision = controller.observe(loss, **said)  # type: ignore[arg-type]
@@ -140,7 +141,7 @@ def test_the_loop_is_a_controllers(curriculum: Curriculum, binding: Binding) -> 
     """In closed loop each learner meets the decisions and the rates that a Controller of its own would make."""
     learners = drawn(curriculum, binding, 5)
     outcome = train(curriculum, learners, binding, TRUTH)
-    names = [state.name for state in Controller(curriculum, **binding()).machine.states]
+    names = [state.name for state in Controller(curriculum, binding).machine.states]
     for run in range(5):
         rows = outcome.decisions.of(run)
         columns = (outcome.decisions.step[rows], outcome.decisions.to_state[rows], outcome.decisions.lr[rows])
@@ -251,7 +252,7 @@ def test_the_oracle_raises_in_time() -> None:
 
 def test_no_curriculum_costs_and_lasts_what_was_asked() -> None:
     """Without a curriculum more steps end in a lower loss, and each learner's decay is as long as its own run."""
-    machine = Controller(load("plateau"), **SHORT()).machine
+    machine = Controller(load("plateau"), SHORT).machine
     learners = drawn(machine.curriculum, SHORT, 3)
     short, long = (without(machine, learners, np.full(3, steps)) for steps in (200, 600))
     assert (long < short).all()

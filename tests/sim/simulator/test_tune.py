@@ -10,8 +10,8 @@ import pytest
 
 from plateau_rule.commands import app as plateau
 from plateau_rule.controller import CurriculumError, load, loads
+from plateau_rule.controller.binding import Binding
 from plateau_rule.sim.logs import Log, read
-from plateau_rule.sim.simulator.loop import Binding
 from plateau_rule.sim.simulator.tune import COPIES, TuneError, course, measure, over, tune, with_settings
 
 RULE = """
