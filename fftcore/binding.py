@@ -13,7 +13,7 @@ from plateau_rule.controller import BindingWarning, Controller, Curriculum
 from plateau_rule.controller.binding import Binding
 from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config
 from plateau_rule.fftcore.errors import RunError
-from plateau_rule.fftcore.record import Bound, Record, TextRecord, command_line, versions
+from plateau_rule.fftcore.record import Bound, CurriculumRecord, Record, TextRecord, command_line, versions
 from plateau_rule.fftcore.storage import Disk
 
 if TYPE_CHECKING:
@@ -91,13 +91,14 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
     from plateau_rule.fftcore.checkpoint import read_commit
     from plateau_rule.fftcore.data import read_text
     from plateau_rule.fftcore.device import card_of, chosen_device
+    from plateau_rule.fftcore.state import config_of
 
     device = chosen_device(asked.device)
     config = PRESETS[asked.preset or DEFAULT_PRESET]
     backbone = None
     if asked.freeze_backbone is not None:
         backbone = commit_at(asked.freeze_backbone)
-        config = config.model_copy(update={"model": Config.model_validate(read_commit(backbone).state["config"]).model})
+        config = config.model_copy(update={"model": config_of(read_commit(backbone)).model})
     config = overridden(config, asked.overrides.given())
     refuse_zero_phase(config)
     text = read_text(asked.data)
@@ -107,7 +108,7 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
     run = controller.machine.run
     return Record(
         fingerprint=controller.fingerprint,
-        curriculum={"name": curriculum.name, "text": source.decode()},
+        curriculum=CurriculumRecord(name=curriculum.name, text=source.decode()),
         bound=Bound(
             limits=dict(_limits(config)),
             epochs=run.epochs or 0,
@@ -168,7 +169,7 @@ def continued(record: Record, curriculum: Curriculum, source: bytes, asked: Aske
     if asked.epochs is not None:
         changed["bound"] = record.bound.model_copy(update={"epochs": asked.epochs})
     if asked.on_change == "accept":
-        changed["curriculum"] = {"name": curriculum.name, "text": source.decode()}
+        changed["curriculum"] = CurriculumRecord(name=curriculum.name, text=source.decode())
     return record.model_copy(update=changed)
 
 

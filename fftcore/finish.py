@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from math import isfinite, log
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from plateau_rule.controller import Controller, Curriculum, NonFiniteLoss, PlateauError
+from plateau_rule.fftcore.errors import StorageError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
-from plateau_rule.fftcore.record import Record, spelled
+from plateau_rule.fftcore.record import CURVE, SUMMARY, Record, spelled
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.sim.plots import draw_run
 from plateau_rule.sim.replayer.verdict import verdict_of_run
 
-SUMMARY, CURVE = "summary.json", "curve.png"
 PROMPT = b"\n\n"
 
 
@@ -55,8 +56,12 @@ def finish(
     for line in verdict:
         show.say(line)
     try:
-        draw_run(folder, folder / CURVE)
-    except PlateauError as error:
+        with TemporaryDirectory() as aside:  # and not in the folder, where a link would be written through
+            draw_run(folder, Path(aside) / CURVE)
+            disk.replace_file(folder / CURVE, (Path(aside) / CURVE).read_bytes())
+    except StorageError:
+        raise
+    except (PlateauError, OSError) as error:
         show.say(f"no {CURVE}: {error}")
     if not isfinite(scores["val_bpb"]):
         raise NonFiniteLoss(

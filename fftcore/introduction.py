@@ -24,7 +24,7 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
     model, run = record.config.model, record.bound
     count = sum(value.numel() for value in learner.model.parameters())
     show.say(
-        f'"{record.curriculum["name"]}" in {folder}: {run.epochs} epochs of {run.steps_per_epoch} steps of '
+        f'"{record.curriculum.name}" in {folder}: {run.epochs} epochs of {run.steps_per_epoch} steps of '
         f"{run.tokens_per_step} bytes, peak rate {run.peak:g}, on {learner.device}"
     )
     show.say(

@@ -9,15 +9,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from plateau_rule.fftcore.checkpoint import (
-    OPTIMIZER,
-    WEIGHTS,
-    Commit,
-    pack_optimizer,
-    pack_weights,
-    unpack_optimizer,
-    unpack_weights,
-)
+from plateau_rule.fftcore.checkpoint import Commit
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import Batch, Text, Windows, held_out
 from plateau_rule.fftcore.device import product_type
@@ -27,6 +19,14 @@ from plateau_rule.fftcore.generate import generate
 from plateau_rule.fftcore.model import SpectralLM
 from plateau_rule.fftcore.muon import Muon
 from plateau_rule.fftcore.spectral import BINS
+from plateau_rule.fftcore.tensors import (
+    OPTIMIZER,
+    WEIGHTS,
+    pack_optimizer,
+    pack_weights,
+    unpack_optimizer,
+    unpack_weights,
+)
 
 
 def limits(config: Config) -> dict[str, int]:

@@ -57,6 +57,20 @@ class Muon(torch.optim.AdamW):
                 self._move(matrices, group["lr"], group["weight_decay"])
         super().step()  # what has no gradient left is not moved again
 
+    def moments(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """Return the names of a parameter's moments, each with a tensor of its shape and type and of no content.
+
+        Args:
+            parameter: of the model; one that is not moved has no moments.
+        """
+        like = torch.empty_like(parameter, device="meta")
+        for group in self.param_groups:
+            if any(moved is parameter for moved in group["params"]):
+                if group.get("orthogonal"):
+                    return {"momentum": like}
+                return {"step": torch.empty((), device="meta"), "exp_avg": like, "exp_avg_sq": like}
+        return {}
+
     def _move(self, matrices: list[nn.Parameter], lr: float, weight_decay: float) -> None:
         taken = 1 - self.found_inf
         wide = []

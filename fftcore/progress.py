@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import log
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,6 +22,50 @@ from plateau_rule.controller import Decision, Plan
 from plateau_rule.fftcore.spectral import cycles_per_byte
 
 Explain = Callable[[], Sequence[str]]
+
+
+class Output(io.TextIOBase):
+    """The standard output. If it is lost, by a closed pipe or a full disk, `lost` says why, and the rest is dropped."""
+
+    lost: OSError | None = None
+
+    def writable(self) -> bool:
+        """Return True: what cannot be written is dropped."""
+        return True
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return sys.stdout is not None and sys.stdout.isatty()
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        return sys.stdout.fileno()
+
+    def write(self, text: str) -> int:
+        """Write some text, if it can be."""
+        if sys.stdout is not None and self.lost is None:
+            try:
+                sys.stdout.write(text)
+            except UnicodeEncodeError:
+                spelling = sys.stdout.encoding
+                sys.stdout.write(text.encode(spelling, "replace").decode(spelling))
+            except OSError as error:
+                self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand over what was written, if it can be."""
+        if sys.stdout is not None and self.lost is None:
+            try:
+                sys.stdout.flush()
+            except OSError as error:
+                self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        self.lost = error
+        # What is still buffered must not complain when Python exits.
+        with suppress(OSError), Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 class Progress:
@@ -30,6 +78,7 @@ class Progress:
 
     def __init__(self, total_steps: int, log_every: int) -> None:
         self.total_steps, self.log_every = total_steps, log_every
+        self.output = Output()
         self._times: deque[tuple[float, int]] = deque(maxlen=50)
         self._bytes = 0
 
@@ -41,9 +90,14 @@ class Progress:
     ) -> None:
         pass
 
+    @property
+    def lost(self) -> OSError | None:
+        """Why nothing can be said any more, if so."""
+        return self.output.lost
+
     def say(self, line: str, style: str = "") -> None:
         """Print a line that stays."""
-        print(line, flush=True)
+        print(line, file=self.output, flush=True)
 
     def step(self, plan: Plan, row: Mapping[str, Any], trained_bytes: int, explain: Explain) -> None:
         """Take note of a step and its row; show it when it is its turn."""
@@ -98,12 +152,12 @@ class LiveProgress(Progress):
     Args:
         total_steps: of the run.
         log_every: unused; the present is drawn four times a second.
-        console: where to.
+        console: where to; the standard output by default.
     """
 
-    def __init__(self, total_steps: int, log_every: int, console: Console) -> None:
+    def __init__(self, total_steps: int, log_every: int, console: Console | None = None) -> None:
         super().__init__(total_steps, log_every)
-        self.console = console
+        self.console = console = console or Console(file=cast(IO[str], self.output), highlight=False)
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._drawn = 0.0
 
@@ -141,9 +195,8 @@ class LiveProgress(Progress):
 
 def progress(total_steps: int, log_every: int) -> Progress:
     """Return what suits the standard output."""
-    if sys.stdout.isatty():
-        return LiveProgress(total_steps, log_every, Console(highlight=False))
-    return Progress(total_steps, log_every)
+    show = Progress(total_steps, log_every)
+    return LiveProgress(total_steps, log_every) if show.output.isatty() else show
 
 
 def in_units(knob: str, value: float | str) -> str:

@@ -3,48 +3,55 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
-from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.config import Config, Count, Positive
 from plateau_rule.fftcore.errors import RunError
-from plateau_rule.fftcore.storage import UNFINISHED, Disk, read_file
+from plateau_rule.fftcore.sealed import Frozen, first_fault, seal, unseal
+from plateau_rule.fftcore.storage import Disk, read_file, unfinished
 
-RECORD = "run.json"
-CURRICULUM = "curriculum.toml"
+FORMAT: Literal[2] = 2
+RECORD, CURRICULUM, SUMMARY, CURVE = "run.json", "curriculum.toml", "summary.json", "curve.png"
 LARGEST_RECORD_BYTES = 1 << 22
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+Natural = Annotated[int, Field(ge=0)]
 
 
-class Bound(_Frozen):
+class CurriculumRecord(Frozen):
+    """The curriculum: its name, and every byte of its file."""
+
+    name: str
+    text: str
+
+
+class Bound(Frozen):
     """What the curriculum was bound to, as `sim` reads it for a replay."""
 
     limits: dict[str, int]
-    epochs: int
-    steps_per_epoch: int
-    tokens_per_step: int
-    peak: float
-    lag: int
+    epochs: Count
+    steps_per_epoch: Count
+    tokens_per_step: Count
+    peak: Positive
+    lag: Natural
 
 
-class TextRecord(_Frozen):
+class TextRecord(Frozen):
     """The text that is trained on."""
 
     name: str
-    bytes: int
+    bytes: Natural
     sha256: str
 
 
-class Resumed(_Frozen):
+class Resumed(Frozen):
     """One continuation."""
 
     step: int
@@ -52,11 +59,11 @@ class Resumed(_Frozen):
     command: tuple[str, ...]
 
 
-class Record(_Frozen):
+class Record(Frozen):
     """All that is known of a run when it begins.
 
     Args:
-        curriculum: its name, and every byte of its file.
+        curriculum: what it was begun under, or was told to go on with.
         bound: what it was bound to.
         preset, config: the model and how it is trained.
         heads_only: whether the backbone is frozen and only the chunk head is trained; `backbone` says where it is from.
@@ -64,22 +71,28 @@ class Record(_Frozen):
         threads: that torch used on the CPU.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = FORMAT
     fingerprint: str
-    curriculum: dict[str, str]
+    curriculum: CurriculumRecord
     bound: Bound
     preset: str
     config: Config
-    seed: int
+    seed: Natural
     text: TextRecord
     heads_only: bool
     backbone: str | None
-    device: str
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,4})?)$")]
     card: str | None = None
     threads: int
     versions: dict[str, str]
     command: tuple[str, ...]
     resumed: tuple[Resumed, ...] = ()
+
+    def identity(self) -> dict[str, Any]:
+        """Return what no resume changes, in JSON's types: a checkpoint knows its run by it."""
+        own = self.model_dump(mode="json", exclude={"curriculum", "fingerprint", "resumed"})
+        del own["bound"]["epochs"], own["text"]["name"]
+        return own
 
 
 def versions() -> dict[str, str]:
@@ -99,9 +112,22 @@ def command_line() -> tuple[str, ...]:
 
 
 def write_record(folder: Path, record: Record, disk: Disk) -> None:
-    """Write `run.json`, which makes the folder a run, and beside it the curriculum as it was."""
-    disk.replace_file(folder / CURRICULUM, record.curriculum["text"].encode())
-    disk.replace_file(folder / RECORD, (record.model_dump_json(indent=1) + "\n").encode())
+    """Write `run.json`, which makes the folder a run."""
+    disk.replace_file(folder / RECORD, seal(record.model_dump(mode="json")))
+
+
+def write_curriculum(folder: Path, record: Record, disk: Disk) -> None:
+    """Write the curriculum beside the record, as it was."""
+    disk.replace_file(folder / CURRICULUM, record.curriculum.text.encode())
+
+
+def holds_curriculum(folder: Path, record: Record) -> bool:
+    """Return whether the curriculum that stands beside the record is the record's."""
+    own = record.curriculum.text.encode()
+    try:
+        return read_file(folder / CURRICULUM, len(own)) == own
+    except (OSError, ValueError):
+        return False
 
 
 def read_record(folder: Path) -> Record:
@@ -112,17 +138,26 @@ def read_record(folder: Path) -> Record:
     """
     path = folder / RECORD
     try:
-        return Record.model_validate_json(read_file(path, LARGEST_RECORD_BYTES))
+        content = unseal(read_file(path, LARGEST_RECORD_BYTES))
+        if content.get("format") != FORMAT:
+            raise ValueError(f"it has format {content.get('format')}, and this version reads format {FORMAT}")
+        return Record.model_validate(content)
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(
             f"{folder}: there is no run to resume here. Name the folder of one by --out, or leave --resume out to begin"
         ) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(key) for key in first["loc"])
-        raise RunError(f"{path}: damaged: {where or 'the file'}: {first['msg']}. Put it back from a copy") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise RunError(f"{path}: damaged: {first_fault(error)}. Put it back from a copy") from None
+    except ValueError as error:
+        raise RunError(f"{path}: damaged: {error}. Put it back from a copy") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def sweep(folder: Path, disk: Disk) -> None:
+    """Remove what an interrupted replacement of a file has left."""
+    for name in (RECORD, CURRICULUM, SUMMARY, CURVE):
+        disk.remove(unfinished(folder / name))
 
 
 def make_run_folder(folder: Path, disk: Disk) -> None:
@@ -133,13 +168,13 @@ def make_run_folder(folder: Path, disk: Disk) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file, and a run takes a folder. Name another by --out")
-    if (folder / RECORD).exists():
+    if os.path.lexists(folder / RECORD):
         raise RunError(
             f"{folder}: holds a run already. Continue it with --resume, or begin another with another --out; "
             "nothing in it was touched"
         )
     # A start that was cut off before its record was written has left no more than these.
-    leftover = {CURRICULUM, f".{CURRICULUM}{UNFINISHED}", f".{RECORD}{UNFINISHED}"}
+    leftover = {CURRICULUM, unfinished(Path(CURRICULUM)).name, unfinished(Path(RECORD)).name}
     if folder.is_dir() and (found := sorted({entry.name for entry in folder.iterdir()} - leftover)):
         raise RunError(
             f"{folder}: holds files that are no run ({', '.join(found[:3])}{', …' if len(found) > 3 else ''}). "

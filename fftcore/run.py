@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plateau_rule.controller import Curriculum
+from plateau_rule.controller import Controller, Curriculum
 from plateau_rule.fftcore.binding import (
     Asked,
     bound,
@@ -14,13 +17,28 @@ from plateau_rule.fftcore.binding import (
     planned,
     the_same_text,
 )
-from plateau_rule.fftcore.errors import RunError
-from plateau_rule.fftcore.record import Record, Resumed, command_line, make_run_folder, read_record, write_record
+from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError
+from plateau_rule.fftcore.record import (
+    CURRICULUM,
+    CURVE,
+    RECORD,
+    SUMMARY,
+    Record,
+    Resumed,
+    command_line,
+    holds_curriculum,
+    make_run_folder,
+    read_record,
+    sweep,
+    write_curriculum,
+    write_record,
+)
 from plateau_rule.fftcore.storage import Disk, locked
 
 if TYPE_CHECKING:
     from plateau_rule.fftcore.data import Text
     from plateau_rule.fftcore.learner import Learner
+    from plateau_rule.fftcore.progress import Progress
 
 
 def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume: bool, disk: Disk) -> int:
@@ -44,6 +62,8 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume:
         make_run_folder(asked.out, disk)
     with locked(asked.out):
         if not resume:
+            sweep(asked.out, disk)
+            write_curriculum(asked.out, record, disk)
             write_record(asked.out, record, disk)
         return _carry_out(record, curriculum, text, asked, resume, disk)
 
@@ -60,21 +80,25 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked,
     from plateau_rule.fftcore.introduction import introduce
     from plateau_rule.fftcore.learner import Learner
     from plateau_rule.fftcore.progress import progress
-    from plateau_rule.fftcore.train import CHECKPOINTS, Caught, Training
+    from plateau_rule.fftcore.signals import Caught, Interruption
+    from plateau_rule.fftcore.state import refuse_another_run
+    from plateau_rule.fftcore.train import CHECKPOINTS, Training
 
     run = record.bound
     controller = bound(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
     checkpoints = Checkpoints(asked.out / CHECKPOINTS, record.config.save_every, disk)
     commit = checkpoints.newest() if resume else None
-    if resume and commit is None and controller.fingerprint != record.fingerprint and asked.on_change == "refuse":
-        raise RunError(f"{asked.out}: was begun under another curriculum. Resume with {asked.out}/curriculum.toml")
+    if commit is not None:
+        refuse_another_run(commit, record)
+    elif resume:
+        _refuse_lost_checkpoints(record, controller, asked, checkpoints.folder)
     device = device_of(record, asked.device) if resume else torch.device(record.device)
     take_threads(record, device)
     learner = Learner(record.config, text, record.seed, device, record.heads_only)
     if record.backbone is not None and commit is None:
         _take_backbone(learner, Path(record.backbone))
     with progress(run.epochs * run.steps_per_epoch, asked.log_every) as show, Caught() as caught:
-        training = Training(record, controller, learner, asked.out, show, checkpoints, disk)
+        training = Training(record, controller, learner, asked.out, show, checkpoints, text, disk)
         introduce(record, controller, learner, asked.out, show)
         try:
             if commit is None:
@@ -85,22 +109,69 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked,
                 training.resume(commit, asked.on_change)
                 checkpoints.set_aside(commit.step)
             if resume:
-                note = Resumed(step=controller.plan.step, epochs=run.epochs, command=command_line())
-                changed = {"resumed": (*record.resumed, note), "fingerprint": controller.fingerprint}
-                write_record(asked.out, record.model_copy(update=changed), disk)
+                _note_resume(record, controller, asked, show, disk)
+                checkpoints.sweep()
             training.run(caught)
         finally:
             training.close()
+        over = controller.plan.stop is not None
         if caught.signal is not None:
             show.say(f"told to end, and saved: step {training.saved}. Go on with --resume --out {asked.out}")
             return 128 + caught.signal
-        finish(record, curriculum, controller, learner, asked.out, show, disk)
-    return 0
+        if over:
+            try:
+                with caught.at_once():
+                    finish(record, curriculum, controller, learner, asked.out, show, disk)
+            except Interruption as told:
+                show.say(f"told to end before the run was scored; it is saved. Go on with --resume --out {asked.out}")
+                return 128 + told.number
+    return 0 if show.lost is None else _without_output(show.lost, over, training.saved, asked.out)
+
+
+def _refuse_lost_checkpoints(record: Record, controller: Controller, asked: Asked, folder: Path) -> None:
+    """Refuse to begin a run again that has left something behind: its logs would be overwritten."""
+    from plateau_rule.fftcore.train import LOGS
+
+    if controller.fingerprint != record.fingerprint and asked.on_change == "refuse":
+        raise RunError(f"{asked.out}: was begun under another curriculum. Resume with {asked.out}/curriculum.toml")
+    left = [name for name in (*LOGS, SUMMARY, CURVE) if os.path.lexists(asked.out / name)]
+    left = [name for name in left if name not in LOGS or (asked.out / name).lstat().st_size]
+    if left or record.resumed:
+        raise CheckpointError(
+            f"{folder}: there is no checkpoint, and the run had some: {', '.join(left) or RECORD} says so. Put them "
+            "back from a copy, or begin a new run with another --out; nothing was touched"
+        )
+
+
+def _note_resume(record: Record, controller: Controller, asked: Asked, show: Progress, disk: Disk) -> None:
+    """Write into the record that the run was resumed, and the curriculum beside it if that is another now."""
+    sweep(asked.out, disk)
+    if asked.on_change == "accept" or not os.path.lexists(asked.out / CURRICULUM):
+        write_curriculum(asked.out, record, disk)
+    elif not holds_curriculum(asked.out, record):
+        show.say(
+            f"{asked.out / CURRICULUM}: is not what this run is trained under, which {RECORD} holds; left as it is"
+        )
+    note = Resumed(step=controller.plan.step, epochs=record.bound.epochs, command=command_line())
+    changed = {"resumed": (*record.resumed, note), "fingerprint": controller.fingerprint}
+    write_record(asked.out, record.model_copy(update=changed), disk)
+
+
+def _without_output(error: OSError, over: bool, saved: int | None, out: Path) -> int:
+    """Say to the standard error that the standard output is lost, and return the exit code."""
+    end = "the run is over" if over else f"the run has ended, and is saved: step {saved}. Go on with --resume"
+    told = f"the standard output cannot be written: {error.strerror}; {end}. All of it is in {out}"
+    if not isinstance(error, BrokenPipeError):
+        raise StorageError(told)
+    with suppress(OSError):
+        print(told, file=sys.stderr)
+    return 128 + signal.SIGPIPE
 
 
 def _take_backbone(learner: Learner, path: Path) -> None:
     """Put the weights of a commit into a learner, but for its chunk head, which begins anew."""
-    from plateau_rule.fftcore.checkpoint import read_commit, unpack_weights
+    from plateau_rule.fftcore.checkpoint import read_commit
+    from plateau_rule.fftcore.tensors import unpack_weights
 
     own = {name: value.clone() for name, value in learner.model.chunk_head.state_dict().items()}
     unpack_weights(read_commit(path), learner.model)

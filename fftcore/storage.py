@@ -3,27 +3,34 @@
 How a file comes to stand where it belongs: it is written beside its place, synced, renamed, and the folder is synced.
 A sync that fails is never tried again, since the kernel may have dropped the pages: what was being written is thrown
 away, and what stood there before still stands.
+
+Nothing outside a run's folder is touched, whatever was put inside: a link is removed or refused, never followed, and
+a pipe or a device is not waited for.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from plateau_rule.fftcore.errors import StorageError
 
 UNFINISHED = ".unfinished"
+NOTHING_SHA256 = hashlib.sha256().hexdigest()
+PIECE_BYTES = 1 << 20
 
 
 class Disk:
     """Writes to a disk. Each system call that changes one has a method of its own, so that a test can make it fail."""
 
     def _open(self, path: Path, flags: int) -> int:
-        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        # Not blocking: of a pipe, an open that blocks would wait for ever for the other end.
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
     def _write(self, file: int, content: memoryview) -> int:
         return os.write(file, content)
@@ -67,10 +74,9 @@ class Disk:
 
     def replace_file(self, path: Path, content: bytes) -> None:
         """Put a whole file where none stood, or another: at any moment there is the old one or the new."""
-        beside = path.with_name(f".{path.name}{UNFINISHED}")
+        beside = unfinished(path)
         with _told(path):
-            with suppress(FileNotFoundError):
-                self._unlink(beside)
+            self.remove(beside)
             self.write_file(beside, content)
             self._rename(beside, path)
             self.sync_folder(path.parent)
@@ -81,38 +87,56 @@ class Disk:
             self._rename(old, new)
             self.sync_folder(new.parent)
 
-    def remove_folder(self, path: Path) -> None:
-        """Remove a folder with all that is in it; links are removed, never followed."""
+    def remove(self, path: Path) -> None:
+        """Remove whatever stands at a path: a folder with all that is in it; of a link, the link alone."""
+        folders, emptied = [path], []
         with _told(path):
-            for entry in sorted(path.iterdir()):
-                if entry.is_dir() and not entry.is_symlink():
-                    self.remove_folder(entry)
+            # Folder by folder, not by recursion: how deep they are is for whoever made them to say.
+            while folders:
+                place = folders.pop()
+                try:
+                    entries = sorted(place.iterdir()) if stat.S_ISDIR(place.lstat().st_mode) else None
+                except FileNotFoundError:
+                    continue
+                if entries is None:
+                    self._unlink(place)
                 else:
-                    self._unlink(entry)
-            self._rmdir(path)
+                    folders += entries
+                    emptied.append(place)
+            for folder in reversed(emptied):
+                self._rmdir(folder)
 
-    def open_log(self, path: Path, size: int) -> Log:
-        """Open a log to append to, cut back to its first `size` bytes.
+    def open_log(self, path: Path, size: int = 0, sha256: str = NOTHING_SHA256) -> Log:
+        """Open a log to append to, and verify its beginning; nothing is changed before `Log.cut`.
+
+        Args:
+            path: the log; made where it is missing and nothing is expected of it.
+            size: bytes that it holds at least.
+            sha256: of these bytes.
 
         Raises:
-            StorageError: it cannot be opened, or is shorter than that.
+            StorageError: it cannot be opened, or does not begin as it was written.
         """
+        remedy = "Put the file back from a copy, or begin a new run with another --out"
         with _told(path):
-            file = self._open(path, os.O_WRONLY | os.O_CREAT)
+            file = self._open(path, os.O_RDWR | (0 if size else os.O_CREAT))
             try:
                 found = os.fstat(file)
-                if not stat.S_ISREG(found.st_mode) or found.st_size < size:
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                    what = "has another name as well, a hard link" if found.st_nlink > 1 else "is no regular file"
+                    raise StorageError(f"{path}: {what}; a log is a file of its own. {remedy}")
+                if found.st_size < size:
                     raise StorageError(
                         f"{path}: a log of at least {size} bytes belongs here, as its checkpoint says, and "
-                        f"{found.st_size} were found. Put the file back, or begin a new run with another --out"
+                        f"{found.st_size} were found. {remedy}"
                     )
-                self._truncate(file, size)
-                os.lseek(file, size, os.SEEK_SET)
-                self._fsync(file)
+                digest = _digest(file, size)
+                if digest.hexdigest() != sha256:
+                    raise StorageError(f"{path}: was changed after it was written, as its checkpoint says. {remedy}")
             except BaseException:
                 os.close(file)
                 raise
-        return Log(self, file, path, size)
+        return Log(self, file, path, size, digest)
 
     @contextmanager
     def _opened(self, path: Path, flags: int) -> Iterator[int]:
@@ -129,10 +153,22 @@ class Disk:
 
 
 class Log:
-    """A file that grows by whole lines; `size` is its length in bytes."""
+    """A file that grows by whole lines; `size` is its length in bytes, `sha256` that of all of them."""
 
-    def __init__(self, disk: Disk, file: int, path: Path, size: int) -> None:
-        self._disk, self._file, self.path, self.size = disk, file, path, size
+    def __init__(self, disk: Disk, file: int, path: Path, size: int, digest: hashlib._Hash) -> None:
+        self._disk, self._file, self.path, self.size, self._digest = disk, file, path, size, digest
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all that was written."""
+        return self._digest.hexdigest()
+
+    def cut(self) -> None:
+        """Cut off what stands behind the bytes that were verified."""
+        with _told(self.path):
+            self._disk._truncate(self._file, self.size)
+            os.lseek(self._file, self.size, os.SEEK_SET)
+            self._disk._fsync(self._file)
 
     def write(self, line: str) -> None:
         """Append one line; a killed process loses none that was written."""
@@ -140,6 +176,7 @@ class Log:
         with _told(self.path):
             self._disk._write_all(self._file, content)
         self.size += len(content)
+        self._digest.update(content)
 
     def sync(self) -> None:
         """Make all lines durable, against a failing machine too."""
@@ -181,6 +218,20 @@ def read_file(path: Path, limit: int) -> bytes:
         if found.st_size > limit:
             raise ValueError(f"{path.name} has {found.st_size} bytes, and at most {limit} belong there")
         return stream.read()
+
+
+def unfinished(path: Path) -> Path:
+    """Return where a file is written before it stands at `path`."""
+    return path.with_name(f".{path.name}{UNFINISHED}")
+
+
+def _digest(file: int, size: int) -> hashlib._Hash:
+    """Hash the first bytes of a file."""
+    digest, at = hashlib.sha256(), 0
+    while piece := os.pread(file, min(PIECE_BYTES, size - at), at):
+        digest.update(piece)
+        at += len(piece)
+    return digest
 
 
 @contextmanager

@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from plateau_rule.controller import Controller, Decision, NonFiniteLoss, Plan
 from plateau_rule.fftcore.checkpoint import STATE, Checkpoints, Commit
+from plateau_rule.fftcore.data import Text
 from plateau_rule.fftcore.errors import CheckpointError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress, in_units
 from plateau_rule.fftcore.record import Record, one_line, spelled
+from plateau_rule.fftcore.signals import Caught
+from plateau_rule.fftcore.state import state_of
 from plateau_rule.fftcore.storage import Disk, Log
 
 METRICS, DECISIONS, CHECKPOINTS = "metrics.jsonl", "decisions.jsonl", "checkpoints"
-
-
-class Caught:
-    """Remembers SIGTERM and SIGINT instead of dying of them; the handlers only set `signal`."""
-
-    signal: int | None = None
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+LOGS = (METRICS, DECISIONS)
 
 
 class Stats:
@@ -90,6 +73,7 @@ class Training:
         folder: the run's, made already.
         show: what is said meanwhile.
         checkpoints: the run's.
+        text: that it is trained on.
         disk: what writes.
     """
 
@@ -101,49 +85,55 @@ class Training:
         folder: Path,
         show: Progress,
         checkpoints: Checkpoints,
+        text: Text,
         disk: Disk,
     ) -> None:
         self.record, self.controller, self.learner, self.folder = record, controller, learner, folder
-        self.show, self.checkpoints, self.disk = show, checkpoints, disk
+        self.show, self.checkpoints, self.text, self.disk = show, checkpoints, text, disk
         self.saved: int | None = None
         self._late: deque[Late] = deque()
         self._finite = True
         self._logs: list[Log] = []
+        # Of the plan's requests, how many are answered, and what they brought.
+        self._answered = 0
+        self._scores: dict[str, float] = {}
 
     # Beginning and saving
 
     def begin(self) -> None:
         """Begin at step 0, with a commit, so that there is always one to go back to."""
-        self._open_logs(0, 0)
+        self._logs = [self.disk.open_log(self.folder / name) for name in LOGS]
+        self._cut_logs()
         self.learner.turn(self.controller.plan.knobs)
         self.save()
 
     def resume(self, commit: Commit, on_change: str) -> None:
-        """Go on where a commit was made; the logs are cut back to it."""
-        state = commit.state
-        try:
-            own = {"config": self.record.config.model_dump(mode="json"), "seed": self.record.seed}
-            own["text"] = self.record.text.sha256
-            if differing := [key for key, value in own.items() if state[key] != value]:
-                raise CheckpointError(
-                    f"{commit.path}: a checkpoint of another model or run: its {' and '.join(differing)} differs from "
-                    f"what {self.folder / 'run.json'} says. Put the run's own checkpoints back"
-                )
-            for line in self.controller.load_state_dict(state["controller"], on_change=on_change):
-                self.show.say(line)
-            self.learner.restore(commit)
-            self.learner.turn(self.controller.plan.knobs)
-            self._open_logs(state["logs"][METRICS], state["logs"][DECISIONS])
-            for loss, skipped in state["late"]:
-                self._late.append(Late(self.controller.plan, {}, None, 0, float(loss), bool(skipped)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{commit.path}: {STATE} cannot be read: {type(error).__name__}: {error}") from None
-        self.saved = commit.step
+        """Go on where a commit was made; the logs are cut back to it.
+
+        Raises:
+            CheckpointError: the commit is not what this run could have saved.
+            StorageError: a log does not begin as it was written.
+            SnapshotError: the curriculum was edited since, and `on_change` is "refuse".
+        """
+        state = state_of(commit)
+        if state.step != commit.step or state.logs.keys() != set(LOGS):
+            raise CheckpointError(f"{commit.path}: {STATE} cannot be read: it is not of this step and these logs")
+        for line in self.controller.load_state_dict(state.controller, on_change=on_change):
+            self.show.say(line)
+        self.learner.restore(commit)
+        self.learner.turn(self.controller.plan.knobs)
+        for name, log in state.logs.items():  # both are verified before one is cut
+            self._logs.append(self.disk.open_log(self.folder / name, log.bytes, log.sha256))
+        self._logs.sort(key=lambda log: LOGS.index(log.path.name))
+        for loss, skipped in state.late:
+            self._late.append(Late(self.controller.plan, {}, None, 0, loss, skipped))
+        self._cut_logs()
+        self.saved, self._answered, self._scores = commit.step, state.answered, dict(state.scores)
         self.show.say(f"resumed at step {commit.step} from {commit.path}")
 
-    def _open_logs(self, metrics_bytes: int, decisions_bytes: int) -> None:
-        for name, size in ((METRICS, metrics_bytes), (DECISIONS, decisions_bytes)):
-            self._logs.append(self.disk.open_log(self.folder / name, size))
+    def _cut_logs(self) -> None:
+        for log in self._logs:
+            log.cut()
 
     def save(self) -> bool:
         """Commit everything as it is between two steps; not while the losses are not finite.
@@ -154,27 +144,36 @@ class Training:
         step = self.controller.plan.step
         for late in self._late:
             self._settle(late)
+        self.look_at_text()
         if not self._finite:
             self.show.say(f"step {step}: not saved while the loss is not finite; the last checkpoint stays")
             return False
         if self.saved == step:
             return True
-        for log_file in self._logs:
-            log_file.sync()
-        metrics, decisions = self._logs
+        for log in self._logs:
+            log.sync()
         state = {
             "step": step,
-            "config": self.record.config.model_dump(mode="json"),
-            "seed": self.record.seed,
-            "text": self.record.text.sha256,
+            "run": self.record.identity(),
             "controller": self.controller.state_dict(),
             "late": [[spelled(late.loss), late.skipped] for late in self._late],
-            "logs": {METRICS: metrics.size, DECISIONS: decisions.size},
+            "logs": {log.path.name: {"bytes": log.size, "sha256": log.sha256} for log in self._logs},
+            "answered": self._answered,
+            "scores": {name: spelled(score) for name, score in self._scores.items()},
         }
         files = {STATE: json.dumps(state, indent=1, allow_nan=False).encode(), **self.learner.files()}
         self.checkpoints.save(step, files)
         self.saved = step
         return True
+
+    def look_at_text(self) -> None:
+        """Say it if the text was changed since it was read.
+
+        Raises:
+            TextError: it was, and it is not in memory: from the last commit on, the run may not be what it says it is.
+        """
+        if warning := self.text.warning():
+            self.show.say(warning)
 
     def close(self) -> None:
         """Give the logs back."""
@@ -191,16 +190,21 @@ class Training:
             LeakError: the model sees what it is asked to predict.
             StorageError: the disk refused.
         """
-        while (plan := self.controller.plan).stop is None and caught.signal is None:
-            scores = self._answer(plan)
+        while (plan := self.controller.plan).stop is None:
+            # Before anything is saved or left, so that a step's commit is the same in an interrupted run.
+            self._answer(plan)
+            if caught.signal is not None or self.show.lost is not None:
+                break
             if plan.step % self.checkpoints.every == 0:
                 self.save()
             self.learner.turn(plan.knobs)
+            scores = self._scores
             stats = Stats(self.learner.step(plan.step, plan.lr))
             if (plan.step + 1) % self.record.bound.steps_per_epoch == 0:
                 scores = self.learner.score()
             row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "knobs": dict(plan.knobs)}
             self._late.append(Late(plan, row | {"lr": plan.lr} | scores, stats, self.learner.bytes_per_step))
+            self._answered, self._scores = 0, {}
             if decision := self._observe(plan, scores):
                 self._decided(decision)
         self._turn_at_the_end(plan)
@@ -257,28 +261,26 @@ class Training:
         self._logs[1].write(one_line(row))
         self.show.decided(decision)
 
-    def _answer(self, plan: Plan) -> dict[str, float]:
-        """Do what the plan asks for before its step; the scores, if it asks for an evaluation.
-
-        After a resume the same requests may come again. Each leads to the same state when it is answered twice.
-        """
-        scores: dict[str, float] = {}
-        for request in plan.requests:
+    def _answer(self, plan: Plan) -> None:
+        """Do what the plan asks for before its step, but for what was done before the commit that is gone on from."""
+        for request in plan.requests[self._answered :]:
             self.show.say(f"step {plan.step}: the curriculum asks for {request}")
+            self._answered += 1  # a commit that is asked for counts itself
             if request.name == "checkpoint":
                 self.save()
             elif request.name == "evaluate":
                 self.learner.turn(plan.knobs)
-                scores = self.learner.score()
+                self._scores = self.learner.score()
             elif request.name == "rollback":
-                self._roll_back()
+                self._roll_back(plan.step)
             elif request.name == "reset_optimizer":
                 self.learner.forget()
-        return scores
 
-    def _roll_back(self) -> None:
-        """Weights and moments of the newest commit made by plan; steps, windows and the controller go on."""
-        commit = self.checkpoints.newest(planned=True)
+    def _roll_back(self, step: int) -> None:
+        """Weights and moments of the newest commit made by plan before a step; all else goes on."""
+        commit = self.checkpoints.newest(planned_before=step)
+        for line in self.checkpoints.passed_over:
+            self.show.say(f"passed over: {line}")
         if commit is None:
             self.show.say("there is no checkpoint to roll back to; the weights stay")
             return

@@ -9,14 +9,16 @@ import torch
 
 from benchmarks._transformer import HEAD, Transformer, TransformerLearner, sized
 from plateau_rule.fftcore.config import Config, Model
-from plateau_rule.fftcore.data import Text, Windows
+from plateau_rule.fftcore.data import TextInMemory, Windows
 
 CONFIG = Config(model=Model(d_model=16, layers=2, seq_len=32, kernel_groups=1, chunk=4), batch_size=4, peak=1e-2)
 
 
-def text() -> Text:
+def text() -> TextInMemory:
     """A text with something to learn."""
-    return Text(torch.frombuffer(bytearray(b"the same words again and again. " * 200), dtype=torch.uint8), "words")
+    return TextInMemory(
+        torch.frombuffer(bytearray(b"the same words again and again. " * 200), dtype=torch.uint8), "words"
+    )
 
 
 def test_it_is_causal() -> None:

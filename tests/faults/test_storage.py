@@ -83,7 +83,7 @@ class Careless(Checkpoints):
     def save(self, step: int, files: Mapping[str, bytes]) -> Path:
         """Remove the commits before, then save."""
         for old in self.steps():
-            self.disk.remove_folder(self.path(old))
+            self.disk.remove(self.path(old))
         return super().save(step, files)
 
 

@@ -14,7 +14,9 @@ from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.errors import CheckpointError
 from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.sealed import seal, unseal
 from plateau_rule.fftcore.storage import Disk
+from plateau_rule.fftcore.tensors import unpack_weights
 from tests.fftcore.test_model import SMALL
 
 
@@ -39,11 +41,12 @@ def test_nothing_yet(tmp_path: Path) -> None:
 
 
 def test_what_is_kept(tmp_path: Path) -> None:
-    """The newest two commits are kept, and the newest that was made by plan."""
+    """The newest two commits are kept, and the newest two that were made by plan."""
     assert commits(tmp_path / "a", 10, 20, 30).steps() == [20, 30]
     assert commits(tmp_path / "b", 0, 3, 7, 9).steps() == [0, 7, 9]
-    assert commits(tmp_path / "c", 0, 10, 11, 12, 13).steps() == [10, 12, 13]
+    assert commits(tmp_path / "c", 0, 10, 11, 12, 13).steps() == [0, 10, 12, 13]
     assert sorted(path.name for path in (tmp_path / "c" / "checkpoints").iterdir()) == [
+        "step-00000000",
         "step-00000010",
         "step-00000012",
         "step-00000013",
@@ -52,7 +55,7 @@ def test_what_is_kept(tmp_path: Path) -> None:
 
 def test_the_planned_one(tmp_path: Path) -> None:
     """What a rollback goes to is the newest commit that every run of this kind has: one made by plan."""
-    found = commits(tmp_path, 10, 20, 23).newest(planned=True)
+    found = commits(tmp_path, 10, 20, 23).newest(planned_before=30)
     assert found is not None
     assert found.step == 20
 
@@ -97,11 +100,8 @@ def test_leftovers(tmp_path: Path) -> None:
 def test_one_format(tmp_path: Path) -> None:
     """A commit of a later format is refused by its number, not misread."""
     path = commits(tmp_path, 10).path(10)
-    manifest = json.loads((path / "manifest.json").read_text())
-    del manifest["checksum"]
-    manifest["format"] = 99
-    manifest["checksum"] = checkpoint._checksum(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    manifest = unseal((path / "manifest.json").read_bytes())
+    (path / "manifest.json").write_bytes(seal(manifest | {"format": 99}))
     with pytest.raises(CheckpointError, match="format 99"):
         read_commit(path)
 
@@ -151,4 +151,4 @@ def test_broken_tensors(tmp_path: Path) -> None:
     """A file that is no safetensors is an error in a sentence, even if its checksum fits."""
     path = Checkpoints(tmp_path, 1, Disk()).save(0, {STATE: b"{}", "weights.safetensors": b"\xff" * 40})
     with pytest.raises(CheckpointError, match=r"weights.safetensors cannot be read"):
-        checkpoint.unpack_weights(read_commit(path), learner().model)
+        unpack_weights(read_commit(path), learner().model)

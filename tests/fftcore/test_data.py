@@ -9,16 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.fftcore.data import Text, Windows, held_out, read_text
+from plateau_rule.fftcore.data import Split, TextInMemory, Windows, held_out, read_text
 from plateau_rule.fftcore.errors import TextError
 
 CPU = torch.device("cpu")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
-def numbered(size: int) -> Text:
+def numbered(size: int) -> TextInMemory:
     """A text in which 4 bytes tell where they stand."""
     content = b"".join(i.to_bytes(4, "big") for i in range(size // 4 + 1))[:size]
-    return Text(torch.frombuffer(bytearray(content), dtype=torch.uint8), "numbered")
+    return TextInMemory(torch.frombuffer(bytearray(content), dtype=torch.uint8), "numbered")
 
 
 @settings(max_examples=30)
@@ -92,8 +93,8 @@ def test_any_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10
     (tmp_path / "bytes").write_bytes(content)
     text = read_text(tmp_path / "bytes")
-    assert bytes(text.content_N.tolist()) == content
-    text.content_N[0] = 7
+    assert b"".join(bytes(text.split(split).tolist()) for split in SPLITS) == content
+    text.split("train")[0] = 7
     assert (tmp_path / "bytes").read_bytes() == content
 
 

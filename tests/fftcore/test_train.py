@@ -72,7 +72,7 @@ def test_run_folder(whole: Path) -> None:
     }  # fmt: skip
     assert (whole / "curriculum.toml").read_bytes() == CURRICULUM
     assert (whole / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert Checkpoints(whole / "checkpoints", 5, Disk()).steps() == [30, 32]
+    assert Checkpoints(whole / "checkpoints", 5, Disk()).steps() == [25, 30, 32]
 
 
 def test_metrics(whole: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from plateau_rule.commands import app as plateau
 from plateau_rule.fftcore.record import read_record
+from plateau_rule.fftcore.sealed import seal, unseal
 from plateau_rule.sim.plots import draw_run
 from tests.fftcore.micro import CURRICULUM, contents, micro_text
 
@@ -137,7 +138,9 @@ def test_zero_phase(capsys: pytest.CaptureFixture[str]) -> None:
     """A run whose record asks for the published model as it was is refused in a sentence: it sees the future."""
     assert plateau.main(["train", "micro.toml", *PUBLISHED_FLAGS]) == 0
     record = Path("runs/micro/run.json")
-    record.write_text(record.read_text().replace('"zero_phase": false', '"zero_phase": true'))
+    content = unseal(record.read_bytes())
+    content["config"]["model"]["zero_phase"] = True
+    record.write_bytes(seal(content))
     assert "sees the bytes that it is asked to predict" in refused(capsys, "micro.toml", "--resume")
 
 

@@ -1,0 +1,78 @@
+"""What a commit says about a run between two steps: `state.json`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from plateau_rule.fftcore.checkpoint import STATE, Commit
+from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.errors import CheckpointError
+from plateau_rule.fftcore.record import RECORD, Record
+from plateau_rule.fftcore.sealed import Frozen, first_fault
+
+Natural = Annotated[int, Field(ge=0, strict=True)]
+
+
+class LogState(Frozen):
+    """How far a log was written, and the SHA-256 of that much of it."""
+
+    bytes: Natural
+    sha256: str
+
+
+class State(Frozen):
+    """A run between two steps, but for its tensors.
+
+    Args:
+        step: the next step.
+        run: what no resume changes, of the record.
+        controller: its snapshot.
+        late: losses that it has not observed yet, and whether their steps were skipped.
+        logs: by their names.
+        answered: how many of the plan's requests are answered.
+        scores: what the answered ones brought.
+    """
+
+    step: Natural
+    run: dict[str, Any]
+    controller: dict[str, Any]
+    late: tuple[tuple[float, bool], ...]
+    logs: dict[str, LogState]
+    answered: Natural
+    scores: dict[str, float]
+
+
+def state_of(commit: Commit) -> State:
+    """Read a commit's state.
+
+    Raises:
+        CheckpointError: it is not what a run of ours says.
+    """
+    try:
+        return State.model_validate(commit.state)
+    except ValidationError as error:
+        raise CheckpointError(f"{commit.path}: {STATE} cannot be read: {first_fault(error)}") from None
+
+
+def refuse_another_run(commit: Commit, record: Record) -> None:
+    """Raise CheckpointError where a commit was not made in the run that a record describes."""
+    there, here = state_of(commit).run, record.identity()
+    if differing := sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key)):
+        raise CheckpointError(
+            f"{commit.path}: a checkpoint of another model or run: its {' and '.join(differing)} differs from what "
+            f"{RECORD} says. Put the run's own checkpoints back"
+        )
+
+
+def config_of(commit: Commit) -> Config:
+    """Read what model a commit is of, and how it was trained.
+
+    Raises:
+        CheckpointError: it is not what a run of ours says.
+    """
+    try:
+        return Config.model_validate(state_of(commit).run.get("config"))
+    except ValidationError as error:
+        raise CheckpointError(f"{commit.path}: {STATE} cannot be read: config.{first_fault(error)}") from None
