@@ -102,7 +102,7 @@ class Halves:
 
     def _sum_anew(self) -> None:
         values = self._in_order()
-        self._older, self._younger = _plain_sum(values[: self._first]), _plain_sum(values[self._first :])
+        self._older, self._younger = plain_sum(values[: self._first]), plain_sum(values[self._first :])
         self._largest = max(map(abs, values))
         self._since = 0
 
@@ -159,7 +159,8 @@ class Halves:
             self.push(float(value))
 
 
-def _plain_sum(values: list[float]) -> float:
+def plain_sum(values: list[float]) -> float:
+    """The sum by plain additions, in order."""
     total = 0.0
     for value in values:  # the builtin sum() compensates from Python 3.12 on, and would differ
         total += value

@@ -382,6 +382,10 @@ class Curriculum(Table):
         """Follow the name of a `[guard.NAME]` to its guard."""
         return self.guard[condition] if isinstance(condition, str) else condition
 
+    def remember_source(self, text: str, file: str) -> None:
+        """Keep the text that it was read from, so that faults found later have their place."""
+        self._source = (text, file)
+
     def placed(self, fault: Fault) -> Fault:
         """The fault with its place in the file that this curriculum was read from, if it was."""
         if self._source is None or fault.place is not None:

@@ -87,7 +87,7 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
     except CurriculumError as error:
         raise _placed(list(error.faults), error.more, text, file) from None
     else:
-        curriculum._source = (text, file)
+        curriculum.remember_source(text, file)
         return curriculum
     raise _placed(faults, 0, text, file)
 

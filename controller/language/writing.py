@@ -29,7 +29,7 @@ def dumps(curriculum: Curriculum) -> str:
 
     Raises CurriculumError where the text would be larger than a file may be.
     """
-    return _checked(_write(curriculum, _spell, Remarks()), curriculum)
+    return _checked(_write(curriculum, spell_value, Remarks()), curriculum)
 
 
 def formatted(content: bytes | str, file: str = "<text>") -> str:
@@ -47,7 +47,7 @@ def formatted(content: bytes | str, file: str = "<text>") -> str:
 
     def spell(value: Any, path: Path) -> str:
         raw = places.raw(path) if isinstance(value, int | float) and not isinstance(value, bool) else None
-        return raw or _spell(value, path)
+        return raw or spell_value(value, path)
 
     written = _checked(_write(curriculum, spell, remarks), curriculum)
     if comments_in(written) != comments_in(text):  # rather nothing than a comment less
@@ -67,7 +67,8 @@ def _checked(text: str, curriculum: Curriculum) -> str:
     return text
 
 
-def _spell(value: Any, path: Path) -> str:
+def spell_value(value: Any, path: Path) -> str:
+    """Spell a single value as TOML does."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

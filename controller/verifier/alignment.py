@@ -64,7 +64,7 @@ class Alignment:
         self.due = int(parse_amount(self.align.within).count) - 1  # steps after a raise on which `min` is asked
         # Over `rest` the rate falls the faster, the later a raise comes, but it is asked for only as long as the run
         # lasts: lowest after the last raise whose whole stretch lies in the run.
-        self._last_whole = FAR if self.total is None else self.total - 1 - max(self.due, self.align.steps)
+        self.last_whole = FAR if self.total is None else self.total - 1 - max(self.due, self.align.steps)
         self._jumps: dict[tuple[int, int], Jump] = {}
         self._restarts: dict[tuple[int, int, int], bool] = {}
 
@@ -93,7 +93,7 @@ class Alignment:
             found.append(at - 1)
         return [bend for bend in found if first <= bend <= last]
 
-    def _first_below(self, kind: Kind, anchor: int, first: int, last: int, least: float) -> int | None:
+    def first_below(self, kind: Kind, anchor: int, first: int, last: int, least: float) -> int | None:
         """The first step, within bounds, on which the rate is below a share of the peak."""
         start = first
         for bend in [*self.bends(kind, first - anchor, last - anchor), FAR]:
@@ -154,9 +154,9 @@ class Alignment:
                 since for bend in bends for since in (bend, bend + 1) if zone.since_low <= since <= zone.since_high
             }
             ends = sorted({zone.since_low, zone.since_high, *turns})
-            found = [moment for end in ends for moment in _moments(zone, end, reach.period, self._last_whole)]
+            found = [moment for end in ends for moment in _moments(zone, end, reach.period, self.last_whole)]
             falling = zone._replace(since_low=max([zone.since_low, *(bend + 1 for bend in bends)]))
-            for moment in dict.fromkeys([*found, *_last(falling, reach.period, self._last_whole)]):
+            for moment in dict.fromkeys([*found, *_last(falling, reach.period, self.last_whole)]):
                 yield known, moment
 
     def _raising(self, reach: Reach, edge: Edge) -> Zone | None:
@@ -200,7 +200,7 @@ class Alignment:
             if found < self.align.min - TOLERANCE:
                 return Low(first, found, self.align.min, False)
         last = min(end, moment.step + self.align.steps)
-        step = self._first_below(kind, moment.anchor, first + 1, last, self.align.hold - TOLERANCE)
+        step = self.first_below(kind, moment.anchor, first + 1, last, self.align.hold - TOLERANCE)
         return None if step is None else Low(step, self.share(kind, moment.anchor, step), self.align.hold, True)
 
     def left(self, found: Miss) -> int:

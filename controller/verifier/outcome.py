@@ -84,7 +84,7 @@ class Looks:
         self._answers = sum(1 << j for j, guard in enumerate(stay.guards) if answers_nonfinite(guard))
         self.counts = sorted({atom.needs for atom in self.atoms if atom.kind == COUNT})
         self.times, self.steps = self._thresholds()
-        self._groups = self._grouped()
+        self.groups = self._grouped()
         self._facts: dict[tuple[int, int, int], Facts] = {}
 
     def _node(self, guard: GuardInState) -> Node:
@@ -97,10 +97,11 @@ class Looks:
             key = id(guard.detector)
         if key not in self._known:
             self._known[key] = len(self.atoms)
-            self.atoms.append(self._atom(guard))
+            self.atoms.append(self.atom_of(guard))
         return "atom", self._known[key]
 
-    def _atom(self, guard: GuardInState) -> Atom:
+    def atom_of(self, guard: GuardInState) -> Atom:
+        """What a guard waits for, as an atom of the logic."""
         if isinstance(guard, Watched):
             detector = guard.detector
             return Atom(FREE, detector.knows, detector.needs, self._on_loss[id(detector)])
@@ -149,7 +150,7 @@ class Looks:
             time = self.times[time_index - 1] if time_index else 1
             step = self.steps[step_index - 1] if step_index else 0
             levels = [level for level in (0, *self.counts) if level <= time and level <= self.limit]
-            found = [(level >= self.limit, self._truths(time, step, level, present)) for level in levels]
+            found = [(level >= self.limit, self.truths(time, step, level, present)) for level in levels]
             self._facts[key] = self._summed(found, present)
         return self._facts[key]
 
@@ -160,8 +161,8 @@ class Looks:
         always = present & ~self.soft
         implies = [present] * len(self.transitions)
         for dead, groups in levels:
-            certain = _union({_common(group) & bits for (bits, _, _), group in zip(self._groups, groups, strict=True)})
-            for (bits, places, _), group in zip(self._groups, groups, strict=True):
+            certain = _union({_common(group) & bits for (bits, _, _), group in zip(self.groups, groups, strict=True)})
+            for (bits, places, _), group in zip(self.groups, groups, strict=True):
                 true |= _union(group)
                 for j in places:
                     mine = _common({truth for truth in group if truth >> j & 1})
@@ -177,12 +178,12 @@ class Looks:
                 continue  # whoever refuses here has ended the run
             stays_off |= self._stays(groups, self._solo(False, False, present))
             stays_on |= self._stays(groups, self._solo(True, False, present))
-            for (bits, _, _), group in zip(self._groups, groups, strict=True):
+            for (bits, _, _), group in zip(self.groups, groups, strict=True):
                 always &= ~bits | _common(group)
         return Facts(fires_off, fires_on, goes, true, tuple(implies), stays_off, stays_on, always)
 
     def _fires(self, j: int, groups: list[set[int]], blocking: int) -> bool:
-        for (bits, _, _), group in zip(self._groups, groups, strict=True):
+        for (bits, _, _), group in zip(self.groups, groups, strict=True):
             mine = bits >> j & 1
             if not any(truth & blocking == 0 and (not mine or truth >> j & 1) for truth in group):
                 return False
@@ -211,14 +212,14 @@ class Looks:
             if other.sustain == 1 and (present & ~self.soft) >> i & 1 and other.at in looked
         )
 
-    def _truths(self, time: int, step: int, level: int, present: int) -> list[set[int]]:
+    def truths(self, time: int, step: int, level: int, present: int) -> list[set[int]]:
         """For each group: which of its guards can be true together, with so many non-finite losses in a row."""
         values: Values = [None] * len(self.atoms)
         for index, atom in enumerate(self.atoms):
             if atom.kind != FREE:
                 values[index] = {TIME: time, STEP: step, COUNT: level}[atom.kind] >= atom.needs
         allowed = present & self._answers if level >= self.limit else present
-        return [self._truths_of(places, atoms, values, time, step, level, allowed) for _, places, atoms in self._groups]
+        return [self._truths_of(places, atoms, values, time, step, level, allowed) for _, places, atoms in self.groups]
 
     def _truths_of(
         self, places: list[int], atoms: list[int], values: Values, time: int, step: int, level: int, allowed: int
@@ -239,7 +240,7 @@ class Looks:
 
     def _choices(self, atom: int, signs: set[tuple[int, bool]], time: int, step: int, level: int) -> list[bool | None]:
         """The values of a free atom that make a difference: under no `not`, unknown is as good as false."""
-        bits = self._bits(self.atoms[atom], time, step, level)
+        bits = self.bits_of(self.atoms[atom], time, step, level)
         wanted = (TRUE if (atom, True) in signs else 0) | (FALSE if (atom, False) in signs else 0)
         if not self.atoms[atom].unsure:
             return [value for value, bit in ((True, TRUE), (False, FALSE)) if bits & bit]
@@ -256,7 +257,7 @@ class Looks:
                 return {0, *(1 << k for k in places if allowed >> k & 1)}
         return found
 
-    def _bits(self, atom: Atom, time: int, step: int, level: int) -> int:
+    def bits_of(self, atom: Atom, time: int, step: int, level: int) -> int:
         """Which verdicts an atom can have."""
         if atom.kind != FREE:
             return TRUE if {TIME: time, STEP: step, COUNT: level}[atom.kind] >= atom.needs else FALSE
@@ -269,7 +270,7 @@ class Looks:
         """Which verdicts a guard can have, as bits; parts are taken as independent."""
         word, inner = node
         if word == "atom":
-            return self._bits(self.atoms[inner], time, step, level)
+            return self.bits_of(self.atoms[inner], time, step, level)
         if word == "not":
             bits = self.possible(inner, time, step, level)
             return (bits & UNKNOWN) | (TRUE if bits & FALSE else 0) | (FALSE if bits & TRUE else 0)

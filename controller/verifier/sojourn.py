@@ -249,13 +249,13 @@ class Courses:
             if holds and start is None:
                 start = stretch.start
             elif not holds and start is not None:
-                if self._fits(course, start, stretch.start, looks, at_epochs):
+                if self.fits(course, start, stretch.start, looks, at_epochs):
                     yield Deadline(start, looks, at_epochs, place)
                 start = None
         if start is not None:
             yield Deadline(start, looks, at_epochs, place)
 
-    def _fits(self, course: Course, start: Bound, end: Bound, looks: int, at_epochs: bool) -> bool:
+    def fits(self, course: Course, start: Bound, end: Bound, looks: int, at_epochs: bool) -> bool:
         """Whether so many looks surely lie between two bounds."""
         room = end.steps - start.steps
         if start.relative != end.relative:

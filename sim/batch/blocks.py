@@ -90,7 +90,7 @@ class Trends(_Blocks):
 
     def __init__(self, scalar: trend.Trend, runs: int) -> None:
         super().__init__(runs)
-        self._runs, self._rate, self._cooldown = runs, scalar.max_rate, scalar.cooldown
+        self._runs, self._max_rate, self._cooldown = runs, scalar.max_rate, scalar.cooldown
         self._t = quantile(scalar.confidence, trend.BLOCKS - 2)
         self._first = 0
         while trend.BLOCKS * trend.BLOCK << self._first < scalar.min_window:
@@ -117,7 +117,7 @@ class Trends(_Blocks):
         self._mark(rows[counts * trend.BLOCK + (trend.BLOCK - 1) >= self._cooldown])
         while len(rows):
             if place == len(self._levels):
-                self._levels.append(_Level(self._runs, trend.BLOCK << place, self._rate, self._t))
+                self._levels.append(_Level(self._runs, trend.BLOCK << place, self._max_rate, self._t))
             level = self._levels[place]
             level.take(rows, counts, means, place >= self._first)
             merged = np.flatnonzero(counts & 1 == 0)
@@ -148,7 +148,7 @@ class _Level:
     """
 
     def __init__(self, runs: int, width: int, rate: float, t: float) -> None:
-        self._runs, self._width, self._rate, self._t = runs, width, rate, t
+        self._runs, self._width, self._max_rate, self._t = runs, width, rate, t
         self._table = np.zeros(trend.BLOCKS * runs)  # [place, run], flat: the mean numbered n at place (n - 1) % BLOCKS
         self._total, self._cross, self._square = np.zeros(runs), np.zeros(runs), np.zeros(runs)
         self._largest = np.zeros(runs)  # of the magnitudes that have entered the sums
@@ -182,13 +182,13 @@ class _Level:
         self._square[rows] = square = self._square[rows] - gone * gone + means * means
         self._largest[rows] = largest = np.maximum(self._largest[rows], np.abs(means))
         # All of it in units of what the slope, times _SPREAD, is given in; see detectors.trend.
-        bound = (self._rate * self._width * _SPREAD / trend.BLOCKS) * np.abs(total)
+        bound = (self._max_rate * self._width * _SPREAD / trend.BLOCKS) * np.abs(total)
         slope = np.abs(cross)
         rest = square - total * total / trend.BLOCKS - cross * cross / _SPREAD
         doubt = 1e-9 * largest * largest  # more than _ANEW steps can have lost of `rest`
         factor = self._t * (_SPREAD / (trend.BLOCKS - 2)) ** 0.5
         least, most = factor * np.sqrt(np.maximum(0.0, rest - doubt)), factor * np.sqrt(np.maximum(0.0, rest) + doubt)
-        slack = (1e-10 + 1e-12 * self._rate * self._width * _SPREAD) * largest + 1e-12 * (bound + most)
+        slack = (1e-10 + 1e-12 * self._max_rate * self._width * _SPREAD) * largest + 1e-12 * (bound + most)
         flat, not_flat = slope + most + slack < bound, slope + least - slack > bound
         decided, not_decided = slope - most - slack > bound, slope - least + slack < bound
         words = np.where(flat, np.int8(_FLAT), np.where(decided, np.int8(_DECIDED), np.int8(_UNDECIDED)))
@@ -220,7 +220,7 @@ class _Level:
         error = np.where(residue > 0.0, np.sqrt(residue / ((trend.BLOCKS - 2) * _SPREAD)), residue * 0.0)
         falls = np.where(size == 0.0, 0.0, -cross / _SPREAD / self._width)
         error = np.where(size == 0.0, np.inf, self._t * error / self._width)
-        flat, decided = four_valued(falls, error, self._rate)
+        flat, decided = four_valued(falls, error, self._max_rate)
         return np.where(flat, np.int8(_FLAT), np.where(decided, np.int8(_DECIDED), np.int8(_UNDECIDED)))
 
 

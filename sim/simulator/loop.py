@@ -68,7 +68,7 @@ class _Watch:
 
     def __init__(self, truth: Truth, loss: Floats) -> None:
         runs = len(loss)
-        self._rate, self._horizon, self._weight = truth.rate, truth.horizon, 1.0 / truth.horizon
+        self._true_rate, self._horizon, self._weight = truth.rate, truth.horizon, 1.0 / truth.horizon
         self._average = np.zeros(runs)  # of the improvement, exponentially weighted
         self._missing = np.ones(runs)  # the weight that it still lacks: 1 on entering a state
         self.flat_steps = np.zeros(runs, dtype=np.int64)
@@ -91,7 +91,7 @@ class _Watch:
     def see(self, loss: Floats, step: int, warm: bool) -> None:
         """Take the noiseless loss of a step."""
         if not warm:
-            change = (self._before - loss) / (np.abs(loss) * self._rate)
+            change = (self._before - loss) / (np.abs(loss) * self._true_rate)
             if step:  # before the first step there was no loss
                 self._average += (change - self._average) * self._weight
                 self._missing *= 1.0 - self._weight

@@ -7,12 +7,13 @@ from math import log
 
 import pytest
 import torch
-import torch._dynamo.utils
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._dynamo.utils import counters
 
+from plateau_rule.fftcore.block import Block
 from plateau_rule.fftcore.config import PRESETS, Model
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.model import SpectralLM
@@ -228,14 +229,14 @@ def test_compiled(shape: Model) -> None:
     window_BW = random_bytes(2, 128 + 8)
 
     def graphs() -> int:
-        return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+        return int(counters["stats"]["unique_graphs"])
 
     def taken(losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], phase: int) -> list[Tensor]:
         next_loss, chunk_loss = losses(window_BW, torch.tensor(phase))
         gradients = torch.autograd.grad(next_loss + chunk_loss, list(model.parameters()))
         return [next_loss.detach(), chunk_loss.detach(), *gradients]
 
-    torch._dynamo.reset()
+    torch.compiler.reset()
     losses = torch.compile(model.losses, backend="aot_eager", fullgraph=True)
     before = graphs()
     for cutoff_bins, taps, phase in ((1025, 48, 0), (128, 16, 3), (512, 48, 7)):
@@ -248,7 +249,9 @@ def test_compiled(shape: Model) -> None:
 def test_gate_lags_behind() -> None:
     """The context gate holds through a block of 64 bytes and is neutral in the first, which has nothing before it."""
     model = made(SMALL)
-    context = model._each()[0].mixer.context
+    block = model.blocks[0]
+    assert isinstance(block, Block)
+    context = block.mixer.context
     x_TBD = torch.randn(200, 1, 16)
     for T, blocks in ((1, 1), (64, 1), (65, 2), (128, 2), (200, 4)):
         gain_NBD = context(x_TBD[:T])

@@ -133,8 +133,8 @@ class TestHalves:
     def test_a_spike_is_soon_forgotten(self, spike: float, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sums are made anew about once a window again when a spike that wipes out all digits is half through it."""
         sums: list[float] = []
-        plain_sum = windows._plain_sum
-        monkeypatch.setattr(windows, "_plain_sum", lambda values: (sums.append(1.0), plain_sum(values))[1])  # type: ignore[func-returns-value]
+        plain_sum = windows.plain_sum
+        monkeypatch.setattr(windows, "plain_sum", lambda values: (sums.append(1.0), plain_sum(values))[1])  # type: ignore[func-returns-value]
         detector, rng = Halves(200, 0.005), Random(1)
         for step in range(4000):
             detector.push(spike if step == 1000 else 2.0 + rng.gauss(0, 0.1))

@@ -312,10 +312,10 @@ def test_a_changed_meaning_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Canary: were a number written wrong, nothing would be written."""
     curriculum = Curriculum(name="x", lr=Rate(peak=1), state=[State(name="a")])
 
-    def wrong(value: Any, path: tuple[Any, ...], spell: Any = writing._spell) -> str:
+    def wrong(value: Any, path: tuple[Any, ...], spell: Any = writing.spell_value) -> str:
         return "2" if path == ("lr", "peak") else str(spell(value, path))
 
-    monkeypatch.setattr(writing, "_spell", wrong)
+    monkeypatch.setattr(writing, "spell_value", wrong)
     with pytest.raises(CurriculumError, match=r"^\"x\" cannot be written as TOML \[meaning-lost\]$"):
         dumps(curriculum)
 

@@ -55,19 +55,19 @@ def test_first_below() -> None:
     """The first step on which the rate is too low is found to the step, also behind a bend."""
     found = rates(lr={"peak": 1.0, "shape": "linear", "cycles": ["20 steps", "30 steps", "rest"]})
     assert [found.share(ONE, 0, step) for step in (10, 11)] == pytest.approx([0.5, 0.45])
-    assert found._first_below(ONE, 0, 0, 19, 0.5 - 1e-9) == 11
-    assert found._first_below(ONE, 0, 0, 10, 0.5 - 1e-9) is None
-    assert found._first_below(ONE, 0, 15, 19, 0.5) == 15
-    assert found._first_below(ONE, 0, 20, 60, 0.5 - 1e-9) == 36
-    assert found._first_below(ONE, 0, 5, 9, 0.5) is None
+    assert found.first_below(ONE, 0, 0, 19, 0.5 - 1e-9) == 11
+    assert found.first_below(ONE, 0, 0, 10, 0.5 - 1e-9) is None
+    assert found.first_below(ONE, 0, 15, 19, 0.5) == 15
+    assert found.first_below(ONE, 0, 20, 60, 0.5 - 1e-9) == 36
+    assert found.first_below(ONE, 0, 5, 9, 0.5) is None
 
 
 def test_due() -> None:
     """How many steps after a raise the rate is asked for."""
     assert rates().due == 0
     assert rates(check={"align": {"within": "5 steps"}}).due == 4
-    assert rates(check={"align": {"within": "5 steps", "steps": 20}})._last_whole == 79
-    assert rates(check={"align": {"within": "31 steps", "steps": 20}})._last_whole == 69
+    assert rates(check={"align": {"within": "5 steps", "steps": 20}}).last_whole == 79
+    assert rates(check={"align": {"within": "31 steps", "steps": 20}}).last_whole == 69
 
 
 def test_jump() -> None:

@@ -83,8 +83,8 @@ def test_closed_epochs_are_known() -> None:
     """How many epochs the trainer has closed is never unknown: of a guard and its opposite one holds at every look."""
     run: dict[str, Any] = {"lr": {"peak": 1.0, "shape": "constant"}, "run": {}}
     found = looks({"guards": [{"min_epoch": 2}]}, {"guards": [{"not": {"min_epoch": 2}}], "from": "low"}, **run)
-    assert found._truths(1, 1, 0, EVERYONE) == [{0b10}]
-    assert found._truths(1, 2, 0, EVERYONE) == [{0b01, 0b10}]
+    assert found.truths(1, 1, 0, EVERYONE) == [{0b10}]
+    assert found.truths(1, 2, 0, EVERYONE) == [{0b01, 0b10}]
     due = facts(found, 0, 1)
     assert (due.fires_off, due.stays_off, due.stays_on) == (0b11, False, False)
 
@@ -92,7 +92,7 @@ def test_closed_epochs_are_known() -> None:
 def test_an_unknown_guard() -> None:
     """A guard of another kind is a mistake of ours, and is not passed over."""
     with pytest.raises(TypeError):
-        looks()._atom(object())  # type: ignore[arg-type]
+        looks().atom_of(object())  # type: ignore[arg-type]
 
 
 verdicts = st.sampled_from((True, False, None))
@@ -129,7 +129,7 @@ def test_truth(node: Node, values: list[bool | None]) -> None:
 def test_possible(node: Node, bits: list[int]) -> None:
     """Every verdict that a guard can have is called possible; without a shared part, none else is."""
     found = looks()
-    found._bits = lambda atom, *_: atom  # type: ignore[method-assign]
+    found.bits_of = lambda atom, *_: atom  # type: ignore[method-assign]
     found.atoms = bits  # type: ignore[assignment]
     ways = product(*[[v for v, bit in BITS.items() if bit & some] for some in bits])
     brought = 0
@@ -210,11 +210,11 @@ def test_facts_of_soft_transitions() -> None:
 def test_shared_detectors_are_decided_together() -> None:
     """A guard and its opposite are never true together, and one of two is, once the detector knows."""
     found = looks({"guards": [LOW]}, {"guards": [{"not": LOW}], "from": "low"})
-    assert found._groups == [(0b11, [0, 1], [0])]
-    truths = found._truths(5, 5, 0, EVERYONE)
+    assert found.groups == [(0b11, [0, 1], [0])]
+    truths = found.truths(5, 5, 0, EVERYONE)
     assert truths == [{0b00, 0b01, 0b10}]
     apart = looks({"guards": [LOW]}, {"guards": [HIGH], "from": "low"})
-    assert [group[:2] for group in apart._groups] == [(0b01, [0]), (0b10, [1])]
+    assert [group[:2] for group in apart.groups] == [(0b01, [0]), (0b10, [1])]
 
 
 @pytest.mark.parametrize("count", [11, 12])
@@ -224,15 +224,15 @@ def test_too_many_detectors(count: int) -> None:
     found = looks({"guards": [{"any": values}]}, {"guards": [{"all": values}], "from": "low"})
     assert (2**count > MOST_ASSIGNMENTS) == (count == 12)
     together = {11: {0b00, 0b01, 0b11}, 12: {0b00, 0b01, 0b10, 0b11}}
-    assert found._truths(1, 1, 0, EVERYONE) == [together[count]]
-    assert found._truths(1, 1, 0, 0b01) == [{0b00, 0b01}]
+    assert found.truths(1, 1, 0, EVERYONE) == [together[count]]
+    assert found.truths(1, 1, 0, 0b01) == [{0b00, 0b01}]
 
 
 def test_far_too_many_guards() -> None:
     """Where even the independent ones have too many combinations, each is taken for itself."""
     values = [{"below": {"value": 1.0 + i}} for i in range(12)]
     found = looks(*[{"guards": [{"any": values}], "from": "low"} for _ in range(13)])
-    assert found._truths(1, 1, 0, EVERYONE) == [{0, *(1 << j for j in range(13))}]
+    assert found.truths(1, 1, 0, EVERYONE) == [{0, *(1 << j for j in range(13))}]
 
 
 def test_verdicts() -> None:

@@ -81,7 +81,7 @@ def test_how_many_looks_fit(period: int, width: int, at_epochs: bool) -> None:
                 counts.append(sum(not at_epochs or step % period == 0 for step in range(low, high)))
             if empty:
                 continue  # for some entry these bounds come the other way round
-            fits = found._fits(course, start, end, looks, at_epochs)
+            fits = found.fits(course, start, end, looks, at_epochs)
             assert not fits or min(counts) >= looks
             if not at_epochs or not start.relative or (end.relative and width >= period - 1):
                 assert fits is (min(counts) >= looks)
@@ -94,11 +94,11 @@ def test_a_stretch_always_holds_one_look() -> None:
         courses({"guards": [FLAT]}),
         courses({"guards": [FLAT]}, run={"epochs": 9, "steps_per_epoch": 1}),
     )
-    assert at_steps._fits(far, in_state(4), of_run(9), 1, False)
-    assert not at_steps._fits(far, in_state(4), of_run(9), 2, False)
-    assert not at_steps._fits(far, in_state(4), of_run(9), 1, True)
-    assert at_epochs._fits(far, in_state(4), of_run(9), 1, True)
-    assert not at_epochs._fits(far, in_state(4), of_run(9), 2, True)
+    assert at_steps.fits(far, in_state(4), of_run(9), 1, False)
+    assert not at_steps.fits(far, in_state(4), of_run(9), 2, False)
+    assert not at_steps.fits(far, in_state(4), of_run(9), 1, True)
+    assert at_epochs.fits(far, in_state(4), of_run(9), 1, True)
+    assert not at_epochs.fits(far, in_state(4), of_run(9), 2, True)
 
 
 def test_clocks_are_thresholds() -> None:
