@@ -5,7 +5,7 @@ plan = controller.plan              # knobs, lr, state for the next optimizer st
 decision = controller.observe(loss) # exactly once for each optimizer step
 """
 
-from plateau_rule.controller.controller import Controller, Decision, Plan
+from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import (
     BindingError,
     BindingWarning,
@@ -20,6 +20,7 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load, loads
 from plateau_rule.controller.language.writing import dumps
 from plateau_rule.controller.machine import Action
+from plateau_rule.controller.plan import Decision, Plan
 
 __all__ = [
     "Action",

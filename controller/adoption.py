@@ -5,27 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from math import inf
-from typing import TYPE_CHECKING
 
-from plateau_rule.controller import clockwork
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import TRUE, Clock
 from plateau_rule.controller.language.consistency import hardness, nearest
 from plateau_rule.controller.language.curriculum import FULL
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
-
-if TYPE_CHECKING:
-    from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.rate import advance, carry_over, restart, start_clock
+from plateau_rule.controller.state import RunState
+from plateau_rule.controller.step import enter, start_run
 
 
 def adopt(
-    controller: Controller, epoch: int | None, step: int | None, knobs: Mapping[str, float | str] | None
-) -> tuple[str, ...]:
-    """Enter the state that a run without controller state must be in, never an easier one."""
-    machine = controller.machine
+    machine: Machine, epoch: int | None, step: int | None, knobs: Mapping[str, float | str] | None
+) -> tuple[RunState, str]:
+    """Enter the state that a run without controller state must be in, never an easier one.
+
+    Args:
+        machine: the bound curriculum.
+        epoch: how many epochs are complete.
+        step: how many optimizer steps are complete.
+        knobs: the values it was trained with, where they are known.
+
+    Returns:
+        The state of the run, and a sentence that says which state was entered, and why.
+
+    Raises:
+        SnapshotError: the position does not fit the run.
+        RegressionError: no state is as hard as the knobs.
+    """
     step, epoch = _position(machine, epoch, step)
-    if controller.clock.step:
-        raise SnapshotError("adopt is for a controller that has observed nothing yet")
     if knobs:
         state, why = _at_least_as_hard(machine, knobs), f"the first state at least as hard as {dict(knobs)}"
     else:
@@ -33,18 +42,17 @@ def adopt(
             hardest(machine, step, epoch),
             "the hardest state that this curriculum could have reached by then",
         )
-    total = controller.total_steps
-    controller._enter(state, total)
-    controller.clock.step, controller.clock.epoch = step, epoch
-    first = machine.states[0]
-    rate = clockwork.advanced(clockwork.start(machine, first, total), machine, first, step, total)
-    rate = clockwork.carried(rate, machine, state, "", total)
-    rate = clockwork.advanced(rate, machine, state, step, total)
+    run = start_run(machine)
+    enter(machine, run, state, machine.total_steps)
+    run.step, run.epoch = step, epoch
+    rate = advance(start_clock(machine), machine, machine.states[0], step)
+    rate = carry_over(rate, machine, state, "")
+    rate = advance(rate, machine, state, step)
     entering = [t for s in machine.states for t in s.transitions if t.target == state.name]
     if state.index and any(action.name == "lr_restart" for t in entering for action in t.actions):
-        rate = clockwork.restarted(rate, machine, state, step, total)
-    controller._rate, controller._plan = rate, None
-    return (f'adopted at step {step}, epoch {epoch}: entered "{state.name}", {why}',)
+        rate = restart(rate, machine, state, step)
+    run.rate = rate
+    return run, f'adopted at step {step}, epoch {epoch}: entered "{state.name}", {why}'
 
 
 def _position(machine: Machine, epoch: int | None, step: int | None) -> tuple[int, int]:
@@ -125,7 +133,7 @@ def earliest(machine: Machine, step: int, epoch: int) -> dict[str, int]:
 def _ways_out(machine: Machine, state: BoundState, entered: int, step: int, epoch: int) -> Iterator[tuple[int, str]]:
     """The first step that each state that can follow on this one can apply to."""
     per_epoch, clock = machine.run.steps_per_epoch, Clock()
-    stay = machine.stay(state, machine.run.total_steps)
+    stay = machine.stay(state, machine.total_steps)
     ways = [(way, stay.guards[place]) for place, way in enumerate(state.transitions) if not way.regress]
     may, must = [0] * len(ways), [0] * len(ways)  # looks in a row
     left = {way.target for way, _ in ways}

@@ -10,11 +10,11 @@ from numbers import Integral, Real
 from os import PathLike
 from reprlib import repr as brief
 from sys import float_info
-from types import MappingProxyType
 from typing import SupportsFloat, SupportsIndex, TypedDict, Unpack
 
 from plateau_rule.controller.clamping import clamped_states, merged_states, with_transitions
 from plateau_rule.controller.errors import ArgumentError, BindingError, BindingWarning, Fault, Key, visible
+from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import nearest, walk
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard
@@ -157,14 +157,14 @@ def bind(
     warmup = 0 if curriculum.lr.warmup is None else steps_in(parse_amount(curriculum.lr.warmup), run, run.total_steps)
     return Machine(
         curriculum,
-        None if limits is None else MappingProxyType(dict(limits)),
+        None if limits is None else FrozenDict(limits),
         run,
         binding.peak or curriculum.lr.peak,
         warmup,
         states,
         whole,
         notes,
-        MappingProxyType({state.name: state for state in states}),
+        FrozenDict({state.name: state for state in states}),
         binding.lag or 0,
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from types import MappingProxyType
 
+from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import NEXT, hardness, sources
 from plateau_rule.controller.language.curriculum import ActionTable, Curriculum, Knob, Rung, State
@@ -31,8 +31,8 @@ def clamped_states(curriculum: Curriculum, limits: Mapping[str, float] | None) -
             BoundState(
                 index,
                 state.name,
-                MappingProxyType(knobs),
-                MappingProxyType(ramps),
+                FrozenDict(knobs),
+                FrozenDict(ramps),
                 _bound_rate(curriculum, state),
                 state.stop,
             )

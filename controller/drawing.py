@@ -11,7 +11,7 @@ from typing import Any
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import sources, target
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, State
-from plateau_rule.controller.rates import multiplier
+from plateau_rule.controller.rate import multiplier
 
 # What is said of the machine, in words
 

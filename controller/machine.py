@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from math import copysign, floor, inf, sqrt
 from typing import Any
@@ -12,6 +13,7 @@ from plateau_rule.controller.detectors.gap import Apart
 from plateau_rule.controller.detectors.returns import Returns
 from plateau_rule.controller.detectors.trend import Trend
 from plateau_rule.controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest
+from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Plateau, Rung
@@ -110,6 +112,12 @@ class BoundState:
     stop: str | None
     transitions: tuple[BoundTransition, ...] = ()
     fingerprint: str = ""
+    asks_each_step: bool = field(init=False)  # whether some transition is looked at after every step
+    asks_seldom: bool = field(init=False)  # whether some transition is looked at when an epoch closes, or an evaluation
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "asks_each_step", any(way.at == "step" for way in self.transitions))
+        object.__setattr__(self, "asks_seldom", any(way.at != "step" for way in self.transitions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +132,21 @@ class Machine:
     states: tuple[BoundState, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
-    by_name: Mapping[str, BoundState] = field(default_factory=dict)
+    by_name: Mapping[str, BoundState] = field(default_factory=FrozenDict)
     lag: int = 0  # steps by which losses arrive late
+    # Worked out once, since every step asks for them.
+    total_steps: int | None = field(init=False)
+    steps_per_epoch: int | None = field(init=False)
+    nonfinite_limit: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total_steps", self.run.total_steps)
+        object.__setattr__(self, "steps_per_epoch", self.run.steps_per_epoch)
+        object.__setattr__(self, "nonfinite_limit", self.curriculum.nonfinite.limit)
+
+    def __deepcopy__(self, memo: object) -> Machine:
+        """Nothing in it ever changes: copies of a run share it."""
+        return self
 
     def ramp_steps(self, state: BoundState, total_steps: int | None) -> dict[str, int]:
         """How long each ramp of a state takes."""
@@ -139,7 +160,7 @@ class Machine:
 class Stay:
     """One stay in a state: its guards with empty detectors, and its amounts of time in steps."""
 
-    __slots__ = ("detectors", "guards", "ramp_steps")
+    __slots__ = ("detectors", "guards", "pushes", "ramp_steps")
 
     def __init__(self, machine: Machine, state: BoundState, total_steps: int | None) -> None:
         def steps(amount: Amount) -> int:
@@ -147,11 +168,16 @@ class Stay:
 
         self.detectors: dict[str, tuple[str, Detector]] = {}  # what it is, spelled out -> metric, detector
         self.ramp_steps = machine.ramp_steps(state, total_steps)
-        maker = _GuardMaker(machine, steps, self.ramp_steps, self.detectors)
-        self.guards = tuple(Joined("all", tuple(maker.make(g) for g in t.guards)) for t in state.transitions)
+        builder = StayBuilder(machine, steps, self.ramp_steps, self.detectors)
+        self.guards = tuple(Joined("all", tuple(builder.build(g) for g in t.guards)) for t in state.transitions)
+        self.pushes = [detector.push for metric, detector in self.detectors.values() if metric == "loss"]
+
+    def copy(self) -> Stay:
+        """A stay that stands where this one stands, and goes on without it."""
+        return deepcopy(self)
 
 
-class _GuardMaker:
+class StayBuilder:
     """Turns guards as written into guards as asked, sharing one detector among equal ones."""
 
     def __init__(
@@ -163,15 +189,15 @@ class _GuardMaker:
     ) -> None:
         self._machine, self._steps, self._ramp_steps, self._detectors = machine, steps, ramp_steps, detectors
 
-    def make(self, condition: Guard | str) -> GuardInState:
+    def build(self, condition: Guard | str) -> GuardInState:
         """Build one condition; the name of a named guard leads its line."""
         guard = self._machine.curriculum.resolve(condition)
         word, value = guard.word, guard.value
         title = word if isinstance(condition, Guard) else f"{condition} ({word})"
         if word in ("any", "all"):
-            return Joined(word, tuple(map(self.make, value)), title)
+            return Joined(word, tuple(map(self.build, value)), title)
         if word == "not":
-            return Opposite(self.make(value), title)
+            return Opposite(self.build(value), title)
         if word in ("min_epoch", "min_step"):
             hand, unit = ("epoch", "epochs") if word == "min_epoch" else ("step", "steps")
             return Reached(title, hand, value, unit)
@@ -186,10 +212,11 @@ class _GuardMaker:
             return Reached(title, "time", self._ramp_steps[value], "steps of the ramp")
         key = json.dumps(guard_meaning(self._machine.curriculum, guard), sort_keys=True)
         if key not in self._detectors:
-            self._detectors[key] = (value.metric, self._new_detector(word, value))
+            self._detectors[key] = (value.metric, self.new_detector(word, value))
         return Watched(title, self._detectors[key][1])
 
-    def _new_detector(self, word: str, spec: Any) -> Detector:
+    def new_detector(self, word: str, spec: Any) -> Detector:
+        """An empty detector for a guard."""
         if word == "patience":
             return NoNewBest(spec)
         if word == "diverging":

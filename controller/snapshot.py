@@ -1,53 +1,51 @@
-"""What is saved of a controller, and how one goes on from it: exactly, or refused."""
+"""The state of a run as JSON-able data, and the way back: exactly as it was, or refused."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
 from collections.abc import Mapping
-from copy import copy
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from plateau_rule.controller import clockwork
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import Clock
 from plateau_rule.controller.language.consistency import hardness, nearest
 from plateau_rule.controller.language.curriculum import FULL
-from plateau_rule.controller.machine import Action, limits_shown
-
-if TYPE_CHECKING:
-    from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.machine import Action, BoundState, Machine, limits_shown
+from plateau_rule.controller.plan import Plan, plan_of
+from plateau_rule.controller.rate import RateClock, advance, amount_in_force, carry_over
+from plateau_rule.controller.state import RunState
+from plateau_rule.controller.step import enter, raise_floors, start_run
 
 FORMAT = 1
 
 
-def save(controller: Controller) -> dict[str, Any]:
-    """All that a resumed controller needs, as JSON-able data with a checksum."""
-    machine, clock, rate, plan = controller.machine, controller.clock, controller._rate, controller.plan
+def save(machine: Machine, run: RunState) -> dict[str, Any]:
+    """All that a resumed run needs, as JSON-able data with a checksum."""
+    rate, plan = run.rate, plan_of(machine, run)
     saved: dict[str, Any] = {
         "format": FORMAT,
         "curriculum": machine.curriculum.name,
         "fingerprint": machine.fingerprint,
         "states": {state.name: state.fingerprint for state in machine.states},
-        "bound": _bound(controller),
-        "state": controller._state.name,
-        "entered_total_steps": controller._entered_total,
-        "clock": {hand: getattr(clock, hand) for hand in Clock.__slots__},
+        "bound": _bound(machine),
+        "state": run.state.name,
+        "entered_total_steps": run.entered_total_steps,
+        "clock": {hand: getattr(run, hand) for hand in Clock.__slots__},
         "rate": {
             "anchor": rate.anchor,
             "warm_steps": rate.warm_steps,
             "cycle": rate.cycle,
             "length_steps": rate.length_steps,
-            "length": str(clockwork.amount_in_force(rate, controller._state)),
+            "length": str(amount_in_force(rate, run.state)),
             "scale": rate.scale,
         },
-        "detectors": [[key, detector.contents()] for key, (_, detector) in controller._stay.detectors.items()],
-        "sustained": list(controller._sustained),
-        "taken": dict(controller.taken),
-        "floors": {name: _finite(value) for name, value in controller.floors.items()},
-        "skipped_values": controller.skipped_values,
+        "detectors": [[key, detector.contents()] for key, (_, detector) in run.stay.detectors.items()],
+        "sustained": list(run.sustained),
+        "taken": dict(run.taken),
+        "floors": {name: _finite(value) for name, value in run.floors.items()},
+        "skipped_values": run.skipped_values,
         "plan": {
             "step": plan.step,
             "epoch": plan.epoch,
@@ -69,15 +67,14 @@ def checksum(saved: Mapping[str, Any]) -> str:
     ).hexdigest()
 
 
-def _bound(controller: Controller) -> dict[str, Any]:
-    machine = controller.machine
+def _bound(machine: Machine) -> dict[str, Any]:
     return {
         "limits": None if machine.limits is None else {name: machine.limits[name] for name in machine.curriculum.knob},
         "epochs": machine.run.epochs,
         "steps_per_epoch": machine.run.steps_per_epoch,
         "tokens_per_step": machine.run.tokens_per_step,
         "peak": machine.peak,
-        "lag": controller.lag,
+        "lag": machine.lag,
     }
 
 
@@ -85,11 +82,23 @@ def _finite(value: float) -> float | str:
     return FULL if value == inf else value
 
 
-def load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> tuple[str, ...]:
-    """Put a saved state into a controller, or leave it as it was and say why not."""
+def load(machine: Machine, saved: Mapping[str, Any], on_change: str) -> tuple[RunState, tuple[str, ...]]:
+    """The state of the run that was saved.
+
+    Args:
+        machine: the curriculum as it is bound now.
+        saved: what `save` gave.
+        on_change: where the curriculum was edited since, "refuse" or "accept".
+
+    Returns:
+        The state, and sentences about what differs.
+
+    Raises:
+        SnapshotError: it does not fit or is damaged.
+        RegressionError: a knob would fall.
+    """
     if on_change not in ("refuse", "accept"):
         raise SnapshotError(f'on_change is {on_change!r}; expected "refuse" or "accept"')
-    trial = copy(controller)  # what fails half-way, fails on this one
     try:
         if saved["format"] != FORMAT:
             raise SnapshotError(
@@ -97,107 +106,103 @@ def load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> tu
             )
         if checksum(saved) != saved["checksum"]:
             raise SnapshotError("the saved controller is damaged: its checksum does not fit. Use an older checkpoint")
-        notes = _load(trial, saved, on_change)
+        changes, notes = _changes(machine, saved)
+        if changes and on_change == "refuse":
+            raise SnapshotError(
+                "the checkpoint was made under another curriculum: " + "; ".join(changes) + ". "
+                'Resume with the curriculum it was made with, or go on with the new one by on_change="accept"'
+            )
+        return _restore(machine, saved, bool(changes)), (*changes, *notes)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise SnapshotError(f"the saved controller cannot be read: {type(error).__name__}: {error}") from None
-    controller.__dict__.update(trial.__dict__)
-    return notes
 
 
-def _load(controller: Controller, saved: Mapping[str, Any], on_change: str) -> tuple[str, ...]:
-    machine, total = controller.machine, controller.total_steps
-    changes, notes = _changes(controller, saved)
-    if changes and on_change == "refuse":
-        raise SnapshotError(
-            "the checkpoint was made under another curriculum: " + "; ".join(changes) + ". "
-            'Resume with the curriculum it was made with, or go on with the new one by on_change="accept"'
-        )
-    state = machine.by_name.get(saved["state"])
-    if state is None and any(written.name == saved["state"] for written in machine.curriculum.state):
+def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunState:
+    """The state that was saved; `changed` says whether the curriculum was edited since."""
+    run, state, total = start_run(machine), _state_named(machine, saved["state"]), saved["entered_total_steps"]
+    enter(machine, run, state, machine.total_steps if total is None else total)
+    for hand in Clock.__slots__:
+        setattr(run, hand, int(saved["clock"][hand]))
+    _refuse_shorter(machine, run, saved["bound"])
+    run.rate = _rate(machine, run, saved["rate"], changed)
+    run.requests = tuple(Action(name, argument) for name, argument in saved["plan"]["requests"])
+    run.taken = {str(key): int(count) for key, count in saved["taken"].items()}
+    run.floors = {name: hardness(value) for name, value in saved["floors"].items()}
+    run.skipped_values = int(saved["skipped_values"])
+    plan = plan_of(machine, run)
+    if changed:
+        _refuse_regression(run, plan)
+    elif difference := _difference(plan, saved["plan"]):
+        raise SnapshotError(f"the plan that was saved and the one computed from the same state differ: {difference}")
+    if not changed or _comparable(machine, plan, saved):
+        _restore_detectors(run, dict(saved["detectors"]), changed)
+    if not changed:
+        run.sustained = [int(count) for count in saved["sustained"]]
+        if len(run.sustained) != len(state.transitions):
+            raise SnapshotError("the counts of looks in a row do not fit the state's transitions")
+        if unlike := _unlike(save(machine, run), saved):
+            raise SnapshotError(f"the saved controller cannot be restored as it was: {', '.join(unlike)} would differ")
+    raise_floors(run, run.time)
+    return run
+
+
+def _state_named(machine: Machine, name: str) -> BoundState:
+    state = machine.by_name.get(name)
+    if state is not None:
+        return state
+    if any(written.name == name for written in machine.curriculum.state):
         raise RegressionError(
-            f'the checkpoint is in state "{saved["state"]}", which equals an easier one within the limits '
+            f'the checkpoint is in state "{name}", which equals an easier one within the limits '
             f"{limits_shown(machine.limits)}: a knob never falls on a resume. Bind the limits it was made with"
         )
-    if state is None:
-        raise SnapshotError(
-            f'the checkpoint is in state "{saved["state"]}", which the curriculum no longer has. '
-            + nearest(saved["state"], machine.by_name)
-        )
-    controller.clock, controller.floors = Clock(), {}
-    controller._enter(state, total if saved["entered_total_steps"] is None else saved["entered_total_steps"])
-    for hand in Clock.__slots__:
-        setattr(controller.clock, hand, int(saved["clock"][hand]))
-    _refuse_shorter(controller, saved["bound"])
-    controller._rate = _rate(controller, saved["rate"], bool(changes))
-    controller._requests = tuple(Action(name, argument) for name, argument in saved["plan"]["requests"])
-    controller.taken = {str(key): int(count) for key, count in saved["taken"].items()}
-    controller.floors = {name: hardness(value) for name, value in saved["floors"].items()}
-    controller.skipped_values = int(saved["skipped_values"])
-    controller._looks = deque(maxlen=controller._looks.maxlen)
-    controller._plan = None
-    if changes:
-        _refuse_regression(controller)
-    elif difference := _difference(controller, saved["plan"]):
-        raise SnapshotError(f"the plan that was saved and the one computed from the same state differ: {difference}")
-    if not changes or _comparable(controller, saved):
-        _restore_detectors(controller, dict(saved["detectors"]), bool(changes))
-    if not changes:
-        controller._sustained = [int(count) for count in saved["sustained"]]
-        if len(controller._sustained) != len(state.transitions):
-            raise SnapshotError("the counts of looks in a row do not fit the state's transitions")
-        if unlike := _unlike(controller, saved):
-            raise SnapshotError(f"the saved controller cannot be restored as it was: {', '.join(unlike)} would differ")
-    controller._raise_floors(controller.clock.time)
-    return (*changes, *notes)
+    raise SnapshotError(
+        f'the checkpoint is in state "{name}", which the curriculum no longer has. {nearest(name, machine.by_name)}'
+    )
 
 
-def _unlike(controller: Controller, saved: Mapping[str, Any]) -> list[str]:
-    """The parts of a snapshot that would not be saved again as they are; names and a longer run may differ."""
-    again = save(controller)
+def _unlike(again: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
+    """The parts of a snapshot that are not saved again as they were; names and a longer run may differ."""
     free = ("curriculum", "bound", "checksum")
     return [key for key in again if key not in saved or (key not in free and saved[key] != again[key])]
 
 
-def _rate(controller: Controller, saved: Mapping[str, Any], changed: bool) -> clockwork.RateClock:
+def _rate(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bool) -> RateClock:
     hands = {key: int(saved[key]) for key in ("anchor", "warm_steps", "cycle", "length_steps")}
-    rate = clockwork.RateClock(**hands, scale=float(saved["scale"]))
+    rate = RateClock(**hands, scale=float(saved["scale"]))
     if not changed:
         return rate
-    machine, state, total = controller.machine, controller._state, controller.total_steps
-    rate = clockwork.carried(rate, machine, state, saved["length"], total)
-    return clockwork.advanced(rate, machine, state, controller.clock.step, total)
+    return advance(carry_over(rate, machine, run.state, saved["length"]), machine, run.state, run.step)
 
 
-def _comparable(controller: Controller, saved: Mapping[str, Any]) -> bool:
+def _comparable(machine: Machine, plan: Plan, saved: Mapping[str, Any]) -> bool:
     """Whether losses from before an edit compare with those after it: the same knobs, the same steps."""
-    after = {key: value for key, value in _bound(controller).items() if key not in ("epochs", "peak")}
+    after = {key: value for key, value in _bound(machine).items() if key not in ("epochs", "peak")}
     before = {key: saved["bound"][key] for key in after}
-    return before == after and bool(saved["plan"]["knobs"] == dict(controller.plan.knobs))
+    return before == after and bool(saved["plan"]["knobs"] == plan.knobs)
 
 
-def _restore_detectors(controller: Controller, contents: Mapping[str, Any], changed: bool) -> None:
-    for key, (_, detector) in controller._stay.detectors.items():
+def _restore_detectors(run: RunState, contents: Mapping[str, Any], changed: bool) -> None:
+    for key, (_, detector) in run.stay.detectors.items():
         if key in contents:
             detector.restore(contents[key])
         elif not changed:
             raise SnapshotError(f"the contents of a detector are missing: {key}")
 
 
-def _refuse_shorter(controller: Controller, bound: Mapping[str, Any]) -> None:
-    clock, run = controller.clock, controller.machine.run
-    if (bound["epochs"], bound["steps_per_epoch"]) == (run.epochs, run.steps_per_epoch):
+def _refuse_shorter(machine: Machine, run: RunState, bound: Mapping[str, Any]) -> None:
+    length = machine.run
+    if (bound["epochs"], bound["steps_per_epoch"]) == (length.epochs, length.steps_per_epoch):
         return  # a run that is over may be looked at
-    over = f"the checkpoint is at step {clock.step}, epoch {clock.epoch}, and the run bound now has only"
-    if run.total_steps is not None and clock.step >= run.total_steps:
-        raise SnapshotError(f"{over} {run.total_steps} steps. Bind a longer run")
-    if run.total_steps is None and run.epochs is not None and clock.epoch >= run.epochs:
-        raise SnapshotError(f"{over} {run.epochs} epochs. Bind a longer run")
+    over = f"the checkpoint is at step {run.step}, epoch {run.epoch}, and the run bound now has only"
+    if length.total_steps is not None and run.step >= length.total_steps:
+        raise SnapshotError(f"{over} {length.total_steps} steps. Bind a longer run")
+    if length.total_steps is None and length.epochs is not None and run.epoch >= length.epochs:
+        raise SnapshotError(f"{over} {length.epochs} epochs. Bind a longer run")
 
 
-def _changes(controller: Controller, saved: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _changes(machine: Machine, saved: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """What was edited since, in words; and what differs without being an edit."""
-    machine, bound = controller.machine, _bound(controller)
-    changes, notes = [], []
+    changes, notes, bound = [], [], _bound(machine)
     if saved["fingerprint"] != machine.fingerprint:
         now = {state.name: state.fingerprint for state in machine.states}
         then = saved["states"]
@@ -220,10 +225,9 @@ def _changes(controller: Controller, saved: Mapping[str, Any]) -> tuple[list[str
     return changes, notes
 
 
-def _refuse_regression(controller: Controller) -> None:
-    plan = controller.plan
+def _refuse_regression(run: RunState, plan: Plan) -> None:
     for name, value in plan.knobs.items():
-        floor = controller.floors.get(name, -inf)
+        floor = run.floors.get(name, -inf)
         if hardness(value) < floor:
             before = _finite(int(floor) if floor.is_integer() else floor)
             raise RegressionError(
@@ -232,13 +236,12 @@ def _refuse_regression(controller: Controller) -> None:
             )
 
 
-def _difference(controller: Controller, plan: Mapping[str, Any]) -> str:
-    now = controller.plan
+def _difference(now: Plan, saved: Mapping[str, Any]) -> str:
     pairs = {
-        "step": (plan["step"], now.step),
-        "epoch": (plan["epoch"], now.epoch),
-        "state": (plan["state"], now.state),
-        "knobs": (plan["knobs"], dict(now.knobs)),
-        "lr": (plan["lr"], now.lr),
+        "step": (saved["step"], now.step),
+        "epoch": (saved["epoch"], now.epoch),
+        "state": (saved["state"], now.state),
+        "knobs": (saved["knobs"], dict(now.knobs)),
+        "lr": (saved["lr"], now.lr),
     }
-    return ", ".join(f"{key} {then} and {found}" for key, (then, found) in pairs.items() if then != found)
+    return ", ".join(f"{key} {then} and {after}" for key, (then, after) in pairs.items() if then != after)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from plateau_rule.controller import clockwork
-from plateau_rule.controller.clockwork import RateClock
 from plateau_rule.controller.language.amounts import parse_amount, steps_in
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import BoundState, Knobs, Machine
+from plateau_rule.controller.rate import RateClock, advance, learning_rate, length_steps
 from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Edge, Kind, Node, Reach
 from plateau_rule.controller.verifier.zones import FAR, Zone, closed
 
@@ -73,16 +72,14 @@ class Alignment:
     def clock(self, kind: Kind, anchor: int, step: int) -> RateClock:
         """The rate's clock on a step in a state, given what a node knows and the step that its phase began on."""
         machine, state = self.machine, self.machine.states[kind.state]
-        amount = clockwork.amount_in_force(RateClock(anchor, kind.warm, kind.cycle, 1, 1.0), state)
-        unknown = amount.unit == "rest" and self.total is None
-        length = 1 if unknown else steps_in(amount, machine.run, self.total, anchor)
+        length = length_steps(machine, state, kind.cycle, anchor)
         clock = RateClock(anchor, kind.warm, kind.cycle, length, 1.0)
-        return clockwork.advanced(clock, machine, state, step, self.total)
+        return advance(clock, machine, state, step)
 
     def share(self, kind: Kind, anchor: int, step: int) -> float:
         """The rate on a step."""
         state, clock = self.machine.states[kind.state], self.clock(kind, anchor, step)
-        return clockwork.rate(clock, self.machine, state, step) / (self.machine.peak * clock.scale * state.rate.peak)
+        return learning_rate(clock, self.machine, state, step) / (self.machine.peak * clock.scale * state.rate.peak)
 
     def bends(self, kind: Kind, first: int, last: int) -> list[int]:
         """Steps since the anchor after which the rate turns, the ends of the warm-up and of cycles, within bounds."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from plateau_rule.controller import clockwork
 from plateau_rule.controller.errors import BindingError, Fault
 from plateau_rule.controller.machine import Knobs, Machine
+from plateau_rule.controller.rate import advance, after_transition, learning_rate, start_clock
 from plateau_rule.controller.verifier.findings import visits_of
 from plateau_rule.controller.verifier.witness import Visit
 from plateau_rule.controller.verifier.zone_graph import Edge, Node, Reach, explore
@@ -102,14 +102,14 @@ def _last(reach: Reach, node: Node) -> Edge | None:
 def planned(machine: Machine, climb: Climb, most: int = 2000) -> Iterator[Planned]:
     """What is planned on a climb, on its first and last steps in each state and on about `most` steps between them."""
     total = machine.run.total_steps
-    clock = clockwork.start(machine, machine.states[0], total)
+    clock = start_clock(machine)
     stride = max(1, climb.visits[-1].left // most)
     for visit in climb.visits:
         over = machine.ramp_steps(visit.state, total)
         for step in dict.fromkeys((*range(visit.entered, visit.left, stride), visit.left - 1)):
-            clock = clockwork.advanced(clock, machine, visit.state, step, total)
+            clock = advance(clock, machine, visit.state, step)
             ramped = {name: r.value(step - visit.entered, over[name]) for name, r in visit.state.ramps.items()}
-            lr = clockwork.rate(clock, machine, visit.state, step)
+            lr = learning_rate(clock, machine, visit.state, step)
             yield Planned(step, visit.state.name, {**visit.state.knobs, **ramped}, lr)
         if visit.transition is not None:
-            clock = clockwork.after(clock, machine, visit.transition, visit.left, total)
+            clock = after_transition(clock, machine, visit.transition, visit.left)

@@ -57,4 +57,4 @@ def killed_and_resumed(machine: Machine, steps: int, near: int = 8) -> tuple[int
 
 
 def _metrics(controller: Controller) -> set[str]:
-    return {metric for metric, _ in controller._stay.detectors.values()} - {"loss"}
+    return {metric for metric, _ in controller.run_state.stay.detectors.values()} - {"loss"}

@@ -13,12 +13,13 @@ from itertools import islice, pairwise
 from math import inf, log, nan
 from typing import Any, NamedTuple
 
-from plateau_rule.controller.controller import Controller, Decision
+from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
 from plateau_rule.controller.language.amounts import parse_amount, steps_in
 from plateau_rule.controller.language.consistency import walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.plan import Decision
 
 MOST_SHAPES = 400  # of a metric's values in one stay
 COST_OF_EVALUATION = 30  # as many looks, since each is kept for explain
@@ -115,14 +116,14 @@ def stream_of(controller: Controller, visits: Sequence[Visit], budget: Budget) -
 
 
 def _played(machine: Machine, controller: Controller, visit: Visit, budget: Budget) -> list[Row] | None:
-    before = controller.state_dict()
+    before = controller.run_state.copy()
     steps = visit.left - visit.entered
     for number, (shapes, evaluated, closed) in enumerate(_ways(machine, visit)):
         cost = 1 + sum(t.at == "step" for t in visit.state.transitions)
         if budget.looks < cost * steps + COST_OF_EVALUATION * evaluated:
             return None
         if number:
-            controller.load_state_dict(before)
+            controller.run_state = before.copy()
         rows, seen = _attempt(controller, visit, shapes, evaluated, closed)
         budget.looks -= cost * seen + COST_OF_EVALUATION * min(evaluated, seen)
         if rows is not None:

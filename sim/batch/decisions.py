@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller.controller import Decision
 from plateau_rule.controller.machine import BoundState, BoundTransition, Knobs, Machine
+from plateau_rule.controller.plan import Decision
 from plateau_rule.sim.batch.history import Floats, Rows
 
 Numbers = NDArray[np.int64]

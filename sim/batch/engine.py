@@ -93,7 +93,7 @@ class Batch:
         self._inhabited: list[int] = []
         self._metrics_needed: set[str] = set()
         self._enter(0, np.arange(runs))
-        self._rates.advance(0)
+        self._rates.advance_to(0)
         if self.machine.states[0].stop is not None or self._out_of_time():
             self._end(np.arange(runs))
 
@@ -257,7 +257,7 @@ class Batch:
             rows = np.flatnonzero(dead)
             self.dead[rows] = True
             self._end(rows)
-        self._rates.advance(clocks.step)
+        self._rates.advance_to(clocks.step)
         if self._out_of_time():
             self._end(np.flatnonzero(self.running))
         return taken

@@ -1,7 +1,7 @@
-"""The learning rate of many runs at once, to the bit that of `controller.clockwork`.
+"""The learning rate of many runs at once, to the bit that of `controller.rate`.
 
 Runs that stand alike share a clock, and clocks are set only by the controller's own functions; what is worked out here
-for many clocks at once is `clockwork.rate`, in the same order of operations and with the same cosine.
+for many clocks at once is `learning_rate`, in the same order of operations and with the same cosine.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from math import cos, inf, pi
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller import clockwork
-from plateau_rule.controller.clockwork import RateClock
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.rate import RateClock, advance, after_transition, learning_rate, start_clock
 from plateau_rule.sim.batch.history import Floats, Rows
 
 _COLUMNS = ("top", "floor", "decay", "anchor", "warm", "length")
@@ -24,19 +23,15 @@ class Rates:
     """The rate's clocks of `runs` runs of one machine; the first state is entered on step 0."""
 
     def __init__(self, machine: Machine, runs: int) -> None:
-        self._machine, self._total = machine, machine.run.total_steps
-        self._of = np.zeros(runs, dtype=np.intp)  # which clock a run has
+        self._machine = machine
+        self.clock_of = np.zeros(runs, dtype=np.intp)  # the place of each run's clock
         self._clocks: list[tuple[BoundState, RateClock]] = []
         self._known: dict[tuple[str, RateClock], int] = {}
         self._table = np.zeros((len(_COLUMNS), 64))
         self._shape = np.zeros(64, dtype=np.int8)
         self._most = 64  # clocks, before those that no run has any more are dropped
         self._due: float = inf  # the first step on which a cycle is over
-        first = machine.states[0]
-        self._place(first, self._advanced(clockwork.start(machine, first, self._total), first, 0))
-
-    def _advanced(self, clock: RateClock, state: BoundState, step: int) -> RateClock:
-        return clockwork.advanced(clock, self._machine, state, step, self._total)
+        self._place(machine.states[0], start_clock(machine))
 
     def _place(self, state: BoundState, clock: RateClock) -> int:
         """Where a clock stands in the table, put there if it is new."""
@@ -61,7 +56,7 @@ class Rates:
             self._due = min(self._due, clock.anchor + clock.warm_steps + clock.length_steps)
 
     def _drop_unused(self) -> None:
-        used, self._of = np.unique(self._of, return_inverse=True)
+        used, self.clock_of = np.unique(self.clock_of, return_inverse=True)
         self._clocks = [self._clocks[place] for place in used.tolist()]
         self._known = {(state.name, clock): place for place, (state, clock) in enumerate(self._clocks)}
         for place in range(len(self._clocks)):
@@ -75,20 +70,20 @@ class Rates:
         if len(self._clocks) >= self._most:
             self._drop_unused()
         restarts = any(action.name == "lr_restart" for action in transition.actions)
-        places, which = self._distinct(self._of[rows])
+        places, which = self._distinct(self.clock_of[rows])
         before, after = np.empty(len(places)), np.empty(len(places))
         entered = np.empty(len(places), dtype=np.intp)
         done: dict[object, tuple[int, float]] = {}
         for i, place in enumerate(places.tolist()):
             clock = self._clocks[place][1]
-            before[i] = clockwork.rate(clock, self._machine, old, step - 1)
-            clock = self._advanced(clock, old, step)
+            before[i] = learning_rate(clock, self._machine, old, step - 1)
+            clock = advance(clock, self._machine, old, step)
             matters = (clock.cycle, clock.scale) if restarts else clock  # a restart forgets the rest
             if matters not in done:
-                clock = self._taken(clock, transition, old, new, step)
-                done[matters] = self._place(new, clock), clockwork.rate(clock, self._machine, new, step)
+                clock = after_transition(clock, self._machine, transition, step)
+                done[matters] = self._place(new, clock), learning_rate(clock, self._machine, new, step)
             entered[i], after[i] = done[matters]
-        self._of[rows] = entered[which]
+        self.clock_of[rows] = entered[which]
         return before[which], after[which]
 
     def _distinct(self, clocks: Rows) -> tuple[Rows, Rows]:
@@ -100,25 +95,13 @@ class Rates:
         order[places] = np.arange(len(places))
         return places, order[clocks]
 
-    def _taken(
-        self, clock: RateClock, transition: BoundTransition, old: BoundState, new: BoundState, step: int
-    ) -> RateClock:
-        written = str(clockwork.amount_in_force(clock, old))
-        clock = clockwork.carried(clock, self._machine, new, written, self._total)
-        for action in transition.actions:
-            if action.name == "lr_restart":
-                clock = clockwork.restarted(clock, self._machine, new, step, self._total)
-            elif action.name == "lr_scale":
-                clock = clockwork.scaled(clock, float(action.argument or 1.0))
-        return self._advanced(clock, new, step)
-
-    def advance(self, step: int) -> None:
+    def advance_to(self, step: int) -> None:
         """Go on to the cycles that `step` is in."""
         if step < self._due:
             return
         self._due = inf
         for place, (state, clock) in enumerate(self._clocks):
-            self._clocks[place] = state, self._advanced(clock, state, step)
+            self._clocks[place] = state, advance(clock, self._machine, state, step)
             self._write(place)
         self._known = {(state.name, clock): place for place, (state, clock) in enumerate(self._clocks)}
 
@@ -136,7 +119,7 @@ class Rates:
         warming = passed < warm
         if warming.any():
             rates = np.where(warming, top * ((passed + 1.0) / (warm + 1.0)), rates)
-        found: Floats = rates[self._of]
+        found: Floats = rates[self.clock_of]
         return found
 
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from plateau_rule.controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.guards import Reached
+from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.fingerprint import fingerprints
-from plateau_rule.controller.stretch import Stretch
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.series import is_eval
 from plateau_rule.sim.replayer.setting import ReplayError, Setting, per_point, setting_of
@@ -67,7 +67,8 @@ class _Replay:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BindingWarning)  # what it says is among the timeline's notes
             self.controller = Controller(bound, setting.binding)
-        self.clock, self.stretch = self.controller.clock, Stretch(self.controller)
+        self.run_state = self.controller.run_state
+        self.forward = FastForward(self.controller.machine, self.run_state)
         self.total = self.controller.total_steps
         self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)
         self.end = min((end for end in (self.total, self.until) if end is not None), default=None)
@@ -163,7 +164,7 @@ class _Replay:
                 f"step {asked:,} lies beyond the log, whose last point is step {self.log.report.used.last_step:,}. "
                 "Ask for a step up to the one after it"
             )
-        last = max(of_log, *(step + 1 for step in self.eval_steps[-1:]), self.clock.step)
+        last = max(of_log, *(step + 1 for step in self.eval_steps[-1:]), self.run_state.step)
         return last if self.end is None else min(last, self.end)
 
     def _feed(self, steps: NDArray[np.int64], losses: Floats) -> None:
@@ -189,7 +190,7 @@ class _Replay:
         """Observe losses of steps that follow on each other, with the evaluations among them."""
         if self.setting.lag:
             values, start, stop = self._delayed(values[start:stop])
-        step = self.clock.step
+        step = self.run_state.step
         at = start
         for place in range(bisect_left(self.special, step), bisect_left(self.special, step + stop - start)):
             at = self._plain(values, at, start + self.special[place] - step)
@@ -205,14 +206,14 @@ class _Replay:
 
     def _plain(self, values: list[float], at: int, stop: int) -> int:
         """Observe values[at:stop]; an epoch's end, and a look now and then, with care, what lies between at once."""
-        clock, per_epoch = self.clock, self.setting.steps_per_epoch
+        run, per_epoch = self.run_state, self.setting.steps_per_epoch
         while at < stop and self.over is None:
             careful = self.next_sample
             if per_epoch is not None:
-                careful = min(careful, clock.step + per_epoch - 1 - clock.step % per_epoch)
-            until = min(stop, at + max(0, careful - clock.step))
+                careful = min(careful, run.step + per_epoch - 1 - run.step % per_epoch)
+            until = min(stop, at + max(0, careful - run.step))
             if until > at and self.at_once:
-                count, decision = self.stretch.observe_all(values[at:until])
+                count, decision = self.forward.observe_all(values[at:until])
                 at += count
                 self.points += count
                 self.loss = values[at - 1]
@@ -248,15 +249,15 @@ class _Replay:
 
     def _pass_to(self, step: int) -> None:
         """Let the clocks go on to a step, stopping where a look is due."""
-        clock = self.clock
-        while clock.step < step and self.over is None:
-            place = bisect_left(self.eval_steps, clock.step)
-            stop = min([self.stretch.next_look(), *self.eval_steps[place : place + 1]])
-            if min(step, stop) > clock.step:
-                self.stretch.pass_over(min(step, stop) - clock.step)
+        run = self.run_state
+        while run.step < step and self.over is None:
+            place = bisect_left(self.eval_steps, run.step)
+            stop = min([self.forward.next_look(), *self.eval_steps[place : place + 1]])
+            if min(step, stop) > run.step:
+                self.forward.pass_over(min(step, stop) - run.step)
             if stop < step:
                 metrics = self.evals.get(stop, {})
-                self._observed(lambda metrics=metrics: self.stretch.observe_nothing(metrics), bool(metrics))  # type: ignore[misc]
+                self._observed(lambda metrics=metrics: self.forward.observe_nothing(metrics), bool(metrics))  # type: ignore[misc]
 
     # What is written down
 
@@ -284,10 +285,9 @@ class _Replay:
     def _stay(self) -> Stay:
         """Begin a stay in the controller's present state."""
         plan = self.controller.plan
-        self.stretch.entered()
         self.guards = [
             (transition, part, Asked(transition.title, transition.target, title_of(part)))
-            for transition, guard in self.stretch.ways
+            for transition, guard in zip(self.run_state.state.transitions, self.run_state.stay.guards, strict=True)
             for part in guard.parts
         ]
         self.next_probe = 0
@@ -300,18 +300,18 @@ class _Replay:
 
     def _probe(self, eval_end: bool) -> None:
         """Write down what the guards said at a look that took nothing."""
-        clock, per_epoch = self.clock, self.setting.steps_per_epoch
-        if clock.step >= self.next_sample:
+        run, per_epoch = self.run_state, self.setting.steps_per_epoch
+        if run.step >= self.next_sample:
             self._sample()
-        closes = per_epoch is not None and clock.step % per_epoch == 0
-        if clock.step < self.next_probe and not eval_end:
+        closes = per_epoch is not None and run.step % per_epoch == 0
+        if run.step < self.next_probe and not eval_end:
             return
         refused: dict[int, bool] = {}
         for transition, part, asked in self.guards:
             if (transition.at == "epoch" and not closes) or (transition.at == "eval" and not eval_end):
                 continue
-            self.next_probe = clock.step + self.stride
-            verdict = asked.note(part, clock)
+            self.next_probe = run.step + self.stride
+            verdict = asked.note(part, run)
             answered = verdict is True if isinstance(part, Reached) else verdict is not None
             refused[transition.index] = refused.get(transition.index, True) and answered
         self.stays[-1].refused += any(refused.values())
@@ -322,8 +322,8 @@ class _Replay:
             self.tracer.add(steps, chunk.loss)
         plan, report = self.controller.plan, self.log.report
         skipped = dict(report.dropped)
-        if self.controller.skipped_values:
-            skipped["not a finite number (only guards on non-finite losses see it)"] = self.controller.skipped_values
+        if self.run_state.skipped_values:
+            skipped["not a finite number (only guards on non-finite losses see it)"] = self.run_state.skipped_values
         if left := len(self.log) - self.points:
             skipped["after the end of the replay"] = left
         lines: Sequence[str] = self.controller.explain()
@@ -353,9 +353,9 @@ class _Replay:
         )
 
     def _why_ended(self) -> str:
-        if self.until is not None and self.clock.step >= self.until:
+        if self.until is not None and self.run_state.step >= self.until:
             return "at the step that was asked for"
-        if self.total is not None and self.clock.step >= self.total:
+        if self.total is not None and self.run_state.step >= self.total:
             return f"the run of {self.total:,} steps is over"
         return "the log ends"
 
@@ -363,7 +363,7 @@ class _Replay:
         """Whether the run that wrote the log entered the same states on the same steps."""
         if not self.log.changes:
             return None
-        made = [(change.step, change.state) for change in self.log.changes[1:] if change.step <= self.clock.step]
+        made = [(change.step, change.state) for change in self.log.changes[1:] if change.step <= self.run_state.step]
         # A log shows a state that was left, not one that was entered anew.
         found = [(each.step, each.to_state) for each in self.decisions if each.from_state != each.to_state]
         last = self.log.report.used.last_step or 0

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, Level, Transition
 from plateau_rule.controller.machine import BoundState, Machine
-from plateau_rule.controller.rates import multiplier
+from plateau_rule.controller.rate import multiplier
 from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning
 from plateau_rule.sim.simulator.loop import FLATNESS
 

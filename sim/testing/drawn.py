@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.clockwork import LARGEST_SCALE
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import BoundState
+from plateau_rule.controller.rate import LARGEST_SCALE
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.sim.batch import Batch
 from plateau_rule.sim.batch.decisions import Taken

@@ -204,7 +204,7 @@ def test_equal_guards_share_a_detector() -> None:
     first = {"guards": ["flat", {"below": {"value": 3}}]}
     second = {"guards": [{"plateau": {"per": "2e1 steps", "window": 6}}, {"above": {"value": 3.0}}]}
     controller = Controller(small(first, second, guard=guard))
-    assert len(controller._stay.detectors) == 3
+    assert len(controller.run_state.stay.detectors) == 3
     through(controller, [5.0] * 4)
     assert [line for line in controller.explain() if "plateau" in line] == [
         "  flat (plateau): 4 of 6 losses -> unknown",

@@ -175,7 +175,7 @@ def test_nonfinite_values_go_no_further() -> None:
     controller = Controller(curriculum)
     for value in (nan, inf, -inf):
         assert controller.observe(value, val_loss=value) is None
-    assert controller.skipped_values == 6
+    assert controller.run_state.skipped_values == 6
     assert controller.explain()[1:] == [
         "  below: 0 of 1 values of loss -> unknown",
         "  above: 0 of 1 values of val_loss -> unknown",
@@ -197,7 +197,7 @@ def test_a_metric_that_is_not_finite_hides_no_other() -> None:
     controller = Controller(small({"guards": [{"below": {"metric": "b", "value": 2.0}}]}))
     decision = controller.observe(5.0, a=nan, b=1.0, c=inf)
     assert decision is not None
-    assert controller.skipped_values == 2
+    assert controller.run_state.skipped_values == 2
 
 
 def test_loss_is_no_metric_of_its_own() -> None:
@@ -404,7 +404,7 @@ def test_knob_falls_only_where_it_is_marked() -> None:
         controller = Controller(small({"from": "low", "at_most": 1}, back))
         through(controller, [5.0] * 2)
         assert controller.plan.state == "low"
-        assert controller.floors == {"cutoff": floor}
+        assert controller.run_state.floors == {"cutoff": floor}
 
 
 # Late losses
@@ -420,7 +420,7 @@ def test_lag_keeps_the_losses_of_a_state_together() -> None:
     for step in range(60):
         sent.append(level[controller.plan.state])
         controller.observe(sent[step - lag] if step >= lag else None)
-        for _, detector in controller._stay.detectors.values():
+        for _, detector in controller.run_state.stay.detectors.values():
             assert set(detector.contents()) <= {level[controller.plan.state]}
     assert controller.plan.state == "top"
 

@@ -110,15 +110,15 @@ def test_every_verdict_was_possible(data: st.DataObject) -> None:
     curriculum = data.draw(curricula(open_runs=True, max_steps=60))
     controller = Controller(curriculum)
     for said in data.draw(observations(curriculum, max_size=60)):
-        before = controller._state
+        before = controller.run_state.stay
         try:
             observe(controller, said)
         except NonFiniteLoss:
             return
-        if controller._state is before and controller.clock.time:
-            for guard in controller._stay.guards:
-                bits = guard.possible(controller.clock, controller.clock.time)
-                assert bits & BITS[guard.verdict(controller.clock)]
+        if controller.run_state.stay is before and controller.run_state.time:
+            for guard in controller.run_state.stay.guards:
+                bits = guard.possible(controller.run_state, controller.run_state.time)
+                assert bits & BITS[guard.verdict(controller.run_state)]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_every_verdict_was_possible(data: st.DataObject) -> None:
 )
 def test_who_answers_nonfinite_losses(guard: dict[str, Any], answers: bool) -> None:
     """A guard answers a dead run if it asks for non-finite losses anywhere."""
-    found: GuardInState = Controller(small({"guards": [guard]}))._stay.guards[0]
+    found: GuardInState = Controller(small({"guards": [guard]})).run_state.stay.guards[0]
     assert answers_nonfinite(found) is answers
 
 

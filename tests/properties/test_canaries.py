@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from plateau_rule.controller import Controller, Decision, Plan, load
+from plateau_rule.controller.step import enter
 from plateau_rule.sim.strategies import (
     Cut,
     assert_aligned,
@@ -37,8 +38,8 @@ class RestartForOneStep(Controller):
 
     def observe(self, *loss: Any, **said: Any) -> Decision | None:
         if self._before is not None:
-            self._rate, self._before, self._plan = self._before, None, None
-        old = self._rate
+            self.run_state.rate, self._before = self._before, None
+        old = self.run_state.rate
         decision = super().observe(*loss, **said)
         if decision is not None:
             self._before = old
@@ -50,22 +51,23 @@ class CutoffFromTheEpoch(Controller):
 
     def load_state_dict(self, saved: Mapping[str, Any], on_change: str = "refuse") -> tuple[str, ...]:
         notes = super().load_state_dict(saved, on_change)
-        epoch, clock = self.clock.epoch, {hand: getattr(self.clock, hand) for hand in ("step", "epoch", "time")}
-        self._enter(self.machine.states[min(max(0, epoch - 4), len(self.machine.states) - 1)], self.total_steps)
-        for hand, value in clock.items():
-            setattr(self.clock, hand, value)
+        run, states = self.run_state, self.machine.states
+        time = run.time
+        enter(self.machine, run, states[min(max(0, run.epoch - 4), len(states) - 1)], self.total_steps)
+        run.time = time
         return notes
 
 
 class HistoryKeptAcrossARaise(Controller):
     """Leaves the losses of the state before in the detectors of the next one."""
 
-    def _enter(self, state: Any, total_steps: int | None) -> None:
-        old = getattr(self, "_stay", None)
-        super()._enter(state, total_steps)
-        for key, (_, detector) in self._stay.detectors.items():
-            if old is not None and key in old.detectors:
-                detector.restore(old.detectors[key][1].contents())
+    def observe(self, *loss: Any, **said: Any) -> Decision | None:
+        before = self.run_state.stay.detectors
+        decision = super().observe(*loss, **said)
+        for key, (_, detector) in self.run_state.stay.detectors.items() if decision is not None else ():
+            if key in before:
+                detector.restore(before[key][1].contents())
+        return decision
 
 
 class NanLetIn(Controller):
@@ -74,7 +76,7 @@ class NanLetIn(Controller):
     def observe(self, *loss: Any, **said: Any) -> Decision | None:
         value = loss[0]
         if not isfinite(value):
-            for push in self._pushes:
+            for push in self.run_state.stay.pushes:
                 push(value)
         return super().observe(*loss, **said)
 
@@ -84,8 +86,7 @@ class CountersNotSaved(Controller):
 
     def load_state_dict(self, saved: Mapping[str, Any], on_change: str = "refuse") -> tuple[str, ...]:
         notes = super().load_state_dict(saved, on_change)
-        self._stay = self.machine.stay(self._state, self._entered_total)
-        self._pushes = [detector.push for _, detector in self._stay.detectors.values()]
+        self.run_state.stay = self.machine.stay(self.run_state.state, self.run_state.entered_total_steps)
         return notes
 
 
@@ -110,7 +111,7 @@ class RateFromTheConstructor(Controller):
 
     def load_state_dict(self, saved: Mapping[str, Any], on_change: str = "refuse") -> tuple[str, ...]:
         notes = super().load_state_dict(saved, on_change)
-        self._rate, self._plan = replace(self._rate, anchor=self.clock.step), None
+        self.run_state.rate = replace(self.run_state.rate, anchor=self.run_state.step)
         return notes
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from plateau_rule.controller import load
-from plateau_rule.controller.clockwork import RateClock
+from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.rate import RateClock, after_transition
 from plateau_rule.sim.batch import Batch
 from plateau_rule.sim.batch.rates import Rates
 from plateau_rule.sim.testing import drawn
@@ -44,50 +45,45 @@ def test_misaligned_is_seen() -> None:
     assert 'state "words": the rate is low after a raise' in found.violations[0]
 
 
-def broken_restart(rates: Rates, *given: Any) -> Any:
+def broken_restart(clock: RateClock, machine: Machine, transition: Any, step: int) -> RateClock:
     """The phase goes on where it should begin anew."""
-    clock, transition, old, new, step = given
     kept = tuple(action for action in transition.actions if action.name != "lr_restart")
-    return UNBROKEN["restart"](rates, clock, _with_actions(transition, kept), old, new, step)
+    return after_transition(clock, machine, replace(transition, actions=kept), step)
 
 
-def one_step_restart(rates: Rates, *given: Any) -> Any:
+def one_step_restart(clock: RateClock, machine: Machine, transition: Any, step: int) -> RateClock:
     """The rate is at its peak for one step, and then where it was."""
-    clock: RateClock = UNBROKEN["restart"](rates, *given)
+    clock = after_transition(clock, machine, transition, step)
     return RateClock(clock.anchor - 1, clock.warm_steps, clock.cycle, min(clock.length_steps, 2), clock.scale)
 
 
 def falling_knobs(batch: Batch, name: str) -> Any:
     """A knob that is inferred from the epoch, and falls when an epoch closes."""
-    return UNBROKEN["knob"](batch, name) / (1 + batch.epoch)
+    return UNBROKEN(batch, name) / (1 + batch.epoch)
 
 
-def _with_actions(transition: Any, actions: Any) -> Any:
-    return replace(transition, actions=actions)
-
-
-UNBROKEN: dict[str, Callable[..., Any]] = {"restart": Rates._taken, "knob": Batch.knob}
+UNBROKEN = Batch.knob
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "broken", "sentence"),
+    ("place", "broken", "sentence"),
     [
-        (Rates, "_taken", broken_restart, "the rate is low after a raise"),
-        (Rates, "_taken", one_step_restart, "the rate is low after a raise"),
-        (Batch, "knob", falling_knobs, "falls"),
+        ("plateau_rule.sim.batch.rates.after_transition", broken_restart, "the rate is low after a raise"),
+        ("plateau_rule.sim.batch.rates.after_transition", one_step_restart, "the rate is low after a raise"),
+        ("plateau_rule.sim.batch.Batch.knob", falling_knobs, "falls"),
     ],
 )
 def test_a_broken_controller_is_caught(
-    owner: type, name: str, broken: Callable[..., Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+    place: str, broken: Callable[..., Any], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Canary: no restart, a restart for one step, and a knob inferred from the epoch are each caught."""
-    monkeypatch.setattr(owner, name, broken)
+    monkeypatch.setattr(place, broken)
     assert any(sentence in violation for violation in tried(40).watched.violations)
 
 
 def test_a_counterexample_that_breaks_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Canary: where the rate is always at its peak, streams that `check` says break a curriculum break nothing."""
-    monkeypatch.setattr(Rates, "on", lambda rates, step: np.full(len(rates._of), np.inf))
+    monkeypatch.setattr(Rates, "on", lambda rates, step: np.full(len(rates.clock_of), np.inf))
     assert len(tried(80).unseen) > 3
 
 

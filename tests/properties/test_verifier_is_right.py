@@ -122,7 +122,8 @@ def shown(report: Report, finding: Finding) -> bool:
         return states[-1] in states[:-1]
     if finding.code in ("misaligned", "rate-falls"):
         align = machine.curriculum.check.align
-        row, peak = example.rows[-1], machine.peak * controller._rate.scale * controller._state.rate.peak  # type: ignore[index]
+        row, run = example.rows[-1], controller.run_state  # type: ignore[index]
+        peak = machine.peak * run.rate.scale * run.state.rate.peak
         asked = align.min if finding.code == "misaligned" else align.hold
         return bool(row["step"] == example.step and row["lr"] / peak < asked)
     ended = controller.plan.step == controller.total_steps

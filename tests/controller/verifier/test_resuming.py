@@ -60,8 +60,7 @@ def test_a_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def forgetful(self: Controller, saved: dict[str, Any], on_change: str = "refuse") -> tuple[str, ...]:
         found = load_state_dict(self, saved, on_change)
-        self.clock.step += 5
-        self._plan = None
+        self.run_state.step += 5
         return found
 
     monkeypatch.setattr(Controller, "load_state_dict", forgetful)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from plateau_rule.controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import BindingWarning
+from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.language.reading import find
-from plateau_rule.controller.stretch import Stretch
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.replayer.replay import replay
 from plateau_rule.sim.replayer.setting import ReplayError, per_point, steps_per_epoch_of
@@ -160,12 +160,12 @@ def stepwise(curriculum: Curriculum, points: dict[int, float], steps: int) -> li
     for step in range(steps):
         if controller.plan.stop is not None:
             break
-        clock = controller.clock
+        run = controller.run_state
         try:
             if step in points:
                 decision = controller.observe(points[step])
-            elif clock.nonfinite:
-                clock.nonfinite -= 1
+            elif run.nonfinite:
+                run.nonfinite -= 1
                 decision = controller.observe(math.nan, skipped=True)
             else:
                 decision = controller.observe(0.0, skipped=True)
@@ -463,12 +463,12 @@ def test_a_replay_that_forgot_a_window_would_be_caught(log_of: MakeLog, monkeypa
     losses = noisy(900, seed=3)
     log = log_of(range(900), losses)
     honest = [decision.guards for decision in replay(curriculum, log).decisions]
-    observe_all = Stretch.observe_all
+    observe_all = FastForward.observe_all
 
-    def forgetful(self: Stretch, values: Sequence[float]) -> tuple[int, Decision | None]:
+    def forgetful(self: FastForward, values: Sequence[float]) -> tuple[int, Decision | None]:
         return observe_all(self, [*values[:-1], 9.9])
 
-    monkeypatch.setattr(Stretch, "observe_all", forgetful)
+    monkeypatch.setattr(FastForward, "observe_all", forgetful)
     _, decisions, _, _ = run_of(curriculum, losses)
     assert honest == [decision.guards for decision in decisions]
     assert [decision.guards for decision in replay(curriculum, log).decisions] != honest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from plateau_rule.controller import Controller, Curriculum, load
-from plateau_rule.controller.language.curriculum import ActionTable, Guard
+from plateau_rule.controller.language.curriculum import ActionTable, Guard, NonFinite
 from plateau_rule.sim.strategies import (
     Cut,
     LossStream,
@@ -247,7 +248,7 @@ class Forgets(Late):
 
     def broken(self) -> None:
         """No time in the state."""
-        self.clock.time = 0
+        self.run_state.time = 0
 
 
 class Renames(Late):
@@ -256,7 +257,8 @@ class Renames(Late):
     def broken(self) -> None:
         """Another machine, of which only the names differ."""
         curriculum = self.machine.curriculum
-        self._state = Controller(small({"name": "up", "guards": curriculum.transition[0].guards})).machine.states[0]
+        other = Controller(small({"name": "up", "guards": curriculum.transition[0].guards}))
+        self.run_state.state = other.machine.states[0]
 
 
 class Dies(Late):
@@ -264,7 +266,8 @@ class Dies(Late):
 
     def broken(self) -> None:
         """Close to the end."""
-        self._limit = 1
+        curriculum = self.machine.curriculum.model_copy(update={"nonfinite": NonFinite(limit=1)})
+        self.machine = replace(self.machine, curriculum=curriculum)
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,36 @@
-"""The rate's clock: restarts, phases that go on, cycles, warm-up."""
+"""The rate: its shapes, restarts, phases that go on, cycles, warm-up."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import cos, pi
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plateau_rule.controller import Controller
-from plateau_rule.controller.clockwork import (
+from plateau_rule.controller.rate import (
     LARGEST_SCALE,
+    SHAPES,
     RateClock,
-    advanced,
+    advance,
     amount_in_force,
-    carried,
-    rate,
-    restarted,
-    scaled,
-    start,
+    carry_over,
+    learning_rate,
+    multiplier,
+    rescale,
+    restart,
+    start_clock,
 )
 from tests.controller.small import STATES, small, through
 
 LINE: dict[str, Any] = {"peak": 1.0, "shape": "linear"}
+
+
+shares = st.floats(0, 1)
+decays = st.floats(0, 1, exclude_min=True)
 
 
 def rates(controller: Controller, steps: int) -> list[float]:
@@ -132,7 +141,7 @@ def test_a_long_gap_passes_several_cycles() -> None:
     """A clock that is asked late is past every cycle that is over by then."""
     controller = Controller(small(lr=LINE | {"cycles": ["2 steps", "3 steps", "4 steps", "50 steps"]}))
     machine, state = controller.machine, controller.machine.states[0]
-    clock = advanced(start(machine, state, 100), machine, state, 20, 100)
+    clock = advance(start_clock(machine), machine, state, 20)
     assert clock == RateClock(9, 0, 3, 50, 1.0)
 
 
@@ -140,20 +149,21 @@ def test_same_words_keep_the_length() -> None:
     """A length that is written alike is the same one, though it would be measured otherwise now."""
     controller = Controller(small(lr=LINE | {"length": "0.5 run"}))
     machine, state = controller.machine, controller.machine.states[0]
-    clock = start(machine, state, 100)
-    assert carried(clock, machine, state, "0.5 run", 1000) == clock
-    assert carried(clock, machine, state, "0.6 run", 1000) == replace(clock, length_steps=500)
+    clock = start_clock(machine)
+    longer = Controller(machine.curriculum, epochs=100).machine
+    assert carry_over(clock, longer, state, "0.5 run") == clock
+    assert carry_over(clock, longer, state, "0.6 run") == replace(clock, length_steps=500)
     assert str(amount_in_force(clock, state)) == "0.5 run"
 
 
-def test_scaled_and_restarted() -> None:
+def test_rescale_and_restart() -> None:
     """A scale is kept by restarts, and does not grow out of all numbers."""
     controller = Controller(small())
     machine, state = controller.machine, controller.machine.states[0]
-    clock = restarted(scaled(start(machine, state, 100), 0.5), machine, state, 7, 100)
+    clock = restart(rescale(start_clock(machine), 0.5), machine, state, 7)
     assert clock == RateClock(7, 0, 0, 100, 0.5)
-    assert rate(clock, machine, state, 7) == 0.5
-    assert scaled(replace(clock, scale=1e99), 1e15).scale == LARGEST_SCALE
+    assert learning_rate(clock, machine, state, 7) == 0.5
+    assert rescale(replace(clock, scale=1e99), 1e15).scale == LARGEST_SCALE
 
 
 def test_constant_rate_needs_no_length() -> None:
@@ -174,3 +184,53 @@ def test_order_of_multiplication() -> None:
     multipliers = rates(other, 5)
     assert found[0] == 0.1 * 1.0 * 1.0 * multipliers[0]
     assert found[1:] == [0.1 * 0.3 * 0.7 * multiplier for multiplier in multipliers[1:]]
+
+
+# Shapes
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+@given(floor=shares, decay=decays, length=st.integers(1, 10**6))
+def test_ends_are_exact(shape: str, floor: float, decay: float, length: int) -> None:
+    """On the step of a restart the multiplier is 1 to the bit; from the end of the length on it is the floor."""
+    assert multiplier(shape, floor, decay, 0, length) == 1.0
+    assert multiplier(shape, floor, decay, -3, length) == 1.0
+    end = 1.0 if shape == "constant" else floor
+    assert multiplier(shape, floor, decay, length, length) == end
+    assert multiplier(shape, floor, decay, length + 7, length) == end
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+@given(floor=shares, decay=decays, length=st.integers(1, 10**6), data=st.data())
+def test_never_rises_and_never_leaves_its_bounds(
+    shape: str, floor: float, decay: float, length: int, data: st.DataObject
+) -> None:
+    """Between two steps of a length the multiplier does not rise, and it lies between the floor and 1."""
+    earlier = data.draw(st.integers(0, length))
+    later = data.draw(st.integers(earlier, length))
+    high, low = (multiplier(shape, floor, decay, step, length) for step in (earlier, later))
+    assert 1.0 >= high >= low >= floor
+
+
+def test_the_rate_is_never_above_its_peak() -> None:
+    """Where 1 - decay is rounded down, a decay that has just begun is still at the peak and not an ulp above it."""
+    assert 1.0 - 0.3 == 0.7
+    assert (1.0 - 0.7) / 0.3 > 1.0
+    assert multiplier("wsd", 0.0, 0.3, 7, 10) == 1.0
+
+
+def test_shapes() -> None:
+    """The shapes are the published ones: half a cosine, a line, nothing, and a line at the end."""
+    steps = range(11)
+    assert [multiplier("cosine", 0.1, 0.2, i, 10) for i in steps[:10]] == [
+        0.1 + 0.9 * (0.5 * (1.0 + cos(pi * (i / 10)))) for i in steps[:10]
+    ]
+    assert [multiplier("linear", 0.0, 0.2, i, 10) for i in steps] == [1.0 - i / 10 for i in steps]
+    assert [multiplier("constant", 0.5, 0.2, i, 10) for i in steps] == [1.0] * 11
+    wsd = [multiplier("wsd", 0.0, 0.2, i, 10) for i in steps]
+    assert wsd == pytest.approx([1.0] * 9 + [0.5, 0.0])
+
+
+def test_length_of_nothing_is_at_its_peak_and_then_at_its_floor() -> None:
+    """A rest of no steps, at the very end of a run, is at the peak on its first step and at the floor after it."""
+    assert [multiplier("linear", 0.1, 0.2, i, 0) for i in (0, 1)] == [1.0, 0.1]

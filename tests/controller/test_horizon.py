@@ -1,4 +1,4 @@
-"""Stretches of steps at once: the very decisions and the very state that the steps bring one by one."""
+"""Stretches of steps at once: the same decisions and the same state that the steps bring one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plateau_rule.controller import Controller, Decision, NonFiniteLoss
-from plateau_rule.controller.stretch import Stretch
+from plateau_rule.controller.horizon import FastForward
 from plateau_rule.sim.strategies import curricula
 from tests.controller.small import small
 
@@ -22,6 +22,11 @@ levels = st.integers(1, 40).map(lambda eighths: eighths / 8)
 logs = st.lists(st.tuples(st.none() | levels, st.integers(1, 12)), min_size=1, max_size=25)
 
 
+def forward_of(controller: Controller) -> FastForward:
+    """What takes a controller's run over stretches of steps."""
+    return FastForward(controller.machine, controller.run_state)
+
+
 def observed(controller: Controller, value: float, metrics: dict[str, Any]) -> Decision | None:
     """A step with a loss, and an evaluation if there was one."""
     return controller.observe(value, eval_end=bool(metrics), **metrics)
@@ -29,28 +34,26 @@ def observed(controller: Controller, value: float, metrics: dict[str, Any]) -> D
 
 def one_by_one(controller: Controller, values: list[float | None], evals: dict[int, float]) -> list[Decision]:
     """Every step is taken by itself; one without a loss is observed where something looks."""
-    stretch, found = Stretch(controller), list[Decision | None]()
+    forward, found = forward_of(controller), list[Decision | None]()
     for value in values:
         if controller.plan.stop is not None:
             break
-        metrics = {"val_loss": evals[controller.clock.step]} if controller.clock.step in evals else {}
+        metrics = {"val_loss": evals[controller.run_state.step]} if controller.run_state.step in evals else {}
         if value is not None:
             found.append(observed(controller, value, metrics))
-        elif metrics or stretch.next_look() == controller.clock.step:
-            found.append(stretch.observe_nothing(metrics))
+        elif metrics or forward.next_look() == controller.run_state.step:
+            found.append(forward.observe_nothing(metrics))
         else:
-            stretch.pass_over(1)
-        if found and found[-1] is not None:
-            stretch.entered()
+            forward.pass_over(1)
     return [decision for decision in found if decision is not None]
 
 
 def at_once(controller: Controller, values: list[float | None], evals: dict[int, float]) -> list[Decision]:
     """Losses that close no epoch are observed together, and steps without one are passed over where nothing looks."""
-    stretch, clock, found = Stretch(controller), controller.clock, list[Decision]()
+    forward, run, found = forward_of(controller), controller.run_state, list[Decision]()
     per_epoch = controller.machine.run.steps_per_epoch
-    while clock.step < len(values) and controller.plan.stop is None:
-        start = stop = clock.step
+    while run.step < len(values) and controller.plan.stop is None:
+        start = stop = run.step
         alike = values[start] is None
 
         def ordinary(step: int, alike: bool = alike) -> bool:
@@ -60,22 +63,21 @@ def at_once(controller: Controller, values: list[float | None], evals: dict[int,
         end = min(len(values), controller.total_steps or len(values))
         while stop < end and ordinary(stop):
             stop += 1
-        stop = min(stop, stretch.next_look()) if alike else stop
+        stop = min(stop, forward.next_look()) if alike else stop
         decision: Decision | None
         if stop == start:
             metrics = {"val_loss": evals[start]} if start in evals else {}
             value = values[start]
-            decision = stretch.observe_nothing(metrics) if value is None else observed(controller, value, metrics)
+            decision = forward.observe_nothing(metrics) if value is None else observed(controller, value, metrics)
         elif alike:
-            stretch.pass_over(stop - start)
+            forward.pass_over(stop - start)
             decision = None
         else:
             losses = [value for value in values[start:stop] if value is not None]
-            count, decision = stretch.observe_all(losses)
-            assert clock.step == start + count
+            count, decision = forward.observe_all(losses)
+            assert run.step == start + count
         if decision is not None:
             found.append(decision)
-            stretch.entered()
     return found
 
 
@@ -93,17 +95,17 @@ def test_stretches_decide_as_steps_do(curriculum: Any, log: list[Any], evals: di
 def test_a_transition_inside_a_stretch() -> None:
     """A stretch ends with the loss that brought a transition; what comes after it was not observed."""
     controller = Controller(small({"guards": [FLAT]}))
-    count, decision = Stretch(controller).observe_all([9.0, 8.0, 7.0, 6.0, 6.0, 6.0, 6.0, 5.0])
+    count, decision = forward_of(controller).observe_all([9.0, 8.0, 7.0, 6.0, 6.0, 6.0, 6.0, 5.0])
     assert count == 6
     assert decision is not None
-    assert (decision.step, decision.to_state, decision.loss, controller.clock.step) == (6, "mid", 6.0, 6)
+    assert (decision.step, decision.to_state, decision.loss, controller.run_state.step) == (6, "mid", 6.0, 6)
 
 
 def test_sustained_guards_are_looked_at_one_by_one() -> None:
     """Where a plateau has to last, a stretch is taken step by step, to the transition or to its end."""
-    stretch = Stretch(Controller(small({"guards": [FLAT], "sustain": 3})))
-    assert stretch.observe_all([1.0] * 5) == (5, None)
-    count, decision = stretch.observe_all([1.0] * 5)
+    forward = forward_of(Controller(small({"guards": [FLAT], "sustain": 3})))
+    assert forward.observe_all([1.0] * 5) == (5, None)
+    count, decision = forward.observe_all([1.0] * 5)
     assert count == 1
     assert decision is not None
     assert decision.step == 6
@@ -113,7 +115,7 @@ def test_losses_that_are_withheld_for_a_while() -> None:
     """With a lag, the first losses of a stretch belong to the state before, as they do step by step."""
     controller = Controller(small({"guards": [FLAT]}), lag=2)
     # None is what a late log has for the first steps of a state; the annotation names what a log holds else.
-    count, decision = Stretch(controller).observe_all([None, None, 9.0, 7.0, 7.0, 7.0, 7.0, 7.0])  # type: ignore[list-item]
+    count, decision = forward_of(controller).observe_all([None, None, 9.0, 7.0, 7.0, 7.0, 7.0, 7.0])  # type: ignore[list-item]
     assert count == 7
     assert decision is not None
 
@@ -121,11 +123,11 @@ def test_losses_that_are_withheld_for_a_while() -> None:
 def test_nothing_between_two_that_are_not_finite() -> None:
     """A step without a loss ends no row of losses that are not finite, nor does it lengthen one."""
     controller = Controller(small(nonfinite={"limit": 3}))
-    stretch = Stretch(controller)
+    forward = forward_of(controller)
     controller.observe(nan)
     controller.observe(nan)
-    assert stretch.observe_nothing({}) is None
-    assert (controller.clock.nonfinite, controller.skipped_values, controller.clock.step) == (2, 2, 3)
+    assert forward.observe_nothing({}) is None
+    assert (controller.run_state.nonfinite, controller.run_state.skipped_values, controller.run_state.step) == (2, 2, 3)
     with pytest.raises(NonFiniteLoss):
         controller.observe(nan)
 
@@ -135,11 +137,11 @@ def test_a_long_row_that_is_not_finite() -> None:
     controller = Controller(small(nonfinite={"limit": 9}))
     for _ in range(4):
         controller.observe(nan)
-    Stretch(controller).observe_nothing({})
-    assert (controller.clock.nonfinite, controller.skipped_values, controller.clock.step) == (4, 4, 5)
+    forward_of(controller).observe_nothing({})
+    assert (controller.run_state.nonfinite, controller.run_state.skipped_values, controller.run_state.step) == (4, 4, 5)
     controller.observe(1.0)
-    Stretch(controller).observe_nothing({})
-    assert (controller.clock.nonfinite, controller.skipped_values, controller.clock.step) == (0, 4, 7)
+    forward_of(controller).observe_nothing({})
+    assert (controller.run_state.nonfinite, controller.run_state.skipped_values, controller.run_state.step) == (0, 4, 7)
 
 
 def test_nothing_is_seen_where_there_was_nothing() -> None:
@@ -148,16 +150,16 @@ def test_nothing_is_seen_where_there_was_nothing() -> None:
     controller = Controller(
         small({"guards": [FLAT]}, {"from": "low", "to": "top", "at": "eval"}, {"at": "eval", "guards": [good]})
     )
-    stretch = Stretch(controller)
+    forward = forward_of(controller)
     for _ in range(9):
-        assert stretch.observe_nothing({}) is None
-    decision = stretch.observe_nothing({"val_loss": 5.0})
+        assert forward.observe_nothing({}) is None
+    decision = forward.observe_nothing({"val_loss": 5.0})
     assert decision is not None
     assert (decision.to_state, decision.step) == ("top", 10)
     controller = Controller(small({"at": "eval", "guards": [good]}))
-    stretch = Stretch(controller)
-    assert stretch.observe_nothing({"val_loss": 5.0}) is None
-    assert stretch.observe_nothing({"val_loss": 2.0}) is not None
+    forward = forward_of(controller)
+    assert forward.observe_nothing({"val_loss": 5.0}) is None
+    assert forward.observe_nothing({"val_loss": 2.0}) is not None
 
 
 @pytest.mark.parametrize(
@@ -172,40 +174,39 @@ def test_nothing_is_seen_where_there_was_nothing() -> None:
 def test_next_look(guards: list[Any], looks: list[int]) -> None:
     """Steps without a loss are passed over up to a state's first, and those on which a clock of its guards is due."""
     controller = Controller(small({"guards": guards}))
-    stretch, found = Stretch(controller), []
-    while (step := stretch.next_look()) < 100:
-        stretch.pass_over(step - controller.clock.step)
+    forward, found = forward_of(controller), []
+    while (step := forward.next_look()) < 100:
+        forward.pass_over(step - controller.run_state.step)
         found.append(step)
-        stretch.observe_nothing({})
+        forward.observe_nothing({})
     assert found == looks
 
 
 def test_next_look_at_the_end_of_an_epoch() -> None:
     """Where a transition is looked at when an epoch closes, each epoch's last step is observed."""
     controller = Controller(small({"at": "epoch", "guards": [FLAT]}))
-    stretch = Stretch(controller)
-    stretch.observe_nothing({})
-    assert stretch.next_look() == 9
-    stretch.pass_over(9)
-    stretch.observe_nothing({})
-    assert (stretch.next_look(), controller.clock.epoch) == (19, 1)
+    forward = forward_of(controller)
+    forward.observe_nothing({})
+    assert forward.next_look() == 9
+    forward.pass_over(9)
+    forward.observe_nothing({})
+    assert (forward.next_look(), controller.run_state.epoch) == (19, 1)
 
 
 def test_epochs_of_unknown_length() -> None:
     """Where only the trainer knows when an epoch closes, no step can be told beforehand at which one is due."""
     controller = Controller(small({"guards": [{"min_epoch": 3}, FLAT]}, run={}))
-    stretch = Stretch(controller)
-    stretch.observe_nothing({})
-    assert stretch.next_look() > 1e9
-    stretch.pass_over(50)
-    assert (controller.clock.step, controller.clock.epoch) == (51, 0)
+    forward = forward_of(controller)
+    forward.observe_nothing({})
+    assert forward.next_look() > 1e9
+    forward.pass_over(50)
+    assert (controller.run_state.step, controller.run_state.epoch) == (51, 0)
 
 
 def test_a_transition_that_was_taken_often_enough() -> None:
     """Guards that hold bring nothing where their transition was taken as often as it may be."""
     controller = Controller(small({"from": "low", "to": "low", "guards": [FLAT], "at_most": 1}))
-    stretch = Stretch(controller)
-    assert stretch.observe_all([5.0] * 20)[0] == 4
-    stretch.entered()
-    assert stretch.observe_all([5.0] * 20) == (20, None)
-    assert (controller.clock.step, controller.clock.time) == (24, 20)
+    forward = forward_of(controller)
+    assert forward.observe_all([5.0] * 20)[0] == 4
+    assert forward.observe_all([5.0] * 20) == (20, None)
+    assert (controller.run_state.step, controller.run_state.time) == (24, 20)

@@ -1,0 +1,92 @@
+"""What is planned and what was decided; a plan is worked out from the state of the run, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from plateau_rule.controller.frozen import FrozenDict
+from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.machine import Action, Knobs, Machine
+from plateau_rule.controller.rate import learning_rate
+from plateau_rule.controller.state import RunState
+
+
+class Plan(NamedTuple):
+    """What to do on the next optimizer step; a pure read."""
+
+    step: int
+    """The step about to be taken, from 0."""
+    epoch: int
+    """The epoch it belongs to, from 0."""
+    state: str
+    """The state's name."""
+    knobs: Knobs
+    """The value of every knob on this step; a dict that cannot be changed."""
+    lr: float
+    """The learning rate of this step."""
+    requests: tuple[Action, ...]
+    """What the trainer is asked to do before this step; handed over with this plan only."""
+    stop: str | None
+    """Why training should end here, or None."""
+
+
+class Decision(NamedTuple):
+    """A transition that was taken, and why."""
+
+    step: int
+    """The first step that the new state applies to."""
+    epoch: int
+    """The epoch that this step belongs to."""
+    from_state: str
+    """The name of the state that was left."""
+    to_state: str
+    """The name of the state that was entered."""
+    transition: str
+    """The transition's name, or its number in the file."""
+    knobs_before: Knobs
+    """The knobs on the last step in the old state."""
+    knobs: Knobs
+    """The knobs on the first step in the new one."""
+    lr_before: float
+    """The learning rate on the last step in the old state."""
+    lr: float
+    """The learning rate on the first step in the new one."""
+    loss: float | None
+    """The loss whose observation brought it."""
+    guards: tuple[str, ...]
+    """Every guard that was looked at, one line each."""
+
+    @property
+    def raises(self) -> tuple[str, ...]:
+        """The knobs that it raised."""
+        return tuple(name for name, value in self.knobs.items() if hardness(value) > hardness(self.knobs_before[name]))
+
+
+def plan_of(machine: Machine, run: RunState) -> Plan:
+    """What to do on the next step."""
+    step, state = run.step, run.state
+    knobs = knobs_at(run, run.time) if state.ramps else state.knobs
+    lr = learning_rate(run.rate, machine, state, step)
+    # _make takes half the time of a call with the fields.
+    return Plan._make((step, run.epoch, state.name, knobs, lr, run.requests, stop_reason(machine, run)))
+
+
+def knobs_at(run: RunState, time: int) -> Knobs:
+    """The knobs after `time` steps in the present state."""
+    state, steps = run.state, run.stay.ramp_steps
+    if not state.ramps:
+        return state.knobs
+    return FrozenDict({**state.knobs, **{name: ramp.value(time, steps[name]) for name, ramp in state.ramps.items()}})
+
+
+def stop_reason(machine: Machine, run: RunState) -> str | None:
+    """Why training should end before the next step, or None."""
+    if run.state.stop is not None:
+        return run.state.stop
+    total = machine.total_steps
+    if total is not None:
+        return f"the run of {total} steps is over" if run.step >= total else None
+    epochs = machine.run.epochs
+    if epochs is not None and run.epoch >= epochs:
+        return f"the run of {epochs} epochs is over"
+    return None

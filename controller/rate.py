@@ -1,0 +1,174 @@
+"""The learning rate: the shapes in which it falls, its clock, and what it is on a step.
+
+The clock says where the current phase began and how long it is. It is a value; what happens to it (a restart, a
+transition, the end of a cycle) gives another clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import cos, pi
+
+from plateau_rule.controller.language.amounts import Amount, steps_in
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+
+LARGEST_SCALE = 1e100
+
+
+# Shapes: functions of the phase, which is 0 on the step of a restart and 1 at the end of `length`
+
+
+def cosine(phase: float, decay: float) -> float:
+    """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, SGDR, equation 5)."""
+    return 0.5 * (1.0 + cos(pi * phase))
+
+
+def linear(phase: float, decay: float) -> float:
+    """A straight line from 1 to 0."""
+    return 1.0 - phase
+
+
+def constant(phase: float, decay: float) -> float:
+    """1 throughout; a floor has no effect."""
+    return 1.0
+
+
+def wsd(phase: float, decay: float) -> float:
+    """Stable at 1, then a straight line to 0 over the last `decay` of the length (Hu et al. 2024, MiniCPM)."""
+    return min(1.0, (1.0 - phase) / decay)
+
+
+SHAPES = {"cosine": cosine, "linear": linear, "constant": constant, "wsd": wsd}
+
+
+def multiplier(shape: str, floor: float, decay: float, phase_steps: int, length_steps: int) -> float:
+    """What the peak is multiplied by.
+
+    Args:
+        shape: a key of SHAPES.
+        floor: 0 to 1, reached at the end of the length and held from there.
+        decay: the share of the length over which `wsd` falls.
+        phase_steps: optimizer steps since the restart.
+        length_steps: optimizer steps in the length.
+
+    Returns:
+        A number from the floor to 1.
+    """
+    if phase_steps <= 0:
+        phase = 0.0
+    elif phase_steps >= length_steps:
+        phase = 1.0
+    else:
+        phase = phase_steps / length_steps
+    return floor + (1.0 - floor) * SHAPES[shape](phase, decay)
+
+
+# The clock
+
+
+@dataclass(frozen=True, slots=True)
+class RateClock:
+    """Where the rate stands; explicit, small, and saved as it is.
+
+    Args:
+        anchor: the step on which the current phase, or the warm-up before it, began.
+        warm_steps: steps of warm-up before phase 0.
+        cycle: index into `cycles`.
+        length_steps: the length in force.
+        scale: the product of the `lr_scale`s taken.
+    """
+
+    anchor: int
+    warm_steps: int
+    cycle: int
+    length_steps: int
+    scale: float
+
+    @property
+    def end(self) -> int:
+        """The first step after the current length."""
+        return self.anchor + self.warm_steps + self.length_steps
+
+
+def start_clock(machine: Machine) -> RateClock:
+    """The rate's clock on step 0."""
+    first = machine.states[0]
+    clock = RateClock(0, machine.warmup_steps, 0, length_steps(machine, first, 0, 0), 1.0)
+    return advance(clock, machine, first, 0)
+
+
+def length_steps(machine: Machine, state: BoundState, cycle: int, anchor: int) -> int:
+    """How many steps the length of a cycle, or the state's one length, has if it begins on step `anchor`."""
+    rate = state.rate
+    amount: Amount = rate.cycles[cycle] if rate.cycles else rate.length
+    if amount.unit == "rest" and machine.total_steps is None:
+        return 1  # only a constant rate may be bound without the run's length, and it has no phase
+    return steps_in(amount, machine.run, machine.total_steps, anchor)
+
+
+def amount_in_force(clock: RateClock, state: BoundState) -> Amount:
+    """What the length in force is written as."""
+    return state.rate.cycles[clock.cycle] if state.rate.cycles else state.rate.length
+
+
+def restart(clock: RateClock, machine: Machine, state: BoundState, step: int) -> RateClock:
+    """The clock after `lr_restart`, whose first step is `step`; of several cycles, the current one starts over."""
+    warm_steps = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
+    return RateClock(step, warm_steps, clock.cycle, length_steps(machine, state, clock.cycle, step), clock.scale)
+
+
+def rescale(clock: RateClock, factor: float) -> RateClock:
+    """The clock after `lr_scale`; the product stays a number that can be saved, however often it is taken."""
+    return replace(clock, scale=min(clock.scale * factor, LARGEST_SCALE))
+
+
+def carry_over(clock: RateClock, machine: Machine, state: BoundState, written: str) -> RateClock:
+    """The clock in a state that was entered, or edited, without a restart: the phase goes on.
+
+    The length stays the same where it is written alike. Otherwise it is this state's, measured from where the phase
+    began. A state with a length of its own keeps the number of the current cycle.
+
+    Args:
+        clock: as it was.
+        machine: the bound curriculum.
+        state: the state in which the phase goes on.
+        written: how the length that was in force was written.
+    """
+    cycles = machine.curriculum.lr.cycles or [""]
+    clock = replace(clock, cycle=min(clock.cycle, len(cycles) - 1))
+    if str(amount_in_force(clock, state)) == written:
+        return clock
+    return replace(clock, length_steps=length_steps(machine, state, clock.cycle, clock.anchor))
+
+
+def advance(clock: RateClock, machine: Machine, state: BoundState, step: int) -> RateClock:
+    """The clock on `step`, past every cycle that is over by then."""
+    cycles = state.rate.cycles
+    while clock.cycle + 1 < len(cycles) and step >= clock.end:
+        length = length_steps(machine, state, clock.cycle + 1, clock.end)
+        clock = RateClock(clock.end, 0, clock.cycle + 1, length, clock.scale)
+    return clock
+
+
+def after_transition(clock: RateClock, machine: Machine, transition: BoundTransition, step: int) -> RateClock:
+    """The clock on `step`, the first one of the state that a transition enters, its actions carried out in order."""
+    old, new = machine.by_name[transition.source], machine.by_name[transition.target]
+    # A cycle that is over by this step is over before any action: a restart then means the cycle that begins here.
+    clock = advance(clock, machine, old, step)
+    clock = carry_over(clock, machine, new, str(amount_in_force(clock, old)))
+    for action in transition.actions:
+        if action.name == "lr_restart":
+            clock = restart(clock, machine, new, step)
+        elif action.name == "lr_scale":
+            clock = rescale(clock, float(action.argument or 1.0))
+    return advance(clock, machine, new, step)
+
+
+def learning_rate(clock: RateClock, machine: Machine, state: BoundState, step: int) -> float:
+    """The learning rate on `step`: peak * scale * state.peak * multiplier, in this order."""
+    bound = state.rate
+    top = machine.peak * clock.scale * bound.peak
+    passed = step - clock.anchor
+    if passed < clock.warm_steps:
+        return top * ((passed + 1) / (clock.warm_steps + 1))
+    return top * multiplier(bound.shape, bound.floor, bound.decay, passed - clock.warm_steps, clock.length_steps)
