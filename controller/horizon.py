@@ -33,13 +33,13 @@ class FastForward:
         self._learn_state()
 
     def _keep_up(self) -> None:
-        if self.run.stay is not self._stay:
+        if self.run.stay is not self._known_stay:
             self._learn_state()
 
     def _learn_state(self) -> None:
         """Find out, in a new state, which clocks its guards wait for."""
         run = self.run
-        self._stay = run.stay
+        self._known_stay = run.stay
         self._asks_epochs = any(transition.at == "epoch" for transition in run.state.transitions)
         self._due = sorted(set(_due(run.stay.guards)))
         looked_at = [

@@ -90,7 +90,7 @@ class _Replay:
         # A late loss that must not enter a window comes as late as any other.
         self.withheld = {step + setting.lag for step in setting.withheld}
         self.special = sorted({*self.eval_steps, *self.withheld})
-        self.stays = [self._stay()]
+        self.stays = [self._new_stay()]
         self._sample()
         self._stop()
 
@@ -276,13 +276,13 @@ class _Replay:
         self.before.append(losses[np.isfinite(losses)])
         self.samples.append(Sample(decision.step - 1, decision.lr_before, decision.knobs_before))
         self.stays[-1].left = decision.step
-        self.stays.append(self._stay())
+        self.stays.append(self._new_stay())
         self._sample()
         self._stop()
         if self.first_only and self.over is None:
             self.over = "after the first transition, as asked"
 
-    def _stay(self) -> Stay:
+    def _new_stay(self) -> Stay:
         """Begin a stay in the controller's present state."""
         plan = self.controller.plan
         self.guards = [
