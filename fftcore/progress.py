@@ -158,17 +158,17 @@ class LiveProgress(Progress):
     def __init__(self, total_steps: int, log_every: int, console: Console | None = None) -> None:
         super().__init__(total_steps, log_every)
         self.console = console = console or Console(file=cast(IO[str], self.output), highlight=False)
-        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self.live = Live(console=console, refresh_per_second=4, transient=True)
         self._drawn = 0.0
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self.live.stop()
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line above the present."""
@@ -185,7 +185,7 @@ class LiveProgress(Progress):
         done = round(40 * (plan.step + 1) / self.total_steps)
         bar = Text("━" * done, "green") + Text("━" * (40 - done), "grey37") + Text(f"  {plan.state}", "bold")
         guards = [Text(f"  {line}", "dim") for line in explain()]
-        self._live.update(Group(bar, Text(self.told(plan, row)), *guards))
+        self.live.update(Group(bar, Text(self.told(plan, row)), *guards))
 
     def banner(self, line: str, loud: bool) -> None:
         """Print a line over the whole width, in reverse if it is loud."""

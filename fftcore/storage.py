@@ -35,10 +35,12 @@ class Disk:
     def _write(self, file: int, content: memoryview) -> int:
         return os.write(file, content)
 
-    def _fsync(self, file: int) -> None:
+    def fsync(self, file: int) -> None:
+        """Make what an open file holds durable."""
         os.fsync(file)
 
-    def _truncate(self, file: int, size: int) -> None:
+    def truncate(self, file: int, size: int) -> None:
+        """Cut an open file off behind `size` bytes."""
         os.ftruncate(file, size)
 
     def _mkdir(self, path: Path) -> None:
@@ -64,13 +66,13 @@ class Disk:
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable."""
         with _told(path), self._opened(path, os.O_RDONLY | os.O_DIRECTORY) as file:
-            self._fsync(file)
+            self.fsync(file)
 
     def write_file(self, path: Path, content: bytes) -> None:
         """Write a file that does not exist yet, and sync it; its name is durable only with its folder."""
         with _told(path), self._opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
-            self._write_all(file, content)
-            self._fsync(file)
+            self.write_all(file, content)
+            self.fsync(file)
 
     def replace_file(self, path: Path, content: bytes) -> None:
         """Put a whole file where none stood, or another: at any moment there is the old one or the new."""
@@ -146,7 +148,8 @@ class Disk:
         finally:
             os.close(file)
 
-    def _write_all(self, file: int, content: bytes) -> None:
+    def write_all(self, file: int, content: bytes) -> None:
+        """Write every byte, in as many calls as the system takes."""
         rest = memoryview(content)
         while rest:
             rest = rest[self._write(file, rest) :]
@@ -166,22 +169,22 @@ class Log:
     def cut(self) -> None:
         """Cut off what stands behind the bytes that were verified."""
         with _told(self.path):
-            self._disk._truncate(self._file, self.size)
+            self._disk.truncate(self._file, self.size)
             os.lseek(self._file, self.size, os.SEEK_SET)
-            self._disk._fsync(self._file)
+            self._disk.fsync(self._file)
 
     def write(self, line: str) -> None:
         """Append one line; a killed process loses none that was written."""
         content = line.encode() + b"\n"
         with _told(self.path):
-            self._disk._write_all(self._file, content)
+            self._disk.write_all(self._file, content)
         self.size += len(content)
         self._digest.update(content)
 
     def sync(self) -> None:
         """Make all lines durable, against a failing machine too."""
         with _told(self.path):
-            self._disk._fsync(self._file)
+            self._disk.fsync(self._file)
 
     def close(self) -> None:
         """Give the file back."""

@@ -31,13 +31,13 @@ class CountedDisk(Disk):
         self._count("write")
         return super()._write(file, content)
 
-    def _fsync(self, file: int) -> None:
+    def fsync(self, file: int) -> None:
         self._count("fsync")
-        super()._fsync(file)
+        super().fsync(file)
 
-    def _truncate(self, file: int, size: int) -> None:
+    def truncate(self, file: int, size: int) -> None:
         self._count("truncate")
-        super()._truncate(file, size)
+        super().truncate(file, size)
 
     def _mkdir(self, path: Path) -> None:
         self._count("mkdir")

@@ -64,7 +64,7 @@ def test_live(monkeypatch: pytest.MonkeyPatch) -> None:
         show.step(PLAN, {"loss": 2.0}, 1000, explain)
         show.step(PLAN, {"loss": 3.0}, 1000, explain)  # too soon to be drawn
         show.decided(RAISE)
-        show._live.refresh()
+        show.live.refresh()
     told = screen.getvalue()
     assert "a line that stays" in told
     assert "flat: 7 of 50 losses -> unknown" in told
