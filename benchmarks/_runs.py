@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks._speed import take_turns
 from benchmarks._transformer import TransformerLearner
-from plateau_rule.controller import Controller, load
+from plateau_rule import Controller, load
 from plateau_rule.fftcore.binding import bound
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import Text, held_out, read_text

@@ -23,7 +23,7 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller import Controller, load
+from plateau_rule import Controller, load
 from plateau_rule.sim.batch import Replayed, replay_all
 from plateau_rule.sim.curves import Noise, draw, noisy
 
@@ -39,7 +39,7 @@ PEAK = """
 import resource
 import numpy as np
 from benchmarks.batch import BINDING, LIMITS, STEPS, losses
-from plateau_rule.controller import load
+from plateau_rule import load
 from plateau_rule.sim.batch import replay_all
 many = np.broadcast_to(losses(1), ({curves}, STEPS))
 replay_all(load("{name}"), many, LIMITS, workers=1, **BINDING)

@@ -25,7 +25,7 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 
 import torch
 
-from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule import Controller, Curriculum, load, loads
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = 5000  # in a turn

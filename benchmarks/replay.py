@@ -20,7 +20,7 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule import Controller, Curriculum, load, loads
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.reading import find
 from plateau_rule.sim.logs import Log, read

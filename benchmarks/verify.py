@@ -24,7 +24,7 @@ from typing import Any
 if Path(sys.path[0]) == Path(__file__).resolve().parent:
     del sys.path[0]  # run as a script, this file would be taken for the package of the same name
 
-from plateau_rule.controller import Curriculum
+from plateau_rule import Curriculum
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.controller.verifier.verify import verify

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from plateau_rule.controller import BindingWarning, Controller, Curriculum
 from plateau_rule.controller.binding import Binding
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.errors import BindingWarning
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.record import Bound, CurriculumRecord, Record, TextRecord, command_line, versions

@@ -7,7 +7,9 @@ from math import isfinite, log
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from plateau_rule.controller import Controller, Curriculum, NonFiniteLoss, PlateauError
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.errors import NonFiniteLoss, PlateauError
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.errors import StorageError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress

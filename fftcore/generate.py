@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from plateau_rule.controller import NonFiniteLoss
+from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.fftcore.evaluate import scoring
 from plateau_rule.fftcore.model import SpectralLM
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from plateau_rule.controller import Controller
+from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.fftcore.device import changes

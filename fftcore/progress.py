@@ -18,7 +18,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from plateau_rule.controller import Decision, Plan
+from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.fftcore.spectral import cycles_per_byte
 
 Explain = Callable[[], Sequence[str]]

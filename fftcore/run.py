@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plateau_rule.controller import Controller, Curriculum
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.binding import (
     Asked,
     bound,

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plateau_rule.controller import Controller, Decision, NonFiniteLoss, Plan
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.errors import NonFiniteLoss
+from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.fftcore.checkpoint import STATE, Checkpoints, Commit
 from plateau_rule.fftcore.data import Text
 from plateau_rule.fftcore.errors import CheckpointError

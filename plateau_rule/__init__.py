@@ -1,3 +1,143 @@
-"""Training curricula as small TOML state machines: what users import."""
+"""Training curricula as small TOML state machines: what users import.
 
-from plateau_rule.controller import *  # noqa: F403
+    from plateau_rule import Controller, load
+
+    controller = Controller(load("plateau"), limits={"cutoff": 1025}, epochs=50, steps_per_epoch=1000)
+    while (plan := controller.plan).stop is None:       # knobs, lr and state of the next optimizer step
+        ...                                             # train that step
+        decision = controller.observe(loss)             # exactly once for each optimizer step
+
+Whatever is wrong by the caller's hand is a PlateauError, whose text can be shown to a user as it is:
+
+    PlateauError
+    ├── CurriculumError        a curriculum that cannot be used; `faults`, each with its place in the file
+    │   └── BindingError       one that does not fit this trainer or this run, or a binding that is none
+    ├── ArgumentError          a value of the wrong kind; also a TypeError
+    ├── StepError              an observation that does not belong to the planned step
+    ├── NonFiniteLoss          so many NaN or infinite losses in a row that the run is dead
+    ├── SnapshotError          a saved state that is damaged, or was saved under something else
+    │   └── RegressionError    a resume that would lower a knob
+    └── (of the rooms)         LogError, ReplayError, SimulateError, RunError, CheckpointError and others, where
+                               logs, simulations and runs are used
+    BindingWarning             a UserWarning: states that a limit makes equal were merged
+
+Importing this loads nothing: each name is loaded where it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plateau_rule.controller.binding import Binding, bind
+    from plateau_rule.controller.controller import Controller
+    from plateau_rule.controller.errors import (
+        ArgumentError,
+        BindingError,
+        BindingWarning,
+        CurriculumError,
+        Fault,
+        NonFiniteLoss,
+        Place,
+        PlateauError,
+        RegressionError,
+        SnapshotError,
+        StepError,
+    )
+    from plateau_rule.controller.language.curriculum import (
+        Check,
+        Curriculum,
+        Diverging,
+        Gap,
+        Guard,
+        Knob,
+        Level,
+        Patience,
+        Plateau,
+        Ramp,
+        Range,
+        Rate,
+        Run,
+        State,
+        StateRate,
+        Transition,
+    )
+    from plateau_rule.controller.language.reading import load, loads
+    from plateau_rule.controller.language.writing import dumps
+    from plateau_rule.controller.machine import Action, Machine
+    from plateau_rule.controller.plan import Decision, Plan
+    from plateau_rule.controller.verifier.findings import Finding, Report
+    from plateau_rule.controller.verifier.verify import verify
+
+__all__ = [
+    "Action",
+    "ArgumentError",
+    "Binding",
+    "BindingError",
+    "BindingWarning",
+    "Check",
+    "Controller",
+    "Curriculum",
+    "CurriculumError",
+    "Decision",
+    "Diverging",
+    "Fault",
+    "Finding",
+    "Gap",
+    "Guard",
+    "Knob",
+    "Level",
+    "Machine",
+    "NonFiniteLoss",
+    "Patience",
+    "Place",
+    "Plan",
+    "Plateau",
+    "PlateauError",
+    "Ramp",
+    "Range",
+    "Rate",
+    "RegressionError",
+    "Report",
+    "Run",
+    "SnapshotError",
+    "State",
+    "StateRate",
+    "StepError",
+    "Transition",
+    "bind",
+    "dumps",
+    "load",
+    "loads",
+    "verify",
+]
+
+# What the imports above say to a type checker, said to Python.
+_HOMES = {
+    "binding": "Binding bind",
+    "controller": "Controller",
+    "errors": "ArgumentError BindingError BindingWarning CurriculumError Fault NonFiniteLoss Place PlateauError "
+    "RegressionError SnapshotError StepError",
+    "language.curriculum": "Check Curriculum Diverging Gap Guard Knob Level Patience Plateau Ramp Range Rate Run State "
+    "StateRate Transition",
+    "language.reading": "load loads",
+    "language.writing": "dumps",
+    "machine": "Action Machine",
+    "plan": "Decision Plan",
+    "verifier.findings": "Finding Report",
+    "verifier.verify": "verify",
+}
+
+
+if not TYPE_CHECKING:  # to a type checker, a module with __getattr__ has every name
+
+    def __getattr__(name: str) -> object:
+        for home, names in _HOMES.items():
+            if name in names.split():
+                value = getattr(import_module(f"plateau_rule.controller.{home}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

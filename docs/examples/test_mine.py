@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hypothesis import given
 
-from plateau_rule.controller import load
+from plateau_rule import load
 from plateau_rule.sim.strategies import (
     Cut,
     LossStream,

@@ -21,7 +21,7 @@ def noise(
     """
     from dataclasses import asdict
 
-    from plateau_rule.controller import load
+    from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.noise import lint, noise_of
     from plateau_rule.sim.replayer.tables import print_noise
 

@@ -47,7 +47,7 @@ def replay(
         reading: how to read the log.
         bound: what the run was, where neither its record nor the log tells.
     """
-    from plateau_rule.controller import load
+    from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.replayer.replay import replay as replay_log
     from plateau_rule.sim.replayer.tables import print_timelines, print_why
 

@@ -42,7 +42,7 @@ def simulate(
         plot: draw when states are entered into this file, .png or .svg.
         bound: what the run is.
     """
-    from plateau_rule.controller import load
+    from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.simulator.simulate import Settings
     from plateau_rule.sim.simulator.simulate import simulate as simulate_one
     from plateau_rule.sim.simulator.summary import summary

@@ -10,8 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from plateau_rule.commands.options import Flag
-from plateau_rule.controller import loads
-from plateau_rule.controller.language.reading import contents
+from plateau_rule.controller.language.reading import contents, loads
 from plateau_rule.fftcore.binding import NOTHING, Asked, Overrides
 from plateau_rule.fftcore.run import begin_or_resume
 from plateau_rule.fftcore.storage import Disk

@@ -51,7 +51,7 @@ def tune(
         reading: how to read the logs.
         bound: what the run is.
     """
-    from plateau_rule.controller import load
+    from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.simulator.tune import over as settings_over
     from plateau_rule.sim.simulator.tune import tune as tune_one
 

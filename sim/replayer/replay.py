@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller import BindingWarning, Controller, Curriculum, Decision, NonFiniteLoss
 from plateau_rule.controller.binding import Binding
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
 from plateau_rule.controller.guards import Reached
 from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.language.consistency import nearest
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
+from plateau_rule.controller.plan import Decision
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.series import is_eval
 from plateau_rule.sim.replayer.setting import ReplayError, Setting, per_point, setting_of

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NamedTuple
 
-from plateau_rule.controller import Curriculum, Decision, Plan
 from plateau_rule.controller.guards import Clock, GuardInState, Joined, Reached, Watched
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import Knobs
+from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.sim.logs import Report
 from plateau_rule.sim.replayer.setting import Setting
 from plateau_rule.sim.replayer.trace import Floats, Trace

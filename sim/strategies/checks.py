@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
-from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.sim.strategies.interruptions import Cut
 
 Observation = float | Mapping[str, Any]

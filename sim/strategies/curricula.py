@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Curriculum
 from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.strategies.losses import LEVELS
 
 METHODS = ("halves", "trend", "returns")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Curriculum
+from plateau_rule.controller.language.curriculum import Curriculum
 
 LEVELS = st.integers(0, 64).map(lambda eighths: eighths / 8)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from plateau_rule.controller import Curriculum
+    from plateau_rule.controller.language.curriculum import Curriculum
 
 SCENARIOS = ".test.toml"
 LONGEST = 200_000  # steps of a run that is tried step by step; `plateau check` knows no such limit
@@ -99,8 +99,8 @@ class PropertyItem(_Item):
 
     def runtest(self) -> None:
         """Show it, or find the shortest stream that breaks it."""
-        from plateau_rule.controller import load
         from plateau_rule.controller.binding import bind, limits_in
+        from plateau_rule.controller.language.reading import load
         from plateau_rule.controller.verifier.verify import verify
 
         curriculum, waivable = load(self.path), PROPERTIES[self.name]

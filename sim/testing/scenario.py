@@ -27,14 +27,16 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan, load
 from plateau_rule.controller.binding import Binding
-from plateau_rule.controller.errors import CurriculumError, Key, PlateauError, nearest, visible
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.errors import CurriculumError, Key, NonFiniteLoss, PlateauError, nearest, visible
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.places import Places
-from plateau_rule.controller.language.reading import toml_of
+from plateau_rule.controller.language.reading import load, toml_of
 from plateau_rule.controller.language.scanning import within_limits
+from plateau_rule.controller.plan import Decision, Plan
 
 LONGEST = 10_000_000  # losses in a scenario
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"

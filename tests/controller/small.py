@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from plateau_rule.controller import Controller, Curriculum, CurriculumError, Decision, loads
+from plateau_rule import Controller, Curriculum, CurriculumError, Decision, loads
 
 STATES = [
     {"name": "low", "set": {"cutoff": 1}},

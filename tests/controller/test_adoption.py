@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Controller, NonFiniteLoss, SnapshotError, load
+from plateau_rule import Controller, NonFiniteLoss, SnapshotError, load
 from plateau_rule.controller.adoption import earliest, hardest
 from plateau_rule.controller.guards import TRUE, Clock
 from plateau_rule.controller.machine import BoundState, Machine

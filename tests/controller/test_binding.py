@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plateau_rule.controller import BindingError, BindingWarning, Controller, load
+from plateau_rule import BindingError, BindingWarning, Controller, load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.machine import BoundRamp, Machine

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plateau_rule.controller import BindingError, Controller, PlateauError, load
+from plateau_rule import BindingError, Controller, PlateauError, load
 from plateau_rule.controller.binding import Binding, bind, limits_in
 from plateau_rule.controller.errors import ArgumentError
 from tests.controller.small import small

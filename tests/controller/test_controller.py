@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Action, BindingError, Controller, NonFiniteLoss, StepError, load
+from plateau_rule import Action, BindingError, Controller, NonFiniteLoss, StepError, load
 from tests.controller.small import STATES, resumed, small, through
 
 EPOCHLESS: dict[str, Any] = {"run": {}, "lr": {"peak": 1.0, "shape": "constant"}}

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 
-from plateau_rule.controller import Curriculum, load, loads
+from plateau_rule import Curriculum, load, loads
 from plateau_rule.controller.drawing import DRAWINGS, arrows, conditions, dot, facts, goes_on, mermaid, rate_line, svg
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.sim.strategies import curricula

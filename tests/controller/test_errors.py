@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plateau_rule.controller import CurriculumError, PlateauError, StepError
+from plateau_rule import CurriculumError, PlateauError, StepError
 from plateau_rule.controller.errors import Fault, Key, Place, nearest, spelled, visible
 
 LONG = "".join(chr(ord("a") + i % 26) for i in range(400))

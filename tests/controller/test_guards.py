@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Controller, NonFiniteLoss
+from plateau_rule import Controller, NonFiniteLoss
 from plateau_rule.controller.detectors.trend import Trend
 from plateau_rule.controller.detectors.windows import NoNewBest
 from plateau_rule.controller.guards import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Controller, Decision, NonFiniteLoss
+from plateau_rule import Controller, Decision, NonFiniteLoss
 from plateau_rule.controller.horizon import FastForward
 from plateau_rule.sim.strategies import curricula
 from tests.controller.small import small

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Controller
+from plateau_rule import Controller
 from plateau_rule.controller.rate import (
     LARGEST_SCALE,
     SHAPES,

@@ -6,7 +6,7 @@ from math import cos, pi
 
 import pytest
 
-from plateau_rule.controller import Controller, RegressionError, load
+from plateau_rule import Controller, RegressionError, load
 from tests.controller.small import STATES, resumed, small, through
 
 

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from plateau_rule.controller import BindingWarning, Controller, Decision, load
+from plateau_rule import BindingWarning, Controller, Decision, load
 from plateau_rule.controller.language.reading import shipped
 
 LIMITS = {"cutoff": 1025, "seq_len": 1024, "modes": 16, "kernel_taps": 128}

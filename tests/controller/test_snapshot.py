@@ -13,15 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import (
-    BindingWarning,
-    Controller,
-    Curriculum,
-    NonFiniteLoss,
-    RegressionError,
-    SnapshotError,
-    load,
-)
+from plateau_rule import BindingWarning, Controller, Curriculum, NonFiniteLoss, RegressionError, SnapshotError, load
 from plateau_rule.controller.snapshot import checksum
 from plateau_rule.sim.strategies import curricula, observations, observe
 from tests.controller.small import STATES, resumed, small, through

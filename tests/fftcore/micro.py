@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from plateau_rule.controller import loads
+from plateau_rule import loads
 from plateau_rule.fftcore.binding import Asked, Overrides
 from plateau_rule.fftcore.run import begin_or_resume
 from plateau_rule.fftcore.storage import Disk

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plateau_rule import curricula
-from plateau_rule.controller import loads
+from plateau_rule import curricula, loads
 from plateau_rule.controller.binding import bind
 from plateau_rule.fftcore.config import PRESETS
 from plateau_rule.fftcore.introduction import broken, silenced

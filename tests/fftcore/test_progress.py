@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 from rich.console import Console
 
-from plateau_rule.controller import Decision, Plan
+from plateau_rule import Decision, Plan
 from plateau_rule.fftcore.progress import LiveProgress, Progress, in_units, progress
 
 PLAN = Plan(7, 1, "words", MappingProxyType({"cutoff": 256}), 2e-4, (), None)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from plateau_rule.controller import Controller, NonFiniteLoss, loads
+from plateau_rule import Controller, NonFiniteLoss, loads
 from plateau_rule.fftcore import run as run_module
 from plateau_rule.fftcore.binding import Asked, planned, the_same_text
 from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import CurriculumError, loads
+from plateau_rule import CurriculumError, loads
 from plateau_rule.controller.language.reading import shipped
 
 GOOD = {name: file.read_bytes() for name, file in shipped().items()}
@@ -245,7 +245,7 @@ WORST = [
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from plateau_rule.controller import CurriculumError, load, loads
+from plateau_rule import CurriculumError, load, loads
 from plateau_rule.controller.language import places, recovery, vocabulary
 load("plateau")
 try:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from plateau_rule import load
 from plateau_rule.commands import app as plateau
-from plateau_rule.controller import load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.verify import verify
 from tests.controller.codes_used import ROOT, codes_in, codes_of_reading

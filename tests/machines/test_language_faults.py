@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plateau_rule.controller import CurriculumError, loads
+from plateau_rule import CurriculumError, loads
 from tests.controller.codes_used import codes_of_reading
 
 BAD = Path(__file__).parent / "bad"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from plateau_rule.controller import Curriculum, Decision, NonFiniteLoss
+from plateau_rule import Curriculum, Decision, NonFiniteLoss
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached
 from plateau_rule.controller.language.amounts import parse_amount

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plateau_rule.controller import Controller, Decision, Plan, load
+from plateau_rule import Controller, Decision, Plan, load
 from plateau_rule.controller.step import enter
 from plateau_rule.sim.strategies import (
     Cut,

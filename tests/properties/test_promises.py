@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Curriculum, load
+from plateau_rule import Curriculum, load
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.sim.strategies import (
     Cut,

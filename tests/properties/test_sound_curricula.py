@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plateau_rule.controller import load
+from plateau_rule import load
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.rate import RateClock, after_transition
 from plateau_rule.sim.batch import Batch

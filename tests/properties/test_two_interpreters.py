@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, SnapshotError
+from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, SnapshotError
 from plateau_rule.sim.strategies import curricula, limits
 from tests.controller.naive import Bound, Naive
 

@@ -8,7 +8,7 @@ from unittest import mock
 from hypothesis import given, note, reject
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Curriculum
+from plateau_rule import Curriculum
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.verifier.findings import Finding, Report
@@ -154,7 +154,7 @@ transition = [{ from = "a", to = "b", at = "epoch", guards = [{ below = { value 
 
 def test_a_verifier_that_forgets_something_is_caught() -> None:
     """Canary: a verifier that takes every rate for its peak, and sees no decay, disagrees with what streams bring."""
-    from plateau_rule.controller import loads
+    from plateau_rule import loads
 
     curriculum = loads(CYCLES)
     found = every_stream(curriculum)

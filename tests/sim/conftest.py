@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, Plan
+from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, Plan
 from plateau_rule.sim.logs import Log, read
 
 

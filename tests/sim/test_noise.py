@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from plateau_rule.controller import load, loads
+from plateau_rule import load, loads
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.noise import (
     Noise,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import load
+from plateau_rule import load
 from plateau_rule.controller.binding import Binding
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.plots import PlotError, draw, draw_run

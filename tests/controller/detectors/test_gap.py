@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Controller, CurriculumError, loads
+from plateau_rule import Controller, CurriculumError, loads
 from plateau_rule.controller.detectors.gap import Apart
 
 values = st.floats(-1e6, 1e6, allow_nan=False)

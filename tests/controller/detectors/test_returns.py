@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from plateau_rule.controller import Controller, loads
+from plateau_rule import Controller, loads
 from plateau_rule.controller.detectors.returns import Returns, Yield, judged
 from plateau_rule.controller.detectors.student import quantile
 

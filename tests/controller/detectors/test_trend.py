@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from plateau_rule.controller import Controller, Curriculum, loads
+from plateau_rule import Controller, Curriculum, loads
 from plateau_rule.controller.detectors.trend import Trend, fitted, four_valued
 from plateau_rule.controller.language.curriculum import Plateau
 from plateau_rule.controller.machine import new_plateau

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plateau_rule.controller import CurriculumError
+from plateau_rule import CurriculumError
 from plateau_rule.controller.language.codes import CODES, explain
 from tests.controller.codes_used import codes_in, codes_used
 

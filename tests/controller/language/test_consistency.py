@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plateau_rule.controller import Curriculum, CurriculumError, loads
+from plateau_rule import Curriculum, CurriculumError, loads
 from plateau_rule.controller.language.conditions import METHOD_KEYS, walk
 from plateau_rule.controller.language.consistency import misfit, sources, target
 from plateau_rule.controller.language.curriculum import Guard, Knob, Plateau, Range

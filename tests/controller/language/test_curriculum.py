@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from plateau_rule.controller import Curriculum, CurriculumError, dumps, loads
+from plateau_rule import Curriculum, CurriculumError, dumps, loads
 from plateau_rule.controller.language.consistency import PROPERTIES
 from plateau_rule.controller.language.curriculum import (
     ActionTable,

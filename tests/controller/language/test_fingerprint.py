@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from plateau_rule.controller import Controller, Curriculum
+from plateau_rule import Controller, Curriculum
 from plateau_rule.controller.language.fingerprint import canonical, fingerprints, transition_keys
 from plateau_rule.sim.strategies import curricula
 from tests.controller.small import STATES, small

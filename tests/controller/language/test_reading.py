@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plateau_rule.controller import BindingError, Controller, CurriculumError, load, loads
+from plateau_rule import BindingError, Controller, CurriculumError, load, loads
 from plateau_rule.controller.errors import Fault, Place
 from plateau_rule.controller.language.reading import shipped
 from tests.controller.codes_used import codes_of_reading

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from plateau_rule.controller import CurriculumError, loads
+from plateau_rule import CurriculumError, loads
 from plateau_rule.controller.language.recovery import further_faults
 from tests.controller.small import codes_of
 

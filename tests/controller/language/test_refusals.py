@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plateau_rule.controller import CurriculumError, loads
+from plateau_rule import CurriculumError, loads
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "refusals.txt"
 TOP = 'name = "x"\nlr.peak = 1.0\nrun = { epochs = 2, steps_per_epoch = 5 }\n'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plateau_rule.controller import CurriculumError
+from plateau_rule import CurriculumError
 from plateau_rule.controller.language.scanning import DEEPEST_NESTING, Header, headers, tokens, within_limits
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Curriculum, CurriculumError, dumps, loads
+from plateau_rule import Curriculum, CurriculumError, dumps, loads
 from plateau_rule.controller.language import writing
 from plateau_rule.controller.language.comments import Remarks
 from plateau_rule.controller.language.curriculum import Guard, Knob, Plateau, Rate, State, Transition

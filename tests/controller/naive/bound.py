@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import ceil, floor, inf, sqrt
 from typing import Any, NamedTuple
 
-from plateau_rule.controller import Curriculum
+from plateau_rule import Curriculum
 
 
 def hard(value: Any) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plateau_rule.controller import load
+from plateau_rule import load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.alignment import Alignment, Jump, Moment, _longest
 from plateau_rule.controller.verifier.findings import Finding, Report, percent

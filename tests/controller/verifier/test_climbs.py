@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from plateau_rule.controller import BindingError, Curriculum, load
+from plateau_rule import BindingError, Curriculum, load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.climbs import Climb, _entered, climbs, planned

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plateau_rule.controller import Controller, load
+from plateau_rule import Controller, load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.resuming import MOST_KILLS, killed_and_resumed, losses
 from plateau_rule.controller.verifier.verify import verify

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plateau_rule.controller import load
+from plateau_rule import load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.findings import Finding, Report, percent, visits_of
 from plateau_rule.controller.verifier.verify import _listed, verify

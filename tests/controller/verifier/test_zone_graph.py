@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from plateau_rule.controller import Curriculum
+from plateau_rule import Curriculum
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.findings import Entry
 from plateau_rule.controller.verifier.verify import verify

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plateau_rule import load
 from plateau_rule.commands.app import main
-from plateau_rule.controller import load
 from tests.sim.conftest import run_of, write_run
 
 CONSTANT = """

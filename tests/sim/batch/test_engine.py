@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, load
+from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, load
 from plateau_rule.sim.batch import Batch
 from plateau_rule.sim.batch.history import Floats
 from plateau_rule.sim.batch.rates import Rates

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
+from plateau_rule import BindingError, Controller, Curriculum, Decision, NonFiniteLoss, load, loads
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.horizon import FastForward

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule import Controller, Curriculum, load, loads
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.reading import find
 from plateau_rule.sim.logs import Log, read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plateau_rule.controller import load
+from plateau_rule import load
 from plateau_rule.controller.binding import bind
 from plateau_rule.sim.simulator.learner import HELD, PARAMETERS, Bands, Floats, Learners, Learning, Observed, ranges
 

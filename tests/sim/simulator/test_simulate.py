@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plateau_rule.controller import Controller, Curriculum, load, loads
+from plateau_rule import Controller, Curriculum, load, loads
 from plateau_rule.controller.binding import Binding
 from plateau_rule.sim.curves import Range
 from plateau_rule.sim.shards import Engine

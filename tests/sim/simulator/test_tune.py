@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plateau_rule import CurriculumError, load, loads
 from plateau_rule.commands import app as plateau
-from plateau_rule.controller import CurriculumError, load, loads
 from plateau_rule.controller.binding import Binding
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.simulator.tune import COPIES, TuneError, course, measure, over, tune, with_settings

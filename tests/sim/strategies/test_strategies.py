@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Controller, Curriculum, load
+from plateau_rule import Controller, Curriculum, load
 from plateau_rule.controller.language.curriculum import ActionTable, Guard, NonFinite
 from plateau_rule.sim.strategies import (
     Cut,
