@@ -14,6 +14,7 @@ def fit(
     seen: float = 0.7,
     seed: int = 0,
     as_json: JsonFlag = False,
+    steps_per_epoch: int | None = None,
     reading: Reading = READING,
 ) -> None:
     """Fit the synthetic learner to a log, and say how well it foretells the part that it did not see.
@@ -24,12 +25,13 @@ def fit(
         seen: the share of the log, from its start, that the search is shown.
         seed: of the search.
         as_json: print one JSON object instead of sentences.
+        steps_per_epoch: optimizer steps in an epoch, for a log that counts within epochs and does not say.
         reading: how to read the log.
     """
     from plateau_rule.sim.simulator.fit import fit as fit_one
     from plateau_rule.sim.simulator.fit import sentences
 
-    found = fit_one(read_logs(logs, reading), short(logs[0]), seen=seen, seed=seed)
+    found = fit_one(read_logs(logs, reading, steps_per_epoch), short(logs[0]), seen=seen, seed=seed)
     if out is not None:
         found.write(out)
     if as_json:

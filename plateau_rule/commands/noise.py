@@ -9,6 +9,7 @@ def noise(
     *logs: str,
     curriculum: str = "plateau",
     as_json: JsonFlag = False,
+    steps_per_epoch: int | None = None,
     reading: Reading = READING,
 ) -> None:
     """Estimate the noise of a log, and whether a curriculum's windows can tell a plateau from it.
@@ -17,6 +18,7 @@ def noise(
         logs: logs that are parts of one run.
         curriculum: whose plateau guards to look at: a file, or the name of a shipped one.
         as_json: print one JSON object instead of sentences.
+        steps_per_epoch: optimizer steps in an epoch, for a log that counts within epochs and does not say.
         reading: how to read the log.
     """
     from dataclasses import asdict
@@ -26,7 +28,7 @@ def noise(
     from plateau_rule.sim.replayer.tables import print_noise
 
     guards = load(curriculum)
-    history = read_logs(logs, reading)
+    history = read_logs(logs, reading, steps_per_epoch)
     found = noise_of(history)
     lints = lint(guards, found)
     if as_json:

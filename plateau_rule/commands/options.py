@@ -101,8 +101,11 @@ def short(run: str) -> str:
     return path.parent.name if path.name == "metrics.jsonl" else path.name
 
 
-def read_logs(logs: Sequence[str], reading: Reading) -> Log:
-    """Read logs that are parts of one run."""
+def read_logs(logs: Sequence[str], reading: Reading, steps_per_epoch: int | None = None) -> Log:
+    """Read logs that are parts of one run.
+
+    steps_per_epoch: for logs that count steps within epochs; None leaves it to the log.
+    """
     from plateau_rule.sim.logs import read
 
     if not logs:
@@ -119,6 +122,7 @@ def read_logs(logs: Sequence[str], reading: Reading) -> Log:
             repeats=reading.repeats,
             ema=reading.ema,
             keep_zeros=reading.keep_zeros,
+            steps_per_epoch=steps_per_epoch,
             progress=progress,
         )
 

@@ -18,7 +18,7 @@ def plot(
     Args:
         runs: runs to draw above each other: folders of ours, or logs.
         out: the picture to write, .png or .svg.
-        steps_per_epoch: optimizer steps in an epoch, for the axis of epochs.
+        steps_per_epoch: optimizer steps in an epoch, for the axis of epochs and for logs that count within epochs.
         reading: how to read the logs.
     """
     from plateau_rule.sim.plots import draw, drawable
@@ -27,5 +27,5 @@ def plot(
     if not runs:
         raise UsageError("plateau plot: name a run's folder or a log")
     drawable(out)
-    pictures = [picture_of_log(read_logs([run], reading), short(run), steps_per_epoch) for run in runs]
+    pictures = [picture_of_log(read_logs([run], reading, steps_per_epoch), short(run), steps_per_epoch) for run in runs]
     print(f"Drawn: {draw(pictures, out)}")

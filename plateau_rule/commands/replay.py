@@ -58,7 +58,7 @@ def replay(
         drawable(plot)
     loaded = [load(name) for name in curricula]
     given = bound.binding()
-    history = read_logs(logs, reading)
+    history = read_logs(logs, reading, given.steps_per_epoch)
     timelines = []
     for curriculum in loaded:
         with bar(f"replaying {curriculum.name}", "points") as progress:

@@ -11,24 +11,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from plateau_rule.sim.logs.series import (
     COST,
     EPOCHS,
     EVAL,
-    FINE,
     LENGTH,
     PLAIN,
-    QUALITY,
     RATES,
     STEPS,
+    TRAIN,
     first_of,
     is_loss,
     is_objective,
     normal,
     words,
 )
+from plateau_rule.sim.logs.splits import LINE_EVAL, Splits
 
 NAME_CHARACTERS = 200
 _WORD = r"[A-Za-z_](?:[\w/-]|[.'](?=\w)){0,60}+"
@@ -39,6 +40,7 @@ _NAME = re.compile(
 )
 # The words that follow a number, where numbers stand before their names: "1.25 avg loss, 0.001 rate".
 _NAME_AFTER = re.compile(r"\s{1,3}([A-Za-z_][\w-]{0,30}(?: [A-Za-z_][\w-]{0,30}){0,2})\s{0,3}(?:[,;|)]|$)")
+_STRICT = re.compile(r"[\w)'\"]\s{0,9}[:=]?\s{0,9}[-+.(\[]{0,3}$")
 # What makes a number something else: 23ms, 10k, 1.2.3.
 _UNIT = re.compile(r"\w|\.\d")
 _GLUED = re.compile(r"(epoch|batch|batches|iters?|steps?)\b", re.IGNORECASE)
@@ -48,15 +50,13 @@ _STEP_WORDS = {*STEPS, "up", "upd", "minibatch", "mini_batch", "timestep", "time
 _EPOCH_WORDS = {*EPOCHS, "eps"}
 _CLOCK_BESIDE = PLAIN | EVAL | _FILLER | {"global", "optimizer", "starting", "beginning", "start", "begin", "num"}
 _OF = {"/", "of", "out of"}
-TRAIN = {"train", "training", "trn"}
-_LINE_EVAL = EVAL | {"evaluate", "evaluating", "validate", "validating", "inference"}
-_BESIDE_SPLIT = FINE | {"inner", "set", "subset", "epoch", "stats", "loop", "phase", "result", "results", "summary"}
-_TOKEN = re.compile(r"(?<![\w./\\-])[A-Za-z_]{2,40}+(?![\w\\-]|\.\w|/\w)")
 _LOOSE_LOSS = re.compile(rf"({_WORD}(?:[ ]{_WORD}){{0,3}})\s?(?:\([^()\d]{{1,40}}\))?\s{{0,3}}$")
 _AT_CLOCK = re.compile(r"(?:\b(?:at|after|in|on|for)\s)?\s{0,3}(?:the\s)?\s{0,3}\w{1,20}\W{0,5}$")
+# "objective function for 'output' is -4.2"
+_SAID_OF = re.compile(rf"({_WORD}(?:[ ]{_WORD}){{0,3}}?)(?: (?:for|of|on) ['\"\w]{{1,40}})? (?:is|was) [-+]?$")
 # A heading says when, and little else; with one of these it tells of something that is over, or elsewhere.
 _NO_HEADING = {"checkpoint", "saved", "saving", "save", "loaded", "loading", "load", "resume", "resumed", "resuming"}
-_NO_HEADING |= {"best", "took", "time", "eta", "finished", "finish", "end", "ended", "done", "completed", "complete"}
+_NO_HEADING |= {"best", "took", "eta", "finished", "finish", "end", "ended", "done", "completed", "complete"}
 _NO_HEADING |= {"total", "num", "max", "every", "per", "early", "stopping", "stopped", "lr", "rate", "for", "from"}
 _LEVELS = {"info", "debug", "warning", "info:", "rank", "root", "main"}
 _LEAD = re.compile(r"^[\s>*|-]{0,10}(?:\[(\d{1,12})\][\s:]|(\d{1,12})\s?:(?=\s))")
@@ -101,7 +101,7 @@ def frame_of(pieces: Sequence[str], pairs: bool = True) -> Frame:
     numbers = _numbers(pieces, line)
     _pair_up(numbers)
     _name_all(numbers, line)
-    splits = _Splits(numbers, line)
+    splits = _splits_of(numbers, line)
     _find_clock(numbers, line, pairs)
     return _assemble(numbers, splits, line)
 
@@ -121,7 +121,7 @@ def _numbers(pieces: Sequence[str], line: str) -> list[_Number]:
 
 def _pair_up(numbers: list[_Number]) -> None:
     """`i/N`: the second number is the length of what the first one counts; of `a/b/c` nothing is known."""
-    for number, length in zip(numbers, numbers[1:], strict=False):
+    for number, length in pairwise(numbers):
         if number.used or length.used or not (number.whole and length.whole) or number.after.strip() not in _OF:
             continue
         length.used = True
@@ -141,8 +141,9 @@ def _name_all(numbers: list[_Number], line: str) -> None:
             number.name, number.sign = found[1], found[2]
             begin = number.start - min(len(number.before), NAME_CHARACTERS)
             number.span = begin + found.start(1), begin + found.end(1)
+            _clean_name(number)
     after = {number.at: found for number in numbers if (found := _NAME_AFTER.match(number.after)) and not number.used}
-    strict = any(is_loss(number.name) and re.search(r"[\w)'\"]\s*[:=]?\s*[-+.(\[]*$", number.before) for number in numbers)
+    strict = any(is_loss(number.name) and _STRICT.search(number.before) for number in numbers)
     if len(after) >= 2 and not strict and any(is_loss(found[1]) for found in after.values()):
         for number in numbers:
             found = after.get(number.at)
@@ -152,8 +153,18 @@ def _name_all(numbers: list[_Number], line: str) -> None:
             number.span = (end + found.start(1), end + found.end(1)) if found else (0, 0)
 
 
+def _clean_name(number: _Number) -> None:
+    """Take the level of a logger off a name; and where only "is" stands before a number, what stands before that."""
+    first, blank, rest = number.name.partition(" ")
+    if blank and first.lower() in _LEVELS:
+        number.name, number.span = rest, (number.span[0] + len(first) + 1, number.span[1])
+    if number.name.lower() in _FILLER and (found := _SAID_OF.search(number.before[-NAME_CHARACTERS:])):
+        begin = number.start - min(len(number.before), NAME_CHARACTERS)
+        number.name, number.span = found[1], (begin + found.start(1), begin + found.end(1))
+
+
 def _clock_of(name: str) -> str:
-    """ "step" or "epoch" for a name that says so, else nothing."""
+    """What a name says that its number counts: "step", "epoch" or nothing."""
     bare = re.sub(r"\s?\([^()]*\)$", "", name).lower().rstrip(".")
     whole = normal(bare.replace("-", "_"))
     tokens = [normal(token) for token in bare.split()]
@@ -194,7 +205,7 @@ def _unnamed_clock(numbers: list[_Number]) -> None:
     epochs = [number for number in numbers if number.clock == "epoch"]
     if steps:
         return
-    for number, following in zip(numbers, numbers[1:], strict=False):
+    for number, following in pairwise(numbers):
         # `Train: 0 [ 0/1251`: the number behind a split and before the pair is the epoch.
         split = number.whole and not number.length and words(number.name) and words(number.name) <= TRAIN | EVAL
         if not epochs and split and following in bare and number.after.strip() in ("[", "(", "]["):
@@ -210,9 +221,11 @@ def _unnamed_clock(numbers: list[_Number]) -> None:
         bare[0].clock = "step"
         return
     first = [number for number in numbers if not number.used][:2]
-    if not epochs and len(first) == 2 and re.search(r"^\W*\[$", first[0].before) and first[0].whole:
-        if first[1].whole and first[0].after.strip() == "," and first[1].after.lstrip()[:1] == "]":
-            first[0].clock, first[1].clock = "epoch", "step"  # [1,  2000] loss: 2.2
+    if epochs or len(first) < 2 or not (first[0].whole and first[1].whole):
+        return
+    opened = re.fullmatch(r"\W*\[", first[0].before) is not None
+    if opened and first[0].after.strip() == "," and first[1].after.lstrip()[:1] == "]":
+        first[0].clock, first[1].clock = "epoch", "step"  # [1,  2000] loss: 2.2
 
 
 def _follows(numbers: list[_Number], one: _Number, other: _Number) -> bool:
@@ -223,7 +236,7 @@ def _is_bare_pair(number: _Number) -> bool:
     """Whether a pair stands alone, as clocks do: not a rate ("3000/3200 tok/s"), not something with a name."""
     if number.length is None or number.clock:
         return False
-    if number.name and not words(number.name) <= TRAIN | _LINE_EVAL:
+    if number.name and not words(number.name) <= TRAIN | LINE_EVAL:
         return False
     before, after = number.before.rstrip(), number.length.after
     opened = not before or before[-1] in "[(|]:>%"
@@ -231,89 +244,29 @@ def _is_bare_pair(number: _Number) -> bool:
     return (opened or bool(number.name)) and (closed or before.endswith(":")) and not _UNIT.match(after)
 
 
-# Splits
-
-
-class _Splits:
-    """The words of a line that say of which split it speaks, with their places."""
-
-    def __init__(self, numbers: list[_Number], line: str) -> None:
-        metrics = [number for number in numbers if number.name and not self._marks(number)]
-        spans = [number.span for number in metrics]
-        self.outside = [
-            (found.start(), found[0])
-            for found in _TOKEN.finditer(line)
-            if _is_split(found[0]) and not any(start <= found.start() < stop for start, stop in spans)
-        ]
-        # "test acc: 55.0%, loss: 2.1": the first name speaks for the second.
-        self.scores = [(number.span[0], number.name) for number in metrics if _is_score(number.name)]
-        self.names = {number.name.lower() for number in metrics}
-
-    @staticmethod
-    def _marks(number: _Number) -> bool:
-        """Whether the name of a number says nothing of it but the split, or the clock."""
-        named = words(re.sub(r"\s?\([^()]*\)$", "", number.name))
-        return bool(_clock_of(number.name)) or (number.whole and named <= (TRAIN | _LINE_EVAL) - {"dev"})
-
-    @property
-    def is_eval(self) -> bool:
-        """Whether the first word of the line that names a split names one of evaluations."""
-        return bool(self.outside) and _evaluates(self.outside[0][1])
-
-    def before(self, number: _Number) -> str:
-        """The split to put before the name of a number, or nothing."""
-        if words(number.name) & (EVAL | TRAIN):
-            return ""
-        place = number.span[0]
-        left = [(at, token) for at, token in self.outside if at < place]
-        if is_loss(number.name) or is_objective(number.name):
-            left += [(at, name) for at, name in self.scores if at < place and not self._has(name, number.name)]
-        if left:
-            split = max(left)[1]
-            near = {_evaluates(token) for at, token in left if max(left)[0] - at <= 20}
-            if len(near) > 1:  # "train/val loss": which, nobody can tell
-                return " ".join(token for _, token in sorted(left))
-            return _label(split)
-        kinds = {_evaluates(token) for _, token in self.outside}
-        return _label(self.outside[0][1]) if kinds == {True} else ""
-
-    def _has(self, score: str, name: str) -> bool:
-        """Whether the line tells the same name for this split as well."""
-        return any(f"{split} {name}".lower() in self.names for split in words(score) & (EVAL | TRAIN))
-
-
-def _is_split(token: str) -> bool:
-    found = words(token)
-    return bool(found & (_LINE_EVAL | TRAIN)) and found <= _LINE_EVAL | TRAIN | _BESIDE_SPLIT
-
-
-def _is_score(name: str) -> bool:
-    found = words(name)
-    return bool(found & (EVAL | TRAIN)) and bool(found & QUALITY) and not found & COST
-
-
-def _evaluates(token: str) -> bool:
-    return bool(words(token) & _LINE_EVAL)
-
-
-def _label(token: str) -> str:
-    """What goes before a name: the split of evaluations; of training only what is more than that word."""
-    found = words(token)
-    if found & _LINE_EVAL:
-        return next(word for word in re.findall(r"[a-z]+", token.lower()) if word in _LINE_EVAL)
-    return "" if found <= TRAIN or found & QUALITY else token
-
-
 # Together
 
 
-def _assemble(numbers: list[_Number], splits: _Splits, line: str) -> Frame:
+def _splits_of(numbers: list[_Number], line: str) -> Splits:
+    """The splits that the line speaks of, apart from the names of its numbers."""
+    names = [(number.span, number.name) for number in numbers if number.name and not _marks(number)]
+    return Splits(line, names)
+
+
+def _marks(number: _Number) -> bool:
+    """Whether the name of a number says nothing of it but the split, or the clock."""
+    named = words(re.sub(r"\s?\([^()]*\)$", "", number.name))
+    return bool(_clock_of(number.name)) or (number.whole and named <= (TRAIN | LINE_EVAL) - {"dev"})
+
+
+def _assemble(numbers: list[_Number], splits: Splits, line: str) -> Frame:
     """The fields of the line."""
     fields: dict[str, tuple[int, str]] = {}
     steps = {number.name or "step": number for number in numbers if number.clock == "step"}
     if splits.is_eval:  # a pair counts the batches of the evaluation
         steps = {name: number for name, number in steps.items() if number.length is None and not _is_glued(number)}
-    step = steps.get(first_of(steps, STEPS) or next(iter(steps), ""))
+    whole_run = [name for name in steps if "global" in name.lower()]
+    step = steps.get(next(iter(whole_run), "") or first_of(steps, STEPS) or next(iter(steps), ""))
     epoch = next((number for number in numbers if number.clock == "epoch"), None)
     if step is not None:
         fields["step"] = step.at, ""
@@ -325,7 +278,7 @@ def _assemble(numbers: list[_Number], splits: _Splits, line: str) -> Frame:
     speaks = any(is_loss(number.name) for number in numbers)
     for number in numbers:
         name = number.name or _carried(number, numbers)
-        if number.used or number.clock or not name or (number.length and words(name) <= TRAIN | _LINE_EVAL):
+        if number.used or number.clock or not name or (number.length and words(name) <= TRAIN | LINE_EVAL):
             continue
         fields.setdefault(_title(number, name, splits, speaks), (number.at, number.sign))
     heading = 0 < told == len(fields) and not splits.is_eval and _is_heading(numbers, line)
@@ -336,7 +289,7 @@ def _is_glued(number: _Number) -> bool:
     return _GLUED.match(number.after) is not None
 
 
-def _title(number: _Number, spelt: str, splits: _Splits, speaks: bool) -> str:
+def _title(number: _Number, spelt: str, splits: Splits, speaks: bool) -> str:
     """The name of a number with the split that the line names, without words that only fill."""
     name = " ".join(word for word in spelt.split() if word.lower() not in _FILLER) or spelt
     if name.lower() in ("step", "epoch", "iter", "iteration", "loss"):
@@ -345,11 +298,11 @@ def _title(number: _Number, spelt: str, splits: _Splits, speaks: bool) -> str:
         return f"{name} loss"  # "loss train: 2.5, val: 2.6"
     if normal(name) in RATES or words(name) & COST:
         return name
-    return f"{split} {name}" if (split := splits.before(number)) else name
+    return f"{split} {name}" if (split := splits.before(number.name, number.span[0])) else name
 
 
 def _carried(number: _Number, numbers: list[_Number]) -> str:
-    """ "Loss (of one batch) at step 10: 3.2": the name of the number stands before the clock."""
+    """The name of a number that stands before the clock: "Loss (of one batch) at step 10: 3.2"."""
     earlier = [other for other in numbers if other.at == number.at - 2 and other.clock]
     if not earlier or not re.fullmatch(r"\W{0,4}(?:(?:is|was|:|=)\W{0,3})?[-+]?", number.before) or number.used:
         return ""
@@ -371,4 +324,6 @@ def _is_heading(numbers: list[_Number], line: str) -> bool:
     others = [number for number in numbers if not (number.used or number.clock or number in lengths)]
     text = [word.lower() for word in re.findall(r"[A-Za-z]+", line)]
     spoken = [word for word in text if word not in _LEVELS]
+    if any("/" in number.name for number in numbers if number.clock):  # one of many values that are logged
+        return False
     return len(others) <= 1 and len(spoken) <= 6 and not set(spoken) & _NO_HEADING

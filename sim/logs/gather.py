@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 
 from plateau_rule.sim.logs.errors import LogError
 from plateau_rule.sim.logs.points import POINT, Points, Spool
-from plateau_rule.sim.logs.rows import ABSENT, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Block, Floats, Reader, numbers
-from plateau_rule.sim.logs.series import Roles, Wanted, choose, is_eval
+from plateau_rule.sim.logs.rows import ABSENT, NOT_A_NUMBER, NUMBER, Block, Floats, Reader, numbers
+from plateau_rule.sim.logs.runs import EpochLengths, Runs, carried_on
+from plateau_rule.sim.logs.series import LENGTH, Roles, Tally, Wanted, choose, is_eval
 
 HEAD_ROWS = 1000  # rows looked at before the columns get their roles
 LARGEST_STEP = 2.0**53
-MOST_RUNS = 10_000
 MOST_EVALS = 64
 MOST_CHANGES = 10_000
+_A = {"step": "a step", "epoch": "an epoch", "row": "a row"}
 
 
 @dataclass(slots=True)
 class Span:
     """The ends of a stretch of points, in the order in which they stand in the log.
 
-    points: how many there are; the first and last of them, None if there are none.
+    points: how many there are; the first and last of them, None if there are none; epochs: those of the first and last
+    that tell one.
     """
 
     points: int = 0
@@ -34,6 +36,7 @@ class Span:
     first_loss: float | None = None
     last_step: int | None = None
     last_loss: float | None = None
+    epochs: tuple[float, float] | None = None
 
     def extend(self, points: Points) -> None:
         """Take in what follows."""
@@ -43,10 +46,19 @@ class Span:
             self.first_step, self.first_loss = int(points["step"][0]), float(points["loss"][0])
         self.points += len(points)
         self.last_step, self.last_loss = int(points["step"][-1]), float(points["loss"][-1])
+        epochs = points["epoch"][np.isfinite(points["epoch"])]
+        if len(epochs):
+            self.epochs = self.epochs[0] if self.epochs else float(epochs[0]), float(epochs[-1])
 
     def __str__(self) -> str:
-        steps = f"steps {self.first_step} to {self.last_step}"
-        return f"{self.points:,} points, {steps}, loss {self.first_loss} to {self.last_loss}"
+        return self.told()
+
+    def told(self, in_epochs: bool = False) -> str:
+        """The span in a few words, by its epochs if asked."""
+        where = f"steps {self.first_step} to {self.last_step}"
+        if in_epochs and self.epochs:
+            where = f"epochs {self.epochs[0]:g} to {self.epochs[1]:g}"
+        return f"{self.points:,} points, {where}, loss {self.first_loss} to {self.last_loss}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +85,10 @@ class Gathered:
     steps_back: int = 0
     zeros: int = 0  # exact zeros that were read as NaN
     counted: str = "step"  # what steps are: "step", "epoch", or "row" where the log has no steps
+    epoch_steps: int | None = None  # steps in an epoch, where the log counts within epochs
+    epoch_zero: int | None = None  # what it calls its first epoch
     has_epoch: bool = False
     has_lr: bool = False
-
-
-@dataclass(slots=True)
-class _Segment:
-    """Rows of one block, from `start` up to `stop`, that belong to one run."""
-
-    start: int
-    stop: int
-    offset: int  # to add to their steps
-    run: int
 
 
 class Gather:
@@ -101,17 +105,17 @@ class Gather:
     def __init__(self, into: Gathered, file: str, reader: Reader, wanted: Wanted, keep_zeros: bool) -> None:
         self.into, self.file, self.reader, self.wanted = into, file, reader, wanted
         self.zeros_are_nan = reader.averages and not keep_zeros
-        self.counts: Counter[str] = Counter()
-        self.runs = [Span()]
+        self.tally = Tally()
+        self.spans = [Span()]
         self.counted = "step"
-        self.restarts = 0  # of the step within epochs
+        self.lengths = EpochLengths()
+        self.points = Spool()
+        self.evals: dict[str, Spool] = {}
         self._roles: Roles | None = None
+        self._runs: Runs | None = None
         self._size = np.inf  # of the last loss that was not 0
         self._state: object = None
-        # The run that is being read: its first step, the distance of its first two, its points, its highest step, and
-        # how often its steps went back.
-        self._first, self._spacing, self._points, self._top, self._backs = 0.0, 0.0, 0, -1.0, 0
-        self._step, self._epoch, self._offset = -1.0, np.nan, 0
+        self._clock, self._epoch = np.nan, np.nan  # of the last row that had one
 
     def read(self) -> Roles:
         """Read the file to its end.
@@ -125,6 +129,7 @@ class Gather:
             if block.count:
                 self._take(block, self.roles)
         self._check_runs()
+        self._hand_over()
         self.into.warnings += self.reader.warnings
         return self.roles
 
@@ -135,19 +140,24 @@ class Gather:
             raise RuntimeError("the columns have no roles yet")
         return self._roles
 
+    @property
+    def runs(self) -> Runs:
+        """The clock of the file, once it is known what that counts."""
+        if self._runs is None:
+            self._runs = Runs(self.file, self.counted)
+        return self._runs
+
     # What is what
 
     def _with_roles(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Look at the first rows, or more if there is no loss in them; then hand all of them out."""
         seen: list[Block] = []
         rows = 0
-        self.counts.update(known := self.reader.names())
+        self.tally.know(known := self.reader.names())
         for block in blocks if not known else ():
             seen.append(block)
             rows += block.count
-            for name in block.columns:
-                if name in self.counts or len(self.counts) < MOST_COLUMNS:
-                    self.counts[name] += int((numbers(block.column(name))[1] == NUMBER).sum())
+            self.tally.add({name: numbers(block.column(name))[1] == NUMBER for name in block.columns})
             if rows >= HEAD_ROWS and self._choose(final=False):
                 break
             while len(seen) > 1 and rows > 8 * HEAD_ROWS:  # so that memory stays flat
@@ -162,11 +172,12 @@ class Gather:
         yield from blocks
 
     def _choose(self, final: bool) -> bool:
-        self._roles = choose(self.file, self.counts, self.wanted, self.reader.exported, final)
+        self.tally.beside = self.reader.names_beside()
+        self._roles = choose(self.file, self.tally, self.wanted, self.reader.exported, final, self.reader.lines)
         return self._roles is not None
 
     def _decide_steps(self, seen: Iterable[Block]) -> None:
-        """Without a column of steps: one row an epoch counts epochs, anything else counts rows."""
+        """Without a column of steps: about one row an epoch counts epochs, anything else counts rows."""
         if self.roles.step is None:
             self.counted = "row"
             if self.roles.epoch is not None:
@@ -176,7 +187,9 @@ class Gather:
                     if block.count
                 ]
                 epoch = np.concatenate(epochs)
-                if np.all(np.diff(epoch) > 0) and np.all(np.floor(epoch) == epoch):
+                epoch = epoch[np.isfinite(epoch)]
+                # An epoch stands there twice where a run was resumed; every second one, where rows are no epochs.
+                if len(epoch) and 3 * np.sum(np.diff(epoch) == 0) < len(epoch) and np.all(np.floor(epoch) == epoch):
                     self.counted = "epoch"
         self.into.counted = self.counted
 
@@ -190,99 +203,46 @@ class Gather:
         is_point = (kind == NUMBER) & usable
         self._drop("row without a loss", kind == ABSENT, block)
         self._drop("loss is not a number", kind == NOT_A_NUMBER, block)
-        self._drop(f"loss without a {self.counted} (a whole number from 0 on)", (kind == NUMBER) & ~usable, block)
+        self._drop(f"loss without {_A[self.counted]} (a whole number from 0 on)", (kind == NUMBER) & ~usable, block)
         if self.zeros_are_nan:
             self._zeros_to_nan(block, loss, is_point)
+        # An evaluation without a clock of its own stands where the last row with one stood.
+        clock = carried_on(np.where(usable, step, np.nan), self._clock)
+        placed = np.isfinite(clock)
         points = np.zeros(block.count, dtype=POINT)
-        points["step"] = np.where(usable, step, 0)
-        points["loss"], points["epoch"], points["lr"] = loss, epoch, lr
-        segments = self._segments(points, np.flatnonzero(is_point), block.count)
-        evals = self._evals(block, points["step"], usable)
-        for segment in segments:
-            points["step"][segment.start : segment.stop] += segment.offset
-            rows = slice(segment.start, segment.stop)
-            self._keep(points[rows][is_point[rows]], segment.run)
-            if self._is_wanted(segment.run):
-                self._keep_evals(evals, points["step"], rows)
-                self._note_changes(block, points, np.flatnonzero(is_point[rows]) + segment.start)
+        points["step"] = np.where(placed, clock, 0)
+        points["loss"], points["epoch"], points["lr"] = loss, carried_on(epoch, self._epoch), lr
+        self._clock, self._epoch = clock[-1], points["epoch"][-1]
+        evals = self._evals(block, placed)
+        rows = np.flatnonzero(is_point)
+        lengths = numbers(block.column(LENGTH))[0] if LENGTH in block.columns else np.full(block.count, np.nan)
+        cuts = rows[self.runs.cut(points["step"][rows].astype(np.float64), points["epoch"][rows])]
+        edges = [0, *cuts.tolist(), block.count]
+        for start, stop in pairwise(edges):
+            if start > 0:
+                self.spans.append(Span())
+            part = slice(start, stop)
+            kept = points[part][is_point[part]]
+            self.spans[-1].extend(kept)
+            if self._is_wanted(len(self.spans) - 1):
+                self.points.add(kept)
+                self.lengths.take(kept["step"].astype(np.float64), kept["epoch"], lengths[part][is_point[part]])
+                for name, values, has in evals:
+                    if has[part].any():
+                        values["step"], values["epoch"] = points["step"], points["epoch"]
+                        self.evals.setdefault(name, Spool()).add(values[part][has[part]])
+                self._note_changes(block, points, np.flatnonzero(is_point[part]) + start)
 
     def _steps(self, block: Block, has_loss: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
         """The step of each row, and whether it is one."""
         if self.counted == "row":
             # A row between two losses, an evaluation for instance, stands at the one before it.
-            step = self._step + np.cumsum(has_loss)
+            step = (-1.0 if np.isnan(self._clock) else self._clock) + np.cumsum(has_loss)
             return np.maximum(step, 0.0), np.ones(block.count, dtype=bool)
         name = self.roles.step if self.counted == "step" else self.roles.epoch
         step, kind = numbers(block.column(name or ""))
         usable = (kind == NUMBER) & (step >= 0) & (step < LARGEST_STEP) & (np.floor(step) == step)
         return step, usable
-
-    def _segments(self, points: Points, rows: NDArray[np.intp], count: int) -> list[_Segment]:
-        """Cut the rows where a new run begins, or where steps that count within epochs begin anew."""
-        if not len(rows):
-            return [_Segment(0, count, self._offset, len(self.runs) - 1)]
-        steps, epochs = points["step"][rows].astype(np.float64), points["epoch"][rows]
-        back = np.flatnonzero(np.diff(steps, prepend=self._step) < 0)
-        self.into.steps_back += len(back)
-        if self._points >= 1000 and not self._in_order():
-            self._backs += len(back)
-            self._follow(steps, epochs)
-            return [_Segment(0, count, self._offset, len(self.runs) - 1)]
-        segments, begin = [], 0
-        edges = [*back.tolist(), len(rows)]
-        if edges[0] > 0:
-            self._follow(steps[: edges[0]], epochs[: edges[0]])
-        for at, until in pairwise(edges):
-            if self._begins_anew(steps[at], epochs[at]):
-                segments.append(_Segment(begin, int(rows[at]), self._offset, len(self.runs) - 1))
-                begin = int(rows[at])
-                self._begin(epochs[at])
-            else:
-                self._backs += 1
-            self._follow(steps[at:until], epochs[at:until])
-        segments.append(_Segment(begin, count, self._offset, len(self.runs) - 1))
-        return segments
-
-    def _follow(self, steps: Floats, epochs: Floats) -> None:
-        """Remember where the present run stands."""
-        if not self._points:
-            self._first = float(steps[0])
-        if not self._spacing:
-            self._spacing = max(
-                0.0, float(np.max(steps)) - self._first if len(steps) < 2 else float(steps[1] - steps[0])
-            )
-        self._points += len(steps)
-        self._top = max(self._top, float(np.max(steps)))
-        self._step, self._epoch = float(steps[-1]), float(epochs[-1])
-
-    def _begins_anew(self, step: float, epoch: float) -> bool:
-        """Whether a step that is lower than the one before is the first of something new.
-
-        A resumed run goes back to somewhere in its middle, and writers that share a file drift a few points apart,
-        again and again: both only repeat steps. A new run goes back to where the last one began.
-        """
-        if step > self._first + self._spacing:
-            return False
-        if epoch > self._epoch:
-            return self._points >= 2
-        return self._in_order() and self._points >= 10 and self._top - step >= 8 * self._spacing
-
-    def _in_order(self) -> bool:
-        """Whether the steps of the present run go back so rarely that going back means something."""
-        return 10 * self._backs <= self._points
-
-    def _begin(self, epoch: float) -> None:
-        """Begin a run; or, if the epoch has risen, count the steps of this one on."""
-        if epoch > self._epoch:
-            self._offset += int(self._top - self._first + max(1.0, self._spacing))
-            self.restarts += 1
-            self.into.steps_back -= 1
-        else:
-            self._offset = 0
-            self.runs.append(Span())
-            if len(self.runs) > MOST_RUNS:
-                raise LogError(self.file, f"more than {MOST_RUNS:,} runs one after the other", remedy="Split the file")
-        self._first, self._spacing, self._points, self._top, self._backs = 0.0, 0.0, 0, -1.0, 0
 
     def _is_wanted(self, run: int) -> bool:
         """Whether this run is the one to keep: the first of a file, until another is asked for."""
@@ -290,42 +250,75 @@ class Gather:
             return run == 0
         return str(run + 1) == self.wanted.run
 
-    def _keep(self, points: Points, run: int) -> None:
-        self.runs[run].extend(points)
-        if len(points) and self._is_wanted(run):
-            self.into.points.add(points)
-            self.into.span.extend(points)
-            self.into.has_epoch |= bool(np.isfinite(points["epoch"]).any())
-            self.into.has_lr |= bool(np.isfinite(points["lr"]).any())
-
-    def _evals(
-        self, block: Block, steps: NDArray[np.int64], usable: NDArray[np.bool_]
-    ) -> list[tuple[str, Points, NDArray[np.bool_]]]:
+    def _evals(self, block: Block, placed: NDArray[np.bool_]) -> list[tuple[str, Points, NDArray[np.bool_]]]:
         """The columns of evaluations in this block, each with the rows that have a number in it."""
         found = []
         for name in block.columns:
-            known = name in self.into.evals or len(self.into.evals) < MOST_EVALS
+            known = name in self.evals or name in self.into.evals or len(self.evals) < MOST_EVALS
             if known and name != self.roles.loss and is_eval(name):
                 value, kind = numbers(block.column(name))
-                has = usable & (kind == NUMBER)
+                has = placed & (kind == NUMBER)
                 if has.any():
                     points = np.zeros(block.count, dtype=POINT)
                     points["loss"] = value
                     found.append((name, points, has))
         return found
 
-    def _keep_evals(
-        self, evals: list[tuple[str, Points, NDArray[np.bool_]]], steps: NDArray[np.int64], rows: slice
-    ) -> None:
-        for name, points, has in evals:
-            if has[rows].any():
-                points["step"] = steps
-                self.into.evals.setdefault(name, Spool()).add(points[rows][has[rows]])
+    def _hand_over(self) -> None:
+        """Give the points of this file to the log, with steps that count from the run's beginning."""
+        into, change = self.into, None
+        into.steps_back += self.runs.steps_back
+        if self.runs.within:
+            change = self._counted_on()
+        for points in self.points.parts():
+            points = points if change is None else change(points)
+            into.span.extend(points)
+            into.has_epoch |= bool(np.isfinite(points["epoch"]).any())
+            into.has_lr |= bool(np.isfinite(points["lr"]).any())
+            into.points.add(points)
+        for name, spool in self.evals.items():
+            for points in spool.parts():
+                into.evals.setdefault(name, Spool()).add(points if change is None else change(points))
+
+    def _counted_on(self) -> Callable[[Points], Points]:
+        """How steps that begin anew in each epoch become steps of the run."""
+        length, stated = self.lengths.length()
+        given = self.wanted.steps_per_epoch
+        per_epoch = given or length
+        # Where an epoch holds fewer steps than the log counts, it counts something else: samples, or micro-batches.
+        scale = per_epoch / length if per_epoch < length else 1.0
+        if self.into.epoch_zero is None:
+            self.into.epoch_zero = self.lengths.zero()
+        zero = self.into.epoch_zero
+        self.into.epoch_steps = per_epoch
+        if scale != 1.0:
+            self.into.warnings.append(
+                f"{self.file}: an epoch counts to {length:,} there; counted as {per_epoch:,} steps, as was asked"
+            )
+        elif self.reader.samples and given is None:
+            self.into.warnings.append(
+                f"{self.file}: lines of this form count samples as a rule, not steps; --steps-per-epoch, the steps in "
+                "an epoch, makes steps of them"
+            )
+        elif not stated and given is None:
+            self.into.warnings.append(
+                f"{self.file}: the steps begin anew in each epoch; they were counted on. The log does not say how long "
+                f"an epoch is: {length:,} steps were assumed (--steps-per-epoch replaces it)"
+            )
+
+        def change(points: Points) -> Points:
+            points = points.copy()
+            epochs = np.maximum(np.nan_to_num(np.floor(points["epoch"])) - zero, 0).astype(np.int64)
+            steps = np.floor(points["step"] * scale).astype(np.int64) if scale != 1.0 else points["step"]
+            points["step"] = epochs * per_epoch + steps
+            return points
+
+        return change
 
     def _note_changes(self, block: Block, points: Points, rows: NDArray[np.intp]) -> None:
         """In a log of ours: the rows where the state changes, with the knobs there."""
-        knobs = [name for name in self.counts if name.startswith("knobs.") or name == "cutoff"]
-        if "state" not in self.counts or not knobs:
+        knobs = [name for name in self.tally.counts if name.startswith("knobs.") or name == "cutoff"]
+        if "state" not in self.tally.counts or not knobs:
             return
         skips = block.column("skipped")
         self.into.skipped += [int(points["step"][row]) for row in rows.tolist() if skips[row] is True]
@@ -344,7 +337,7 @@ class Gather:
         An interval with a finite gradient that is not 0 had a finite loss, and a loss that was all but 0 before may
         round to 0: such zeros stay.
         """
-        grad = numbers(block.column("grad_norm"))[0] if "grad_norm" in self.counts else np.full(len(loss), np.nan)
+        grad = numbers(block.column("grad_norm"))[0] if "grad_norm" in self.tally.counts else np.full(len(loss), np.nan)
         for row in np.flatnonzero(is_point).tolist() if (loss[is_point] == 0).any() else ():
             if loss[row] != 0:
                 self._size = abs(loss[row])
@@ -371,19 +364,23 @@ class Gather:
     def _check_runs(self) -> None:
         """Refuse to mix runs that one file holds one after the other."""
         run = None if self.roles.run is not None else self.wanted.run
-        if run is not None and run not in map(str, range(1, len(self.runs) + 1)):
+        if run is not None and run not in map(str, range(1, len(self.spans) + 1)):
             raise LogError(
                 self.file,
                 f"no run {run!r}; there is:",
                 remedy="Choose one with --run and its number",
-                choices=[f"run {number}: {span}" for number, span in enumerate(self.runs, 1)],
+                choices=self._listed(),
             )
-        if run is None and len(self.runs) > 1:
+        if run is None and len(self.spans) > 1:
+            anew = "steps" if self.counted == "step" and not self.runs.within else "epochs"
             raise LogError(
                 self.file,
-                f"{len(self.runs)} runs one after the other (the steps begin anew):",
+                f"{len(self.spans)} runs one after the other (the {anew} begin anew):",
                 remedy="Choose one with --run and its number",
-                choices=[f"run {number}: {span}" for number, span in enumerate(self.runs, 1)],
+                choices=self._listed(),
             )
-        if self.restarts:
-            self.into.warnings.append(f"{self.file}: the steps begin anew in each epoch; they were counted on")
+
+    def _listed(self) -> list[str]:
+        """A line for each run, to choose from."""
+        in_epochs = self.counted == "row" or self.runs.within
+        return [f"run {number}: {span.told(in_epochs)}" for number, span in enumerate(self.spans, 1)]

@@ -78,6 +78,8 @@ class Database(Reader):
     """
 
     format = "MLflow database"
+    tables = frozenset({"metrics", "runs"})
+    writer = "MLflow"
 
     def __init__(self, source: Source, wanted: Wanted) -> None:
         super().__init__()
@@ -111,7 +113,7 @@ class Database(Reader):
             raise LogError(
                 self.name, f"this SQLite database cannot be read: {error}", remedy="Try a copy of it"
             ) from None
-        if not {"metrics", "runs"} <= tables.keys() or "VIRTUAL" in str(tables["metrics"]).upper():
+        if not self.tables <= tables.keys() or "VIRTUAL" in str(tables["metrics"]).upper():
             raise LogError(
                 self.name,
                 f"a SQLite database without MLflow's tables (it has: {', '.join(map(str, tables)) or 'none'})",
@@ -124,7 +126,9 @@ class Database(Reader):
         try:
             yield from self.connection.execute(sql, values)
         except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
-            raise LogError(self.name, f"MLflow's tables cannot be read: {error}", remedy="Try a copy of it") from None
+            raise LogError(
+                self.name, f"{self.writer}'s tables cannot be read: {error}", remedy="Try a copy of it"
+            ) from None
 
     def _choose_run(self, wanted: Wanted) -> str:
         count = "SELECT count(*) FROM metrics m WHERE m.run_uuid = r.run_uuid"

@@ -1,55 +1,58 @@
 """What trainers print: "step 10: loss 3.2" in any of its spellings, and the dictionaries of Hugging Face's Trainer.
 
 Every line that speaks of a loss is searched for names followed by numbers. All patterns are possessive or bounded, so
-that no line takes longer than its length.
+that no line takes longer than its length. What a line means is in frames.py.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 
+from plateau_rule.sim.logs.frames import Frame, frame_of
+from plateau_rule.sim.logs.printed_tables import MOST_CELLS, Aligned, Pairs
 from plateau_rule.sim.logs.rows import Block, Reader, Records, Row
-from plateau_rule.sim.logs.series import STEPS, first_of
+from plateau_rule.sim.logs.series import EVAL, LENGTH, TRAIN, words
 from plateau_rule.sim.logs.source import Source
+from plateau_rule.sim.logs.splits import section_of
 
 _NUMPY = re.compile(r"np\.float\d\d\(")  # how NumPy prints a scalar in a dictionary
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# Numbers without their signs; NaN and infinity are looked for only in blocks that seem to have them, for speed.
+# Numbers without their signs; a digit in a name is none. NaN and infinity are looked for only in blocks that seem to
+# have them, for speed.
 _ODD = re.compile(rb"[nN][aA][nN]|[iI][nN][fF]")
-_DIGITS = re.compile(r"(\d++(?:\.\d++)?+(?:[eE][-+]?\d++)?+)")
-_ANY = re.compile(r"(\d++(?:\.\d++)?+(?:[eE][-+]?\d++)?+|(?<!\w)(?i:nan|inf(?:inity)?)(?!\w))")
-# Before a number: one to four words, then a colon, an equals sign or blanks; its sign.
-_NAME = re.compile(
-    r"(?<![\w./-])([A-Za-z_][\w./-]{0,60}+(?:[ ][A-Za-z_][\w./-]{0,60}+){0,3})(?!\w)"
-    r"""["']?\s{0,20}+[:=]?+\s{0,20}+["'\[(]{0,2}+(?:(?:tensor|array)?\(\[?)?([-+]?\.?)$"""
-)
-NAME_CHARACTERS = 200
+_BARE = r"(?:(?<!\w)|(?<=[Ee]poch)|(?<=EPOCH)|(?<=[Ss]tep)|(?<=STEP)|(?<=[Ii]ter))"
+_NUMBER = rf"{_BARE}(?:(?<![\[(,])[1-9]\d{{0,2}}(?:,\d{{3}})++(?![\d,])|\d++)(?:\.\d++)?+(?:[eE][-+]?\d++)?+"
+_DIGITS = re.compile(rf"({_NUMBER})")
+_ANY = re.compile(rf"({_NUMBER}|(?<!\w)(?i:nan|inf(?:inity)?)(?!\w))")
+_THOUSANDS = re.compile(r"\d,\d{3}")
 MOST_NUMBERS = 64  # that are looked at in a line
 MOST_KINDS, LONGEST_KIND = 2000, 1000  # that are remembered
-# What makes a number something else: 23ms, 10k, 1.2.3.
-_UNIT = re.compile(r"\w|\.\d")
-_FILLER = {"the", "a", "is", "was", "at", "of", "and", "on", "in", "after", "current", "this", "for"}
+MOST_BESIDE = 4000  # lines without a loss that are looked at, for a message
+_TELLS = re.compile(
+    r"loss|nll|xent|cost|objective|ppl|perplexity|entropy|rmse|rmsle|logloss|huber|learn:|\bm[as]p?e\b|\bl[12]\b"
+    r"|\b[bcw]{1,2}er\b",
+    re.IGNORECASE,
+)
+_SPEAKS_OF_TIME = re.compile(r"epoch|step|iter|batch", re.IGNORECASE)
+_SPEAKS_OF_SPLIT = re.compile(r"train|valid|eval|test", re.IGNORECASE)
+LONGEST_HEADING = 200  # characters
 # llm.c: s:10 trl:3.2 (train loss), tel:3.3 (the test loss), eval:0.3 (an accuracy).
 _LLMC = {"s": "step", "trl": "train loss", "tel": "val loss", "eval": "eval accuracy"}
 _LLMC_LINE = re.compile(r"^s:\d+ (trl|tel|eval):", re.M)
 # Keras draws its bar again and again; only the bar of a finished epoch is a value to keep.
 _KERAS_BAR = re.compile(r"^ {0,9}(\d+)/(\d+) .{0,200}?(?:ETA: |\ds |/step ).{0,200}?- (?:\w{1,40}_)?loss:")
-_KERAS_EPOCH = re.compile(r"^ {0,9}Epoch (\d+)(?:/\d+)?:?\s*$", re.IGNORECASE)
 _HF_DICT = re.compile(r"^.{0,200}?\{'loss': '?[-+.\w]+'?, .{0,500}?'epoch': ", re.M)
 _STYLES = (
     ("llm.c's main.log", _LLMC_LINE),
     ("lines printed by nanoGPT", re.compile(r"^iter \d+: loss [-+.\w]+, time", re.M)),
     ("lines printed by modded-nanogpt", re.compile(r"^step:\d+/\d+ (?:train|val)_loss:", re.M)),
     ("dictionaries printed by Hugging Face's Trainer", _HF_DICT),
+    ("lines printed by PyTorch's examples", re.compile(r"^Train Epoch: \d+ \[\d+/\d+ \(\d+%\)\]", re.M)),
     ("progress printed by Keras", re.compile(r"^ {0,9}\d+/\d+ .{0,200}?s/(?:step|epoch) .{0,200}?- loss:", re.M)),
 )
-
-
-# The names in lines of one kind, the places of their numbers among the pieces of a line, and their signs.
-Kind = tuple[tuple[str, int, str], ...]
+_NO_LINE = "line that tells no loss"
 
 
 class Printed(Reader):
@@ -61,12 +64,17 @@ class Printed(Reader):
     """
 
     format = "printed text"
+    lines = True
 
     def __init__(self, source: Source, column: str | None = None) -> None:
         super().__init__()
         self.source = source
-        self.epoch: str | None = None
-        self.kinds: dict[tuple[str, ...], Kind] = {}
+        self.heading: Row = {}  # the clock that stands above the lines at hand
+        self.section: set[str] | None = None  # names that are told below a heading for evaluations
+        self.frames: dict[tuple[str, ...], Frame] = {}
+        self.beside: Counter[str] = Counter()  # numbers in lines that tell no loss
+        self.looked = 0
+        self.pairs, self.aligned = Pairs(), Aligned()
         self.word = column.split()[-1] if column and column.split() else "loss"
         text = _clean(source.head)
         name = next((name for name, style in _STYLES if style.search(text)), None)
@@ -74,71 +82,140 @@ class Printed(Reader):
             self.format = name
             self.averages = name.startswith("dictionaries")
             self.running = name.endswith("Keras")
+            self.samples = name.endswith("examples")
         self.llmc = name == _STYLES[0][0]
         self.nanogpt = name == _STYLES[1][0]
 
     def blocks(self) -> Iterator[Block]:
-        """A row for each line that tells a loss."""
+        """A row for each line, or table, that tells a loss."""
         for data in self.source.lines():
             dropped: Counter[str] = Counter()
             lines = _clean(data).split("\n")
             if not lines[-1]:
                 lines.pop()
             pattern = _ANY if _ODD.search(data) else _DIGITS
-            rows = [row for line in lines if self._tells(line) and (row := self._row(line, pattern, dropped))]
-            if silent := len(lines) - len(rows) - dropped.total():
-                dropped["line that tells no loss"] += silent
+            rows: list[Row] = []
+            for line in lines:
+                rows += self._rows(line, pattern, dropped)
             yield Block(len(rows), Records(rows), 0, dropped)
+        if rows := self.pairs.end():
+            yield Block(len(rows), Records(rows), 0)
+
+    def names_beside(self) -> Mapping[str, int]:
+        """How many numbers of each name were seen in lines that tell no loss."""
+        return self.beside
+
+    def _rows(self, line: str, pattern: re.Pattern[str], dropped: Counter[str]) -> list[Row]:
+        """What a line gives: no row, or one; or the table that it ends and one of its own."""
+        taken, rows = self.pairs.take(line) if line.strip() else (False, [])
+        if taken:
+            return rows
+        table = self.aligned.take(line)
+        if table is not None:
+            return [table] if table else []
+        if self._tells(line):
+            row = self._row(line, pattern, dropped)
+            if row is not None:
+                return [*rows, row] if row else rows
+        elif len(line) < LONGEST_HEADING and _SPEAKS_OF_TIME.search(line):
+            self._look_for_heading(line, pattern)
+        elif len(line) < LONGEST_HEADING and _SPEAKS_OF_SPLIT.search(line) and not pattern.search(line):
+            evaluates = section_of(line)
+            if evaluates is not None:
+                self.section = set() if evaluates else None
+        elif self.looked < MOST_BESIDE:
+            self._look_beside(line, pattern)
+        dropped[_NO_LINE] += 1
+        return rows
 
     def _tells(self, line: str) -> bool:
         """Whether it is worth a closer look; most lines are told by the first of these."""
         if "loss" in line or "Loss" in line or self.word in line or line.startswith("s:"):
             return True
-        return "LOSS" in line or "nll" in line or "poch" in line
+        return _TELLS.search(line) is not None
 
-    def _row(self, line: str, pattern: re.Pattern[str], dropped: Counter[str]) -> Row:
-        """The names and numbers of a line; of a name that stands there twice, the first."""
-        if "poch" in line and (heading := _KERAS_EPOCH.match(line)):
-            self.epoch = heading[1]
-            return {}
+    def _row(self, line: str, pattern: re.Pattern[str], dropped: Counter[str]) -> Row | None:
+        """The names and numbers of a line, the first of each name; None if it tells no loss, empty if it is counted."""
         if self.running and (bar := _KERAS_BAR.match(line)) and bar[1] != bar[2]:
             dropped["progress bar of an epoch that is going on (a running mean)"] += 1
             return {}
         pieces = pattern.split(line, MOST_NUMBERS)
-        frame = tuple(pieces[::2])  # the line without its numbers: the same for all lines of its kind
-        kind = self.kinds.get(frame) or self._learn(frame)
-        if not kind:
-            return {}
-        row: Row = {name: sign + pieces[at] if sign else pieces[at] for name, at, sign in kind}
-        if self.epoch is not None:
-            row.setdefault("epoch", self.epoch)
+        frame = self._frame(pieces)
+        row: Row = {name: sign + pieces[at] if sign else pieces[at] for name, at, sign in frame.fields}
+        if "," in line and _THOUSANDS.search(line):
+            row = {name: value.replace(",", "") if isinstance(value, str) else value for name, value in row.items()}
+        if frame.heading:
+            self._head(row)
+            return None
+        if len(row) == ("step" in row) + ("epoch" in row) + (LENGTH in row):
+            return None
+        if "step" not in row:
+            if self.section is not None:
+                row = self._in_section(row)
+            return {**self.heading, **row}
+        self.section = None
+        if "epoch" in self.heading:
+            row.setdefault("epoch", self.heading["epoch"])
         return row
 
-    def _learn(self, frame: tuple[str, ...]) -> Kind:
-        """The names in a line of this kind."""
-        kind: dict[str, tuple[int, str]] = {}
-        for at, (before, after) in enumerate(pairwise(frame)):
-            if not _UNIT.match(after) and (found := _NAME.search(before[-NAME_CHARACTERS:])):
-                kind.setdefault(self._name(found[1]), (2 * at + 1, found[2]))
-        if "step" not in kind and (step := first_of(kind, STEPS)) is not None:
-            kind["step"] = kind.pop(step)
-        if self.averages and "train_runtime" in kind:
-            kind.pop("train_loss", None)
-        if self.nanogpt and "train loss" in kind:
-            kind["eval train loss"] = kind.pop("train loss")  # measured together with the validation loss
-        if len(self.kinds) >= MOST_KINDS:
-            self.kinds.clear()
-        learned = tuple((name, at, sign) for name, (at, sign) in kind.items())
-        if sum(map(len, frame)) <= LONGEST_KIND:
-            self.kinds[frame] = learned
-        return learned
+    def _in_section(self, row: Row) -> Row:
+        """A row below a heading for evaluations; these are over with a clock, another split, or a name told again."""
+        if "epoch" in row or any(words(name) & (EVAL | TRAIN) for name in row) or row.keys() & (self.section or set()):
+            self.section = None
+            return row
+        self.section = {*(self.section or ()), *row}
+        return {f"eval {name}": value for name, value in row.items()}
 
-    def _name(self, spelt: str) -> str:
-        """A name without words that only fill."""
-        name = " ".join(word for word in spelt.split() if word.lower() not in _FILLER) or spelt
-        if name.lower() in ("step", "epoch", "iter", "iteration", "loss"):
-            name = name.lower()
-        return _LLMC.get(name, name) if self.llmc else name
+    def _frame(self, pieces: list[str]) -> Frame:
+        """What the numbers of this line are; the line without its numbers is the same for all lines of its kind."""
+        key = tuple(pieces[::2])
+        return self.frames.get(key) or self._learn(key, pieces)
+
+    def _learn(self, key: tuple[str, ...], pieces: list[str]) -> Frame:
+        fields, heading = frame_of(pieces, pairs=not self.running)
+        names = {name for name, _, _ in fields}
+        if self.averages and "train_runtime" in names:
+            fields = tuple(each for each in fields if each[0] != "train_loss")
+        if self.llmc:
+            fields = tuple((_LLMC.get(name, name), at, sign) for name, at, sign in fields)
+        if self.nanogpt and "train loss" in names:  # measured together with the validation loss
+            both = {name: (at, sign) for name, at, sign in fields}
+            both["eval train loss"] = both.pop("train loss")
+            fields = tuple((name, at, sign) for name, (at, sign) in both.items())
+        if len(self.frames) >= MOST_KINDS:
+            self.frames.clear()
+        frame = Frame(fields, heading)
+        if sum(map(len, key)) <= LONGEST_KIND:
+            self.frames[key] = frame
+        return frame
+
+    # Lines without a loss
+
+    def _look_for_heading(self, line: str, pattern: re.Pattern[str]) -> None:
+        """Take the clock of a heading for the lines below it."""
+        pieces = pattern.split(line, MOST_NUMBERS)
+        frame = self._frame(pieces)
+        if frame.heading:
+            self._head({name: pieces[at] for name, at, _ in frame.fields})
+        else:
+            self._count_beside(frame)
+
+    def _head(self, clock: Row) -> None:
+        if "step" not in clock and self.heading.get("epoch") == clock.get("epoch"):
+            return
+        self.section = None
+        self.heading = {**({"epoch": self.heading["epoch"]} if "epoch" in self.heading else {}), **clock}
+
+    def _look_beside(self, line: str, pattern: re.Pattern[str]) -> None:
+        """Remember what such a line tells, in case that nothing tells a loss."""
+        pieces = pattern.split(line[:1000], MOST_NUMBERS)
+        if len(pieces) > 1:
+            self._count_beside(self._frame(pieces))
+
+    def _count_beside(self, frame: Frame) -> None:
+        self.looked += 1
+        if len(self.beside) < MOST_CELLS:
+            self.beside.update(name for name, _, _ in frame.fields if name not in ("step", "epoch", LENGTH))
 
 
 def _clean(data: bytes) -> str:

@@ -29,6 +29,7 @@ from plateau_rule.sim.logs.smoothing import Unsmooth
 from plateau_rule.sim.logs.source import Source
 from plateau_rule.sim.logs.survey import meaning, oddities, survey
 from plateau_rule.sim.logs.table import Table, delimiter
+from plateau_rule.sim.logs.trackio import Trackio, is_trackio
 from plateau_rule.sim.logs.trainer_state import TrainerState, is_json_array, is_trainer_state
 
 Progress = Callable[[int, int | None], None]
@@ -44,12 +45,14 @@ def read(
     repeats: Repeats = "last",
     ema: float | None = None,
     keep_zeros: bool = False,
+    steps_per_epoch: int | None = None,
     progress: Progress | None = None,
 ) -> Log:
     """Read logged losses, whatever tool wrote them.
 
     The format is found by content: JSON lines, CSV, Hugging Face's trainer_state.json, TensorBoard event files,
-    MLflow's files and database, printed text; each plain or packed with gzip. Memory does not grow with the log.
+    MLflow's and Trackio's databases, MLflow's files, printed text; each plain or packed with gzip. Memory does not grow
+    with the log.
 
     Args:
         paths: a log, or several that are parts of one run and are joined by step; a folder stands for the log in it,
@@ -62,6 +65,8 @@ def read(
         repeats: which of the losses of a step that stands there more than once is used: the "last" or the "first".
         ema: the coefficient of an exponential moving average to take back, from 0 to below 1.
         keep_zeros: take exact zeros in logs of Hugging Face's Trainer for zeros; it writes 0.0 where the loss was NaN.
+        steps_per_epoch: how long an epoch is where the log counts steps within epochs; by default what the log says, or
+            the longest that it shows.
         progress: called now and then with the bytes read so far and the size of all files, None if it is not known.
 
     Returns:
@@ -78,7 +83,7 @@ def read(
     names = [str(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     if not names:
         raise LogError("no log", "no file was named", remedy="Name at least one log")
-    wanted = Wanted(column, metric, step_column, None if run is None else str(run))
+    wanted = Wanted(column, metric, step_column, None if run is None else str(run), steps_per_epoch)
     gathered = Gathered()
     meter = Meter(names, progress)
     with np.errstate(all="ignore"):  # losses may be NaN, infinite, and too large to be squared
@@ -166,7 +171,7 @@ def detect(source: Source, wanted: Wanted) -> Reader:
     """
     head = source.head
     if head.startswith(SQLITE_MAGIC):
-        return Database(source, wanted)
+        return Trackio(source, wanted) if is_trackio(head) else Database(source, wanted)
     if is_event_file(head):
         return EventFile(source)
     text = head[:4096]
@@ -218,7 +223,8 @@ def _finish(
         if repeated := count - points.count:
             gathered.dropped[f"step that is repeated (the {repeats} one was kept)"] += repeated
     if gathered.steps_back and steps_known:
-        gathered.warnings.append(f"steps go back {gathered.steps_back:,} times: a resumed run, or several writers")
+        times = "once" if gathered.steps_back == 1 else f"{gathered.steps_back:,} times"
+        gathered.warnings.append(f"{gathered.counted}s go back {times}: a resumed run, or several writers")
     if gathered.counted == "row" and steps_known:
         gathered.warnings.append("the log has no steps: its rows were counted")
     if gathered.zeros:
@@ -246,6 +252,7 @@ def _finish(
         nonfinite=found.nonfinite,
         steps_back=gathered.steps_back,
         counted=gathered.counted,
+        epoch_steps=gathered.epoch_steps,
         spacing=found.spacing,
         regular=found.regular,
         epochs=found.epochs,

@@ -18,6 +18,7 @@ class Report:
     dropped: what was passed over, by reason; places: where the first of each stood ("file:line").
     nonfinite: used points that are NaN or infinite. steps_back: how often a step was lower than the one before.
     counted: what `step` counts: "step", "epoch" (one point an epoch) or "row" (the log has no steps).
+    epoch_steps: steps in an epoch, where the log counts them within epochs; else None.
     spacing: the usual distance of two points in that unit; regular: the share of points at that distance.
     epochs: the first and last epoch as logged, or None. evals: how many points each metric of evaluations has;
     eval_loss: the one among them that is a loss.
@@ -38,6 +39,7 @@ class Report:
     nonfinite: int
     steps_back: int
     counted: str
+    epoch_steps: int | None
     spacing: int
     regular: float
     epochs: tuple[float, float] | None

@@ -44,13 +44,16 @@ class Reader(ABC):
 
     format: what it is called in a report. averages: the trainer logs means over its logging interval, and 0 for a mean
     of NaN (Hugging Face's does). exported: a chart exported from W&B, with one column a run. running: the values are
-    means since the epoch began, read at its end (Keras). warnings: what the user should know about the file.
+    means since the epoch began, read at its end (Keras). lines: text without columns. samples: what counts within an
+    epoch is samples. warnings: what the user should know about the file.
     """
 
     format = ""
     averages = False
     exported = False
     running = False
+    lines = False
+    samples = False
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -61,6 +64,10 @@ class Reader(ABC):
 
     def names(self) -> Mapping[str, int]:
         """The columns and how many numbers they hold, where that is known before reading; else nothing."""
+        return {}
+
+    def names_beside(self) -> Mapping[str, int]:
+        """What was passed over unread because nothing there is called a loss: names, and how many numbers each."""
         return {}
 
     def close(self) -> None:  # noqa: B027  # most have opened nothing
@@ -79,6 +86,7 @@ class Chain(Reader):
         self.readers = readers
         for _, reader in readers[:1]:
             self.format, self.averages, self.running = reader.format, reader.averages, reader.running
+            self.lines = reader.lines
 
     def blocks(self) -> Iterator[Block]:
         """The rows of all files."""

@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from plateau_rule.sim.logs.errors import LogError
+from plateau_rule.sim.logs.rows import MOST_COLUMNS
 
 LOSS = {"loss", "losses", "nll", "xent", "cost", "objective"}
+# What trainers minimise under another name; read as the curve only where nothing is called a loss.
+PERPLEXITY = {"ppl", "perplexity"}
+OBJECTIVE = PERPLEXITY | {"entropy", "rmse", "mse", "mae", "mape", "rmsle", "l1", "l2", "logloss", "mlogloss", "huber"}
+OBJECTIVE |= {"binary_logloss", "multi_logloss", "cross_entropy", "learn", "bcer", "bwer", "cer", "wer", "bpb", "bpc"}
+# What is the better the higher it is, or says how good a model is without being minimised.
+QUALITY = {"acc", "accuracy", "f1", "bleu", "auc", "iou", "miou", "dice", "map", "score", "top1", "top5"}
+QUALITY |= {
+    "acc1",
+    "acc5",
+    "prec",
+    "precision",
+    "recall",
+    "error",
+    "err",
+    "wer",
+    "cer",
+    "ppl",
+    "perplexity",
+    "metric",
+    "psnr",
+}
+REWARD = {"reward", "rewards", "rew", "return", "returns"}
+TRAIN = {"train", "training", "trn"}
 EVAL = {"val", "valid", "validation", "eval", "evaluation", "test", "testing", "dev", "heldout", "holdout"}
 # A name with one of these speaks about a loss and is none: loss_scale, best_loss, loss_time.
 ABOUT = {"scale", "scaler", "scaling", "weight", "weights", "coef", "coefficient", "ratio", "best", "delta", "time"}
-ABOUT |= {"every", "steps", "count", "lr", "diff", "change", "std", "var", "min", "max", "ema_decay", "spike", "spikes"}
-PLAIN = {"train", "training", "trn", "tr", "step", "batch", "iter", "iteration", "it", "epoch"}
+ABOUT |= {
+    "function",
+    "every",
+    "steps",
+    "count",
+    "lr",
+    "diff",
+    "change",
+    "std",
+    "var",
+    "min",
+    "max",
+    "ema_decay",
+    "spike",
+    "spikes",
+}
+PLAIN = {"train", "training", "trn", "tr", "step", "batch", "iter", "iteration", "it", "epoch", "inner"}
 SUMMARY = {"total", "mean", "avg", "average", "running", "ema", "smooth", "smoothed", "cur", "current", "reported"}
-FINE = {"step", "batch", "iter", "iteration", "it"}
+FINE = {"step", "batch", "iter", "iteration", "it", "inner"}
 # A name with one of these tells what an evaluation took, or when it happens.
 COST = {"runtime", "second", "seconds", "samples", "time", "steps", "iters", "interval", "every", "jit"}
 
@@ -31,9 +74,23 @@ STEPS: tuple[str, ...] = (
     "train_step",
     "current_steps",
 )
-STEPS += ("current_step", "optimizer_step", "num_updates", "updates", "update", "iter", "iters", "iteration")
-STEPS += ("iterations", "it", "n_iter", "num_steps", "batch", "batch_idx", "_step")
+STEPS += (
+    "total_timesteps",
+    "timesteps",
+    "current_step",
+    "optimizer_step",
+    "num_updates",
+    "updates",
+    "update",
+    "iter",
+    "iters",
+    "iteration",
+)
+STEPS += ("iterations", "it", "n_iter", "num_steps", "n_updates", "batch", "batch_idx")
+STEPS += ("_step",)
+LENGTH = "length of the epoch"  # the column for the N of `i/N` in printed lines
 EPOCHS = ("epoch", "epochs", "train_epoch", "current_epoch", "epoch_num", "epoch_idx", "ep")
+CLOCKS = {*STEPS, *EPOCHS}
 RATES = ("lr", "learning_rate", "train_lr", "train_learning_rate", "lr_adam", "lr_adamw", "lr_sgd", "optim_lr")
 
 
@@ -62,6 +119,13 @@ def is_loss(name: str) -> bool:
     """Whether a column is called a loss, be it of training or of evaluations."""
     found = words(name)
     return bool(found & LOSS) and not found & ABOUT
+
+
+def is_objective(name: str) -> bool:
+    """Whether a column is called by a word for what is minimised, other than a loss, and is of training."""
+    found = words(name)
+    spelt = {normal(name), *re.split(r"'s |[ -]", name.lower())}
+    return bool((spelt | found) & OBJECTIVE) and not found & (EVAL | ABOUT)
 
 
 def rank(name: str) -> int:
@@ -101,6 +165,7 @@ class Wanted:
     metric: str | None = None
     step_column: str | None = None
     run: str | None = None
+    steps_per_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +178,58 @@ class Roles:
     lr: str | None
     run: str | None = None  # the run that was chosen among columns
     others: tuple[str, ...] = ()  # training losses that were there too
+
+
+class Tally:
+    """How many numbers stand in each column, and how many of them in a row with each column that could be the clock."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.beside: Mapping[str, int] = {}  # numbers in lines that tell no loss
+        self._with_clock: Counter[tuple[str, str]] = Counter()
+        self._known = False  # the counts alone, from the reader
+
+    def know(self, counts: Mapping[str, int]) -> None:
+        """Take the counts of a reader that knows its columns beforehand."""
+        self.counts.update(counts)
+        self._known = bool(counts)
+
+    def add(self, has: Mapping[str, NDArray[np.bool_]]) -> None:
+        """Take in a block: the rows of each column that hold a number."""
+        clocks = [name for name in has if normal(name) in CLOCKS or normal(name.rpartition("/")[2]) in CLOCKS]
+        for name, rows in has.items():
+            if name in self.counts or len(self.counts) < MOST_COLUMNS:
+                self.counts[name] += int(rows.sum())
+                for clock in clocks:
+                    self._with_clock[clock, name] += int((rows & has[clock]).sum())
+
+    def timed(self, name: str, clock: str | None) -> int:
+        """How many numbers of a column stand in a row that has this clock."""
+        if clock is None:
+            return 0
+        if self._known or clock not in {pair[0] for pair in self._with_clock}:
+            return self.counts[name]
+        return self._with_clock[clock, name]
+
+    def clock(self, name: str, preferred: Sequence[str]) -> str | None:
+        """The column of these names that tells when the numbers of a column were logged."""
+        known = [each for each in self.counts if self.counts[each] and each != name]
+        most = 0
+        found: dict[str, str] = {}
+        for each in known:
+            if (spelt := _spelling(each, preferred)) and (count := self.timed(name, each)):
+                most = max(most, count)
+                found.setdefault(spelt, each)
+        return next((found[p] for p in preferred if p in found and 2 * self.timed(name, found[p]) >= most), None)
+
+
+def _spelling(name: str, preferred: Sequence[str]) -> str | None:
+    """Which of the preferred names a column has, by itself or behind the last slash."""
+    whole = normal(name)
+    if whole in preferred:
+        return whole
+    last = normal(name.rpartition("/")[2])
+    return last if last in preferred and not words(name) & EVAL else None
 
 
 def first_of(names: Iterable[str], preferred: Sequence[str]) -> str | None:
@@ -136,15 +253,16 @@ def split_runs(counts: Mapping[str, int], exported: bool) -> list[Series]:
     return series
 
 
-def choose(file: str, counts: Mapping[str, int], wanted: Wanted, exported: bool, final: bool) -> Roles | None:
+def choose(file: str, tally: Tally, wanted: Wanted, exported: bool, final: bool, lines: bool = False) -> Roles | None:
     """Give the columns of a file their roles.
 
     Args:
         file: its name, for messages.
-        counts: how many numbers were seen in each column.
+        tally: how many numbers were seen in each column, and with which clock.
         wanted: what the user asked for.
         exported: whether it is a chart that was exported from W&B, with one column a run.
         final: whether all of the file has been seen.
+        lines: whether it is text without columns.
 
     Returns:
         The roles, or None if the loss has not been seen so far.
@@ -152,15 +270,24 @@ def choose(file: str, counts: Mapping[str, int], wanted: Wanted, exported: bool,
     Raises:
         LogError: more than one series could be meant, or (`final`) none.
     """
-    step = _named(file, counts, wanted.step_column, final) if wanted.step_column else first_of(counts, STEPS)
+    counts = tally.counts
+    step = _named(file, counts, wanted.step_column, final) if wanted.step_column else None
     if wanted.step_column and step is None:
         return None
-    epoch, lr = first_of(counts, EPOCHS), first_of(counts, RATES)
-    series = [each for each in split_runs(counts, exported) if each.column not in {step, epoch} and each.points]
-    chosen = _asked_for(file, series, wanted, final) if wanted.column or wanted.metric else _by_name(series, wanted)
+    clocks = {step, first_of(counts, STEPS), first_of(counts, EPOCHS), LENGTH}
+    series = [each for each in split_runs(counts, exported) if each.column not in clocks and each.points]
+    if wanted.column or wanted.metric:
+        chosen = _asked_for(file, series, wanted, final)
+    else:
+        chosen = _by_name(_of_run(series, wanted.run), tally)
     if len(chosen) == 1:
-        others = tuple(each.column for each in series if rank(each.metric or each.column) < 3 and each is not chosen[0])
-        return Roles(chosen[0].column, step, epoch, lr, chosen[0].run if exported else None, others)
+        one = chosen[0]
+        ranked = tuple(each.column for each in series if rank(each.metric or each.column) < 3 and each is not one)
+        step = step or tally.clock(one.column, STEPS)
+        epoch, lr = tally.clock(one.column, EPOCHS), first_of(counts, RATES)
+        if epoch == step:
+            epoch = None
+        return Roles(one.column, step, epoch, lr, one.run if exported else None, ranked)
     if chosen:
         raise LogError(
             file,
@@ -169,7 +296,7 @@ def choose(file: str, counts: Mapping[str, int], wanted: Wanted, exported: bool,
             choices=[str(each) for each in chosen],
         )
     if final:
-        raise _no_loss(file, series)
+        raise _no_loss(file, series, tally.beside, lines)
     return None
 
 
@@ -192,9 +319,8 @@ def _of_run(series: list[Series], run: str | None) -> list[Series]:
     return [each for each in series if each.run == run] or [each for each in series if run in (each.run or "")]
 
 
-def _by_name(series: list[Series], wanted: Wanted) -> list[Series]:
+def _by_name(series: list[Series], tally: Tally) -> list[Series]:
     """The training losses of the best rank that there is, at the finest granularity."""
-    series = _of_run(series, wanted.run)
     if any(each.run and each.metric is None for each in series):  # columns named after runs: any of them is one
         return [each for each in series if each.run]
     ranked = [each for each in series if rank(each.metric or each.column) < 3]
@@ -202,11 +328,22 @@ def _by_name(series: list[Series], wanted: Wanted) -> list[Series]:
         ranked = [each for each in ranked if each.points > 1]  # a single value is a summary
     best = min((rank(each.metric or each.column) for each in ranked), default=3)
     chosen = [each for each in ranked if rank(each.metric or each.column) == best]
+    if best == 0 and not any(_has_steps(each, tally) for each in chosen):
+        # An epoch's summary is called the training loss, and the means that stand with the steps are not.
+        means = [each for each in ranked if rank(each.metric or each.column) == 1 and _has_steps(each, tally)]
+        chosen = means or chosen
+    if any(_has_steps(each, tally) for each in chosen):
+        chosen = [each for each in chosen if _has_steps(each, tally)]
     finest = min((granularity(each.metric or each.column) for each in chosen), default=0)
     chosen = [each for each in chosen if granularity(each.metric or each.column) == finest]
     if not chosen and len(values := [each for each in series if normal(each.column) == "value"]) == 1:
         return values  # what TensorBoard's own download calls it
-    return chosen
+    return chosen or [each for each in series if is_objective(each.column) and each.points > 1]
+
+
+def _has_steps(series: Series, tally: Tally) -> bool:
+    """Whether a series stands with steps."""
+    return tally.clock(series.column, STEPS) is not None
 
 
 def _named(file: str, names: Iterable[str], name: str, final: bool) -> str | None:
@@ -232,7 +369,7 @@ def _unknown(file: str, what: str, name: str, names: Sequence[str]) -> LogError:
     )
 
 
-def _no_loss(file: str, series: list[Series]) -> LogError:
+def _no_loss(file: str, series: list[Series], beside: Mapping[str, int], lines: bool) -> LogError:
     """There are columns, and none is a training loss."""
     evaluated = [each for each in series if is_eval(each.column) and is_loss(each.column)]
     if evaluated:
@@ -242,11 +379,15 @@ def _no_loss(file: str, series: list[Series]) -> LogError:
             f"no training loss, only evaluations: {', '.join(str(each) for each in evaluated)}",
             remedy=f"To read them as the curve: --column {one.column!r}",
         )
+    known = {each.column for each in series}
+    series = series + [Series(name, count) for name, count in beside.items() if name not in known and count > 1]
     if not series:
         return LogError(file, "no column holds numbers", "a column of losses", "Name the log of a training run")
+    series = sorted(series, key=lambda each: -each.points)
+    near = [each for each in series if words(each.column) & REWARD] or series
     return LogError(
         file,
-        "no column is called a loss; there is:",
-        remedy="If one of them is the loss, name it with --column",
+        "no line speaks of a loss; lines tell:" if lines else "no column is called a loss; there is:",
+        remedy=f"If one of them is the curve, name it with --column, for instance --column {near[0].column!r}",
         choices=[str(each) for each in series],
     )

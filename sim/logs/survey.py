@@ -10,7 +10,7 @@ import numpy as np
 from plateau_rule.sim.logs.gather import Span
 from plateau_rule.sim.logs.points import Points, Spool
 from plateau_rule.sim.logs.rows import Reader
-from plateau_rule.sim.logs.series import Roles, granularity, is_eval, words
+from plateau_rule.sim.logs.series import PERPLEXITY, REWARD, Roles, granularity, is_eval, is_loss, words
 from plateau_rule.sim.logs.smoothing import ema_coefficient, falls_within_epochs
 
 MOST_POINTS = 80_000  # the last ones, that are looked at for averages
@@ -83,6 +83,17 @@ def meaning(found: Survey, reader: Reader, roles: Roles, counted: str, undone: f
     named = words(roles.loss)
     apart = found.spacing if counted == "step" else 1
     every = f", one every {apart:,} steps" if apart > 1 else ""
+    if not is_loss(roles.loss) and not is_eval(roles.loss):
+        if named & REWARD:
+            return (
+                "reward" + every,
+                "no loss: it rises as training goes well, and a guard on the loss takes that for none",
+            )
+        if named & PERPLEXITY:
+            return (
+                "perplexity" + every,
+                "the exponential of a loss: a relative change of it is an absolute one of the loss",
+            )
     if undone is not None:
         return "step value" + every, f"a moving average of coefficient {undone:g} was taken back"
     if is_eval(roles.loss):

@@ -139,6 +139,10 @@ def _is_table(rows: list[list[str]], mark: str) -> bool:
     same = [row for row in body if len(row) == len(header) or (len(row) > len(header) and not any(row[len(header) :]))]
     if not same or 2 * len(same) < len(body):
         return False
+    if mark == "|" and len(header) == 4 and not header[0] and not header[3]:
+        names = numbers([row[1] for row in same])[1]
+        if (names == NUMBER).sum() <= (names == NOT_A_NUMBER).sum():
+            return False  # a name and its value in each line
     if mark == " " and not any(is_loss(name) for name in header):
         return False
     numeric = [numbers(column)[1] for column in zip(*(row[: len(header)] for row in same), strict=True)]

@@ -200,6 +200,10 @@ def _length(
     measured = False
     if per_epoch is None:
         per_epoch = own.get("steps_per_epoch")
+    if per_epoch is None and log.report.epoch_steps is not None:
+        per_epoch = log.report.epoch_steps
+        measured = True
+        notes.append(f"epochs from the log: {per_epoch:,} steps each")
     if per_epoch is None and log.report.counted == "step" and not own:
         found = steps_per_epoch_of(log, first_step)
         if found is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plateau_rule.sim.logs import LogError, gather, read
+from plateau_rule.sim.logs import LogError, read, runs
 from tests.hostile.logs.test_hostile_logs import event, tfrecord
 
 MIB = 1 << 20
@@ -139,7 +139,7 @@ def test_too_many_columns(tmp_path: Path) -> None:
 
 def test_too_many_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file with a run every few lines is given up on."""
-    monkeypatch.setattr(gather, "MOST_RUNS", 5)
+    monkeypatch.setattr(runs, "MOST_RUNS", 5)
     path = tmp_path / "log"
     path.write_text("step,loss\n" + "".join(f"{row % 20},1\n" for row in range(1000)))
     with pytest.raises(LogError, match="more than 5 runs one after the other"):

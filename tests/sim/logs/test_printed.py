@@ -72,7 +72,7 @@ def test_another_column(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     path.write_text("".join(f"step {step} | bits per byte: {3 - step / 100}\n" for step in range(50)))
     assert read(path, column="bits per byte").points().loss[-1] == 2.51
-    with pytest.raises(LogError, match="no column holds numbers"):
+    with pytest.raises(LogError, match="no line speaks of a loss; lines tell:\n  bits per byte"):
         read(path)
 
 

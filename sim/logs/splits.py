@@ -1,0 +1,103 @@
+"""Of which split a printed line speaks: training, or one that evaluations are made on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from plateau_rule.sim.logs.series import COST, EVAL, FINE, QUALITY, TRAIN, is_loss, is_objective, words
+
+LINE_EVAL = EVAL | {"evaluate", "evaluating", "validate", "validating", "inference"}
+_BESIDE = FINE | {
+    "inner",
+    "set",
+    "subset",
+    "epoch",
+    "stats",
+    "loop",
+    "phase",
+    "result",
+    "results",
+    "summary",
+    "performance",
+}
+_TOKEN = re.compile(r"(?<![\w./\\-])[A-Za-z_]{2,40}+(?![\w\\-]|\.\w|/\w)")
+_TOGETHER = 8  # characters between "train" and "val" that stand for one split: "train & val loss"
+
+
+class Splits:
+    """The words of a line that name a split, with their places.
+
+    Args:
+        line: the line.
+        names: names of numbers in it that are no clock and more than the word of a split; their ends in the line first.
+    """
+
+    def __init__(self, line: str, names: Sequence[tuple[tuple[int, int], str]]) -> None:
+        self.outside = [
+            (found.start(), found[0])
+            for found in _TOKEN.finditer(line)
+            if _is_split(found[0]) and not any(start <= found.start() < stop for (start, stop), _ in names)
+        ]
+        # "test acc: 55.0%, loss: 2.1": the first name speaks for the second.
+        self.scores = [(start, name) for (start, _), name in names if _is_score(name)]
+        self.losses = [(start, name) for (start, _), name in names if words(name) & (EVAL | TRAIN) and is_loss(name)]
+        self.names = {name.lower() for _, name in names}
+
+    @property
+    def is_eval(self) -> bool:
+        """Whether the first word of the line that names a split names one of evaluations."""
+        return bool(self.outside) and _evaluates(self.outside[0][1])
+
+    def before(self, name: str, place: int) -> str:
+        """The split to put before a name that stands at a place, or nothing."""
+        if words(name) & (EVAL | TRAIN):
+            return ""
+        left = [(at, token) for at, token in self.outside if at < place]
+        if is_loss(name) or is_objective(name):
+            left += [(at, score) for at, score in self.scores if at < place and not self._has(score, name)]
+        elif words(name) & QUALITY:  # "val Loss: 1.5 Acc: 0.65"
+            left += [(at, loss) for at, loss in self.losses if at < place]
+        if left:
+            nearest, split = max(left)
+            together = [token for at, token in sorted(left) if nearest - at <= _TOGETHER]
+            if len({_evaluates(token) for token in together}) > 1:  # which of them, nobody can tell
+                return " ".join(together)
+            return _label(split)
+        kinds = {_evaluates(token) for _, token in self.outside}
+        return _label(self.outside[0][1]) if kinds == {True} else ""
+
+    def _has(self, score: str, name: str) -> bool:
+        """Whether the line tells the same name for this split as well."""
+        return any(f"{split} {name}".lower() in self.names for split in words(score) & (EVAL | TRAIN))
+
+
+def section_of(line: str) -> bool | None:
+    """Whether a line without numbers is a heading for evaluations (True), or for training (False); else None."""
+    tokens = [found[0] for found in _TOKEN.finditer(line)]
+    splits = {_evaluates(token) for token in tokens if _is_split(token)}
+    if len(splits) != 1 or len(tokens) > 4:
+        return None
+    return splits.pop()
+
+
+def _is_split(token: str) -> bool:
+    found = words(token)
+    return bool(found & (LINE_EVAL | TRAIN)) and found <= LINE_EVAL | TRAIN | _BESIDE
+
+
+def _is_score(name: str) -> bool:
+    found = words(name)
+    return bool(found & (EVAL | TRAIN)) and bool(found & QUALITY) and not found & COST
+
+
+def _evaluates(token: str) -> bool:
+    return bool(words(token) & LINE_EVAL)
+
+
+def _label(token: str) -> str:
+    """What goes before a name: the split of evaluations; of training only what is more than that word."""
+    found = words(token)
+    if found & LINE_EVAL:
+        return str(next(word for word in re.findall(r"[a-z]+", token.lower()) if word in LINE_EVAL))
+    return "" if found <= TRAIN or found & QUALITY or is_loss(token) else token
