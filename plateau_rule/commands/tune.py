@@ -62,7 +62,7 @@ def tune(
 
         drawable(plot)
     loaded, settings = load(curriculum), settings_over(over)
-    logs = [read_logs([name], reading, binding.steps_per_epoch) for name in log]
+    logs = [read_logs([name], reading, bound.steps_per_epoch) for name in log]
     with bar(f"tuning {loaded.name}", "settings") as progress:
         found = tune_one(
             loaded, logs, settings, trials=trials, seed=seed, flat=flat,
