@@ -8,7 +8,8 @@ further, with fresh examples on each run.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before torch or matplotlib is imported: sums in one order, and no window for a picture.
@@ -52,6 +53,13 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rooms_have_one_name() -> Iterator[None]:
+    """Whatever the tests import, the rooms are there under their one name: a second would make each class twice."""
+    yield
+    assert sys.modules.keys().isdisjoint({"controller", "sim", "fftcore", "curricula"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

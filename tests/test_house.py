@@ -1,14 +1,18 @@
-"""The rooms stay apart, controller <- sim <- fftcore, and all of them reach whoever installs the project."""
+"""The rooms stay apart, controller <- sim <- fftcore <- plateau_rule; files stay short, extras are used."""
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+
+from plateau_rule.commands.app import EXTRAS
 
 HEAVY = {"hypothesis", "matplotlib", "scipy", "torch"}
 
@@ -35,6 +39,16 @@ def test_light_start(statement: str, unwanted: set[str]) -> None:
 def test_light_start_can_fail() -> None:
     """Canary: an interpreter that did import numpy is seen to hold it."""
     assert "numpy" in loaded_by("import plateau_rule.controller, numpy")
+
+
+def test_plugin_is_light() -> None:
+    """The plugin that every pytest of a user loads brings four small modules of ours, and nothing else."""
+    code = (
+        "import pytest, sys; old = {*sys.modules}; import plateau_rule.sim.testing.plugin; print(*{*sys.modules} - old)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    rooms = {"plateau_rule", "plateau_rule.sim", "plateau_rule.sim.testing", "plateau_rule.sim.testing.plugin"}
+    assert set(loaded) <= rooms
 
 
 def contracts(root: Path, config: Path) -> subprocess.CompletedProcess[str]:
@@ -98,3 +112,72 @@ def test_constraints_pin_torch(pytestconfig: pytest.Config) -> None:
     extras = (project["optional-dependencies"][extra] for extra in ("dev", "train", "plot", "test", "tune"))
     named = {need.partition(">")[0] for needs in (project["dependencies"], *extras) for need in needs}
     assert named <= pins.keys()
+
+
+def pyproject(root: Path) -> dict[str, dict[str, list[str]]]:
+    """What pyproject.toml says of the project."""
+    found: dict[str, dict[str, list[str]]] = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return found
+
+
+def imports_of(files: Iterable[Path]) -> set[str]:
+    """The top-level modules that these files import, anywhere in them."""
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+def sources(root: Path, *rooms: str) -> list[Path]:
+    """Every module of these rooms, under its own path and not through a link."""
+    return sorted(path for room in rooms for path in (root / room).rglob("*.py") if "__pycache__" not in path.parts)
+
+
+HOUSE = ("controller", "sim", "fftcore", "plateau_rule/commands", "benchmarks")
+# Needed by another of its packages, which imports it.
+BROUGHT_ALONG = {"accelerate"}  # by the Trainer of transformers
+
+
+@pytest.mark.parametrize("extra", ["train", "plot", "test", "tune", "ray", "frameworks"])
+def test_extras_are_used(extra: str, pytestconfig: pytest.Config) -> None:
+    """Every package of an extra is imported: by the rooms, or by the tests where the extra is for them alone."""
+    root = pytestconfig.rootpath
+    needs = pyproject(root)["optional-dependencies"][extra]
+    imported = imports_of(sources(root, *(("tests",) if extra == "frameworks" else HOUSE[:-1])))
+    assert {need.partition(">")[0] for need in needs} - BROUGHT_ALONG <= imported
+
+
+def test_missing_extras_are_named(pytestconfig: pytest.Config) -> None:
+    """The command knows, for every package of a user's extra, which extra brings it."""
+    extras = pyproject(pytestconfig.rootpath)["optional-dependencies"]
+    brings = {extra: {need.partition(">")[0] for need in needs} for extra, needs in extras.items()}
+    assert all(package in brings[extra] for package, extra in EXTRAS.items())
+    assert EXTRAS.keys() == brings["train"] | brings["plot"] | brings["test"] | brings["tune"] | brings["ray"]
+
+
+# A file below 400 lines, a function below 60; what is longer says why.
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+LONGER = {
+    "controller/drawing.py": "three pictures of one machine, from the same words",
+    "controller/language/codes.py": "a table: one entry for each code of a fault",
+    "controller/verifier/zone_graph.py": "one algorithm, with the argument why it is right beside it",
+    "sim/logs/reading.py::_finish": "what is said of a log, in the order in which it is said",
+}
+
+
+def test_sizes(pytestconfig: pytest.Config) -> None:
+    """A file has fewer than 400 lines and a function fewer than 60, but for a few with a written reason."""
+    root = pytestconfig.rootpath
+    longer = {}
+    for file in sources(root, *HOUSE):
+        name, text = file.relative_to(root).as_posix(), file.read_text()
+        longer[name] = (len(text.splitlines()), LONGEST_FILE)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno:
+                longer[f"{name}::{node.name}"] = (node.end_lineno - node.lineno + 1, LONGEST_FUNCTION)
+    unexplained = {name: size for name, (size, limit) in longer.items() if size >= limit and name not in LONGER}
+    assert unexplained == {}, "make them shorter, or give a reason in LONGER"
