@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plateau_rule.controller import Controller, Curriculum, Decision, NonFiniteLoss, load
+from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, load
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.controller.machine import Stay
 from plateau_rule.controller.plan import plan_of
