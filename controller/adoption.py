@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from math import inf
 
+from plateau_rule.controller.arguments import kind_of, python_number, whole_number
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import TRUE, Clock
 from plateau_rule.controller.language.consistency import hardness, nearest
-from plateau_rule.controller.language.curriculum import FULL
+from plateau_rule.controller.language.curriculum import FULL, Rung
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.rate import advance, carry_over, restart, start_clock
 from plateau_rule.controller.state import RunState
@@ -34,9 +35,10 @@ def adopt(
         SnapshotError: the position does not fit the run.
         RegressionError: no state is as hard as the knobs.
     """
-    step, epoch = _position(machine, epoch, step)
+    step, epoch = _position(machine, _complete("epoch", epoch), _complete("step", step))
     if knobs:
-        state, why = _at_least_as_hard(machine, knobs), f"the first state at least as hard as {dict(knobs)}"
+        known = _known(machine, knobs)
+        state, why = _at_least_as_hard(machine, known), f"the first state at least as hard as {known}"
     else:
         state, why = (
             hardest(machine, step, epoch),
@@ -68,25 +70,36 @@ def _position(machine: Machine, epoch: int | None, step: int | None) -> tuple[in
     return step, epoch
 
 
-def _at_least_as_hard(machine: Machine, knobs: Mapping[str, float | str]) -> BoundState:
-    for name in knobs:
+def _complete(name: str, given: object) -> int | None:
+    number = whole_number(given)
+    if given is not None and number is None:
+        raise SnapshotError(f"{name} is {kind_of(given)}; expected how many are complete, a whole number")
+    return number
+
+
+def _known(machine: Machine, knobs: object) -> dict[str, Rung]:
+    """The values of knobs, numbers as Python's."""
+    if not isinstance(knobs, Mapping):
+        raise SnapshotError(f'knobs is {kind_of(knobs)}; expected their values by name, such as {{"cutoff": 256}}')
+    known: dict[str, Rung] = {}
+    for name, value in knobs.items():
         if name not in machine.curriculum.knob:
-            raise SnapshotError(f'the curriculum has no knob "{name}". {nearest(name, machine.curriculum.knob)}')
-    least = {name: min(_as_hardness(name, value), _limit(machine, name)) for name, value in knobs.items()}
+            raise SnapshotError(f'the curriculum has no knob "{name}". {nearest(str(name), machine.curriculum.knob)}')
+        number = python_number(value)
+        if value != FULL and (number is None or number != number):
+            raise SnapshotError(f'{name} is {value!r}; expected a number or "{FULL}"')
+        known[name] = FULL if number is None else number
+    return known
+
+
+def _at_least_as_hard(machine: Machine, knobs: Mapping[str, Rung]) -> BoundState:
+    least = {name: min(hardness(value), _limit(machine, name)) for name, value in knobs.items()}
     for state in machine.states:
         if all(hardness(state.knobs[name]) >= value for name, value in least.items()):
             return state
     raise RegressionError(
         f"no state is as hard as {dict(knobs)}: a knob never falls on a resume. Add a state, or start a new run"
     )
-
-
-def _as_hardness(name: str, value: float | str) -> float:
-    if value == FULL:
-        return inf
-    if isinstance(value, str | bool) or value != value:
-        raise SnapshotError(f'{name} is {value!r}; expected a number or "full"')
-    return float(value)
 
 
 def _limit(machine: Machine, name: str) -> float:

@@ -6,12 +6,12 @@ import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from os import PathLike
 from reprlib import repr as brief
 from sys import float_info
 from typing import SupportsFloat, SupportsIndex, TypedDict, Unpack
 
+from plateau_rule.controller.arguments import kind_of, python_number
 from plateau_rule.controller.clamping import clamped_states, merged_states, with_transitions
 from plateau_rule.controller.errors import ArgumentError, BindingError, BindingWarning, Fault, Key, visible
 from plateau_rule.controller.frozen import FrozenDict
@@ -174,7 +174,7 @@ def _no_curriculum(given: object) -> str:
     hint = "expected a Curriculum, which load and loads give"
     if isinstance(given, str | PathLike):
         hint = f"expected a Curriculum: load({brief(str(given))}) reads one"
-    return f"the curriculum is {brief(given)} of type {type(given).__name__}; {hint}"
+    return f"the curriculum is {kind_of(given)}; {hint}"
 
 
 def _callers_level() -> int:
@@ -234,21 +234,11 @@ def _number_in(text: str) -> float | None:
 # What is no number, and what does not fit
 
 
-def _number(given: object) -> int | float | None:
-    """A number of Python's or numpy's as Python's own, int or float; None for anything else, True among it."""
-    if isinstance(given, int):
-        return None if isinstance(given, bool) else given
-    try:
-        return int(given) if isinstance(given, Integral) else float(given) if isinstance(given, Real) else None
-    except OverflowError:
-        return None
-
-
 def _count(name: str, given: object, least: int, faults: list[Fault]) -> int | None:
     """A whole number as Python's. A float is none: a quotient that comes out even today may not tomorrow."""
     if given is None:
         return None
-    number = _number(given)
+    number = python_number(given)
     if isinstance(number, int) and number >= least:
         return number
     even = isinstance(number, float) and number.is_integer() and number >= least
@@ -258,7 +248,7 @@ def _count(name: str, given: object, least: int, faults: list[Fault]) -> int | N
 
 
 def _above_zero(code: str, path: Path, given: object, faults: list[Fault]) -> float:
-    number = _number(given)
+    number = python_number(given)
     if number is not None and 0 < number <= LARGEST:
         return number
     faults.append(Fault(code, path, brief(given), "a number above 0"))
@@ -270,7 +260,7 @@ def _limits(given: object, faults: list[Fault]) -> dict[str, float] | None:
         return None
     expected = 'the trainer\'s knobs with their largest values, such as {"cutoff": 1025}'
     if not isinstance(given, Mapping):
-        faults.append(Fault("bad-limit", ("limits",), f"{brief(given)} of type {type(given).__name__}", expected))
+        faults.append(Fault("bad-limit", ("limits",), kind_of(given), expected))
         return None
     if wrong := [name for name in given if not isinstance(name, str)]:
         faults.append(Fault("bad-limit", ("limits",), f"the key {brief(wrong[0])}", expected))
@@ -285,7 +275,7 @@ def _metrics(given: object, faults: list[Fault]) -> tuple[str, ...] | None:
         return None
     names = list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [None]
     if any(not isinstance(name, str) for name in names):
-        found = f"{brief(given)} of type {type(given).__name__}"
+        found = kind_of(given)
         faults.append(Fault("bad-metrics", ("metrics",), found, 'names in a list, such as ["val_loss"]'))
         return None
     return tuple(sorted(set(map(str, names))))

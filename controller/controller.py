@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import Any, SupportsFloat, SupportsIndex
 
 from plateau_rule.controller import adoption, snapshot
+from plateau_rule.controller.arguments import kind_of, whole_number
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.errors import SnapshotError, StepError
 from plateau_rule.controller.language.curriculum import Curriculum
@@ -199,10 +200,14 @@ def _number(name: str, given: SupportsFloat) -> float:
             raise TypeError
         return float(given)
     except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several elements
-        raise StepError(f"{name} is {given!r} of type {type(given).__name__}; expected a number") from None
+        raise StepError(f"{name} is {kind_of(given)}; expected a number") from None
 
 
-def _out_of_order(given: int, planned: int) -> str:
+def _out_of_order(given: object, planned: int) -> str:
+    number = whole_number(given)
+    if number is None:
+        return f"step is {kind_of(given)}; expected a whole number, that of plan.step"
+    given = number
     if given == planned - 1:
         return (
             f"step {given} was observed a second time; the next one is step {planned}. "

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
+from plateau_rule.controller.arguments import kind_of
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import Clock
 from plateau_rule.controller.language.consistency import hardness, nearest
@@ -82,7 +83,7 @@ def _finite(value: float) -> float | str:
     return FULL if value == inf else value
 
 
-def load(machine: Machine, saved: Mapping[str, Any], on_change: str) -> tuple[RunState, tuple[str, ...]]:
+def load(machine: Machine, saved: object, on_change: str) -> tuple[RunState, tuple[str, ...]]:
     """The state of the run that was saved.
 
     Args:
@@ -99,6 +100,8 @@ def load(machine: Machine, saved: Mapping[str, Any], on_change: str) -> tuple[Ru
     """
     if on_change not in ("refuse", "accept"):
         raise SnapshotError(f'on_change is {on_change!r}; expected "refuse" or "accept"')
+    if not isinstance(saved, Mapping) or "format" not in saved:
+        raise SnapshotError(f"the saved controller is {kind_of(saved)}; expected what state_dict gave")
     try:
         if saved["format"] != FORMAT:
             raise SnapshotError(

@@ -6,17 +6,19 @@ import re
 import tomllib
 from dataclasses import replace
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from plateau_rule.controller.errors import CurriculumError, Fault, Place, nearest, visible
+from plateau_rule.controller.arguments import kind_of
+from plateau_rule.controller.errors import ArgumentError, CurriculumError, Fault, Place, nearest, visible
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.scanning import LARGEST_FILE_BYTES, within_limits
 
 
-def load(source: str | Path) -> Curriculum:
+def load(source: str | PathLike[str]) -> Curriculum:
     """Read a curriculum file.
 
     source: a path, or the bare name of a shipped curriculum such as "plateau".
@@ -25,7 +27,7 @@ def load(source: str | Path) -> Curriculum:
     return loads(*contents(source))
 
 
-def contents(source: str | Path) -> tuple[bytes, str]:
+def contents(source: str | PathLike[str]) -> tuple[bytes, str]:
     """The bytes of a curriculum file, and the name that errors show.
 
     source: a path, or the bare name of a shipped curriculum. Of a file that is too large, only the beginning is read.
@@ -47,21 +49,29 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def find(source: str | Path) -> Path:
+def find(source: str | PathLike[str]) -> Path:
     """The file that `source` means: a path, or the bare name of a shipped curriculum."""
+    if not isinstance(source, str | PathLike):
+        raise ArgumentError(
+            f"load: {kind_of(source)}; expected a path, or the name of a shipped curriculum. loads reads a text"
+        )
     path = Path(source)
     bare = isinstance(source, str) and path.name == source and path.suffix != ".toml"
     if bare and source in shipped():
         return shipped()[str(source)]
     try:
-        exists = path.exists()
+        exists = path.exists() and source != ""  # to pathlib, no name is the present folder
     except (OSError, ValueError):
         exists = False
     if exists:
         return path
     name = visible(str(source))
+    name = name if len(name) <= 200 else f"{name[:200]}…"
     known = nearest(name.removesuffix(".toml"), shipped())
-    hint = known if bare else "Give a path to a .toml file, or the bare name of a shipped curriculum."
+    if "\n" in str(source):
+        hint = "To read a curriculum from its text, use loads."
+    else:
+        hint = known if bare else "Give a path to a .toml file, or the bare name of a shipped curriculum."
     if not bare and isinstance(source, str) and path.name == source and known.startswith("Did you"):
         hint += f" {known}"
     raise CurriculumError([Fault("no-such-file", (), f'there is no curriculum "{name}"', "", hint)])
@@ -73,6 +83,9 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
     content: TOML, at most 64 KiB; file: the name that errors show.
     Raises CurriculumError with every fault and its place.
     """
+    if not isinstance(content, str | bytes):
+        hint = ". load reads a file" if isinstance(content, PathLike) else ""
+        raise ArgumentError(f"loads: {kind_of(content)}; expected TOML, as str or bytes{hint}")
     text = within_limits(content, file)
     written = toml_of(text, file)
     try:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from plateau_rule.controller.errors import CurriculumError, Fault, Key
+from plateau_rule.controller.arguments import kind_of
+from plateau_rule.controller.errors import ArgumentError, CurriculumError, Fault, Key
 from plateau_rule.controller.language.comments import Remarks, remarks_in
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import loads
@@ -27,8 +28,10 @@ Spell = Callable[[Any, Path], str]  # how a number or a word is written
 def dumps(curriculum: Curriculum) -> str:
     """The curriculum as TOML text; reading it gives an equal curriculum.
 
-    Raises CurriculumError where the text would be larger than a file may be.
+    Raises CurriculumError where the text would be larger than a file may be, ArgumentError for anything else.
     """
+    if not isinstance(curriculum, Curriculum):
+        raise ArgumentError(f"dumps: {kind_of(curriculum)}; expected a Curriculum")
     return _checked(_write(curriculum, spell_value, Remarks()), curriculum)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from plateau_rule.controller.errors import Key
+from plateau_rule.controller.arguments import kind_of
+from plateau_rule.controller.errors import ArgumentError, Key
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.examples import TOO_MANY, Examples, Trail
 from plateau_rule.controller.verifier.findings import LITTLE, Entry, Finding, Report, percent
@@ -34,6 +35,8 @@ def verify(machine: Machine, *, streams: bool = False, looks: int = MOST_LOOKS) 
     streams: look for the streams of warnings as well, which need the whole run. looks: how many may be tried for
     counterexamples.
     """
+    if not isinstance(machine, Machine):
+        raise ArgumentError(f"verify: {kind_of(machine)}; expected a Machine, which bind makes of a Curriculum")
     return _Verification(machine, streams, looks).report()
 
 

@@ -104,8 +104,8 @@ def test_steps_out_of_order(step: int, sentence: str) -> None:
         ({"loss": "5.0"}, "loss is '5.0' of type str; expected a number"),
         ({"loss": b"5"}, "loss is b'5' of type bytes; expected a number"),
         ({"loss": [5.0]}, "loss is [5.0] of type list; expected a number"),
-        ({"loss": TENSOR}, f"loss is {TENSOR!r} of type Tensor; expected a number"),
-        ({"loss": 10**400}, f"loss is {10**400} of type int; expected a number"),
+        ({"loss": TENSOR}, "loss is a Tensor; expected a number"),
+        ({"loss": 10**400}, "loss is 100000000000000000...0000000000000000000 of type int; expected a number"),
         ({"loss": 5.0, "val_loss": "3"}, "val_loss is '3' of type str; expected a number"),
         (
             {"loss": 5.0, "epoch_end": True},

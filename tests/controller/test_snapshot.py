@@ -210,7 +210,7 @@ def test_a_missing_key_is_refused(key: str) -> None:
     del saved[key]
     if key != "checksum":
         saved["checksum"] = checksum(saved)
-    with pytest.raises(SnapshotError, match=r"cannot be read|damaged|would differ"):
+    with pytest.raises(SnapshotError, match=r"cannot be read|damaged|would differ|expected what"):
         Controller(small({})).load_state_dict(saved)
 
 
@@ -237,7 +237,7 @@ def test_refusals_are_readable() -> None:
     assert str(error.value) == 'on_change is \'maybe\'; expected "refuse" or "accept"'
     with pytest.raises(SnapshotError) as error:
         controller.load_state_dict({})
-    assert str(error.value) == "the saved controller cannot be read: KeyError: 'format'"
+    assert str(error.value) == "the saved controller is {} of type dict; expected what state_dict gave"
 
 
 def test_a_plan_that_is_computed_otherwise_is_refused() -> None:
