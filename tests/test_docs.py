@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import plateau_rule
 from tests.conftest import ROOT
 
 README, TESTING, CONTROLLER = ROOT / "README.md", ROOT / "docs" / "testing.md", ROOT / "docs" / "controller.md"
@@ -133,6 +134,14 @@ def test_controller_page_has_no_other_python() -> None:
     """Every block of Python in docs/controller.md is one that the test above runs."""
     assert blocks(CONTROLLER, "python") == []
     assert blocks(CONTROLLER, "pycon")
+
+
+def test_controller_page_names_everything() -> None:
+    """Every public name of `plateau_rule` stands on docs/controller.md, and has a docstring."""
+    text = CONTROLLER.read_text()
+    for name in plateau_rule.__all__:
+        assert getattr(plateau_rule, name).__doc__
+        assert re.search(rf"\b{name}\b", text), name
 
 
 def headings(page: Path) -> set[str]:
