@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from plateau_rule.controller.detectors.returns import Returns
-from plateau_rule.controller.detectors.trend import Trend
-from plateau_rule.controller.detectors.windows import Halves, NoNewBest
-from plateau_rule.controller.language.curriculum import Patience
+from plateau_rule.controller.guards.patience import NoNewBest, Patience
+from plateau_rule.controller.guards.plateau.halves import Halves
+from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.trend import Trend
 
 WINDOW, THRESHOLD = 50, 0.005  # as published
 EPOCH = 100  # steps that rules which want epochs are fed the mean of

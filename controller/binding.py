@@ -17,7 +17,7 @@ from plateau_rule.controller.errors import ArgumentError, BindingError, BindingW
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import nearest, walk
-from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.machine import Machine, limits_shown
 
@@ -290,7 +290,7 @@ def _metric_faults(curriculum: Curriculum, binding: Binding) -> list[Fault]:
         Fault("unknown-metric", (*path, "metric"), f'this trainer does not give the metric "{metric}"',
               f"one of its metrics: {', '.join(sorted(known))}", nearest(metric, known))
         for guard, path in _guards(curriculum)
-        if (metric := getattr(guard.value, "metric", LOSS)) not in known
+        if (metric := word_of(guard).metric(guard.value) or LOSS) not in known
     ]  # fmt: skip
 
 
@@ -352,12 +352,8 @@ def _amounts(curriculum: Curriculum) -> list[tuple[str, Path, bool]]:
             found.append((state.lr.length, ("state", i, "lr", "length"), False))
         found += [(ramp.over, ("state", i, "ramp", name, "over"), False) for name, ramp in state.ramp.items()]
     for guard, path in _guards(curriculum):
-        if guard.word == "dwell":
-            found.append((guard.value, path, True))
-        if guard.word == "plateau" and guard.value.per != "window":
-            found.append((guard.value.per, (*path, "per"), False))
-        if guard.word == "gap":
-            found.append((guard.value.over, (*path, "over"), False))
+        for asked in word_of(guard).amounts(guard.value):
+            found.append((asked.text, (*path, *asked.path), asked.may_count_closings))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import sources, target
-from plateau_rule.controller.language.curriculum import Curriculum, Guard, State
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, State, word_of
 from plateau_rule.controller.rate import multiplier
 
 # What is said of the machine, in words
@@ -81,16 +81,9 @@ def conditions(curriculum: Curriculum, index: int) -> str:
 def _guard(guard: Guard | str, inner: bool = False) -> str:
     if isinstance(guard, str):
         return guard
-    word, value = guard.word, guard.value
-    if word in ("any", "all"):
-        text = (" or " if word == "any" else " and ").join(_guard(part, inner=True) for part in value)
-        return f"({text})" if inner and len(value) > 1 else text
-    if word == "not":
-        return f"not {_guard(value, inner=True)}"
-    if hasattr(value, "model_fields_set"):
-        given = {key: getattr(value, key) for key in type(value).model_fields if key in value.model_fields_set}
-        return " ".join([word, ", ".join(f"{key} {part}" for key, part in given.items())]).strip()
-    return f"{word} {value}"
+    word = word_of(guard)
+    text = word.says(guard.value, lambda part: _guard(part, inner=True))
+    return f"({text})" if inner and len(word.parts(guard.value)) > 1 else text
 
 
 def definitions(curriculum: Curriculum) -> list[str]:

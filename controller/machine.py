@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import copysign, floor, inf, sqrt
 from typing import Any
 
-from plateau_rule.controller.detectors.gap import Apart
-from plateau_rule.controller.detectors.returns import Returns
-from plateau_rule.controller.detectors.trend import Trend
-from plateau_rule.controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest
 from plateau_rule.controller.frozen import FrozenDict
-from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
-from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Plateau, Rung
-from plateau_rule.controller.language.fingerprint import guard_meaning
+from plateau_rule.controller.guards import Detector, GuardInState, Joined
+from plateau_rule.controller.guards.word import Metric
+from plateau_rule.controller.language.amounts import Amount, RunLength, steps_in
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Rung, word_of
 
 Knobs = Mapping[str, Rung]
 
@@ -154,86 +149,66 @@ class Machine:
 
     def stay(self, state: BoundState, total_steps: int | None) -> Stay:
         """Make what is needed for one stay in a state: empty detectors, guards, ramps measured in steps."""
-        return Stay(self, state, total_steps)
+        return StayBuilder(self, state, total_steps).stay()
 
 
 class Stay:
-    """One stay in a state: its guards with empty detectors, and its amounts of time in steps."""
+    """One stay in a state: its guards with empty detectors, and its amounts of time in steps.
+
+    detectors: by what each means, spelled out; each with the metric that it watches. guards: of each transition out of
+    the state. pushes: of the detectors that watch the loss.
+    """
 
     __slots__ = ("detectors", "guards", "pushes", "ramp_steps")
 
-    def __init__(self, machine: Machine, state: BoundState, total_steps: int | None) -> None:
-        def steps(amount: Amount) -> int:
-            return steps_in(amount, machine.run, total_steps)
-
-        self.detectors: dict[str, tuple[str, Detector]] = {}  # what it is, spelled out -> metric, detector
-        self.ramp_steps = machine.ramp_steps(state, total_steps)
-        builder = StayBuilder(machine, steps, self.ramp_steps, self.detectors)
-        self.guards = tuple(Joined("all", tuple(builder.build(g) for g in t.guards)) for t in state.transitions)
-        self.pushes = [detector.push for metric, detector in self.detectors.values() if metric == "loss"]
+    def __init__(
+        self,
+        detectors: Mapping[str, tuple[str, Detector]],
+        guards: tuple[Joined, ...],
+        ramp_steps: Mapping[str, int],
+    ) -> None:
+        self.detectors, self.guards, self.ramp_steps = detectors, guards, ramp_steps
+        self.pushes = [detector.push for metric, detector in detectors.values() if metric == "loss"]
 
     def copy(self) -> Stay:
-        """A stay that stands where this one stands, and goes on without it."""
-        return deepcopy(self)
+        """Another one that goes on alike, to the bit; what one of them sees does not touch the other."""
+        copies = {key: (metric, detector.copy()) for key, (metric, detector) in self.detectors.items()}
+        by_id = {id(self.detectors[key][1]): detector for key, (_, detector) in copies.items()}
+        return Stay(copies, tuple(guard.copy(by_id) for guard in self.guards), self.ramp_steps)
 
 
 class StayBuilder:
-    """Turns guards as written into guards as asked, sharing one detector among equal ones."""
+    """Turns guards as written into guards as asked in one stay; one detector serves all that mean the same."""
 
-    def __init__(
-        self,
-        machine: Machine,
-        steps: Callable[[Amount], int],
-        ramp_steps: Mapping[str, int],
-        detectors: dict[str, tuple[str, Detector]],
-    ) -> None:
-        self._machine, self._steps, self._ramp_steps, self._detectors = machine, steps, ramp_steps, detectors
+    def __init__(self, machine: Machine, state: BoundState, total_steps: int | None) -> None:
+        self._machine, self._state, self._total = machine, state, total_steps
+        self._detectors: dict[str, tuple[str, Detector]] = {}
+        self.steps_per_epoch = machine.steps_per_epoch
+        self.ramp_steps: Mapping[str, int] = machine.ramp_steps(state, total_steps)
 
-    def build(self, condition: Guard | str) -> GuardInState:
-        """Build one condition; the name of a named guard leads its line."""
+    def stay(self) -> Stay:
+        """Make the stay."""
+        guards = tuple(Joined(False, tuple(map(self.guard, t.guards))) for t in self._state.transitions)
+        return Stay(self._detectors, guards, self.ramp_steps)
+
+    def steps(self, amount: Amount) -> int:
+        """An amount of time in optimizer steps."""
+        return steps_in(amount, self._machine.run, self._total)
+
+    def guard(self, condition: Guard | str) -> GuardInState:
+        """Make one condition; the name of a named guard leads its line."""
         guard = self._machine.curriculum.resolve(condition)
-        word, value = guard.word, guard.value
-        title = word if isinstance(condition, Guard) else f"{condition} ({word})"
-        if word in ("any", "all"):
-            return Joined(word, tuple(map(self.build, value)), title)
-        if word == "not":
-            return Opposite(self.build(value), title)
-        if word in ("min_epoch", "min_step"):
-            hand, unit = ("epoch", "epochs") if word == "min_epoch" else ("step", "steps")
-            return Reached(title, hand, value, unit)
-        if word == "dwell":
-            amount = parse_amount(value)
-            if amount.unit == "epochs" and self._machine.run.steps_per_epoch is None:
-                return Reached(title, "closings", int(amount.count), "epochs in this state")
-            return Reached(title, "time", self._steps(amount), "steps in this state")
-        if word == "nonfinite":
-            return Reached(title, "nonfinite", value, "non-finite losses in a row")
-        if word == "ramp_done":
-            return Reached(title, "time", self._ramp_steps[value], "steps of the ramp")
-        key = json.dumps(guard_meaning(self._machine.curriculum, guard), sort_keys=True)
+        title = guard.word if isinstance(condition, Guard) else f"{condition} ({guard.word})"
+        return word_of(guard).bind(guard.value, title, self)
+
+    def detector(self, word: Metric[Any], value: Any) -> Detector:
+        """The detector of a word that watches a metric, the same for guards that mean the same."""
+        # Snapshots name a detector by this text, so its spelling is part of their format.
+        key = json.dumps({word.name: word.meaning(value, str)}, sort_keys=True)
         if key not in self._detectors:
-            self._detectors[key] = (value.metric, self.new_detector(word, value))
-        return Watched(title, self._detectors[key][1])
+            self._detectors[key] = (word.metric(value), self.new_detector(word, value))
+        return self._detectors[key][1]
 
-    def new_detector(self, word: str, spec: Any) -> Detector:
-        """An empty detector for a guard."""
-        if word == "patience":
-            return NoNewBest(spec)
-        if word == "diverging":
-            return Growing(spec)
-        if word in ("below", "above"):
-            return Beside(spec, word == "below")
-        if word == "gap":
-            return Apart(self._steps(parse_amount(spec.over)), spec.value)
-        return new_plateau(spec, None if spec.per == "window" else self._steps(parse_amount(spec.per)))
-
-
-def new_plateau(spec: Plateau, per_steps: int | None) -> Detector:
-    """An empty plateau detector; `per_steps` is what the threshold is measured on, None for the window itself."""
-    if spec.method == "returns":
-        return Returns(spec.share)
-    if spec.method == "trend":
-        # The means of two halves stand half a window apart; 1.5 leaves room for being sure at the threshold itself.
-        rate = 1.5 * 2.0 * spec.threshold / spec.window if per_steps is None else spec.threshold / per_steps
-        return Trend(rate, spec.confidence, spec.min_window, spec.cooldown)
-    return Halves(spec.window, spec.threshold if per_steps is None else spec.threshold * (spec.window / 2) / per_steps)
+    def new_detector(self, word: Metric[Any], value: Any) -> Detector:
+        """An empty detector."""
+        return word.detector(value, self.steps)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from math import inf
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from plateau_rule.controller.arguments import kind_of
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import Clock
+from plateau_rule.controller.language.canonical import digest
 from plateau_rule.controller.language.consistency import hardness, nearest
 from plateau_rule.controller.language.curriculum import FULL
 from plateau_rule.controller.machine import Action, BoundState, Machine, limits_shown
@@ -63,9 +62,7 @@ def save(machine: Machine, run: RunState) -> dict[str, Any]:
 def checksum(saved: Mapping[str, Any]) -> str:
     """SHA-256 of a snapshot's canonical JSON without its checksum, in hex."""
     content = {key: value for key, value in saved.items() if key != "checksum"}
-    return hashlib.sha256(
-        json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    ).hexdigest()
+    return digest(content)
 
 
 def _bound(machine: Machine) -> dict[str, Any]:

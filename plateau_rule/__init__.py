@@ -43,16 +43,16 @@ if TYPE_CHECKING:
         SnapshotError,
         StepError,
     )
+    from plateau_rule.controller.guards.diverging import Diverging
+    from plateau_rule.controller.guards.gap import Gap
+    from plateau_rule.controller.guards.level import Level
+    from plateau_rule.controller.guards.patience import Patience
+    from plateau_rule.controller.guards.plateau import Plateau
     from plateau_rule.controller.language.curriculum import (
         Check,
         Curriculum,
-        Diverging,
-        Gap,
         Guard,
         Knob,
-        Level,
-        Patience,
-        Plateau,
         Ramp,
         Range,
         Rate,
@@ -117,8 +117,12 @@ _HOMES = {
     "controller": "Controller",
     "errors": "ArgumentError BindingError BindingWarning CurriculumError Fault NonFiniteLoss Place PlateauError "
     "RegressionError SnapshotError StepError",
-    "language.curriculum": "Check Curriculum Diverging Gap Guard Knob Level Patience Plateau Ramp Range Rate Run State "
-    "StateRate Transition",
+    "guards.diverging": "Diverging",
+    "guards.gap": "Gap",
+    "guards.level": "Level",
+    "guards.patience": "Patience",
+    "guards.plateau": "Plateau",
+    "language.curriculum": "Check Curriculum Guard Knob Ramp Range Rate Run State StateRate Transition",
     "language.reading": "load loads",
     "language.writing": "dumps",
     "machine": "Action Machine",

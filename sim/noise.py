@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.guards.plateau import Plateau
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.conditions import walk
-from plateau_rule.controller.language.curriculum import Curriculum, Guard, Plateau
+from plateau_rule.controller.language.curriculum import Curriculum, Guard
 from plateau_rule.sim.logs import Log, read
 
 Floats = NDArray[np.float64]
@@ -305,12 +306,14 @@ def lint(curriculum: Curriculum, log: Log | Noise | str | Path) -> list[Lint]:
     noise = _as_noise(log)
     if noise.crosses_zero:
         return [
-            Lint((*path, "plateau"), title, True, BOTH_SIDES, ANOTHER_METRIC, None, None)
-            for _, path, title in plateaus(curriculum)
+            Lint((*path, guard.word), title, True, BOTH_SIDES, ANOTHER_METRIC, None, None)
+            for guard, path, title in plateaus(curriculum)
         ]
     length = curriculum.run
     run = RunLength(length.epochs, length.steps_per_epoch, length.tokens_per_step)
-    return [_lint_of(guard.value, run, noise, path, title) for guard, path, title in plateaus(curriculum)]
+    return [
+        _lint_of(guard.value, run, noise, (*path, guard.word), title) for guard, path, title in plateaus(curriculum)
+    ]
 
 
 def _as_noise(log: Log | Noise | str | Path) -> Noise:
@@ -333,16 +336,16 @@ def plateaus(curriculum: Curriculum) -> Iterator[tuple[Guard, tuple[str | int, .
                 if written not in named:
                     named.add(written)
                     waiting.append((curriculum.guard[written], ("guard", written), f'guard "{written}"'))
-            elif written.word == "plateau" and written.value.metric == "loss":
+            elif isinstance(written.value, Plateau) and written.value.metric == "loss":
                 yield written, place, title
 
 
 def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int, ...], title: str) -> Lint:
     if spec.method == "returns":
         sentence = "`returns` asks for no rate and has no window; it measures the noise of its own blocks."
-        return Lint((*path, "plateau"), title, False, sentence, "", None, None)
+        return Lint(path, title, False, sentence, "", None, None)
     if spec.method == "trend":
-        return _lint_of_trend(spec, run, noise, (*path, "plateau"), title)
+        return _lint_of_trend(spec, run, noise, path, title)
     rate = rate_of(spec, run, noise.steps)
     threshold = rate * spec.window / 2
     chance = false_raise(spec.window, threshold, noise.sigma, noise.rho)
@@ -353,13 +356,13 @@ def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int,
         f"improves at twice the threshold ({seen}); the threshold stands for {noise.told(rate)}."
     )
     if chance <= FALSE_ALLOWED:
-        return Lint((*path, "plateau"), title, False, sentence, "", chance, needed)
+        return Lint(path, title, False, sentence, "", chance, needed)
     threshold = threshold_for(spec, rate, needed, run, noise.steps)
     remedy = (
         f"A window of {needed} can tell the two apart: window = {needed}, threshold = {threshold:.3g} "
         f'keeps the rate; or method = "trend", which waits until the noise allows an answer.'
     )
-    return Lint((*path, "plateau", "window"), title, True, sentence, remedy, chance, needed)
+    return Lint((*path, "window"), title, True, sentence, remedy, chance, needed)
 
 
 def rate_of(spec: Plateau, run: RunLength | None = None, spacing: float = 1.0) -> float:

@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from plateau_rule.controller.errors import Fault, Key
-from plateau_rule.controller.language.amounts import parse_amount
-from plateau_rule.controller.language.curriculum import Curriculum, Guard, Plateau
+from plateau_rule.controller.errors import Fault
+from plateau_rule.controller.guards import WORDS
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
+from plateau_rule.controller.language.faults import Path, twin_faults, unknown
 
 MOST_CONDITIONS = 4096  # of all transitions together, with names followed
 DEEPEST_CONDITION = 32  # any, all, not, one inside the other; as much again for names
-Path = tuple[Key, ...]
-
-
-def unknown(code: str, path: Path, what: str, word: str, words: Iterable[str],
-            at_key: bool = False, hint: str = "") -> Fault:  # fmt: skip
-    """A name that nothing has, with the names that there are."""
-    return Fault(code, path, f'no {what} "{word}"', "", hint, None, at_key, "", word, tuple(words))
-
-
-def twin_faults(names: Sequence[tuple[str, Path]], what: str, at_key: bool = False) -> Iterator[Fault]:
-    """Names that are the same, or that people would take for the same."""
-    seen: dict[str, str] = {}
-    first: dict[str, Path] = {}
-    for name, path in names:
-        other = seen.setdefault(_look(name), name)
-        if other != name:
-            yield Fault("look-alike-name", path, f'{what} "{name}" beside "{other}"',
-                        "names that differ by more than case, -, _, or 0, O, 1, l and I", at_key=at_key)  # fmt: skip
-        elif path != first.setdefault(name, path):
-            yield Fault("duplicate-name", path, f'{what} "{name}" a second time', "names that differ", at_key=at_key)
-
-
-_LOOKS = str.maketrans({"0": "o", "1": "l", "i": "l", "-": "_"})
-
-
-def _look(name: str) -> str:
-    return name.lower().translate(_LOOKS)
-
-
-def empty_faults(amount: str | None, path: Path, expected: str) -> Iterator[Fault]:
-    """An amount of no time."""
-    if amount not in (None, "rest") and parse_amount(str(amount)).count == 0:
-        yield Fault("empty-amount", path, f'found "{amount}"', expected)
-
-
-def rest_faults(amount: str | None, path: Path) -> Iterator[Fault]:
-    """`rest` where it has no meaning."""
-    if amount == "rest":
-        yield Fault("rest-here", path, 'found "rest"', 'an amount of time such as "500 steps"')
 
 
 def walk(curriculum: Curriculum, condition: Guard | str, path: Path) -> Iterator[tuple[Guard | str, Path]]:
@@ -61,12 +23,10 @@ def walk(curriculum: Curriculum, condition: Guard | str, path: Path) -> Iterator
 
 
 def parts(condition: Guard | str, path: Path) -> list[tuple[Guard | str, Path]]:
-    """The conditions that `any`, `all` or `not` joins, with their paths."""
-    if isinstance(condition, str) or condition.word not in ("any", "all", "not"):
+    """The conditions that a condition is made of, with their paths."""
+    if isinstance(condition, str):
         return []
-    if condition.word == "not":
-        return [(condition.value, (*path, "not"))]
-    return [(part, (*path, condition.word, i)) for i, part in enumerate(condition.value)]
+    return [(part, (*path, *below)) for part, below in word_of(condition).parts(condition.value)]
 
 
 def _roots(curriculum: Curriculum) -> Iterator[tuple[Guard | str, Path]]:
@@ -102,22 +62,14 @@ def guard_faults(curriculum: Curriculum, sources: Callable[[int], list[str]]) ->
             if isinstance(condition, str):
                 if condition not in curriculum.guard:
                     word = condition.rstrip("_")
-                    takes = word in {Guard.spelled(name) for name in Guard.model_fields}
-                    hint = f"Write a table, {{ {word} = … }}." if takes else ""
+                    hint = f"Write a table, {{ {word} = … }}." if word in WORDS else ""
                     yield unknown(
                         "unknown-guard", path, "[guard.NAME]", condition, [] if hint else curriculum.guard, hint=hint
                     )
-            elif condition.word == "dwell":
-                yield from rest_faults(condition.value, (*path, "dwell"))
-            elif condition.word == "plateau":
-                yield from _plateau_faults(condition.value, (*path, "plateau"))
-            elif condition.word == "gap":
-                yield from rest_faults(condition.value.over, (*path, "gap", "over"))
-                yield from empty_faults(condition.value.over, (*path, "gap", "over"), "stretches that last")
-            elif condition.word == "ramp_done" and condition.value not in curriculum.knob:
-                yield unknown("unknown-knob", (*path, "ramp_done"), "knob", condition.value, curriculum.knob)
+            else:
+                yield from word_of(condition).faults(condition.value, (*path, condition.word), curriculum.knob)
     endless = list(_circle_faults(curriculum)) or list(_size_faults(curriculum))
-    yield from endless or _ramp_done_faults(curriculum, sources)
+    yield from endless or _ramp_faults(curriculum, sources)
 
 
 def _circle_faults(curriculum: Curriculum) -> Iterator[Fault]:
@@ -189,16 +141,16 @@ def _size_faults(curriculum: Curriculum) -> Iterator[Fault]:
                 return
 
 
-def _ramp_done_faults(curriculum: Curriculum, sources: Callable[[int], list[str]]) -> Iterator[Fault]:
-    """`ramp_done` asked in a state where that knob has no ramp."""
+def _ramp_faults(curriculum: Curriculum, sources: Callable[[int], list[str]]) -> Iterator[Fault]:
+    """Guards that wait for a ramp, asked in a state where that knob has none."""
     states = {state.name: state for state in curriculum.state}
 
     def asked(condition: Guard | str) -> Iterator[str]:
         for part, _ in walk(curriculum, condition, ()):
             if isinstance(part, str):
                 yield from asked(curriculum.guard[part]) if part in curriculum.guard else ()
-            elif part.word == "ramp_done":
-                yield part.value
+            elif (knob := word_of(part).ramp(part.value)) is not None:
+                yield knob
 
     for i, transition in enumerate(curriculum.transition):
         for j, condition in enumerate(transition.guards):
@@ -207,35 +159,3 @@ def _ramp_done_faults(curriculum: Curriculum, sources: Callable[[int], list[str]
                 if bare and knob in curriculum.knob:
                     yield Fault("no-ramp", ("transition", i, "guards", j), f'no ramp of "{knob}" in "{bare[0]}"',
                                 "a ramp in every state that the transition leaves")  # fmt: skip
-
-
-METHOD_KEYS = {
-    "halves": ("window", "threshold", "per"),
-    "trend": ("window", "threshold", "per", "confidence", "min_window", "cooldown"),
-    "returns": ("share",),
-}
-
-
-def _plateau_faults(plateau: Plateau, path: Path) -> Iterator[Fault]:
-    given = plateau.model_fields_set
-    own = METHOD_KEYS[plateau.method]
-    for key in sorted(given - {"metric", "method"} - set(own)):
-        fitting = " or ".join(f'"{method}"' for method, keys in METHOD_KEYS.items() if key in keys)
-        yield Fault(
-            "key-of-other-method",
-            (*path, key),
-            f'"{key}" with method "{plateau.method}"',
-            f"method {fitting}",
-            at_key=True,
-        )
-    if plateau.method == "trend" and plateau.per != "window" and "window" in given:
-        yield Fault("key-without-effect", (*path, "window"), '"window" beside "per"',
-                    "one of the two: per says what the threshold is measured on", at_key=True)  # fmt: skip
-    if plateau.method == "halves" and plateau.window < 2:
-        yield Fault(
-            "window-too-short", (*path, "window"), f"a window of {plateau.window}", "at least 2: it has two halves"
-        )
-    if plateau.per == "rest" or (plateau.per != "window" and parse_amount(plateau.per).count == 0):
-        yield Fault(
-            "rest-here", (*path, "per"), f'"{plateau.per}"', '"window" or an amount of time such as "1000 steps"'
-        )

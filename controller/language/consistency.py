@@ -10,17 +10,10 @@ from itertools import pairwise
 from plateau_rule.controller.errors import Fault, Key, spelled
 from plateau_rule.controller.errors import nearest as nearest
 from plateau_rule.controller.language.amounts import parse_amount
-from plateau_rule.controller.language.conditions import METHOD_KEYS as METHOD_KEYS
-from plateau_rule.controller.language.conditions import (
-    depth_faults,
-    empty_faults,
-    guard_faults,
-    rest_faults,
-    twin_faults,
-    unknown,
-)
+from plateau_rule.controller.language.conditions import depth_faults, guard_faults
 from plateau_rule.controller.language.conditions import walk as walk
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, Number, Rung
+from plateau_rule.controller.language.faults import empty_faults, rest_faults, twin_faults, unknown
 
 PROPERTIES = ("names", "reach", "escape", "monotone", "aligned", "order", "timing", "noise", "resume")
 NEXT = "next"

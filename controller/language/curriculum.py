@@ -1,27 +1,28 @@
 """The vocabulary: what a curriculum file may say.
 
 Each class is a table of the file and each field a key, spelt as in the file; the JSON Schema, the reference's rows and
-the parser's suggestions come from these models. Whether the names in a file fit together is `sense.py`'s matter.
+the parser's suggestions come from these models. Whether the names in a file fit together is
+`consistency.py`'s matter. The words of guards are listed in `controller/guards`.
 """
 
 from __future__ import annotations
 
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
+from plateau_rule.controller.guards import WORDS, Word
+from plateau_rule.controller.guards.min_epoch import EXAMPLE
 from plateau_rule.controller.language.values import FULL as FULL
 from plateau_rule.controller.language.values import (
-    LARGEST,
     Amount,
-    AmountOrWindow,
     AnyNumber,
     AnyRung,
     Asks,
     Count,
     Decay,
-    Finite,
     Name,
     OneKey,
     Positive,
@@ -31,7 +32,6 @@ from plateau_rule.controller.language.values import (
     Source,
     Table,
     Text,
-    Window,
 )
 from plateau_rule.controller.language.values import Number as Number
 from plateau_rule.controller.language.values import Rung as Rung
@@ -124,114 +124,39 @@ class Knob(Table):
     """Instead of a ladder: the easiest and the hardest value."""
 
 
-class Plateau(Table):
-    """The metric has stopped improving."""
-
-    metric: Name = "loss"
-    """The metric to watch."""
-    method: Literal["halves", "trend", "returns"] = "halves"
-    """The detector: `halves` as published, `trend` tells a plateau from noise, `returns` needs no threshold."""
-    window: Window = 50
-    """Observations over which the improvement is taken; not with `returns`."""
-    threshold: Positive = 0.005
-    """Flat below this relative improvement for each `per`; a larger one fires earlier; not with `returns`."""
-    per: AmountOrWindow = "window"
-    """What the threshold is measured on: `window`, or an amount of time such as `1000 steps`; not with `returns`."""
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.998
-    """With `trend`: how sure it must be."""
-    min_window: Window = 160
-    """With `trend`: the least observations that it decides on; no less than a period of the order of the data."""
-    cooldown: Annotated[int, Field(ge=0, le=10**9)] = 200
-    """With `trend`: observations in a state before it decides."""
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """With `returns`: flat when the last half of the time in the state brought less than this share of it all."""
+def _guard() -> Any:
+    """The model of a guard: a key for each word of the registry."""
+    fields: dict[str, Any] = {}
+    for word in WORDS.values():
+        # Not every word can be a name in Python: `not` is `not_` there.
+        name, alias = (f"{word.name}_", word.name) if iskeyword(word.name) else (word.name, None)
+        fields[name] = (Annotated[word.written | None, Field(alias=alias, description=word.description)], None)
+    about = "A condition: true, false, or unknown while there is too little data; only true lets a transition be taken."
+    return create_model("Guard", __base__=OneKey, __module__=__name__, __doc__=about, **fields)
 
 
-class Patience(Table):
-    """No new best of the metric for a while."""
+if TYPE_CHECKING:
 
-    metric: Name = "loss"
-    """The metric to watch."""
-    steps: Window
-    """Observations without a new best."""
-    min_delta: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0
-    """How much below the best a value must be to count as a new one."""
-    smooth: Window = 1
-    """The metric is averaged over so many observations first."""
+    class Guard(OneKey):
+        """A condition, which is one of the words of the registry."""
 
-
-class Level(Table):
-    """The mean of the last values against a fixed value."""
-
-    metric: Name = "loss"
-    """The metric to watch."""
-    value: Finite
-    """The value to compare with."""
-    window: Window = 1
-    """Observations in the mean."""
-
-
-class Diverging(Table):
-    """The metric grows."""
-
-    metric: Name = "loss"
-    """The metric to watch."""
-    window: Annotated[int, Field(ge=2, le=10**6)] = 200
-    """Observations; the means of half windows are compared."""
-    factor: Annotated[float, Field(gt=1, le=LARGEST)] = 1.25
-    """True when the mean of the last half window reaches the state's best half window times this."""
-
-
-class Gap(Table):
-    """Two stretches of time running, the metric is about the same."""
-
-    metric: Name = "loss"
-    """The metric to watch."""
-    over: Amount
-    """How long a stretch is: `1 epoch` compares the means of the last two epochs."""
-    value: Annotated[float, Field(ge=0, le=LARGEST)]
-    """True when the two means differ, up or down, by no more than this."""
-
-
-class Guard(OneKey):
-    """A condition: true, false, or unknown while there is too little data; only true lets a transition be taken."""
-
-    min_epoch: Annotated[int, Field(ge=0, le=10**9)] | None = None
-    """So many epochs of the run are complete: with 2, from the first step of epoch 2 on, as epochs count from 0."""
-    min_step: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
-    """So many optimizer steps of the run are complete."""
-    dwell: Amount | None = None
-    """So much time was spent in this state."""
-    plateau: Plateau | None = None
-    """The metric has stopped improving."""
-    patience: Patience | None = None
-    """The metric has seen no new best for a while."""
-    below: Level | None = None
-    """The mean of the last values is below a value."""
-    above: Level | None = None
-    """The mean of the last values is above a value."""
-    diverging: Diverging | None = None
-    """The metric grows."""
-    gap: Gap | None = None
-    """The metric is about the same over two stretches of time."""
-    nonfinite: Annotated[int, Field(ge=1, le=10**6)] | None = None
-    """So many NaN or infinite losses in a row, in this state."""
-    ramp_done: Name | None = None
-    """The ramp of this knob has reached its end."""
-    any: Annotated[list[Condition], Field(min_length=1, max_length=64)] | None = None
-    """True if one of these is, false if all are, else unknown."""
-    all: Annotated[list[Condition], Field(min_length=1, max_length=64)] | None = None
-    """True if all of these are, false if one is, else unknown."""
-    not_: Annotated[Condition | None, Field(alias="not")] = None
-    """True if this is false, false if it is true, else unknown."""
+        def __init__(self, **keys: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
+else:
+    Guard = _guard()
 
 
 Condition = Annotated[
     Annotated[Guard, Tag("table")] | Annotated[Name, Tag("name")],
     Discriminator(_table_or_name),
-    Asks("a guard such as { min_epoch = 2 }, or the name of a [guard.NAME]"),
+    Asks(f"a guard such as {EXAMPLE}, or the name of a [guard.NAME]"),
 ]
 Guard.model_rebuild()  # now that Condition exists; without it `not` has no alias
+
+
+def word_of(guard: Guard) -> Word[Any]:
+    """What the registry knows of a guard's word."""
+    return WORDS[guard.word]
 
 
 class ActionTable(OneKey):
@@ -294,7 +219,7 @@ class Transition(Table):
     at: Literal["step", "epoch", "eval"] = "step"
     """At which observations the guards are looked at: each, those that close an epoch, those with an evaluation."""
     guards: Annotated[list[Condition], Field(max_length=64)] = Field(default_factory=list)
-    """Conditions that must all hold; none always hold."""
+    """Conditions that must all hold. A transition without guards is taken at the first look."""
     sustain: Annotated[int, Field(ge=1, le=10**9)] = 1
     """How many looks in a row they must hold."""
     at_most: Annotated[int, Field(ge=1, le=10**9)] | None = None
@@ -309,7 +234,7 @@ class NonFinite(Table):
     """What is done about NaN and infinite losses."""
 
     limit: Annotated[int, Field(ge=1, le=10**6)] = 25
-    """So many in a row end the run, unless a transition answers them."""
+    """This many in a row end the run, unless a transition responds to them."""
 
 
 class Align(Table):
@@ -320,7 +245,7 @@ class Align(Table):
     hold: Share = 0.8
     """Share of that peak that the rate must keep after it."""
     steps: Annotated[int, Field(ge=0, le=10**9)] = 50
-    """For so many steps the rate must keep it."""
+    """The number of steps for which the rate must keep it."""
     within: Amount = "1 step"
     """In steps: the time from the raise on in which the rate must have got there."""
 

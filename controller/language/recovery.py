@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from plateau_rule.controller.errors import CurriculumError, Fault, Key
+from plateau_rule.controller.guards.min_step import STAND_IN
 from plateau_rule.controller.language.curriculum import Curriculum
 
 Path = tuple[Key, ...]
@@ -71,7 +72,7 @@ def _leave_out(sound: dict[str, Any], fault: Fault) -> None:
 def _one_key(path: Path) -> Any:
     match path:
         case (*_, "guards" | "any" | "all", int()) | (*_, "not") | ("guard", str()):
-            return {"min_step": 0}
+            return dict(STAND_IN)
         case (*_, "actions", int()):
             return "checkpoint"
     return None

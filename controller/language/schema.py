@@ -20,7 +20,9 @@ def schema() -> dict[str, Any]:
     for table in tables:
         keys = made if table is Curriculum else made["$defs"][table.__name__]
         for name, words in descriptions(table).items():
-            keys["properties"][table.model_fields[name].alias or name]["description"] = words
+            key = keys["properties"][table.model_fields[name].alias or name]
+            key.pop("description", None)  # so that it stands last in every key
+            key["description"] = words
     definitions = {name: _plain(table) for name, table in sorted(made.pop("$defs").items())}
     for table in tables:
         if issubclass(table, OneKey):

@@ -133,11 +133,13 @@ class Table(BaseModel):
 
 @cache
 def descriptions(table: type[Table]) -> Mapping[str, str]:
-    """What each key of a table means, by its Python name: the text below it in the source.
+    """What each key of a table means, by its Python name: as the field says, else the text below it in the source.
 
-    It is read when it is asked for: pydantic would parse the source of all tables at every start.
+    The source is read when it is asked for: pydantic would parse that of all tables at every start.
     """
-    found = {}
+    found = {name: field.description for name, field in table.model_fields.items() if field.description}
+    if found:
+        return MappingProxyType(found)
     for part in reversed(table.__mro__[: table.__mro__.index(Table)]):
         (written,) = ast.parse(inspect.getsource(part)).body
         for key, text in pairwise(written.body):  # type: ignore[attr-defined]

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from plateau_rule.controller.errors import Key
 from plateau_rule.controller.guards import TRUE
-from plateau_rule.controller.language.consistency import walk
-from plateau_rule.controller.language.curriculum import Curriculum, Guard
+from plateau_rule.controller.guards.not_ import Not
+from plateau_rule.controller.language.conditions import parts, walk
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
 from plateau_rule.controller.machine import BoundTransition, Machine
 from plateau_rule.controller.verifier.findings import Finding
 from plateau_rule.controller.verifier.outcome import COUNT, FREE, STEP, TIME, Node
@@ -18,7 +19,6 @@ from plateau_rule.controller.verifier.zone_graph import Reach
 
 Path = tuple[Key, ...]
 ALIKE = 0.85  # of two metrics' names
-JOINING = ("any", "all", "not")  # words of guards that are made of guards
 
 
 # Declared, and not used
@@ -57,9 +57,9 @@ def _conditions(curriculum: Curriculum) -> Iterator[tuple[Path, Guard | str]]:
 def _odd_metrics(curriculum: Curriculum) -> Iterator[Finding]:
     seen = ["loss"]
     for path, part in _conditions(curriculum):
-        if isinstance(part, str) or not hasattr(part.value, "metric") or part.value.metric in seen:
+        name = None if isinstance(part, str) else word_of(part).metric(part.value)
+        if isinstance(part, str) or name is None or name in seen:
             continue
-        name = part.value.metric
         like = next((other for other in seen if _alike(name, other)), None)
         if like is not None:
             yield Finding("odd-metric", "names", "warning", (*path, part.word, "metric"),
@@ -134,7 +134,7 @@ def _constant(
     verdicts = _verdicts(reach, looked, nodes)
     code = "never-true" if not verdicts & TRUE else "always-true" if verdicts == TRUE else ""
     parts = [_constant(reach, part, where, looked, inner) for part, where, inner in _parts(condition, path, nodes)]
-    opposite = isinstance(condition, Guard) and condition.word == "not"
+    opposite = _is_opposite(condition)
     blamed = {"never-true": "always-true", "always-true": "never-true"}.get(code, "") if opposite else code
     if not code or any(part == blamed for part, _ in parts):
         return code, [finding for _, found in parts for finding in found]
@@ -146,21 +146,25 @@ def _constant(
 
 
 def _parts(condition: Guard | str, path: Path, nodes: list[Node]) -> Iterator[tuple[Guard | str, Path, list[Node]]]:
-    """The conditions inside `any` and `all`; what is inside `not` only if it has parts itself."""
+    """The conditions inside a condition; what is inside `not` only if it has parts itself."""
     if isinstance(condition, str):
         return
-    if condition.word in ("any", "all"):
-        for i, part in enumerate(condition.value):
-            yield part, (*path, condition.word, i), [node[1][i] for node in nodes]
-    elif condition.word == "not" and isinstance(condition.value, Guard) and condition.value.word in JOINING:
-        yield condition.value, (*path, "not"), [node[1] for node in nodes]
+    for i, (part, where) in enumerate(parts(condition, path)):
+        if not _is_opposite(condition):
+            yield part, where, [node[1][i] for node in nodes]
+        elif parts(part, where):
+            yield part, where, [node[1] for node in nodes]
+
+
+def _is_opposite(condition: Guard | str) -> bool:
+    return isinstance(condition, Guard) and isinstance(word_of(condition), Not)
 
 
 def _words(condition: Guard | str) -> str:
     if isinstance(condition, str):
         return f'the guard "{condition}"'
     value = condition.value
-    if condition.word == "not":
+    if _is_opposite(condition):
         return f"not {_words(value)}"
     if isinstance(value, int | str):
         return f"{condition.word} = {json.dumps(value)}"

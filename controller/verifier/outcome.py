@@ -22,6 +22,7 @@ from plateau_rule.controller.guards import (
     Watched,
     answers_nonfinite,
 )
+from plateau_rule.controller.guards.kleene import join, join_sets, negate, negate_set
 from plateau_rule.controller.machine import BoundState, Machine
 
 MOST_ASSIGNMENTS = 2048  # of truth values to the detectors that guards share; beyond, guards are taken as independent
@@ -89,7 +90,7 @@ class Looks:
 
     def _node(self, guard: GuardInState) -> Node:
         if isinstance(guard, Joined):
-            return guard.word, [self._node(part) for part in guard.parts]
+            return "any" if guard.decisive else "all", [self._node(part) for part in guard.parts]
         if isinstance(guard, Opposite):
             return "not", self._node(guard.part)
         key: Any = (guard.hand, guard.need) if isinstance(guard, Reached) else id(guard)
@@ -272,13 +273,8 @@ class Looks:
         if word == "atom":
             return self.bits_of(self.atoms[inner], time, step, level)
         if word == "not":
-            bits = self.possible(inner, time, step, level)
-            return (bits & UNKNOWN) | (TRUE if bits & FALSE else 0) | (FALSE if bits & TRUE else 0)
-        decisive, other = (TRUE, FALSE) if word == "any" else (FALSE, TRUE)
-        parts = [self.possible(part, time, step, level) for part in inner]
-        found = decisive if any(bits & decisive for bits in parts) else 0
-        found |= other if all(bits & other for bits in parts) else 0
-        return found | (UNKNOWN if any(b & UNKNOWN for b in parts) and all(b & (UNKNOWN | other) for b in parts) else 0)
+            return negate_set(self.possible(inner, time, step, level))
+        return join_sets(word == "any", [self.possible(part, time, step, level) for part in inner])
 
     def verdicts(self, node: Node, time_index: int, step_index: int) -> int:
         """Which verdicts a guard can have after so many of `times` and `steps`, whatever losses are not finite."""
@@ -297,17 +293,8 @@ def truth(node: Node, values: Values) -> bool | None:
     if word == "atom":
         return values[inner]
     if word == "not":
-        verdict = truth(inner, values)
-        return None if verdict is None else not verdict
-    decisive = word == "any"
-    joined: bool | None = not decisive
-    for part in inner:
-        found = truth(part, values)
-        if found is decisive:
-            return decisive
-        if found is None:
-            joined = None
-    return joined
+        return negate(truth(inner, values))
+    return join(word == "any", (truth(part, values) for part in inner))
 
 
 def _signs(node: Node, sign: bool) -> Iterator[tuple[int, bool]]:

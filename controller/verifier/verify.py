@@ -13,6 +13,7 @@ from functools import cached_property
 
 from plateau_rule.controller.arguments import kind_of
 from plateau_rule.controller.errors import ArgumentError, Key
+from plateau_rule.controller.guards.dwell import TIMEOUT
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.examples import TOO_MANY, Examples, Trail
 from plateau_rule.controller.verifier.findings import LITTLE, Entry, Finding, Report, percent
@@ -156,7 +157,7 @@ class _Verification:
         free = any(atom.kind == FREE for look in looks for atom in look.atoms)
         evaluations = any(transition.at == "eval" for look in looks for transition in look.transitions)
         why = "A loss that keeps improving is no plateau. " if free else "Evaluations need not come. " * evaluations
-        return f'{why}To bound the stay, add a transition with a timeout: guards = [{{ dwell = "0.3 run" }}]'
+        return f"{why}To bound the stay, add a transition with a timeout: guards = [{TIMEOUT}]"
 
     def _stay_in(self, places: set[int]) -> Trail | None:
         """A way to stay in one of some states until the run is over, if one is known exactly."""

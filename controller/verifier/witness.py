@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
-from plateau_rule.controller.language.amounts import parse_amount, steps_in
+from plateau_rule.controller.guards import Reached, leaves
+from plateau_rule.controller.guards.word import Hint
+from plateau_rule.controller.language.amounts import Amount, steps_in
 from plateau_rule.controller.language.consistency import walk
-from plateau_rule.controller.language.curriculum import Curriculum, Guard
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.plan import Decision
 
@@ -170,19 +172,11 @@ def _is(decision: Decision | None, wanted: BoundTransition | None, controller: C
     return (decision.transition, decision.to_state) == (wanted.title, wanted.target)
 
 
-class _Asked(NamedTuple):
-    """A guard that watches a metric, or counts: its word, its spec, and how many values it needs."""
-
-    word: str
-    spec: Any
-    needs: int
-
-
 def _ways(machine: Machine, visit: Visit) -> Iterator[tuple[dict[str, Shape], int, int]]:
     """Ways to play a stay, the likeliest first: the metrics' shapes, the evaluations, the ends of epochs."""
     steps = visit.left - visit.entered
     asked = _asked(machine, visit.state)
-    nonfinite = [guard.needs for guard in asked.pop("", [])]
+    nonfinite = _counts(machine, visit.state)
     metrics = sorted({"loss", *asked})
     evaluates = len(metrics) > 1 or any(t.at == "eval" for t in visit.state.transitions)
     span, closings = _looks(machine, visit)
@@ -216,10 +210,7 @@ def _looks(machine: Machine, visit: Visit) -> tuple[int, int]:
     closings = 0
     for condition in transition.guards:
         for guard in _inner(machine.curriculum, condition):
-            if guard.word == "min_epoch":
-                closings = max(closings, guard.value)
-            elif guard.word == "dwell" and parse_amount(guard.value).unit == "epochs":
-                closings = max(closings, int(parse_amount(guard.value).count))
+            closings = max(closings, word_of(guard).closings(guard.value))
     rhythm = machine.run.steps_per_epoch or 1 if transition.at == "epoch" else 1
     return (transition.sustain - 1) * rhythm + 1, closings
 
@@ -232,38 +223,38 @@ def _inner(curriculum: Curriculum, condition: Guard | str) -> Iterator[Guard]:
             yield part
 
 
-def _asked(machine: Machine, state: BoundState) -> dict[str, list[_Asked]]:
-    """The guards of a state's transitions by the metric that they watch; "" for those that count non-finite losses."""
-    found: dict[str, list[_Asked]] = {}
+def _asked(machine: Machine, state: BoundState) -> dict[str, list[Hint]]:
+    """What could decide the guards of a state's transitions, by the metric that they watch."""
+
+    def steps(amount: Amount) -> int:
+        return steps_in(amount, machine.run, machine.run.total_steps)
+
+    found: dict[str, list[Hint]] = {}
     for transition in state.transitions:
         for condition in transition.guards:
             for guard in _inner(machine.curriculum, condition):
-                if guard.word == "nonfinite":
-                    found.setdefault("", []).append(_Asked(guard.word, None, guard.value))
-                elif hasattr(guard.value, "metric"):
-                    found.setdefault(guard.value.metric, []).append(
-                        _Asked(guard.word, guard.value, _needs(machine, guard))
-                    )
+                word = word_of(guard)
+                metric, hint = word.metric(guard.value), word.hint(guard.value, steps)
+                if metric is not None and hint is not None:
+                    found.setdefault(metric, []).append(hint)
     return found
 
 
-def _needs(machine: Machine, guard: Guard) -> int:
-    spec = guard.value
-    if guard.word == "patience":
-        return int(spec.steps + spec.smooth)
-    if guard.word == "gap":
-        return 2 * steps_in(parse_amount(spec.over), machine.run, machine.run.total_steps)
-    return int(getattr(spec, "window", 50))
+def _counts(machine: Machine, state: BoundState) -> list[int]:
+    """How many non-finite losses in a row the guards of a state's transitions ask for, in the order of the file."""
+    guards = machine.stay(state, machine.run.total_steps).guards
+    asked = (leaf for guard in guards for leaf in leaves(guard))
+    return [leaf.need for leaf in asked if isinstance(leaf, Reached) and leaf.hand == "nonfinite"]
 
 
-def _shapes(asked: list[_Asked], nonfinite: list[int], steps: int, span: int) -> Iterator[Shape]:
+def _shapes(asked: list[Hint], nonfinite: list[int], steps: int, span: int) -> Iterator[Shape]:
     """Shapes of a metric over a stay, the simplest first."""
-    bounds = sorted({float(guard.spec.value) for guard in asked if guard.word in ("below", "above")})
+    bounds = sorted({float(level) for hint in asked for level in hint.levels})
     levels = _levels(bounds)
     ratios = [ratio for ratio in _ratios(asked) if steps * log(ratio) < LARGEST_LOG] or [1.0]
     moving = [(body, ratio) for ratio in ratios for body in ("falls", "slides", "sinks", "rises")]
-    lengths = {span, *(span - 1 + need for guard in asked for need in (guard.needs, guard.needs // 2, guard.needs - 1))}
-    lengths |= {guard.needs + extra for guard in asked for extra in (-1, 0)}
+    lengths = {span, *(span - 1 + need for hint in asked for need in (hint.needs, hint.needs // 2, hint.needs - 1))}
+    lengths |= {hint.needs + extra for hint in asked for extra in (-1, 0)}
     ended = [(tail, length) for tail in ("up", "down", "flat", "level") if asked for length in sorted(lengths)]
     ended = [("nan", span - 1 + count) for count in nonfinite] + ended
     fitting = [(tail, length) for tail, length in ended if 0 < length <= steps]
@@ -291,16 +282,7 @@ def _levels(bounds: list[float]) -> list[float]:
     return found[::-1]
 
 
-def _ratios(asked: list[_Asked]) -> list[float]:
+def _ratios(asked: list[Hint]) -> list[float]:
     """How fast a metric falls, as a ratio for each step: surely an improvement for every guard, then gentler."""
-    found = [1.001]
-    for guard in asked:
-        if guard.word == "plateau" and guard.spec.method != "returns":
-            found.append((1.0 + 4.0 * min(guard.spec.threshold, 10.0)) ** (2.0 / max(2, guard.spec.window)))
-        elif guard.word == "diverging":
-            found.append(guard.spec.factor ** (4.0 / guard.spec.window))
-        elif guard.word == "patience":
-            found.append(1.0 + max(1e-3, min(1.0, guard.spec.min_delta)))
-        elif guard.word == "gap":
-            found.append(1.0 + min(1.0, guard.spec.value + 1e-3))
+    found = [1.001, *(hint.ratio for hint in asked if hint.ratio is not None)]
     return sorted({max(found), found[0], found[-1]}, reverse=True)

@@ -8,22 +8,24 @@ controller's; only the arithmetic is done for all runs together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plateau_rule.controller.binding import Binding, Said, bind
 from plateau_rule.controller.errors import StepError
-from plateau_rule.controller.guards import GuardInState, Joined, Reached, Watched, answers_nonfinite
+from plateau_rule.controller.guards import Joined, Reached, Watched, answers_nonfinite, leaves
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import BoundState, BoundTransition
+from plateau_rule.sim.batch.clocks import Clocks
 from plateau_rule.sim.batch.decisions import Decisions, Ledger, Taken
-from plateau_rule.sim.batch.detectors import FALSE, TRUE, Detectors, Verdicts
-from plateau_rule.sim.batch.guards import Ask, Clocks, all_hold, question
+from plateau_rule.sim.batch.guards import depth_of, many
+from plateau_rule.sim.batch.guards.twin import Detectors
 from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
-from plateau_rule.sim.batch.kinds import depth_of, many
+from plateau_rule.sim.batch.kleene import FALSE, TRUE, Ask, Verdicts, all_hold
+from plateau_rule.sim.batch.questions import question
 from plateau_rule.sim.batch.rates import Rates
 
 
@@ -103,11 +105,12 @@ class Batch:
         self._stays = [self.machine.stay(state, self.total_steps) for state in states]
         asked = {key: pair for stay in self._stays for key, pair in stay.detectors.items()}
         often = {
-            id(detector)
+            id(leaf.detector)
             for state, stay in zip(states, self._stays, strict=True)
             for transition, guard in zip(state.transitions, stay.guards, strict=True)
             if transition.at == "step"
-            for detector in _detectors_in(guard)
+            for leaf in leaves(guard)
+            if isinstance(leaf, Watched)
         }
         often_keys = {key for stay in self._stays for key, (_, one) in stay.detectors.items() if id(one) in often}
         depths: dict[str, int] = {}
@@ -380,12 +383,3 @@ class Batch:
     def _ramps(self) -> dict[tuple[int, str], Floats]:
         found: dict[tuple[int, str], Floats] = self.__dict__.setdefault("_ramp_tables", {})
         return found
-
-
-def _detectors_in(guard: GuardInState) -> list[Any]:
-    if isinstance(guard, Watched):
-        return [guard.detector]
-    if isinstance(guard, Reached):
-        return []
-    parts = guard.parts if isinstance(guard, Joined) else [guard.part]  # type: ignore[attr-defined]
-    return [detector for part in parts for detector in _detectors_in(part)]

@@ -11,7 +11,7 @@ from math import fsum, inf
 
 import numpy as np
 
-from plateau_rule.controller.detectors.windows import UNIT_ROUNDOFF, RunningMean
+from plateau_rule.controller.guards.detector import UNIT_ROUNDOFF, RunningMean
 from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
 
 _SPLITTER = 2.0**27 + 1.0

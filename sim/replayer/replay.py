@@ -2,7 +2,7 @@
 
 The logged points are what the controller observes. The steps between two of them are passed over: clocks go on as they
 would have, an epoch's end and a clock that becomes due are looked at on their own step, and no window sees a loss that
-was not logged. So `min_epoch`, `min_step` and `dwell` mean steps, and a window means logged points.
+was not logged. So guards that ask a clock mean steps, and a window means logged points.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from plateau_rule.controller.plan import Decision
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.series import EVAL, words
 from plateau_rule.sim.replayer.setting import ReplayError, Setting, per_point, setting_of
-from plateau_rule.sim.replayer.timeline import Asked, Sample, Stay, Timeline, title_of
+from plateau_rule.sim.replayer.timeline import Asked, Sample, Stay, Timeline
 from plateau_rule.sim.replayer.trace import Floats, Tracer
 
 PROBES = 4000  # looks at which the guards' values are written down, at most about so many
@@ -288,10 +288,11 @@ class _Replay:
     def _new_stay(self) -> Stay:
         """Begin a stay in the controller's present state."""
         plan = self.controller.plan
+        resolve = self.controller.machine.curriculum.resolve
         self.guards = [
-            (transition, part, Asked(transition.title, transition.target, title_of(part)))
+            (transition, part, Asked.of(transition, part, resolve(written)))
             for transition, guard in zip(self.run_state.state.transitions, self.run_state.stay.guards, strict=True)
-            for part in guard.parts
+            for written, part in zip(transition.guards, guard.parts, strict=True)
         ]
         self.next_probe = 0
         return Stay(plan.state, plan.knobs, plan.step, None, [asked for _, _, asked in self.guards])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil, floor, inf
@@ -15,8 +15,9 @@ import numpy as np
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import CurriculumError, PlateauError
-from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.curriculum import Curriculum, Plateau
+from plateau_rule.controller.guards import WORDS
+from plateau_rule.controller.language.amounts import parse_amount, steps_in
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.machine import limits_shown
@@ -292,29 +293,26 @@ def per_point(curriculum: Curriculum, setting: Setting, spacing: int) -> Curricu
     detector counts values, so both are restated in values.
     """
     run = setting.binding.run
+
+    def steps(text: str) -> int:
+        return steps_in(parse_amount(text), run, run.total_steps)
+
     written = curriculum.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return Curriculum.model_validate(written) if _restate(written, run, spacing) else curriculum
+    return Curriculum.model_validate(written) if _restate(written, steps, spacing) else curriculum
 
 
-def _restate(written: Any, run: RunLength, spacing: int) -> bool:
-    """Restate the guards inside a part of a curriculum, in place; whether there were any."""
+def _restate(written: Any, steps: Callable[[str], int], spacing: int) -> bool:
+    """Restate the guards on the loss inside a part of a curriculum, in place; whether there were any."""
     if isinstance(written, list):
-        return sum(_restate(part, run, spacing) for part in written) > 0  # all of them, not up to the first
+        return sum(_restate(part, steps, spacing) for part in written) > 0  # all of them, not up to the first
     if not isinstance(written, dict):
         return False
     changed = False
-    for word, value in written.items():
-        on_loss = isinstance(value, dict) and value.get("metric", "loss") == "loss"
-        if isinstance(value, list) or not on_loss:
-            changed |= _restate(value, run, spacing)
-        elif word == "plateau" and value.get("per", "window") != "window":
-            value["threshold"] = value.get("threshold", Plateau().threshold) * spacing
-            changed = True
-        elif word == "gap" and "over" in value:
-            with suppress(ValueError):  # binding says which amount cannot be resolved
-                steps = steps_in(parse_amount(value["over"]), run, run.total_steps)
-                value["over"] = f"{max(1, round(steps / spacing))} steps"
-                changed = True
+    for key, value in written.items():
+        watches = key in WORDS and isinstance(value, dict) and value.get("metric", "loss") == "loss"
+        restated = WORDS[key].per_point(value, spacing, steps) if watches else None
+        if restated is not None:
+            written[key], changed = restated, True
         else:
-            changed |= _restate(value, run, spacing)
+            changed |= _restate(value, steps, spacing)
     return changed

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NamedTuple
 
-from plateau_rule.controller.guards import Clock, GuardInState, Joined, Reached, Watched
-from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.machine import Knobs
+from plateau_rule.controller.guards import Clock, GuardInState, Watched, leaves
+from plateau_rule.controller.guards.word import Advice
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
+from plateau_rule.controller.machine import BoundTransition, Knobs
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.sim.logs import Report
 from plateau_rule.sim.replayer.setting import Setting
@@ -20,13 +21,16 @@ from plateau_rule.sim.replayer.trace import Floats, Trace
 class Asked:
     """One guard of one transition, over the looks of one stay in a state.
 
-    looks: how often it was written down; true, unknown: how often it was that. closest: the line that says how close it
-    came to be true, with its value, at step `closest_step`.
+    advice: what to turn so that it holds earlier or later, None where there is no one thing. watches: whether a metric
+    has a say in it. looks: how often it was written down; true, unknown: how often it was that. closest: the line that
+    says how close it came to be true, with its value, at step `closest_step`.
     """
 
     transition: str
     to: str
     guard: str
+    advice: Advice | None
+    watches: bool
     looks: int = 0
     true: int = 0
     unknown: int = 0
@@ -34,13 +38,20 @@ class Asked:
     closest_step: int = 0
     distance: float = inf
 
+    @classmethod
+    def of(cls, transition: BoundTransition, guard: GuardInState, written: Guard) -> Asked:
+        """Nothing written down yet of a guard of a transition."""
+        advice = word_of(written).advice(written.value)
+        watches = any(isinstance(leaf, Watched) for leaf in leaves(guard))
+        return cls(transition.title, transition.target, guard.title, advice, watches)
+
     def note(self, guard: GuardInState, clock: Clock) -> bool | None:
         """Write down what the guard says now; its verdict."""
         verdict = guard.verdict(clock)
         self.looks += 1
         self.true += verdict is True
         self.unknown += verdict is None
-        distance = distance_of(guard, clock) if verdict is not None else inf
+        distance = guard.distance(clock) if verdict is not None else inf
         if distance < self.distance or self.distance == inf:
             self.distance, self.closest_step = distance, clock.step
             self.closest = guard.lines(clock, "")[0].rpartition(" -> ")[0]
@@ -130,28 +141,3 @@ class Timeline:
                 "lr": self.final.lr,
             },
         }
-
-
-def title_of(guard: GuardInState) -> str:
-    """What to call a guard."""
-    return guard.word if isinstance(guard, Reached | Watched | Joined) else "not"
-
-
-def distance_of(guard: GuardInState, clock: Clock) -> float:
-    """How far a guard is from being true, in units of its own; infinite where that is not known."""
-    if isinstance(guard, Reached):
-        return float(max(0, guard.need - getattr(clock, guard.hand)))
-    if not isinstance(guard, Watched):
-        return inf
-    detector: Any = guard.detector
-    name = type(detector).__name__
-    if name == "Halves":
-        improvement = detector.improvement()
-        return inf if improvement is None else float(improvement - detector.threshold)
-    if name == "NoNewBest":
-        return float(detector.spec.steps - detector.contents()["since"])
-    if name == "Beside":
-        values = detector.contents()
-        off = float(sum(values) / len(values) - detector.spec.value)
-        return off if detector.below else -off
-    return inf

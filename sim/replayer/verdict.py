@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from plateau_rule.controller.guards.dwell import PAUSE
+from plateau_rule.controller.guards.plateau import Plateau
 from plateau_rule.controller.language.amounts import RunLength
-from plateau_rule.controller.language.curriculum import Curriculum, Plateau
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.logs import read
 from plateau_rule.sim.noise import (
     ANOTHER_METRIC,
@@ -103,7 +105,7 @@ def verdict_of(timeline: Timeline, noise: Noise | None = None) -> Verdict:
     fast += unsettled
     slow, held = _flat_stretches(timeline)
     if fast and slow:
-        clocks = [(asked, epoch) for asked, epoch in held if not _watches(asked.guard)]
+        clocks = [(asked, epoch) for asked, epoch in held if not asked.watches]
         return Verdict("unclear", (*fast, *slow), (*_earlier(timeline, clocks), *_later(timeline, spec, noise)))
     if fast:
         return Verdict("too fast", tuple(fast), _later(timeline, spec, noise))
@@ -117,18 +119,12 @@ def _raises(timeline: Timeline) -> Iterator[_Raise]:
         if not decision.raises:
             continue
         stay, after = timeline.stays[place], timeline.stays[place + 1]
-        by_loss = any(asked.transition == decision.transition and _watches(asked.guard) for asked in stay.asked)
+        by_loss = any(asked.transition == decision.transition and asked.watches for asked in stay.asked)
         yield _Raise(decision.step, stay, after, decision.transition, timeline.before[place], by_loss)
 
 
 def _run_of(timeline: Timeline) -> RunLength:
     return timeline.setting.binding.run
-
-
-def _watches(title: str) -> bool:
-    """Whether a guard asks about a metric, by the word that its title ends with."""
-    word = title.rpartition("(")[2].rstrip(")")
-    return word not in ("min_epoch", "min_step", "dwell", "ramp_done", "nonfinite")
 
 
 def _plateau_of(curriculum: Curriculum) -> Plateau | None:
@@ -283,35 +279,15 @@ def _named(guards: Sequence[Asked]) -> str:
 # What to turn
 
 
-# What to turn on a guard so that it holds earlier, and later. Of `plateau`, the published advice has one backwards: a
-# larger threshold holds earlier, a larger window later.
-TURN = {
-    "min_epoch": ("lower min_epoch", "raise min_epoch"),
-    "min_step": ("lower min_step", "raise min_step"),
-    "dwell": ("lower dwell", "raise dwell"),
-    "ramp_done": ("shorten the ramp", "lengthen the ramp"),
-    "plateau": ("first raise threshold, then shorten window", "first lengthen window, then lower threshold"),
-    "returns": ("raise share", "lower share"),
-    "patience": ("lower steps of patience, or raise its min_delta", "raise steps of patience, or lower its min_delta"),
-    "below": ("raise value of below", "lower value of below"),
-    "above": ("lower value of above", "raise value of above"),
-    "gap": ("raise value of gap", "lower value of gap"),
-}
-DWELL = 'add { dwell = "2 epochs" } to the guards, so that a raise is never answered by the next look'
-
-
-def _word(asked: Asked, timeline: Timeline) -> str:
-    word = asked.guard.rpartition("(")[2].rstrip(")")
-    spec = _plateau_of(timeline.curriculum)
-    return "returns" if word == "plateau" and spec is not None and spec.method == "returns" else word
+LEAST = f"add {PAUSE} to the guards, so that a raise is never answered by the next look"
 
 
 def _later(timeline: Timeline, spec: Plateau | None, noise: Noise | None) -> tuple[str, ...]:
     """What makes raises come later: first the window (noise), then the threshold (rate)."""
     if spec is None or spec.method == "returns" or noise is None:
         left = [stay for stay, decision in zip(timeline.stays, timeline.decisions, strict=False) if decision.raises]
-        words = dict.fromkeys(_word(asked, timeline) for stay in left for asked in stay.asked if _watches(asked.guard))
-        return (*(TURN[word][1] for word in words if word in TURN), DWELL)
+        turned = (asked.advice for stay in left for asked in stay.asked if asked.watches)
+        return (*dict.fromkeys(advice.later for advice in turned if advice is not None), LEAST)
     turn, run = [], _run_of(timeline)
     rate = rate_of(spec, run, noise.steps)
     needed = window_needed(rate, noise.sigma, noise.rho)
@@ -336,7 +312,7 @@ def _later(timeline: Timeline, spec: Plateau | None, noise: Noise | None) -> tup
         )
     if spec.method == "halves":
         turn.append('or let method = "trend" decide, which waits until the noise allows an answer')
-    return (*turn, DWELL)
+    return (*turn, LEAST)
 
 
 def _clear_fall(losses: Floats, noise: Noise, window: int) -> float:
@@ -354,14 +330,14 @@ def _earlier(timeline: Timeline, held: Sequence[tuple[Asked, int]]) -> tuple[str
     """What makes raises come earlier, for the guards that held, each with the epoch from which on it did."""
     turn: dict[str, None] = {}
     for asked, epoch in held:
-        word = _word(asked, timeline)
+        earlier = f"loosen {asked.guard}" if asked.advice is None else asked.advice.earlier
         closest = f"{asked.closest.removeprefix(f'{asked.guard}: ')} at step {timeline.shown(asked.closest_step):,}"
         if asked.unknown == asked.looks:
             turn[f"{asked.guard} never had enough losses to answer ({closest}): shorten its window"] = None
-        elif _watches(asked.guard):
-            turn[f"{TURN.get(word, (f'loosen {asked.guard}',))[0]} (closest: {closest})"] = None
+        elif asked.watches:
+            turn[f"{earlier} (closest: {closest})"] = None
         else:
-            turn[f"{TURN[word][0]}: the loss is flat from epoch {epoch} on ({closest})"] = None
+            turn[f"{earlier}: the loss is flat from epoch {epoch} on ({closest})"] = None
     return tuple(turn)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from plateau_rule.controller.guards.below import Below
+from plateau_rule.controller.guards.level import Level
 from plateau_rule.controller.language.consistency import hardness
-from plateau_rule.controller.language.curriculum import Curriculum, Guard, Level, Transition
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, Transition
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.rate import multiplier
 from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning
@@ -17,7 +19,7 @@ def oracle(curriculum: Curriculum) -> Curriculum | None:
     """The same states, each left as soon as the true loss is flat, with a restart; None where there is one state."""
     if len(curriculum.state) < 2:
         return None
-    flat = Guard(below=Level(metric=FLATNESS, value=1.0))
+    flat = Guard(**{Below.name: Level(metric=FLATNESS, value=1.0)})
     raising = Transition(from_="*", to="next", guards=[flat], actions=["lr_restart"])
     return curriculum.model_copy(update={"guard": {}, "transition": [raising]})
 

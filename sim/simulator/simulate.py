@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from plateau_rule.controller.binding import Binding, bind
-from plateau_rule.controller.detectors.trend import Trend
-from plateau_rule.controller.detectors.windows import Halves
 from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.guards.plateau.halves import Halves
+from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum

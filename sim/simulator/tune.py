@@ -16,7 +16,9 @@ import numpy as np
 
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.errors import PlateauError
-from plateau_rule.controller.language.curriculum import Curriculum, Guard, Plateau
+from plateau_rule.controller.guards.plateau import Plateau, PlateauWord
+from plateau_rule.controller.language.conditions import parts
+from plateau_rule.controller.language.curriculum import Curriculum, Guard
 from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.batch import replay_all
 from plateau_rule.sim.logs import Log
@@ -167,8 +169,8 @@ def with_settings(curriculum: Curriculum, settings: Mapping[str, float]) -> Curr
     def changed(value: Any) -> Any:
         if isinstance(value, dict):
             found = {key: changed(inner) for key, inner in value.items()}
-            if isinstance(found.get("plateau"), dict):
-                found["plateau"] = {**found["plateau"], **settings}
+            if isinstance(found.get(PlateauWord.name), dict):
+                found[PlateauWord.name] |= settings
             return found
         return [changed(inner) for inner in value] if isinstance(value, list) else value
 
@@ -181,10 +183,9 @@ def has_plateau(machine: Machine) -> bool:
     written: list[Any] = [*curriculum.guard.values(), *(g for t in curriculum.transition for g in t.guards)]
     while written:
         guard = written.pop()
-        if isinstance(guard, Guard):
-            if guard.word == "plateau":
-                return True
-            written += guard.value if guard.word in ("any", "all") else [guard.value] if guard.word == "not" else []
+        if isinstance(guard, Guard) and isinstance(guard.value, Plateau):
+            return True
+        written += [part for part, _ in parts(guard, ())]
     return False
 
 

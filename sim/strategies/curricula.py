@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
+from plateau_rule.controller.guards import WORDS, Word
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.strategies.losses import LEVELS
@@ -266,11 +267,9 @@ def _conditions(
     if guards and draw(st.integers(0, 3)) == 3:
         return draw(st.sampled_from(sorted(guards)))
     parts = _conditions(guards, ramped, run, b, depth - 1)
-    kind = draw(st.sampled_from(("leaf", "leaf", "leaf", "named", *["any", "all", "not"] * (depth > 0))))
-    if kind in ("any", "all"):
-        return {kind: draw(st.lists(parts, min_size=1, max_size=3))}
-    if kind == "not":
-        return {kind: draw(parts)}
+    kind = draw(st.sampled_from(("leaf", "leaf", "leaf", "named", *_JOINING * (depth > 0))))
+    if isinstance(kind, Word):
+        return {kind.name: kind.example(_Pick(draw, b, run, ramped, parts))}
     if kind == "named":
         name = f"g{len(guards)}"
         leaf = draw(_leaves([], run, b))
@@ -282,52 +281,48 @@ def _conditions(
 @st.composite
 def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, int], b: _Bounds) -> dict[str, Any]:
     """A guard that is not made of others, with numbers that small runs reach."""
-    word = draw(
-        st.sampled_from(
-            ("dwell", "plateau", "min_epoch", "min_step", "patience", "below", "above", "diverging", "gap", "nonfinite",
-             *["ramp_done"] * (4 * bool(ramped)))
-        )
-    )  # fmt: skip
-    few, metric = st.integers(1, 6), draw(st.sampled_from(b.metrics))
-    if word == "dwell":
-        if "steps_per_epoch" not in run and draw(st.booleans()):
-            return {word: f"{draw(st.integers(0, 3))} epochs"}
-        return {word: draw(_amounts(run, b.max_steps // 3 + 1, least=0))}
-    if word in ("min_epoch", "nonfinite"):
-        return {word: draw(st.integers(int(word == "nonfinite"), 4))}
-    if word == "min_step":
-        return {word: draw(st.integers(0, b.max_steps))}
-    if word == "ramp_done":
-        return {word: draw(st.sampled_from(ramped))}
-    if word == "plateau":
-        return {word: draw(_plateaus(metric, run, b))}
-    if word == "patience":
-        least = draw(st.sampled_from((0.0, 0.125, 1.0)))
-        return {word: {"metric": metric, "steps": draw(few), "min_delta": least, "smooth": draw(few)}}
-    if word == "gap":
-        return {
-            word: {"metric": metric, "over": draw(_amounts(run, 5)), "value": draw(st.sampled_from((0.0, 0.125, 1.0)))}
-        }
-    if word == "diverging":
-        return {word: {"metric": metric, "window": draw(few) + 1, "factor": draw(st.sampled_from((1.25, 2.0)))}}
-    return {word: {"metric": metric, "value": draw(LEVELS), "window": draw(few)}}
+    # Few states have a ramp; where there is one, it is asked for often.
+    word = draw(st.sampled_from((*_LEAVES, *_ON_RAMPS * (4 * bool(ramped)))))
+    return {word.name: word.example(_Pick(draw, b, run, ramped, st.nothing()))}
 
 
-@st.composite
-def _plateaus(draw: st.DrawFn, metric: str, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
-    """A plateau by any of the methods, over windows that small runs fill."""
-    method = draw(st.sampled_from(b.methods))
-    if method == "returns":
-        return {"metric": metric, "method": method, "share": draw(st.sampled_from((0.1, 0.5, 0.9)))}
-    found: dict[str, Any] = {"metric": metric, "method": method, "threshold": draw(st.sampled_from((0.005, 0.05, 0.5)))}
-    if per := draw(st.booleans()):
-        found["per"] = draw(_amounts(run, b.max_steps))
-    if not per or method == "halves":
-        found["window"] = draw(st.integers(2, 12))
-    if method == "trend":
-        found |= {"confidence": draw(st.sampled_from((0.9, 0.99))), "min_window": draw(st.integers(1, 100))}
-        found["cooldown"] = draw(st.integers(0, 20))
-    return found
+_JOINING = tuple(word for word in WORDS.values() if word.joins)
+_ON_RAMPS = tuple(word for word in WORDS.values() if word.on_ramp)
+_LEAVES = tuple(word for word in WORDS.values() if not word.joins and not word.on_ramp)
+
+
+class _Pick:
+    """The choices of which a word makes an example of itself, made by hypothesis; see controller.guards.word."""
+
+    def __init__(
+        self, draw: st.DrawFn, b: _Bounds, run: dict[str, int], ramped: list[str], parts: st.SearchStrategy[Any]
+    ) -> None:
+        self.metrics: Sequence[str] = b.metrics
+        self.methods: Sequence[str] = b.methods
+        self.ramped: Sequence[str] = ramped
+        self.most_steps = b.max_steps
+        self.by_hand = "steps_per_epoch" not in run
+        self._draw, self._run, self._parts = draw, run, parts
+
+    def whole(self, low: int, high: int) -> int:
+        """A whole number."""
+        return self._draw(st.integers(low, high))
+
+    def one_of(self, choices: Sequence[Any]) -> Any:
+        """One of several."""
+        return self._draw(st.sampled_from(choices))
+
+    def amount(self, most: int, least: int = 1) -> str:
+        """An amount of time that this run can resolve."""
+        return self._draw(_amounts(self._run, most, least=least))
+
+    def level(self) -> float:
+        """A value that drawn losses take."""
+        return self._draw(LEVELS)
+
+    def conditions(self, most: int) -> list[Any]:
+        """Conditions of less depth."""
+        return self._draw(st.lists(self._parts, min_size=1, max_size=most))
 
 
 @st.composite

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks._rules import THRESHOLD, After, LossGap, OfMeans, first_raise
 from benchmarks.detectors import CURVES, LIVE, Cell, improvement, share_of_last_half
-from plateau_rule.controller.detectors.windows import Halves
+from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.sim.curves import Noise
 
 

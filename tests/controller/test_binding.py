@@ -104,7 +104,7 @@ def test_amount_in_a_transition_is_placed() -> None:
 def test_whole_epochs_of_dwell_are_counted() -> None:
     """Without steps_per_epoch, a dwell of whole epochs counts closings, and needs nothing to be resolved."""
     curriculum = small({"guards": [{"dwell": "2 epochs"}]}, run={}, lr={"peak": 1.0, "shape": "constant"})
-    assert Controller(curriculum).explain()[1] == "  dwell: 0 of 2 epochs in this state, 2 to go -> false"
+    assert Controller(curriculum).explain()[1] == "  dwell: 0 epochs closed in this state, 2 needed -> false"
 
 
 def test_binding_replaces_what_the_file_says() -> None:

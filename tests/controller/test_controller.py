@@ -340,8 +340,8 @@ def test_decision_says_what_happened() -> None:
     }
     assert decision.guards == (
         "up: low -> mid, asked at every step",
-        "  flat (plateau): improved 0.01% over 4 losses, flat under 0.5% -> true",
-        "  dwell: 4 of 4 steps in this state -> true",
+        "  flat (plateau): improved by 0.01 % over 4 losses, flat under 0.5 % -> true",
+        "  dwell: 4 steps in this state, 4 needed -> true",
     )
     assert decision.raises == ("cutoff",)
     assert controller.plan.requests == (Action("signal", "bell"),)
@@ -479,15 +479,15 @@ def test_every_guard_is_explained() -> None:
     assert controller.explain() == [
         "transition 1: low -> mid, asked when an epoch closes, 0 of 2 looks in a row, taken 0 of 3 times",
         "  any -> false",
-        "    min_epoch: 0 of 2 epochs, 2 to go -> false",
+        "    min_epoch: 0 epochs complete, 2 needed -> false",
         "    all -> false",
-        "      min_step: 1 of 3 steps, 2 to go -> false",
+        "      min_step: 1 step complete, 3 needed -> false",
         "      not -> true",
-        "        nonfinite: 0 of 1 non-finite losses in a row, 1 to go -> false",
+        "        nonfinite: 0 non-finite losses in a row, 1 needed -> false",
         "  patience: 1 of 2 values to smooth over -> unknown",
         "  diverging: 1 of 4 values of loss -> unknown",
         "transition 2: low -> mid, asked at an evaluation",
-        "  dwell: 1 of 10 steps in this state, 9 to go -> false",
+        "  dwell: 1 step in this state, 10 needed -> false",
     ]
 
 
@@ -496,7 +496,7 @@ def test_earlier_looks_are_remembered() -> None:
     controller = Controller(small({"at": "epoch", "guards": [{"min_epoch": 90}]}), epochs=100)
     through(controller, [5.0] * 700)
     assert controller.explain(step=20) == []
-    assert controller.explain(step=700)[1] == "  min_epoch: 70 of 90 epochs, 20 to go -> false"
+    assert controller.explain(step=700)[1] == "  min_epoch: 70 epochs complete, 90 needed -> false"
     assert len([step for step in range(701) if controller.explain(step=step)]) == 64
     assert controller.explain(step=699) == []
 
@@ -511,19 +511,19 @@ def test_named_guards_are_explained_by_name() -> None:
     controller = Controller(small({"from": "low", "guards": list(guard)}, guard=guard, state=ramped))
     controller.observe(5.0)
     assert controller.explain()[1:] == [
-        "  late (min_epoch): 0 of 2 epochs, 2 to go -> false",
-        "  old (dwell): 1 of 3 steps in this state, 2 to go -> false",
-        "  up (ramp_done): 1 of 5 steps of the ramp, 4 to go -> false",
-        "  few (nonfinite): 0 of 2 non-finite losses in a row, 2 to go -> false",
+        "  late (min_epoch): 0 epochs complete, 2 needed -> false",
+        "  old (dwell): 1 step in this state, 3 needed -> false",
+        "  up (ramp_done): 1 step of the ramp, 5 needed -> false",
+        "  few (nonfinite): 0 non-finite losses in a row, 2 needed -> false",
         "  never (not) -> true",
-        "    min_step: 1 of 3 steps, 2 to go -> false",
-        "  low (below): loss 5, below 2 asked -> false",
+        "    min_step: 1 step complete, 3 needed -> false",
+        "  low (below): loss 5, below 2 needed -> false",
         "  either (any) -> false",
-        "    late (min_epoch): 0 of 2 epochs, 2 to go -> false",
-        "    old (dwell): 1 of 3 steps in this state, 2 to go -> false",
+        "    late (min_epoch): 0 epochs complete, 2 needed -> false",
+        "    old (dwell): 1 step in this state, 3 needed -> false",
     ]
     through(controller, [5.0] * 2)
-    assert controller.explain()[2] == "  old (dwell): 3 of 3 steps in this state -> true"
+    assert controller.explain()[2] == "  old (dwell): 3 steps in this state, 3 needed -> true"
 
 
 def test_actions_as_words() -> None:

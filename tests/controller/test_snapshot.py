@@ -473,7 +473,7 @@ def test_a_run_that_gets_a_length() -> None:
     through(controller, [5.0] * 4)
     way = {"guards": [{"dwell": "0.3 run"}]}
     edited = small(way, run={"epochs": 10, "steps_per_epoch": 10}, lr={"peak": 1.0, "shape": "constant"})
-    assert resumed(controller, edited).explain()[1] == "  dwell: 4 of 30 steps in this state, 26 to go -> false"
+    assert resumed(controller, edited).explain()[1] == "  dwell: 4 steps in this state, 30 needed -> false"
 
 
 # Longer and shorter runs

@@ -14,20 +14,20 @@ import pytest
 from pydantic import ValidationError
 
 from plateau_rule import Curriculum, CurriculumError, dumps, loads
+from plateau_rule.controller.guards.diverging import Diverging
+from plateau_rule.controller.guards.gap import Gap
+from plateau_rule.controller.guards.level import Level
+from plateau_rule.controller.guards.patience import Patience
+from plateau_rule.controller.guards.plateau import Plateau
 from plateau_rule.controller.language.consistency import PROPERTIES
 from plateau_rule.controller.language.curriculum import (
     ActionTable,
     ActionWord,
     Align,
     Check,
-    Diverging,
-    Gap,
     Guard,
     Knob,
-    Level,
     NonFinite,
-    Patience,
-    Plateau,
     Ramp,
     Range,
     Rate,

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plateau_rule import Curriculum, CurriculumError, dumps, loads
+from plateau_rule.controller.guards.plateau import Plateau
 from plateau_rule.controller.language import writing
 from plateau_rule.controller.language.comments import Remarks
-from plateau_rule.controller.language.curriculum import Guard, Knob, Plateau, Rate, State, Transition
+from plateau_rule.controller.language.curriculum import Guard, Knob, Rate, State, Transition
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.controller.language.scanning import tokens

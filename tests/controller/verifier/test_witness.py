@@ -16,6 +16,7 @@ from plateau_rule.controller.verifier.witness import (
     Visit,
     _asked,
     _combined,
+    _counts,
     _levels,
     _looks,
     _ratios,
@@ -196,14 +197,14 @@ def test_what_guards_need() -> None:
         )
     )
     found = {
-        metric: [(guard.word, guard.needs) for guard in guards]
+        metric: [(hint.needs, hint.levels) for hint in guards]
         for metric, guards in _asked(machine, machine.states[0]).items()
     }
     assert found == {
-        "loss": [("plateau", 4), ("patience", 8), ("gap", 10)],
-        "acc": [("below", 7)],
-        "": [("nonfinite", 3)],
+        "loss": [(4, ()), (8, ()), (10, ())],
+        "acc": [(7, (2.0,))],
     }
+    assert _counts(machine, machine.states[0]) == [3]
 
 
 def asked_by(*guards: dict[str, Any]) -> list[Any]:

@@ -122,7 +122,7 @@ def test_why_prints_every_guard_at_a_step(run: Path, said: Said) -> None:
     code, out, _ = said("replay", "plateau", run, "--why", 137)
     assert code == 0
     assert "step 137 (epoch 1)" in out
-    assert "min_epoch: 1 of 2 epochs, 1 to go -> false" in out
+    assert "min_epoch: 1 epoch complete, 2 needed -> false" in out
     assert "flat (plateau): improved" in out
 
 

@@ -52,7 +52,7 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert '"micro" in runs/micro: 4 epochs of 8 steps of 48 bytes, peak rate 0.006, on cpu' in told
     assert "step 16/32  epoch 2  middle  cutoff 256 bins (0.125 cycles/byte)  rate 0.006  loss" in told
-    assert "min_epoch: 0 of 2 epochs, 2 to go -> false" in told
+    assert "min_epoch: 0 epochs complete, 2 needed -> false" in told
     assert "RAISE at step 24, epoch 3: middle → full   cutoff 256 bins (0.125 cycles/byte) → 1025 bins" in told
     assert "bits/byte byte by byte" in told.splitlines()[-2]
     assert told.splitlines()[-1] == "all of it is in runs/micro"

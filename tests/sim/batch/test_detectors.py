@@ -7,14 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from plateau_rule.controller.detectors.gap import Apart
-from plateau_rule.controller.detectors.returns import Returns
-from plateau_rule.controller.detectors.trend import Trend
-from plateau_rule.controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
-from plateau_rule.controller.language.curriculum import Diverging, Level, Patience
-from plateau_rule.sim.batch.detectors import FALSE, TRUE, UNKNOWN, Each
+from plateau_rule.controller.guards.detector import Detector, RunningMean
+from plateau_rule.controller.guards.diverging import Diverging, Growing
+from plateau_rule.controller.guards.gap import Apart
+from plateau_rule.controller.guards.level import Beside, Level
+from plateau_rule.controller.guards.patience import NoNewBest, Patience
+from plateau_rule.controller.guards.plateau.halves import Halves
+from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.trend import Trend
+from plateau_rule.sim.batch.guards import depth_of, many
+from plateau_rule.sim.batch.guards.twin import Each
 from plateau_rule.sim.batch.history import Floats, History
-from plateau_rule.sim.batch.kinds import depth_of, many
+from plateau_rule.sim.batch.kleene import FALSE, TRUE, UNKNOWN
 from plateau_rule.sim.batch.means import RunningMeans
 
 RUNS, STEPS = 12, 700

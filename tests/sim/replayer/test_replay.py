@@ -406,7 +406,7 @@ def test_why_at_a_transition_shows_the_guards_that_brought_it(log_of: MakeLog) -
     """At the first step of a new state, the guards are those of the transition that led there."""
     found = replay(small("guards = [{ min_step = 50 }]"), log_of(range(200), noisy(200)), until=50)
     assert found.lines[0] == "taken: low -> mid"
-    assert "min_step: 50 of 50 steps -> true" in found.lines[2]
+    assert "min_step: 50 steps complete, 50 needed -> true" in found.lines[2]
 
 
 def test_why_beyond_the_log_is_refused(log_of: MakeLog) -> None:
@@ -431,7 +431,7 @@ def test_the_closest_look_of_each_guard_is_kept(log_of: MakeLog) -> None:
     stay = replay(curriculum, log_of(range(300), losses)).stays[0]
     below, clock = stay.asked
     assert (below.looks, below.true, below.unknown, below.closest_step) == (3, 0, 0, 300)
-    assert "loss 1, below 0.5 asked" in below.closest
+    assert "loss 1, below 0.5 needed" in below.closest
     assert (clock.guard, clock.looks, clock.true) == ("min_epoch", 3, 3)
     assert stay.refused == 3
 

@@ -153,7 +153,7 @@ def test_the_threshold_goes_up_first_where_the_guard_said_no(log_of: MakeLog) ->
     )
     found = judged(replay(load("plateau"), log, Binding(steps_per_epoch=EPOCH, epochs=40)), log)
     assert found.word == "too slow"
-    assert found.turn[0].startswith("first raise threshold, then shorten window (closest: improved 2.9")
+    assert found.turn[0].startswith("first raise threshold, then shorten window (closest: improved by 2.9")
 
 
 def test_the_clock_s_raises_are_not_judged(log_of: MakeLog) -> None:

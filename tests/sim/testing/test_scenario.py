@@ -178,7 +178,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     out = capsys.readouterr().out
     assert "FAILED: bad" in out
     assert "no transition was taken" in out
-    assert "min_epoch: 1 of 2 epochs" in out
+    assert "min_epoch: 1 epoch complete, 2 needed" in out
     assert plateau.main(["test", str(tmp_path / "none.toml")]) == 2
     assert "No such file" in capsys.readouterr().err
     assert plateau.main(["test"]) == 2

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from math import sqrt
-from typing import Any, NamedTuple
+from math import inf, sqrt
+from typing import Any, NamedTuple, Self
 
-from plateau_rule.controller.detectors.student import quantile
-from plateau_rule.controller.detectors.trend import four_valued
+from plateau_rule.controller.guards.detector import copy_of
+from plateau_rule.controller.guards.plateau.student import quantile
+from plateau_rule.controller.guards.plateau.trend import four_valued
 
 BLOCKS = 16  # the least number that it decides on; twice as many are merged
 BLOCK = 20  # losses in a block at first: so that a spike or two do not decide, nor the correlation of neighbours
@@ -137,6 +138,10 @@ class Returns:
             f"in {blocks}; flat under {100 * self.share:.3g}%"
         )
 
+    def distance(self) -> float:
+        """Not known: it says what it is sure of, and not how nearly it is."""
+        return inf
+
     def contents(self) -> dict[str, Any]:
         """All that it remembers."""
         return {"seen": self._seen, "open": self._open, "means": list(self._means)}
@@ -151,3 +156,7 @@ class Returns:
         self._seen, self._open, self._means = seen, float(contents["open"]), means
         self._width, self._room = width, width - seen % width
         self._verdict, self._decided = None, False
+
+    def copy(self) -> Self:
+        """Another one that goes on alike."""
+        return copy_of(self)

@@ -1,4 +1,4 @@
-"""`gap`: two stretches of a metric running have about the same mean.
+"""`gap`: over two stretches of time, one after the other, a metric has about the same mean.
 
 It is the rule of the incremental Fourier neural operator, iFNO (George et al. 2024, "Incremental Spatial and Spectral
 Learning of Neural Operators"): a mode is added when the losses of two epochs differ by no more than a constant, 1e-3 by
@@ -9,12 +9,34 @@ state before.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from math import inf
+from typing import Annotated, Any, Self
 
-from plateau_rule.controller.detectors.windows import RunningMean
+from pydantic import Field
+
+from plateau_rule.controller.errors import Fault
+from plateau_rule.controller.guards.detector import RunningMean, copy_of
+from plateau_rule.controller.guards.word import Advice, AmountAsked, Hint, Metric, Path, Pick, steps_of
+from plateau_rule.controller.language.amounts import Amount
+from plateau_rule.controller.language.faults import empty_faults, rest_faults
+from plateau_rule.controller.language.values import LARGEST, Name, Table
+from plateau_rule.controller.language.values import Amount as AmountText
 
 MOST_BLOCKS = 64  # in a stretch: what a snapshot may hold
 _LARGEST = sys.float_info.max
+
+
+class Gap(Table):
+    """The metric is about the same over two stretches of time, one after the other."""
+
+    metric: Name = "loss"
+    """The metric to watch."""
+    over: AmountText
+    """How long a stretch is: `1 epoch` compares the means of the last two epochs."""
+    value: Annotated[float, Field(ge=0, le=LARGEST)]
+    """True when the two means differ, up or down, by no more than this."""
 
 
 class Apart:
@@ -70,7 +92,11 @@ class Apart:
         if means is None:
             return f"{self.seen} of {self.needs} values"
         older, newer = means
-        return f"{older:.6g}, then {newer:.6g}, {abs(older - newer):.3g} apart; at most {self.value:.3g} asked"
+        return f"{older:.6g}, then {newer:.6g}, {abs(older - newer):.3g} apart; at most {self.value:.3g} needed"
+
+    def distance(self) -> float:
+        """Not in units that could be compared with others."""
+        return inf
 
     def contents(self) -> list[Any]:
         """The means of the blocks of both stretches, in order of arrival; then [mean so far, values] of an open one."""
@@ -84,7 +110,54 @@ class Apart:
         if len(means) > 2 * self._newer.size or not 0 <= count < self.block:
             expected = f"{2 * self._newer.size} blocks of {self.block}"
             raise ValueError(f"{len(means)} blocks and {count} values; two stretches are {expected}")
-        self.__init__(self.needs // 2, self.value)  # type: ignore[misc]
+        self._older, self._newer = RunningMean(self._older.size), RunningMean(self._newer.size)
         for mean in means:
             self._move_on(float(mean))
         self._open, self._room = float(so_far), self.block - int(count)
+
+    def copy(self) -> Self:
+        """Another one that goes on alike."""
+        return copy_of(self)
+
+
+class GapWord(Metric[Gap]):
+    """Watched over two stretches."""
+
+    name = "gap"
+    description = "The metric is about the same over two stretches of time."
+    written = Gap
+
+    def faults(self, value: Gap, path: Path, knobs: Collection[str]) -> Iterator[Fault]:
+        """A stretch without end, or without length."""
+        yield from rest_faults(value.over, (*path, "over"))
+        yield from empty_faults(value.over, (*path, "over"), "stretches that last")
+
+    def amounts(self, value: Gap) -> Iterator[AmountAsked]:
+        """The stretch."""
+        yield AmountAsked(value.over, ("over",))
+
+    def per_point(self, value: dict[str, Any], spacing: int, steps: Callable[[str], int]) -> dict[str, Any] | None:
+        """As many fewer values."""
+        with suppress(ValueError, KeyError):  # binding says which amount cannot be resolved
+            return {**value, "over": f"{max(1, round(steps(value['over']) / spacing))} steps"}
+        return None
+
+    def detector(self, value: Gap, steps: Callable[[Amount], int]) -> Apart:
+        """Compares the two means."""
+        return Apart(steps_of(value.over, steps), value.value)
+
+    def advice(self, value: Gap) -> Advice:
+        """The distance that is allowed."""
+        return Advice("raise value of gap", "lower value of gap")
+
+    def hint(self, value: Gap, steps: Callable[[Amount], int]) -> Hint:
+        """A fall of more than the distance."""
+        return Hint(2 * steps_of(value.over, steps), ratio=1.0 + min(1.0, value.value + 1e-3))
+
+    def example(self, pick: Pick) -> dict[str, Any]:
+        """Short stretches."""
+        return {
+            "metric": pick.one_of(pick.metrics),
+            "over": pick.amount(5),
+            "value": pick.one_of((0.0, 0.125, 1.0)),
+        }

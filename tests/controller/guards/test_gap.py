@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plateau_rule import Controller, CurriculumError, loads
-from plateau_rule.controller.detectors.gap import Apart
+from plateau_rule.controller.guards.gap import Apart
 
 values = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -55,7 +55,7 @@ def test_blocks(stretch: int, block: int) -> None:
             apart = abs(float(sum(map(Fraction, older)) / len(older)) - float(sum(map(Fraction, newer)) / len(newer)))
             said.add(detector.verdict())
             assert detector.verdict() == (apart <= value)
-            assert f"{apart:.3g} apart; at most {value:.3g} asked" in detector.describe()
+            assert f"{apart:.3g} apart; at most {value:.3g} needed" in detector.describe()
         assert len(detector.contents()) <= 2 * 64 + 1
     assert said == {True, False} or block == stretch
 

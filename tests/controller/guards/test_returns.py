@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from plateau_rule import Controller, loads
-from plateau_rule.controller.detectors.returns import Returns, Yield, judged
-from plateau_rule.controller.detectors.student import quantile
+from plateau_rule.controller.guards.plateau.returns import Returns, Yield, judged
+from plateau_rule.controller.guards.plateau.student import quantile
 
 
 def exponential(seed: int, count: int, tau: float, sigma: float = 0.01) -> list[float]:

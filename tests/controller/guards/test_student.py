@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from plateau_rule.controller.detectors.student import quantile, within
+from plateau_rule.controller.guards.plateau.student import quantile, within
 
 CONFIDENCES = (0.51, 0.6, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9999, 0.99999, 0.999999)
 

@@ -14,12 +14,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.controller.detectors import windows
-from plateau_rule.controller.detectors.gap import Apart
-from plateau_rule.controller.detectors.returns import Returns
-from plateau_rule.controller.detectors.trend import Trend
-from plateau_rule.controller.detectors.windows import Beside, Detector, Growing, Halves, NoNewBest, RunningMean
-from plateau_rule.controller.language.curriculum import Diverging, Level, Patience
+from plateau_rule.controller.guards.detector import Detector, RunningMean
+from plateau_rule.controller.guards.diverging import Diverging, Growing
+from plateau_rule.controller.guards.gap import Apart
+from plateau_rule.controller.guards.level import Beside, Level
+from plateau_rule.controller.guards.patience import NoNewBest, Patience
+from plateau_rule.controller.guards.plateau import halves
+from plateau_rule.controller.guards.plateau.halves import Halves
+from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.trend import Trend
 
 LARGEST, LEAST = sys.float_info.max, 5e-324
 extremes = st.sampled_from([0.0, -0.0, LEAST, -LEAST, 3 * LEAST, 2.3e-308, LARGEST, -LARGEST, 9e307, 1e300, 1e16, 1.0])
@@ -133,8 +136,8 @@ class TestHalves:
     def test_a_spike_is_soon_forgotten(self, spike: float, monkeypatch: pytest.MonkeyPatch) -> None:
         """Sums are made anew about once a window again when a spike that wipes out all digits is half through it."""
         sums: list[float] = []
-        plain_sum = windows.plain_sum
-        monkeypatch.setattr(windows, "plain_sum", lambda values: (sums.append(1.0), plain_sum(values))[1])  # type: ignore[func-returns-value]
+        plain_sum = halves.plain_sum
+        monkeypatch.setattr(halves, "plain_sum", lambda values: (sums.append(1.0), plain_sum(values))[1])  # type: ignore[func-returns-value]
         detector, rng = Halves(200, 0.005), Random(1)
         for step in range(4000):
             detector.push(spike if step == 1000 else 2.0 + rng.gauss(0, 0.1))
@@ -358,7 +361,7 @@ def test_a_forgetful_detector_is_seen() -> None:
     [
         (
             lambda: Halves(4, 0.01),
-            {1: "1 of 4 losses", 4: "improved 33.33% over 4 losses, flat under 1%"},
+            {1: "1 of 4 losses", 4: "improved by 33.33 % over 4 losses, flat under 1 %"},
         ),
         (
             lambda: NoNewBest(Patience(steps=3, smooth=2, min_delta=1.0)),
@@ -366,11 +369,11 @@ def test_a_forgetful_detector_is_seen() -> None:
         ),
         (
             lambda: Beside(Level(metric="val_loss", value=3.5, window=2), below=True),
-            {1: "1 of 2 values of val_loss", 2: "val_loss 4.5, below 3.5 asked"},
+            {1: "1 of 2 values of val_loss", 2: "val_loss 4.5, below 3.5 needed"},
         ),
         (
             lambda: Beside(Level(value=1 / 3), below=False),
-            {0: "0 of 1 values of loss", 3: "loss 2.5, above 0.333333 asked"},
+            {0: "0 of 1 values of loss", 3: "loss 2.5, above 0.333333 needed"},
         ),
         (
             lambda: Growing(Diverging(window=2, factor=1.5)),
@@ -383,7 +386,7 @@ def test_a_forgetful_detector_is_seen() -> None:
         (lambda: Growing(Diverging(metric="val_loss", window=6)), {4: "4 of 6 values of val_loss"}),
         (
             lambda: Apart(2, 0.25),
-            {3: "3 of 4 values", 4: "4.5, then 3, 1.5 apart; at most 0.25 asked"},
+            {3: "3 of 4 values", 4: "4.5, then 3, 1.5 apart; at most 0.25 needed"},
         ),
     ],
 )

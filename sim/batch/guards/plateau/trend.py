@@ -1,91 +1,23 @@
-"""`trend`, `returns` and long `gap`s over many runs at once; see controller.detectors.
-
-Blocks fill at different steps in different runs. Only the runs in which one has just filled are touched, and lines are
-fitted only when a guard asks.
-"""
+"""`method = "trend"` over many runs at once; see controller.guards.plateau.trend."""
 
 from __future__ import annotations
-
-import sys
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller.detectors import gap, returns, trend
-from plateau_rule.controller.detectors.student import quantile
-from plateau_rule.sim.batch.detectors import FALSE, TRUE, UNKNOWN, Apart, Detectors, Verdicts, in_order
-from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
+from plateau_rule.controller.guards.plateau import trend
+from plateau_rule.controller.guards.plateau.student import quantile
+from plateau_rule.sim.batch.guards.blocks import Blocks
+from plateau_rule.sim.batch.guards.twin import Twin, in_order
+from plateau_rule.sim.batch.history import Floats, Mask, Rows
+from plateau_rule.sim.batch.kleene import FALSE, TRUE, UNKNOWN, Verdicts
 
-_LARGEST = sys.float_info.max
-_NEVER = 1 << 62  # the room of an open block that is not to be filled
 _NOT_FULL, _UNDECIDED, _DECIDED, _FLAT = range(4)  # what a level says, the stronger word last
 _ANEW = 64  # means, after which a level's sums are made anew
 _TINY, _HUGE = 1e-140, 1e140  # outside, squares lose bits
 
 
-class _Blocks(Detectors):
-    """What both have in common: an open block in each run, and a verdict that holds until the next one is full."""
-
-    def __init__(self, runs: int) -> None:
-        self._open = np.zeros(runs)  # the open block's mean, once it is full
-        self._room = np.full(runs, _NEVER)  # values until then
-        self._found = np.full(runs, UNKNOWN, dtype=np.int8)
-        self._changed = np.zeros(runs, dtype=np.bool_)  # a block was filled since the verdict
-        self._some_changed = False
-
-    def _empty(self, rows: Rows, watching: bool, width: int) -> None:
-        self._changed[rows] = False
-        self._open[rows], self._room[rows] = 0.0, width if watching else _NEVER
-        self._found[rows] = UNKNOWN
-
-    def _fill(self, values: Floats, width: Floats | int, brought: Mask | None) -> tuple[Rows, Floats]:
-        """Add a value to each open block: where it is full now, and its mean.
-
-        values: 0 where none was brought, and in runs that do not watch anything, so that what they add does not matter.
-        """
-        self._open += values / width
-        self._room -= 1 if brought is None else brought
-        rows = np.flatnonzero(self._room == 0)
-        means = np.minimum(np.maximum(self._open[rows], -_LARGEST), _LARGEST)
-        self._open[rows] = 0.0
-        return rows, means
-
-    def _mark(self, rows: Rows) -> None:
-        """These runs have a verdict to be worked out."""
-        self._changed[rows] = True
-        self._some_changed |= len(rows) > 0
-
-
-class Gaps(_Blocks):
-    """`gap` over stretches so long that they are kept as blocks of several values."""
-
-    def __init__(self, scalar: gap.Apart, runs: int) -> None:
-        super().__init__(runs)
-        self._width = scalar.block
-        self._history = History(runs, scalar.needs // scalar.block)  # of the blocks' means
-        self._gap = Apart(scalar, self._history)
-
-    def enter(self, rows: Rows, watching: bool) -> None:
-        """No block."""
-        self._empty(rows, watching, self._width)
-        self._history.enter(rows)
-
-    def push(self, values: Floats, brought: Mask | None) -> None:
-        """Add a value to each open block; the means of those that are full move the stretches on."""
-        rows, means = self._fill(values, self._width, brought)
-        if len(rows):
-            self._room[rows] = self._width
-            full, moved = np.zeros(self._history.runs, dtype=np.bool_), np.zeros(self._history.runs)
-            full[rows], moved[rows] = True, means
-            self._gap.push(moved, full)
-            self._history.push(moved, full)
-
-    def verdicts(self) -> Verdicts:
-        """Those of the blocks."""
-        return self._gap.verdicts()
-
-
-class Trends(_Blocks):
+class ManyTrend(Blocks):
     """`plateau` by trend."""
 
     def __init__(self, scalar: trend.Trend, runs: int) -> None:
@@ -181,7 +113,7 @@ class _Level:
         self._total[rows] = total = total - gone + means
         self._square[rows] = square = self._square[rows] - gone * gone + means * means
         self._largest[rows] = largest = np.maximum(self._largest[rows], np.abs(means))
-        # All of it in units of what the slope, times _SPREAD, is given in; see detectors.trend.
+        # All of it in units of what the slope, times _SPREAD, is given in; see the controller's.
         bound = (self._max_rate * self._width * _SPREAD / trend.BLOCKS) * np.abs(total)
         slope = np.abs(cross)
         rest = square - total * total / trend.BLOCKS - cross * cross / _SPREAD
@@ -211,7 +143,7 @@ class _Level:
         self.says[rows] = self._fitted(means)
 
     def _fitted(self, means: Floats) -> NDArray[np.int8]:
-        """What the line through means [place, run] says, in the order of operations of detectors.trend.fitted."""
+        """What the line through means [place, run] says, in the order of operations of the controller's `fitted`."""
         middle = in_order(means / trend.BLOCKS)
         size = np.abs(middle)
         deviation = (means - middle) / size
@@ -231,83 +163,9 @@ _VERDICTS = np.array([UNKNOWN, UNKNOWN, FALSE, TRUE], dtype=np.int8)
 
 
 def four_valued(falls: Floats, error: Floats, bound: Floats | float) -> tuple[Mask, Mask]:
-    """Where a fall with its error is flat, and where it is an improvement or a worsening; see detectors.trend."""
+    """Where a fall with its error is flat, and where it is an improvement or a worsening; see the controller's."""
     flat = (falls + error < bound) & (falls - error > -bound)
     return flat, ~flat & ((falls - error >= bound) | (falls + error <= -bound))
 
 
-class Yields(_Blocks):
-    """`plateau` by returns."""
-
-    def __init__(self, scalar: returns.Returns, runs: int) -> None:
-        super().__init__(runs)
-        self._share = scalar.share
-        self._width = np.full(runs, float(returns.BLOCK))
-        self._count = np.zeros(runs, dtype=np.int64)
-        self._means = np.zeros((2 * returns.BLOCKS, runs))
-
-    def enter(self, rows: Rows, watching: bool) -> None:
-        """No block, and the smallest width."""
-        self._empty(rows, watching, returns.BLOCK)
-        self._width[rows], self._count[rows] = returns.BLOCK, 0
-
-    def push(self, values: Floats, brought: Mask | None) -> None:
-        """Keep the means of full blocks; where there are too many, merge neighbours."""
-        rows, means = self._fill(values, self._width, brought)
-        if not len(rows):
-            return
-        counts = self._count[rows]
-        self._means[counts, rows] = means
-        self._count[rows] = counts + 1
-        self._mark(rows[counts >= returns.BLOCKS - 1])
-        merged = rows[counts == 2 * returns.BLOCKS - 1]
-        if len(merged):
-            table = self._means[:, merged]
-            self._means[: returns.BLOCKS, merged] = 0.5 * table[0::2] + 0.5 * table[1::2]
-            self._count[merged] = returns.BLOCKS
-            self._width[merged] *= 2.0
-        self._room[rows] = self._width[rows].astype(np.int64)
-
-    def verdicts(self) -> Verdicts:
-        """What the blocks say."""
-        if not self._some_changed:
-            return self._found
-        rows = np.flatnonzero(self._changed)
-        counts = self._count[rows]
-        for count in np.flatnonzero(np.bincount(counts)).tolist():
-            some = rows[counts == count]
-            means = self._means[:count].take(some, axis=1)
-            old = count * self._width[some] >= returns.NOTHING_FROM
-            found = _judged(means, self._share, old)
-            self._found[some] = np.where((means == 0.0).all(axis=0), np.int8(UNKNOWN), found)
-        self._changed[rows], self._some_changed = False, False
-        return self._found
-
-
-def _judged(means: Floats, share: float, may_be_nothing: Mask) -> Verdicts:
-    """The verdicts of controller.detectors.returns.judged for block means [block, run], in its order of operations."""
-    count = len(means)
-    y = means / np.abs(means).max(axis=0)
-    half, eighth = count // 2, count // 8
-    before = half - eighth // 2
-    last = in_order(y[-eighth:]) / eighth
-    gain = in_order(y[before : before + eighth]) / eighth - last
-    a, b, c = y[:-2], y[1:-1], y[2:]
-    middle_of_three = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
-    total = np.maximum(y[0], middle_of_three.max(axis=0)) - last
-    later = y[count - half :]
-    second = later[:-2] - 2.0 * later[1:-1] + later[2:]
-    rough = in_order(second * second)
-    block_error = quantile(returns.CONFIDENCE, (half - 2) // 2) * np.sqrt(rough / (6.0 * (half - 2)))
-    error = block_error * np.sqrt(2.0 / eighth)
-    apart, apart_error = (
-        np.abs(in_order(y[:half]) / half - in_order(y[-half:]) / half),
-        block_error * np.sqrt(2.0 / half),
-    )
-    nothing = may_be_nothing & (apart + apart_error < returns.NOTHING * np.abs(last))
-    flat, decided = four_valued(gain, error, share * total)
-    rises = total <= 0.0
-    flat, decided = flat & ~rises, np.where(rises, gain + error < 0.0, decided)
-    found: Verdicts = np.where(decided, FALSE, UNKNOWN).astype(np.int8)
-    found[flat | nothing] = TRUE
-    return found
+TWIN = Twin(trend.Trend, lambda scalar, history, often: ManyTrend(scalar, history.runs), lambda scalar: 0)

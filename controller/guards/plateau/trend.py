@@ -12,9 +12,10 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from math import inf, sqrt
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from plateau_rule.controller.detectors.student import quantile
+from plateau_rule.controller.guards.detector import copy_of
+from plateau_rule.controller.guards.plateau.student import quantile
 
 BLOCKS = 16  # means on a level
 BLOCK = 5  # losses in a block of level 0
@@ -172,6 +173,10 @@ class Trend:
             f"flat within {1e5 * self.max_rate:.3g}%"
         )
 
+    def distance(self) -> float:
+        """Not known: it says what it is sure of, and not how nearly it is."""
+        return inf
+
     def contents(self) -> dict[str, Any]:
         """All that it remembers."""
         return {"seen": self._seen, "open": self._open, "levels": [list(means) for means in self._levels]}
@@ -186,6 +191,10 @@ class Trend:
         self._levels = [deque(means, BLOCKS) for means in levels]
         self._slopes = [None] * len(levels)
         self._verdict, self._decided = None, False
+
+    def copy(self) -> Self:
+        """Another one that goes on alike."""
+        return copy_of(self)
 
 
 def four_valued(falls: float, error: float, bound: float) -> str:

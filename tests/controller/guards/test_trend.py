@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from plateau_rule import Controller, Curriculum, loads
-from plateau_rule.controller.detectors.trend import Trend, fitted, four_valued
-from plateau_rule.controller.language.curriculum import Plateau
-from plateau_rule.controller.machine import new_plateau
+from plateau_rule.controller.guards.plateau import Plateau, new_plateau
+from plateau_rule.controller.guards.plateau.trend import Trend, fitted, four_valued
 
 FLAT, IMPROVING, WORSENING = "flat", "improving", "worsening"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plateau_rule import Controller, NonFiniteLoss
-from plateau_rule.controller.detectors.trend import Trend
-from plateau_rule.controller.detectors.windows import NoNewBest
 from plateau_rule.controller.guards import (
     FALSE,
     TRUE,
     UNKNOWN,
     Clock,
+    Detector,
     GuardInState,
     Joined,
     Opposite,
@@ -24,7 +23,8 @@ from plateau_rule.controller.guards import (
     Watched,
     answers_nonfinite,
 )
-from plateau_rule.controller.language.curriculum import Patience
+from plateau_rule.controller.guards.patience import NoNewBest, Patience
+from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.sim.strategies import curricula, observations, observe
 from tests.controller.small import small
 
@@ -34,6 +34,9 @@ VERDICTS = (True, False, None)
 
 class Fixed:
     """A guard that says what it was told to."""
+
+    title = "fixed"
+    parts: tuple[GuardInState, ...] = ()
 
     def __init__(self, verdict: bool | None, possible: int = 0) -> None:
         self.said, self.could = verdict, possible or BITS[verdict]
@@ -54,6 +57,14 @@ class Fixed:
         """One line."""
         return [f"{indent}fixed"]
 
+    def distance(self, clock: Clock) -> float:
+        """None."""
+        return 0.0
+
+    def copy(self, copies: Mapping[int, Detector]) -> Fixed:
+        """Itself."""
+        return self
+
 
 @pytest.mark.parametrize("one", VERDICTS)
 @pytest.mark.parametrize("other", VERDICTS)
@@ -61,8 +72,8 @@ def test_joined_guards_follow_kleene(one: bool | None, other: bool | None) -> No
     """`any`, `all` and `not` are Kleene's or, and, not, over all pairs of true, false and unknown."""
     rank = {False: 0, None: 1, True: 2}
     parts = (Fixed(one), Fixed(other))
-    assert rank[Joined("any", parts).verdict(Clock())] == max(rank[one], rank[other])
-    assert rank[Joined("all", parts).verdict(Clock())] == min(rank[one], rank[other])
+    assert rank[Joined(True, parts).verdict(Clock())] == max(rank[one], rank[other])
+    assert rank[Joined(False, parts).verdict(Clock())] == min(rank[one], rank[other])
     assert rank[Opposite(parts[0]).verdict(Clock())] == 2 - rank[one]
 
 
@@ -75,21 +86,21 @@ def test_what_joined_guards_could_say_is_what_their_parts_could(word: str) -> No
             for first in VERDICTS:
                 for second in VERDICTS:
                     if one & BITS[first] and other & BITS[second]:
-                        found |= BITS[Joined(word, (Fixed(first), Fixed(second))).verdict(Clock())]
-            assert Joined(word, (Fixed(None, one), Fixed(None, other))).possible(Clock(), 0) == found
+                        found |= BITS[Joined(word == "any", (Fixed(first), Fixed(second))).verdict(Clock())]
+            assert Joined(word == "any", (Fixed(None, one), Fixed(None, other))).possible(Clock(), 0) == found
         turned = sum(BITS[Opposite(Fixed(said)).verdict(Clock())] for said in VERDICTS if one & BITS[said])
         assert Opposite(Fixed(None, one)).possible(Clock(), 0) == turned
 
 
 def test_nothing_asked_is_true() -> None:
     """A transition without guards is always free."""
-    assert Joined("all", ()).verdict(Clock()) is True
-    assert Joined("all", ()).possible(Clock(), 0) == TRUE
+    assert Joined(False, ()).verdict(Clock()) is True
+    assert Joined(False, ()).possible(Clock(), 0) == TRUE
 
 
 def test_clock_has_reached() -> None:
     """A clock's guard is true from its number on, and never unknown."""
-    clock, guard = Clock(), Reached("min_step", "step", 2, "steps")
+    clock, guard = Clock(), Reached("min_step", "step", 2, ("step", "steps"))
     said = []
     for clock.step in range(4):
         said.append((guard.verdict(clock), guard.possible(clock, 0)))
@@ -98,7 +109,7 @@ def test_clock_has_reached() -> None:
 
 def test_any_stream_may_be_nonfinite() -> None:
     """`nonfinite` could hold as soon as there was time for so many, and need not."""
-    clock, guard = Clock(), Reached("nonfinite", "nonfinite", 2, "losses")
+    clock, guard = Clock(), Reached("nonfinite", "nonfinite", 2, ("loss", "losses"))
     assert guard.possible(clock, 0) == FALSE
     clock.time = 2
     assert guard.possible(clock, 0) == TRUE | FALSE
@@ -140,7 +151,11 @@ def test_who_answers_nonfinite_losses(guard: dict[str, Any], answers: bool) -> N
 
 def test_where_what_is_possible_turns() -> None:
     """Parts, and parts of parts, name every clock and number that they wait for; a count of losses is one of time."""
-    parts = (Reached("x", "nonfinite", 3, "x"), Opposite(Reached("x", "epoch", 2, "x")), Watched("x", Trend(0.1)))
-    assert list(Joined("any", parts).turns()) == [("time", 3), ("epoch", 2), ("time", 200), ("time", 200)]
+    parts = (
+        Reached("x", "nonfinite", 3, ("x", "x")),
+        Opposite(Reached("x", "epoch", 2, ("x", "x"))),
+        Watched("x", Trend(0.1)),
+    )
+    assert list(Joined(True, parts).turns()) == [("time", 3), ("epoch", 2), ("time", 200), ("time", 200)]
     patience = Watched("x", NoNewBest(Patience(steps=4, smooth=3)))
     assert list(patience.turns()) == [("time", 3), ("time", 7)]

@@ -1,0 +1,236 @@
+"""Guards as they are asked in one state: built when the state is entered, one of four kinds.
+
+A clock has reached a number (`Reached`), a detector watches a metric (`Watched`), or a guard is made of others
+(`Joined`, `Opposite`). Whoever looks into guards (the verifier, the batch engine, the replay) tells these kinds apart,
+not the words: a new word is one of them, and nobody need learn of it.
+
+`verdict` is what the loss stream says. `possible` is what any loss stream could have made it say by now: clocks are
+exact, detectors are free as soon as they have seen enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from math import inf
+from typing import Protocol
+
+from plateau_rule.controller.guards.detector import Detector
+from plateau_rule.controller.guards.kleene import (
+    FALSE,
+    TRUE,
+    UNKNOWN,
+    Verdict,
+    join,
+    join_sets,
+    negate,
+    negate_set,
+    spelled,
+)
+
+
+class Clock:
+    """What the clocks say after an observation; counts, all of them from 0."""
+
+    __slots__ = ("closings", "epoch", "nonfinite", "step", "time")
+
+    def __init__(self) -> None:
+        self.step = 0  # optimizer steps complete in the run
+        self.epoch = 0  # epochs complete in the run
+        self.time = 0  # observations made in this state
+        self.closings = 0  # epochs closed in this state
+        self.nonfinite = 0  # NaN or infinite losses in a row, in this state
+
+
+class GuardInState(Protocol):
+    """One guard, bound to one stay in a state."""
+
+    @property
+    def title(self) -> str:
+        """What to call it: its word, after its name where it has one."""
+
+    @property
+    def parts(self) -> tuple[GuardInState, ...]:
+        """The guards that it is made of; none of a guard that asks a clock or a detector itself."""
+
+    def verdict(self, clock: Clock) -> Verdict:
+        """What the losses and clocks say."""
+
+    def possible(self, clock: Clock, seen: int) -> int:
+        """Which verdicts some loss stream could give by now, as a set of bits; `seen` values came in this state."""
+
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """The hands of the clock, and their numbers, at which what is possible may change; nothing else changes it."""
+
+    def lines(self, clock: Clock, indent: str) -> list[str]:
+        """One readable line, and one for each part."""
+
+    def distance(self, clock: Clock) -> float:
+        """How far it is from being true, in units of its own; infinite where that is not known."""
+
+    def copy(self, copies: Mapping[int, Detector]) -> GuardInState:
+        """The same guard over other detectors: the copy of each, by the id of the original."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A clock has reached a number; never unknown."""
+
+    title: str
+    hand: str  # which clock
+    need: int
+    unit: tuple[str, str]  # what it counts, of one and of several: "epoch complete", "epochs complete"
+
+    parts: tuple[GuardInState, ...] = field(default=(), init=False, repr=False)
+
+    def verdict(self, clock: Clock) -> Verdict:
+        """What the clocks say."""
+        return bool(getattr(clock, self.hand) >= self.need)
+
+    def possible(self, clock: Clock, seen: int) -> int:
+        """Exact, except for the count of non-finite values, which a stream is free to make."""
+        if self.hand == "nonfinite":
+            return TRUE | FALSE if clock.time >= self.need else FALSE
+        return TRUE if self.verdict(clock) else FALSE
+
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Where it is reached; as many non-finite values take as much time."""
+        yield "time" if self.hand == "nonfinite" else self.hand, self.need
+
+    def lines(self, clock: Clock, indent: str) -> list[str]:
+        """One readable line."""
+        now = getattr(clock, self.hand)
+        counted = f"{now} {self.unit[now != 1]}"
+        return [f"{indent}{self.title}: {counted}, {self.need} needed -> {spelled(self.verdict(clock))}"]
+
+    def distance(self, clock: Clock) -> float:
+        """How much of the clock's time is missing."""
+        return float(max(0, self.need - getattr(clock, self.hand)))
+
+    def copy(self, copies: Mapping[int, Detector]) -> Reached:
+        """Itself: it remembers nothing."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A guard with a detector behind it."""
+
+    title: str
+    detector: Detector
+
+    parts: tuple[GuardInState, ...] = field(default=(), init=False, repr=False)
+
+    def verdict(self, clock: Clock) -> Verdict:
+        """What the losses say."""
+        return self.detector.verdict()
+
+    def possible(self, clock: Clock, seen: int) -> int:
+        """Anything, once enough values have come."""
+        if seen < self.detector.knows:
+            return UNKNOWN
+        return FALSE | UNKNOWN | (TRUE if seen >= self.detector.needs else 0)
+
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Where the detector has values enough."""
+        yield from (("time", self.detector.knows), ("time", self.detector.needs))
+
+    def lines(self, clock: Clock, indent: str) -> list[str]:
+        """One readable line."""
+        return [f"{indent}{self.title}: {self.detector.describe()} -> {spelled(self.detector.verdict())}"]
+
+    def distance(self, clock: Clock) -> float:
+        """What the detector says."""
+        return self.detector.distance()
+
+    def copy(self, copies: Mapping[int, Detector]) -> Watched:
+        """The same over the copy of its detector."""
+        return Watched(self.title, copies[id(self.detector)])
+
+
+@dataclass(frozen=True, slots=True)
+class Opposite:
+    """`not`."""
+
+    part: GuardInState
+    title: str = "not"
+
+    @property
+    def parts(self) -> tuple[GuardInState, ...]:
+        """The one."""
+        return (self.part,)
+
+    def verdict(self, clock: Clock) -> Verdict:
+        """Kleene's not."""
+        return negate(self.part.verdict(clock))
+
+    def possible(self, clock: Clock, seen: int) -> int:
+        """True and false change places."""
+        return negate_set(self.part.possible(clock, seen))
+
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Those of the part."""
+        return self.part.turns()
+
+    def lines(self, clock: Clock, indent: str) -> list[str]:
+        """One readable line, and one for the part."""
+        return [f"{indent}{self.title} -> {spelled(self.verdict(clock))}", *self.part.lines(clock, indent + "  ")]
+
+    def distance(self, clock: Clock) -> float:
+        """Not known."""
+        return inf
+
+    def copy(self, copies: Mapping[int, Detector]) -> Opposite:
+        """The same over a copy of the part."""
+        return Opposite(self.part.copy(copies), self.title)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`any` and `all`, and a transition's list of guards, which is an `all`.
+
+    decisive: the verdict of a part that decides the whole, True for `any` and False for `all`.
+    """
+
+    decisive: bool
+    parts: tuple[GuardInState, ...]
+    title: str = ""
+
+    def verdict(self, clock: Clock) -> Verdict:
+        """Kleene's or, and."""
+        return join(self.decisive, (part.verdict(clock) for part in self.parts))
+
+    def possible(self, clock: Clock, seen: int) -> int:
+        """Parts are taken as independent; where they share a detector this says too much, never too little."""
+        return join_sets(self.decisive, [part.possible(clock, seen) for part in self.parts])
+
+    def turns(self) -> Iterator[tuple[str, int]]:
+        """Those of the parts."""
+        return chain.from_iterable(part.turns() for part in self.parts)
+
+    def lines(self, clock: Clock, indent: str) -> list[str]:
+        """One readable line, and those of the parts."""
+        inner = [line for part in self.parts for line in part.lines(clock, indent + "  ")]
+        return [f"{indent}{self.title} -> {spelled(self.verdict(clock))}", *inner]
+
+    def distance(self, clock: Clock) -> float:
+        """Not known."""
+        return inf
+
+    def copy(self, copies: Mapping[int, Detector]) -> Joined:
+        """The same over copies of the parts."""
+        return Joined(self.decisive, tuple(part.copy(copies) for part in self.parts), self.title)
+
+
+def leaves(guard: GuardInState) -> Iterator[GuardInState]:
+    """The guards inside a guard that are not made of others, in the order of the file; itself if it is one."""
+    if not isinstance(guard, Joined | Opposite):
+        yield guard
+    for part in guard.parts:
+        yield from leaves(part)
+
+
+def answers_nonfinite(guard: GuardInState) -> bool:
+    """Whether a guard asks for non-finite values anywhere."""
+    return any(isinstance(leaf, Reached) and leaf.hand == "nonfinite" for leaf in leaves(guard))

@@ -1,0 +1,90 @@
+"""What `below` and `above` have in common: the mean of the last values of a metric against a fixed value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any, Self
+
+from plateau_rule.controller.guards.detector import RunningMean, copy_of
+from plateau_rule.controller.guards.word import Hint, Metric, Pick
+from plateau_rule.controller.language.amounts import Amount
+from plateau_rule.controller.language.values import Finite, Name, Table, Window
+
+
+class Level(Table):
+    """The mean of the last values against a fixed value."""
+
+    metric: Name = "loss"
+    """The metric to watch."""
+    value: Finite
+    """The value to compare with."""
+    window: Window = 1
+    """Observations in the mean."""
+
+
+class Beside:
+    """`below` and `above`: the mean of the last values against a fixed value."""
+
+    __slots__ = ("_mean", "below", "knows", "needs", "spec")
+
+    def __init__(self, spec: Level, below: bool) -> None:
+        self.spec, self.below = spec, below
+        self.knows = self.needs = spec.window
+        self._mean = RunningMean(spec.window)
+
+    def push(self, value: float) -> None:
+        """Take the next finite value."""
+        self._mean.push(value)
+
+    def verdict(self) -> bool | None:
+        """True, false, or None for unknown."""
+        mean = self._mean.mean()
+        if mean is None:
+            return None
+        return mean < self.spec.value if self.below else mean > self.spec.value
+
+    def describe(self) -> str:
+        """The value, the threshold and, where unknown, why."""
+        mean = self._mean.mean()
+        if mean is None:
+            return f"{len(self._mean.values)} of {self.spec.window} values of {self.spec.metric}"
+        return f"{self.spec.metric} {mean:.6g}, {'below' if self.below else 'above'} {self.spec.value:.6g} needed"
+
+    def distance(self) -> float:
+        """How far the mean lies on the wrong side; negative where it is true."""
+        mean = self._mean.mean()
+        if mean is None:
+            return inf
+        return mean - self.spec.value if self.below else self.spec.value - mean
+
+    def contents(self) -> list[float]:
+        """The values of the window, in order of arrival."""
+        return list(self._mean.values)
+
+    def restore(self, contents: list[float]) -> None:
+        """Continue as the detector whose contents these are."""
+        self._mean.restore(contents)
+
+    def copy(self) -> Self:
+        """Another one that goes on alike."""
+        return copy_of(self)
+
+
+class LevelWord(Metric[Level]):
+    """Watched from one side; under: whether the mean must be below the value."""
+
+    written = Level
+    under: bool
+
+    def detector(self, value: Level, steps: Callable[[Amount], int]) -> Beside:
+        """Compares the mean."""
+        return Beside(value, self.under)
+
+    def hint(self, value: Level, steps: Callable[[Amount], int]) -> Hint:
+        """The value."""
+        return Hint(value.window, levels=(value.value,))
+
+    def example(self, pick: Pick) -> dict[str, Any]:
+        """A value that the metric may pass, and a short window."""
+        return {"metric": pick.one_of(pick.metrics), "value": pick.level(), "window": pick.whole(1, 6)}

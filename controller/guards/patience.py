@@ -1,0 +1,108 @@
+"""`patience`: no new best of a metric for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+
+from plateau_rule.controller.guards.detector import RunningMean, copy_of
+from plateau_rule.controller.guards.word import Advice, Hint, Metric, Pick
+from plateau_rule.controller.language.amounts import Amount
+from plateau_rule.controller.language.values import LARGEST, Name, Table, Window
+
+
+class Patience(Table):
+    """No new best of the metric for a while."""
+
+    metric: Name = "loss"
+    """The metric to watch."""
+    steps: Window
+    """Observations without a new best."""
+    min_delta: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0
+    """How much below the best a value must be to count as a new one."""
+    smooth: Window = 1
+    """The metric is averaged over this many observations first."""
+
+
+class NoNewBest:
+    """`patience`: the smoothed metric has seen no new best by more than `min_delta` for `steps` values."""
+
+    __slots__ = ("_best", "_mean", "_since", "knows", "needs", "spec")
+
+    def __init__(self, spec: Patience) -> None:
+        self.spec = spec
+        self.knows, self.needs = spec.smooth, spec.smooth + spec.steps
+        self._mean = RunningMean(spec.smooth)
+        self._best: float | None = None
+        self._since = 0
+
+    def push(self, value: float) -> None:
+        """Take the next finite value."""
+        mean = self._mean.push(value)
+        if mean is None:
+            return
+        if self._best is None or self._best - mean > self.spec.min_delta:
+            self._best, self._since = mean, 0
+        else:
+            self._since += 1
+
+    def verdict(self) -> bool | None:
+        """True, false, or None for unknown."""
+        return None if self._best is None else self._since >= self.spec.steps
+
+    def describe(self) -> str:
+        """The value, the threshold and, where unknown, why."""
+        if self._best is None:
+            return f"{len(self._mean.values)} of {self.spec.smooth} values to smooth over"
+        return f"no new best for {self._since} values, patience {self.spec.steps}; best {self._best:.6g}"
+
+    def distance(self) -> float:
+        """For how many more values there must be no new best."""
+        return float(self.spec.steps - self._since)
+
+    def contents(self) -> dict[str, Any]:
+        """All that it remembers."""
+        return {"values": list(self._mean.values), "best": self._best, "since": self._since}
+
+    def restore(self, contents: dict[str, Any]) -> None:
+        """Continue as the detector whose contents these are."""
+        self._mean.restore(contents["values"])
+        self._best = None if contents["best"] is None else float(contents["best"])
+        self._since = int(contents["since"])
+
+    def copy(self) -> Self:
+        """Another one that goes on alike."""
+        return copy_of(self)
+
+
+class PatienceWord(Metric[Patience]):
+    """Watched for new bests."""
+
+    name = "patience"
+    description = "The metric has seen no new best for a while."
+    written = Patience
+
+    def detector(self, value: Patience, steps: Callable[[Amount], int]) -> NoNewBest:
+        """Counts values since the best."""
+        return NoNewBest(value)
+
+    def advice(self, value: Patience) -> Advice:
+        """Its length, or what counts as a new best."""
+        return Advice(
+            "lower steps of patience, or raise its min_delta", "raise steps of patience, or lower its min_delta"
+        )
+
+    def hint(self, value: Patience, steps: Callable[[Amount], int]) -> Hint:
+        """Each value a new best."""
+        return Hint(value.smooth + value.steps, ratio=1.0 + max(1e-3, min(1.0, value.min_delta)))
+
+    def example(self, pick: Pick) -> dict[str, Any]:
+        """Short."""
+        return {
+            "metric": pick.one_of(pick.metrics),
+            "steps": pick.whole(1, 6),
+            "min_delta": pick.one_of((0.0, 0.125, 1.0)),
+            "smooth": pick.whole(1, 6),
+        }

@@ -1,0 +1,132 @@
+"""`plateau`: a metric has stopped improving, by one of three methods; each has its detector in a file below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from plateau_rule.controller.errors import Fault
+from plateau_rule.controller.guards.detector import Detector
+from plateau_rule.controller.guards.plateau.halves import Halves
+from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.trend import Trend
+from plateau_rule.controller.guards.word import Advice, AmountAsked, Condition, Hint, Metric, Path, Pick, steps_of
+from plateau_rule.controller.language.amounts import Amount, parse_amount
+from plateau_rule.controller.language.canonical import written
+from plateau_rule.controller.language.values import AmountOrWindow, Name, Positive, Table, Window
+
+METHOD_KEYS = {
+    "halves": ("window", "threshold", "per"),
+    "trend": ("window", "threshold", "per", "confidence", "min_window", "cooldown"),
+    "returns": ("share",),
+}
+
+
+class Plateau(Table):
+    """The metric has stopped improving."""
+
+    metric: Name = "loss"
+    """The metric to watch."""
+    method: Literal["halves", "trend", "returns"] = "halves"
+    """The detector: `halves` as published, `trend` tells a plateau from noise, `returns` needs no threshold."""
+    window: Window = 50
+    """Observations over which the improvement is taken; not with `returns`."""
+    threshold: Positive = 0.005
+    """Flat below this relative improvement for each `per`; a larger one fires earlier; not with `returns`."""
+    per: AmountOrWindow = "window"
+    """What the threshold is measured on: `window`, or an amount of time such as `1000 steps`; not with `returns`."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.998
+    """With `trend`: how sure it must be."""
+    min_window: Window = 160
+    """With `trend`: the least observations that it decides on; no less than a period of the order of the data."""
+    cooldown: Annotated[int, Field(ge=0, le=10**9)] = 200
+    """With `trend`: observations in a state before it decides."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """With `returns`: flat when the last half of the time in the state brought less than this share of it all."""
+
+
+def new_plateau(spec: Plateau, per_steps: int | None) -> Detector:
+    """An empty plateau detector; `per_steps` is what the threshold is measured on, None for the window itself."""
+    if spec.method == "returns":
+        return Returns(spec.share)
+    if spec.method == "trend":
+        # The means of two halves stand half a window apart; 1.5 leaves room for being sure at the threshold itself.
+        rate = 1.5 * 2.0 * spec.threshold / spec.window if per_steps is None else spec.threshold / per_steps
+        return Trend(rate, spec.confidence, spec.min_window, spec.cooldown)
+    return Halves(spec.window, spec.threshold if per_steps is None else spec.threshold * (spec.window / 2) / per_steps)
+
+
+class PlateauWord(Metric[Plateau]):
+    """Watched for improvement."""
+
+    name = "plateau"
+    description = "The metric has stopped improving."
+    written = Plateau
+
+    def faults(self, value: Plateau, path: Path, knobs: Collection[str]) -> Iterator[Fault]:
+        """Keys of another method, a window without halves, and what a threshold cannot be measured on."""
+        given = value.model_fields_set
+        for key in sorted(given - {"metric", "method"} - set(METHOD_KEYS[value.method])):
+            fitting = " or ".join(f'"{method}"' for method, keys in METHOD_KEYS.items() if key in keys)
+            found = f'"{key}" with method "{value.method}"'
+            yield Fault("key-of-other-method", (*path, key), found, f"method {fitting}", at_key=True)
+        if value.method == "trend" and value.per != "window" and "window" in given:
+            yield Fault("key-without-effect", (*path, "window"), '"window" beside "per"',
+                        "one of the two: per says what the threshold is measured on", at_key=True)  # fmt: skip
+        if value.method == "halves" and value.window < 2:
+            found = f"a window of {value.window}"
+            yield Fault("window-too-short", (*path, "window"), found, "at least 2: it has two halves")
+        if value.per == "rest" or (value.per != "window" and parse_amount(value.per).count == 0):
+            asked = '"window" or an amount of time such as "1000 steps"'
+            yield Fault("rest-here", (*path, "per"), f'"{value.per}"', asked)
+
+    def amounts(self, value: Plateau) -> Iterator[AmountAsked]:
+        """What the threshold is measured on, if it is not the window."""
+        if value.per != "window":
+            yield AmountAsked(value.per, ("per",))
+
+    def meaning(self, value: Plateau, of_part: Callable[[Condition], Any]) -> Any:
+        """The keys of its method alone."""
+        own = {"metric", "method", *METHOD_KEYS[value.method]}
+        return written(value, *(type(value).model_fields.keys() - own))
+
+    def per_point(self, value: dict[str, Any], spacing: int, steps: Callable[[str], int]) -> dict[str, Any] | None:
+        """A rate per time is that many times larger per value."""
+        if value.get("per", "window") == "window":
+            return None
+        return {**value, "threshold": value.get("threshold", Plateau().threshold) * spacing}
+
+    def detector(self, value: Plateau, steps: Callable[[Amount], int]) -> Detector:
+        """By its method."""
+        return new_plateau(value, None if value.per == "window" else steps_of(value.per, steps))
+
+    def advice(self, value: Plateau) -> Advice:
+        """The published advice has one backwards: a larger threshold holds earlier, a larger window later."""
+        if value.method == "returns":
+            return Advice("raise share", "lower share")
+        return Advice("first raise threshold, then shorten window", "first lengthen window, then lower threshold")
+
+    def hint(self, value: Plateau, steps: Callable[[Amount], int]) -> Hint:
+        """A fall of four times the threshold in half a window."""
+        if value.method == "returns":
+            return Hint(value.window)
+        return Hint(value.window, ratio=(1.0 + 4.0 * min(value.threshold, 10.0)) ** (2.0 / max(2, value.window)))
+
+    def example(self, pick: Pick) -> dict[str, Any]:
+        """Over windows that short runs fill."""
+        method = pick.one_of(pick.methods)
+        value: dict[str, Any] = {"metric": pick.one_of(pick.metrics), "method": method}
+        if method == "returns":
+            return {**value, "share": pick.one_of((0.1, 0.5, 0.9))}
+        value["threshold"] = pick.one_of((0.005, 0.05, 0.5))
+        per = pick.one_of((True, False))
+        if per:
+            value["per"] = pick.amount(pick.most_steps)
+        if not per or method == "halves":
+            value["window"] = pick.whole(2, 12)
+        if method == "trend":
+            value |= {"confidence": pick.one_of((0.9, 0.99)), "min_window": pick.whole(1, 100)}
+            value["cooldown"] = pick.whole(0, 20)
+        return value
