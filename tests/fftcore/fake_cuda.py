@@ -21,6 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch._utils import _get_device_index
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from plateau_rule.fftcore import data, introduction, spectral
@@ -31,6 +32,8 @@ from plateau_rule.fftcore.train import Stats
 
 CUDA, META = 1, 14  # in c10::DeviceType
 GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
+PIN_MEMORY = torch.ops.aten._pin_memory.default  # noqa: SLF001 - torch's own names
+TO_COPY = torch.ops.aten._to_copy.default  # noqa: SLF001
 VALUE = 5.0  # what is read of a tensor, where reading is allowed
 
 
@@ -62,12 +65,12 @@ class FakeCuda(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry an operation out; copies between devices wait, unless they say that they do not."""
         kwargs = kwargs or {}
-        if func is torch.ops.aten._pin_memory.default:
+        if func is PIN_MEMORY:
             return args[0].clone()
         if func is torch.ops.aten.is_pinned.default:
             return False
         found = func(*args, **kwargs)
-        if func in (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default):
+        if func in (torch.ops.aten.copy_.default, TO_COPY):
             copied = args[1] if func is torch.ops.aten.copy_.default else args[0]
             waits = not (args[2] if len(args) > 2 else kwargs.get("non_blocking", False))
             if waits and copied.device.type != found.device.type:
@@ -132,7 +135,7 @@ def _patch_torch(patch: pytest.MonkeyPatch, gpu: FakeCuda) -> None:
 
 def _patch_cuda(patch: pytest.MonkeyPatch) -> None:
     def set_device(device: torch.device) -> None:
-        torch._utils._get_device_index(device)  # refuses one without a number, as the true one does
+        _get_device_index(device)  # refuses one without a number, as the true one does
 
     given: dict[str, Callable[..., Any]] = {
         "set_device": set_device,
@@ -213,13 +216,13 @@ def _passed(node: Any, received: dict[int, Tensor]) -> tuple[Tensor | None, ...]
         variable, gradient = node.variable, received[0]
         variable.grad = gradient if variable.grad is None else variable.grad + gradient
         return ()
-    given = [received.get(number) for number in range(len(node._input_metadata))]
+    given = [received.get(number) for number in range(len(node._input_metadata))]  # noqa: SLF001
     found = node.apply(*given) if hasattr(node, "apply") else node(*given)
     return found if isinstance(found, tuple) else (found,)
 
 
 def _fitting(node: Any, number: int, gradient: Tensor) -> Tensor:
     """Return a gradient in the shape and type that a node takes, as torch's engine does; its device must be there."""
-    asked = node._input_metadata[number]
+    asked = node._input_metadata[number]  # noqa: SLF001
     assert gradient.device == asked.device, f"{node}: a gradient on {gradient.device} where {asked.device} belongs"
     return gradient.sum_to_size(asked.shape).to(asked.dtype)
