@@ -109,15 +109,15 @@ def _limit(machine: Machine, name: str) -> float:
 def hardest(machine: Machine, step: int, epoch: int) -> BoundState:
     """The hardest state that some loss stream could have brought a run to by then.
 
-    Where knobs disagree about which of two states is harder, it is the later one in the file; a state that stops the
-    run is none to go on in.
+    Where knobs disagree about which of two states is harder, it is the later one in the file. No run goes on in a state
+    that stops it.
     """
     reached = earliest(machine, step, epoch)
-    found = machine.states[0]
+    best = machine.states[0]
     for state in machine.states:
-        if state.name in reached and state.stop is None and not _easier(state, found):
-            found = state
-    return found
+        if state.name in reached and state.stop is None and not _easier(state, best):
+            best = state
+    return best
 
 
 def _easier(one: BoundState, other: BoundState) -> bool:
@@ -183,11 +183,11 @@ def _time_of(hand: str, need: int, entered: int, per_epoch: int | None) -> int:
 def _times_that_tell(
     ways: list[BoundTransition], turns: set[int], entered: int, last: int, per_epoch: int | None
 ) -> list[int]:
-    """The looks that can end a row of looks: after what is possible has turned, as many as `sustain` asks for."""
-    found: set[int] = set()
+    """The looks that can end a row of looks: as many as `sustain` asks for, after what is possible has turned."""
+    times: set[int] = set()
     for way in ways:
         apart = per_epoch if way.at == "epoch" and per_epoch else 1
         for turn in turns:
             first = turn + -(entered + turn) % apart
-            found.update(range(first, min(first + way.sustain * apart, last + 1), apart))
-    return sorted(found)
+            times.update(range(first, min(first + way.sustain * apart, last + 1), apart))
+    return sorted(times)

@@ -90,25 +90,21 @@ class FastForward:
         if quiet == len(losses):
             return quiet, None
         run.nonfinite, run.requests = 0, ()
+        pushes, verdicts = run.stay.pushes, self._verdicts
         for place in range(quiet, len(losses)):
-            chosen = self._look_after(losses[place])
-            if chosen is not None:
-                self._turn(run.step - 1)
-                return place + 1, take_transition(self.machine, run, chosen, losses[place])
+            run.step += 1
+            run.time += 1
+            for push in pushes:
+                push(losses[place])
+            for verdict in verdicts:
+                if verdict(run) is True:
+                    chosen = find_transition(run, False, False, False)
+                    if chosen is None:  # it was taken as often as it may be
+                        break
+                    self._turn(run.step - 1)
+                    return place + 1, take_transition(self.machine, run, chosen, losses[place])
         self._turn(run.step)
         return len(losses), None
-
-    def _look_after(self, loss: float) -> int | None:
-        """Observe one loss; the place of the transition that it brings."""
-        run = self.run
-        run.step += 1
-        run.time += 1
-        for push in run.stay.pushes:
-            push(loss)
-        for verdict in self._verdicts:
-            if verdict(run) is True:
-                return find_transition(run, False, False, False)
-        return None
 
     def _one_by_one(self, losses: Sequence[float]) -> tuple[int, Decision | None]:
         for place, loss in enumerate(losses):

@@ -15,7 +15,7 @@ from plateau_rule.controller.horizon import FastForward
 from plateau_rule.sim.strategies import curricula
 from tests.controller.small import small
 
-pytestmark = pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
 FLAT = {"plateau": {"window": 4, "threshold": 0.1}}
 levels = st.integers(1, 40).map(lambda eighths: eighths / 8)
 # What a log has of one step after the other: a loss, or nothing, for several steps on end.

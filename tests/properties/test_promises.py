@@ -27,7 +27,7 @@ from plateau_rule.sim.strategies import (
     trace,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
 
 SMALL: dict[str, Any] = {"epochs": 12, "steps_per_epoch": 40, "tokens_per_step": 1000}
 STEPS = SMALL["epochs"] * SMALL["steps_per_epoch"]

@@ -23,7 +23,7 @@ from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, Snapsh
 from plateau_rule.sim.strategies import curricula, limits
 from tests.controller.naive import Bound, Naive
 
-pytestmark = pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
 
 levels = st.integers(0, 64).map(lambda eighths: eighths / 8)
 

@@ -133,7 +133,7 @@ def agrees(curriculum: Curriculum, binding: dict[str, Any], said: list[dict[str,
         assert (step if ended < 0 else ended) == step
 
 
-@pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+@pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
 @settings(max_examples=settings().max_examples * 2)
 @given(cases())
 def test_batch_is_the_controller(case: Case) -> None:
@@ -141,7 +141,7 @@ def test_batch_is_the_controller(case: Case) -> None:
     agrees(*case)
 
 
-@pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+@pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
 @settings(suppress_health_check=list(HealthCheck))
 @given(long_cases())
 def test_batch_is_the_controller_in_long_runs(case: Case) -> None:

@@ -30,7 +30,7 @@ from plateau_rule.sim.strategies import (
 )
 from tests.controller.small import STATES, small
 
-pytestmark = pytest.mark.filterwarnings("ignore::controller.BindingWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
 shrinking = settings(derandomize=True, database=None, max_examples=500, suppress_health_check=list(HealthCheck))
 
 
