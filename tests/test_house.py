@@ -74,7 +74,7 @@ def test_import_contracts(pytestconfig: pytest.Config) -> None:
         ("controller/controller.py", "import cyclopts", "controller: no torch"),
         ("sim/curves.py", "import cyclopts", "sim: no torch"),
         ("fftcore/train.py", "import cyclopts", "fftcore: pictures"),
-        ("controller/errors.py", "import plateau_rule.controller.controller", "controller: file ->"),
+        ("controller/errors.py", "import plateau_rule.controller.controller", "controller: values ->"),
         ("sim/curves.py", "def show():\n    import torch", "sim: no torch"),
         ("sim/curves.py", "import matplotlib.pyplot", "sim: no torch"),
         ("sim/curves.py", "import plateau_rule.sim.plots", "sim: logs and curves"),
