@@ -311,9 +311,8 @@ def lint(curriculum: Curriculum, log: Log | Noise | str | Path) -> list[Lint]:
         ]
     length = curriculum.run
     run = RunLength(length.epochs, length.steps_per_epoch, length.tokens_per_step)
-    return [
-        _lint_of(guard.value, run, noise, (*path, guard.word), title) for guard, path, title in plateaus(curriculum)
-    ]
+    each = plateaus(curriculum)
+    return [_lint_of(guard.value, run, noise, (*path, guard.word), title) for guard, path, title in each]
 
 
 def _as_noise(log: Log | Noise | str | Path) -> Noise:
