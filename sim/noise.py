@@ -1,4 +1,4 @@
-"""How noisy a log is, and whether a curriculum's windows and thresholds can tell a plateau from that noise.
+"""How noisy a log is.
 
 A loss is taken as level x (1 + noise), the noise as AR(1): standard deviation `sigma` relative to the level,
 correlation `rho` from one logged point to the next.
@@ -7,21 +7,15 @@ correlation `rho` from one logged point to the next.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, erfc, inf, sqrt
-from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plateau_rule.controller.errors import PlateauError
-from plateau_rule.controller.guards.plateau import Plateau
-from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.conditions import walk
-from plateau_rule.controller.language.curriculum import Curriculum, Guard
-from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.logs import Log
 
 Floats = NDArray[np.float64]
 FEWEST = 16  # finite points without which nothing can be said
@@ -136,6 +130,7 @@ def noise_of(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Noise:
             f"{len(losses)} finite losses are too few to estimate noise from; expected at least {FEWEST}. "
             "Use a longer log"
         )
+    first = losses
     size = _BLOCK if len(losses) >= 16 * _BLOCK else max(8, len(losses) // 16)
     spacing = float(np.median(np.diff(steps)))
     parts, rest, points, low, high = [], losses, 0, inf, -inf
@@ -148,7 +143,14 @@ def noise_of(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Noise:
         points += count if len(losses) else len(rest)
         rest = np.concatenate((rest[count:], losses)) if len(losses) else losses
     counted = log.report.counted if isinstance(log, Log) else "step"
-    return _pooled(np.concatenate(parts), size, points, spacing, low < 0 < high, counted)
+    noise = _pooled(np.concatenate(parts), size, points, spacing, low < 0 < high, counted)
+    if points >= 8 * size:
+        return noise
+    # Fewer blocks than twice the quarters: a line through each of both quarters themselves.
+    (sigma_first, fall_first), (sigma_last, fall_last) = map(
+        _of_quarter, (first[: points // 4], first[-(points // 4) :])
+    )
+    return replace(noise, sigma_first=sigma_first, sigma_last=sigma_last, fall_first=fall_first, fall_last=fall_last)
 
 
 def _batches(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Iterator[tuple[Floats, Floats]]:
@@ -166,6 +168,19 @@ def _batches(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Iterator[tuple
             kept, count = [], 0
     if count:
         yield np.concatenate([a for a, _ in kept]), np.concatenate([b for _, b in kept])
+
+
+def _of_quarter(losses: Floats) -> tuple[float, float]:
+    """Noise around a line through some losses, and their relative improvement from one to the next."""
+    place = np.arange(len(losses)) - (len(losses) - 1) / 2
+    largest = float(np.abs(losses).max())
+    scaled = losses / largest if largest > 0 else losses  # so that no square overflows
+    level = abs(float(scaled.mean()))
+    if level == 0:
+        return 0.0, 0.0
+    slope = float((place * scaled).sum() / (place**2).sum())
+    residual = (scaled - scaled.mean() - slope * place) / level
+    return sqrt(float((residual**2).sum()) / (len(losses) - 2)), -slope / level
 
 
 # What is kept of a block: mean loss, squares and products of neighbours of the relative residuals, points
@@ -271,129 +286,3 @@ def _fall(blocks: NDArray[np.void], size: int) -> float:
     if spread == 0 or level == 0:
         return 0.0
     return -float((place * means).sum()) / spread / level / size
-
-
-# The lint
-
-
-@dataclass(frozen=True)
-class Lint:
-    """What the noise of a log does to one plateau guard.
-
-    path: where the guard stands in the curriculum. guard: what it is called. warning: whether something should be
-    done. sentence, remedy: for people. false_raise: probability per look at twice the threshold, None for methods that
-    bound it themselves. window_needed: values.
-    """
-
-    path: tuple[str | int, ...]
-    guard: str
-    warning: bool
-    sentence: str
-    remedy: str
-    false_raise: float | None
-    window_needed: int | None
-
-    def __str__(self) -> str:
-        return f"{self.guard}: {self.sentence}" + (f" {self.remedy}" if self.remedy else "")
-
-
-def lint(curriculum: Curriculum, log: Log | Noise | str | Path) -> list[Lint]:
-    """Say of each plateau guard on the loss whether its window and threshold can tell a plateau from a log's noise.
-
-    curriculum: whose guards to look at. log: a log, its path, or the noise that was estimated from it.
-    Raises LogError where the path cannot be read, NoiseError where it is too short.
-    """
-    noise = _as_noise(log)
-    if noise.crosses_zero:
-        return [
-            Lint((*path, guard.word), title, True, BOTH_SIDES, ANOTHER_METRIC, None, None)
-            for guard, path, title in plateaus(curriculum)
-        ]
-    length = curriculum.run
-    run = RunLength(length.epochs, length.steps_per_epoch, length.tokens_per_step)
-    each = plateaus(curriculum)
-    return [_lint_of(guard.value, run, noise, (*path, guard.word), title) for guard, path, title in each]
-
-
-def _as_noise(log: Log | Noise | str | Path) -> Noise:
-    if isinstance(log, Noise):
-        return log
-    return noise_of(read(log) if isinstance(log, str | Path) else log)
-
-
-def plateaus(curriculum: Curriculum) -> Iterator[tuple[Guard, tuple[str | int, ...], str]]:
-    """Every plateau guard on the loss that a transition asks, with its path in the file and what to call it."""
-    waiting: list[tuple[Guard | str, tuple[str | int, ...], str]] = []
-    for i, transition in enumerate(curriculum.transition):
-        title = f'transition "{transition.name}"' if transition.name else f"transition {i + 1}"
-        waiting += [(written, ("transition", i, "guards", j), title) for j, written in enumerate(transition.guards)]
-    named: set[str] = set()
-    while waiting:
-        root, path, title = waiting.pop(0)
-        for written, place in walk(curriculum, root, path):
-            if isinstance(written, str):
-                if written not in named:
-                    named.add(written)
-                    waiting.append((curriculum.guard[written], ("guard", written), f'guard "{written}"'))
-            elif isinstance(written.value, Plateau) and written.value.metric == "loss":
-                yield written, place, title
-
-
-def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int, ...], title: str) -> Lint:
-    if spec.method == "returns":
-        sentence = "`returns` asks for no rate and has no window; it measures the noise of its own blocks."
-        return Lint(path, title, False, sentence, "", None, None)
-    if spec.method == "trend":
-        return _lint_of_trend(spec, run, noise, path, title)
-    rate = rate_of(spec, run, noise.steps)
-    threshold = rate * spec.window / 2
-    chance = false_raise(spec.window, threshold, noise.sigma, noise.rho)
-    needed = window_needed(rate, noise.sigma, noise.rho)
-    seen = f"sigma {noise.sigma:.2%}, rho {noise.rho:.2f}"
-    sentence = (
-        f"one look, over {spec.window} losses, calls the loss flat with probability {chance:.1%} although it still "
-        f"improves at twice the threshold ({seen}); the threshold stands for {noise.told(rate)}."
-    )
-    if chance <= FALSE_ALLOWED:
-        return Lint(path, title, False, sentence, "", chance, needed)
-    threshold = threshold_for(spec, rate, needed, run, noise.steps)
-    remedy = (
-        f"A window of {needed} can tell the two apart: window = {needed}, threshold = {threshold:.3g} "
-        f'keeps the rate; or method = "trend", which waits until the noise allows an answer.'
-    )
-    return Lint((*path, "window"), title, True, sentence, remedy, chance, needed)
-
-
-def rate_of(spec: Plateau, run: RunLength | None = None, spacing: float = 1.0) -> float:
-    """Relative improvement from one value to the next under which a guard calls the loss flat.
-
-    spec: `halves`, whose means stand half a window apart, or `trend`, which asks for 1.5 times as much per window. run:
-    its length, for thresholds per epoch or per share of the run; where it is not known, they count as per window.
-    spacing: steps that one value stands for.
-    """
-    room = 1.5 if spec.method == "trend" else 1.0
-    if spec.per != "window":
-        amount, run = parse_amount(spec.per), run or RunLength()
-        try:
-            return spec.threshold * spacing / max(1, steps_in(amount, run, run.total_steps))
-        except ValueError:
-            pass
-    return room * 2 * spec.threshold / spec.window
-
-
-def threshold_for(spec: Plateau, rate: float, window: int, run: RunLength | None = None, spacing: float = 1.0) -> float:
-    """The threshold by which a guard with this window calls flat what improves at less than a rate; see rate_of."""
-    return rate * spec.threshold / rate_of(spec.model_copy(update={"window": window}), run, spacing)
-
-
-def _lint_of_trend(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int, ...], title: str) -> Lint:
-    rate = rate_of(spec, run, noise.steps)
-    z = NormalDist().inv_cdf(spec.confidence)
-    quantile = z + (z**3 + z) / (4 * 14)  # Student's, 14 degrees of freedom, to first order
-    variance = (1 + noise.rho) / (1 - noise.rho) * noise.sigma**2
-    needed = max(spec.min_window, ceil((12 * variance * (quantile + 1.282) ** 2 / rate**2) ** (1 / 3)))
-    sentence = (
-        f"`trend` bounds false raises by itself (confidence {spec.confidence:g}); in noise of sigma {noise.sigma:.2%}, "
-        f"rho {noise.rho:.2f} it needs about {needed} losses that are flat before it says so."
-    )
-    return Lint(path, title, False, sentence, "", None, needed)

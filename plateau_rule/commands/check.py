@@ -73,7 +73,7 @@ def check(
 
 def _noise(machine: Machine, log: Path) -> Iterator[Finding]:
     """What the noise of a log says of the windows."""
-    from plateau_rule.sim.noise import lint
+    from plateau_rule.sim.lint import lint
 
     waived = "noise" in machine.curriculum.check.waive
     for found in lint(machine.curriculum, str(log)):

@@ -24,7 +24,8 @@ def noise(
     from dataclasses import asdict
 
     from plateau_rule.controller.language.reading import load
-    from plateau_rule.sim.noise import lint, noise_of
+    from plateau_rule.sim.lint import lint
+    from plateau_rule.sim.noise import noise_of
     from plateau_rule.sim.replayer.tables import print_noise
 
     guards = load(curriculum)

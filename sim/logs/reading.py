@@ -235,7 +235,9 @@ def _finish(
         points = _changed(_unsmoothed(points, ema))
     found = survey(points)
     reader, roles = files[0]
-    what, effect = meaning(found, reader, roles, gathered.counted, ema)
+    what, effect = meaning(
+        found, reader, roles, gathered.counted, ema, max((spool.count for spool in evals.values()), default=0)
+    )
     if what == "epoch value" and found.spacing == 1:
         gathered.counted = "epoch"  # TensorBoard's callback in Keras hands epochs over as steps
     counts = {name: spool.count for name, spool in evals.items()}

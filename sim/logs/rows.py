@@ -45,7 +45,8 @@ class Reader(ABC):
     format: what it is called in a report. averages: the trainer logs means over its logging interval, and 0 for a mean
     of NaN (Hugging Face's does). exported: a chart exported from W&B, with one column a run. running: the values are
     means since the epoch began, read at its end (Keras). lines: text without columns. samples: what counts within an
-    epoch is samples. warnings: what the user should know about the file.
+    epoch is samples. counts_calls: the step is the number of a call of the tracker. warnings: what the user should
+    know about the file.
     """
 
     format = ""
@@ -54,6 +55,7 @@ class Reader(ABC):
     running = False
     lines = False
     samples = False
+    counts_calls = False
 
     def __init__(self) -> None:
         self.warnings: list[str] = []

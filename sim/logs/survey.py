@@ -14,6 +14,7 @@ from plateau_rule.sim.logs.series import PERPLEXITY, REWARD, Roles, granularity,
 from plateau_rule.sim.logs.smoothing import ema_coefficient, falls_within_epochs
 
 MOST_POINTS = 80_000  # the last ones, that are looked at for averages
+FEW_STEPS = 100  # a log of fewer steps than this may count epochs
 _STEP_VALUES = ("nanoGPT", "llm.c", "of a run of ours")
 
 
@@ -78,8 +79,19 @@ def _smoothness(result: Survey, points: Points) -> None:
         result.restarting = falls_within_epochs(points["loss"], points["epoch"])
 
 
-def meaning(found: Survey, reader: Reader, roles: Roles, counted: str, undone: float | None) -> tuple[str, str]:
-    """What one value of the log is, and what that does to a guard that looks at it."""
+def meaning(
+    found: Survey, reader: Reader, roles: Roles, counted: str, undone: float | None, evals: int = 0
+) -> tuple[str, str]:
+    """What one value of the log is, and what that does to a guard that looks at it.
+
+    Args:
+        found: what its points tell.
+        reader: its format.
+        roles: its columns.
+        counted: what its steps count.
+        undone: the coefficient of a moving average that was taken back, or None.
+        evals: the most values that a metric of its evaluations has.
+    """
     named = words(roles.loss)
     apart = found.spacing if counted == "step" else 1
     every = f", one every {apart:,} steps" if apart > 1 else ""
@@ -119,6 +131,13 @@ def meaning(found: Survey, reader: Reader, roles: Roles, counted: str, undone: f
         )
     if counted == "row":
         return "one value a row", "the log does not say how many steps lie between two of them"
+    if reader.counts_calls or reader.exported or roles.step == "_step":
+        return f"one value{every}", "the tracker counts its own calls, which need not be optimizer steps"
+    if apart == 1 and not any(style in reader.format for style in _STEP_VALUES):
+        if 10 * evals >= 9 * found.used.points:
+            return "one value", "an evaluation stands beside each, so these steps may be epochs, or rounds"
+        if not reader.lines and found.used.points < FEW_STEPS and granularity(roles.loss) != 0 and found.epochs is None:
+            return "one value", "so few steps may be epochs: the log does not say"
     if apart == 1:
         return "step value", "what a guard sees in training"
     if granularity(roles.loss) == 0 or any(style in reader.format for style in _STEP_VALUES):

@@ -24,6 +24,7 @@ class Trackio(Database):
     format = "Trackio database"
     tables = frozenset({"metrics"})
     writer = "Trackio"
+    counts_calls = True
 
     def _choose_run(self, wanted: Wanted) -> str:
         sql = "SELECT run_name, count(*) FROM metrics GROUP BY run_name ORDER BY min(id) LIMIT 10000"

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from plateau_rule.sim.lint import lint
 from plateau_rule.sim.logs import Log
-from plateau_rule.sim.noise import Noise, NoiseError, lint, noise_of
+from plateau_rule.sim.noise import Noise, NoiseError, noise_of
 from plateau_rule.sim.replayer.timeline import Timeline
 from plateau_rule.sim.replayer.verdict import verdict_of
 
@@ -45,14 +46,18 @@ def print_why(timeline: Timeline, step: int) -> None:
 
 
 def print_timelines(log: Log, timelines: Sequence[Timeline]) -> None:
-    """Everything a person wants to know of a replay, the log first."""
+    """Everything a person wants to know of a replay, the verdict first."""
     out = console()
-    print(log.report)
     try:
         noise: Noise | None = noise_of(log)
     except NoiseError:
         noise = None
-    for timeline in timelines:
+    verdicts = [verdict_of(timeline, noise) for timeline in timelines]
+    for timeline, verdict in zip(timelines, verdicts, strict=True):
+        print(f"{timeline.curriculum.name}. {verdict.line}" if len(timelines) > 1 else verdict.line)
+    print()
+    print(log.report)
+    for timeline, verdict in zip(timelines, verdicts, strict=True):
         print(f"\n{timeline.curriculum.name}: {timeline.points:,} points")
         for note in timeline.notes:
             print(f"  {note}")
@@ -67,8 +72,8 @@ def print_timelines(log: Log, timelines: Sequence[Timeline]) -> None:
         end = f'Ends at step {timeline.shown(final.step):,} in state "{final.state}" ({knobs}, rate {final.lr:.3g})'
         print(f"{end}: {timeline.ended}.")
         print(_what_it_tells(timeline))
-        print()
-        print(verdict_of(timeline, noise))
+        if verdict.details:
+            print(f"\n{verdict.details}")
         for each in lint(timeline.curriculum, noise) if noise is not None else ():
             if each.warning:
                 print(f"warning: {each}")

@@ -28,6 +28,11 @@ class Trace:
             inside &= self.step < stop
         return Trace(self.step[inside], self.count[inside], self.mean[inside], self.low[inside], self.high[inside])
 
+    def part(self, start: int, stop: int) -> Trace:
+        """The stretches from place `start` up to `stop`."""
+        here = slice(start, stop)
+        return Trace(self.step[here], self.count[here], self.mean[here], self.low[here], self.high[here])
+
     @property
     def average(self) -> float:
         """The mean of all finite losses, NaN if there are none."""

@@ -16,30 +16,26 @@ from typing import Any
 
 import numpy as np
 
-from plateau_rule.controller.guards.dwell import PAUSE
 from plateau_rule.controller.guards.plateau import Plateau
-from plateau_rule.controller.language.amounts import RunLength
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.sim.lint import lint, rate_of
 from plateau_rule.sim.logs import read
 from plateau_rule.sim.noise import (
     ANOTHER_METRIC,
     BOTH_SIDES,
-    FALSE_ALLOWED,
     Noise,
     NoiseError,
-    false_raise,
     noise_of,
-    plateaus,
-    rate_of,
-    threshold_for,
+    spread_of_halves,
     window_needed,
 )
+from plateau_rule.sim.replayer.advice import SURE, earlier, later, plateau_of, slope_of, watches
 from plateau_rule.sim.replayer.replay import replay
 from plateau_rule.sim.replayer.timeline import Asked, Stay, Timeline
-from plateau_rule.sim.replayer.trace import Floats
+from plateau_rule.sim.replayer.trace import Floats, Trace
 
 QUICKEST, SLOWEST, FLAT = 2, 5, 10  # epochs
-SURE = 2.0  # standard errors
+SURE_OF_ALL = 3.5  # standard errors, for one of dozens of stretches that overlap
 PUBLISHED = Plateau()  # window 50, threshold 0.005
 
 
@@ -54,11 +50,21 @@ class Verdict:
     signs: tuple[str, ...]
     turn: tuple[str, ...]
 
-    def __str__(self) -> str:
-        lines = [f"Verdict: {self.word}", *(f"  - {sign}" for sign in self.signs)]
+    @property
+    def line(self) -> str:
+        """The verdict and its first reason, in one line."""
+        return f"Verdict: {self.word}" + (f": {self.signs[0]}" if self.signs else "")
+
+    @property
+    def details(self) -> str:
+        """The other reasons, and what to turn; empty if there are none."""
+        lines = ["Also:", *(f"  - {sign}" for sign in self.signs[1:])] if self.signs[1:] else []
         if self.turn:
             lines += ["What to turn:", *(f"  - {each}" for each in self.turn)]
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return f"{self.line}\n{self.details}".rstrip("\n")
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain data for JSON."""
@@ -74,7 +80,7 @@ class _Raise:
     after: Stay
     transition: str
     losses: Floats
-    by_loss: bool  # whether a guard on a metric had a say
+    by_loss: bool  # whether a guard on a metric was true; else a timeout, or another clock, decided
 
 
 def verdict_of_run(curriculum: Curriculum, folder: str | Path) -> Verdict:
@@ -96,22 +102,22 @@ def verdict_of(timeline: Timeline, noise: Noise | None = None) -> Verdict:
 
     timeline: what `replay` gave. noise: the log's, without which nothing can be said about single raises.
     """
-    if noise is not None and noise.crosses_zero and _plateau_of(timeline.curriculum) is not None:
+    if noise is not None and noise.crosses_zero and plateau_of(timeline.curriculum) is not None:
         return Verdict("unclear", (BOTH_SIDES,), (ANOTHER_METRIC,))
     raises = list(_raises(timeline))
-    spec = _plateau_of(timeline.curriculum)
+    spec = plateau_of(timeline.curriculum)
     fast = [*_at_every_look(raises, timeline), *_against_the_loss(raises, timeline, spec, noise)]
     unsettled, recovered = _settling(raises, timeline, spec)
     fast += unsettled
-    slow, held = _flat_stretches(timeline)
-    if fast and slow:
-        clocks = [(asked, epoch) for asked, epoch in held if not asked.watches]
-        return Verdict("unclear", (*fast, *slow), (*_earlier(timeline, clocks), *_later(timeline, spec, noise)))
+    slow, held = _flat_stretches(timeline, spec, noise)
+    if fast and slow:  # one part asks to loosen what the other asks to tighten
+        both = "some raises came too fast and others too slowly, so no one setting is to be turned"
+        return Verdict("unclear", (both, *fast, *slow), ())
     if fast:
-        return Verdict("too fast", tuple(fast), _later(timeline, spec, noise))
+        return Verdict("too fast", tuple(fast), later(timeline, spec, noise))
     if slow:
-        return Verdict("too slow", tuple(slow), _earlier(timeline, held))
-    return _quiet(raises, timeline, recovered)
+        return Verdict("too slow", tuple(slow), earlier(timeline, held, spec, noise))
+    return _quiet(raises, timeline, recovered, noise)
 
 
 def _raises(timeline: Timeline) -> Iterator[_Raise]:
@@ -119,17 +125,14 @@ def _raises(timeline: Timeline) -> Iterator[_Raise]:
         if not decision.raises:
             continue
         stay, after = timeline.stays[place], timeline.stays[place + 1]
-        by_loss = any(asked.transition == decision.transition and asked.watches for asked in stay.asked)
+        by_loss = any(_was_true(line) for line in decision.guards[1:])
         yield _Raise(decision.step, stay, after, decision.transition, timeline.before[place], by_loss)
 
 
-def _run_of(timeline: Timeline) -> RunLength:
-    return timeline.setting.binding.run
-
-
-def _plateau_of(curriculum: Curriculum) -> Plateau | None:
-    """The first plateau guard on the loss."""
-    return next((guard.value for guard, _, _ in plateaus(curriculum)), None)
+def _was_true(line: str) -> bool:
+    """Whether a line about a guard says that it asks about a metric, and was true."""
+    title, _, said = line.strip().partition(": ")
+    return watches(title) and said.endswith("-> true")
 
 
 # Too fast
@@ -168,7 +171,7 @@ def _against_the_loss(
     """Raises while the loss fell at twice the rate asked, or rose: by a line through more losses than the guard had."""
     if noise is None or spec is None or spec.method == "returns":
         return
-    rate = rate_of(spec, _run_of(timeline), noise.steps)
+    rate = rate_of(spec, timeline.setting.binding.run, noise.steps)
     for each in raises:
         found = slope_of(each.losses, noise, max(spec.window, window_needed(rate, noise.sigma, noise.rho)))
         if found is None or not each.by_loss:
@@ -182,21 +185,6 @@ def _against_the_loss(
             )
         elif falls + SURE * error < -rate:
             yield f"{where}: a rising loss was called flat, it grew {noise.told(-falls)}"
-
-
-def slope_of(losses: Floats, noise: Noise, window: int) -> tuple[float, float] | None:
-    """How fast losses fall, as a share of their mean for each of them, and its standard error; None if too few.
-
-    losses: the last ones before a raise. noise: of the log. window: the last so many are used, at most.
-    """
-    losses = losses[-window:]
-    count, level = len(losses), abs(float(losses.mean())) if len(losses) else 0.0
-    if count < 8 or level == 0:
-        return None
-    place = np.arange(count) - (count - 1) / 2
-    slope = float((place * (losses - losses.mean())).sum() / (place**2).sum())
-    variance = (1 + noise.rho) / (1 - noise.rho) * noise.sigma**2
-    return -slope / level, sqrt(12 * variance / count**3)
 
 
 def _settling(raises: Sequence[_Raise], timeline: Timeline, spec: Plateau | None) -> tuple[list[str], list[str]]:
@@ -235,11 +223,16 @@ def _settling(raises: Sequence[_Raise], timeline: Timeline, spec: Plateau | None
 # Too slow
 
 
-def _flat_stretches(timeline: Timeline) -> tuple[list[str], list[tuple[Asked, int]]]:
-    """Stays of which 10 epochs are flat by the published formula; the guards that held them, and from which epoch."""
+def _flat_stretches(
+    timeline: Timeline, spec: Plateau | None, noise: Noise | None
+) -> tuple[list[str], list[tuple[Asked, int]]]:
+    """Stays of which 10 epochs are surely flat; the guards that held them, and from which epoch."""
     per_epoch = timeline.setting.steps_per_epoch
     if per_epoch is None:
         return [], []
+    rate = None
+    if noise is not None and spec is not None and spec.method != "returns":
+        rate = rate_of(spec, timeline.setting.binding.run, noise.steps)
     found: list[str] = []
     held: list[tuple[Asked, int]] = []
     for stay in timeline.stays:
@@ -249,18 +242,37 @@ def _flat_stretches(timeline: Timeline) -> tuple[list[str], list[tuple[Asked, in
         if timeline.answers is not True and stay is not timeline.stays[0]:
             break  # the log is a stand-in from the first raise on
         for start in range(stay.entered, stop - FLAT * per_epoch + 1, per_epoch):
-            older = timeline.trace.between(start, start + FLAT // 2 * per_epoch).average
-            newer = timeline.trace.between(start + FLAT // 2 * per_epoch, start + FLAT * per_epoch).average
-            if older != 0 and (older - newer) / abs(older) < PUBLISHED.threshold:
+            falls = _surely_flat(timeline.trace.between(start, start + FLAT * per_epoch), rate, noise)
+            if falls is not None:
                 guards = _holding(stay)
                 held += [(guard, start // per_epoch) for guard in guards]
                 found.append(
                     f'"{stay.state}": flat for {FLAT} epochs from step {timeline.shown(start):,} on '
-                    f"({(older - newer) / abs(older):.2%} between its halves) without a raise, held by "
-                    + (_named(guards) or "no look at all")
+                    f"({falls:.2%} between its halves) without a raise, held by {_named(guards) or 'no look at all'}"
                 )
                 break
     return found, held
+
+
+def _surely_flat(trace: Trace, rate: float | None, noise: Noise | None) -> float | None:
+    """How far a loss fell from one half of a stretch to the other, if that is surely less than what counts as flat.
+
+    Flat is less than the published threshold, and less than the guard's own rate over as many points. The noise of
+    both means counts against it: a stretch of few points tells nothing.
+    """
+    half = len(trace.step) // 2
+    older, newer = trace.part(0, half), trace.part(half, len(trace.step))
+    points = int(trace.count.sum())
+    level = abs(older.average)
+    if half < 4 or level == 0 or not np.isfinite(level):
+        return None
+    falls = (older.average - newer.average) / level
+    if noise is not None:
+        error = spread_of_halves(points, noise.sigma, noise.rho)
+    else:  # of neighbours, so that the trend does not count
+        error = float(np.std(np.diff(trace.mean))) / level * sqrt(2 / max(1, len(trace.step)))
+    limit = PUBLISHED.threshold if rate is None else min(PUBLISHED.threshold, rate * points / 2)
+    return falls if falls + SURE_OF_ALL * error < limit else None
 
 
 def _holding(stay: Stay) -> list[Asked]:
@@ -276,75 +288,10 @@ def _named(guards: Sequence[Asked]) -> str:
     return " and ".join(f"{asked.guard} ({said(asked)} {asked.looks} looks)" for asked in guards)
 
 
-# What to turn
-
-
-LEAST = f"add {PAUSE} to the guards, so that a raise is never answered by the next look"
-
-
-def _later(timeline: Timeline, spec: Plateau | None, noise: Noise | None) -> tuple[str, ...]:
-    """What makes raises come later: first the window (noise), then the threshold (rate)."""
-    if spec is None or spec.method == "returns" or noise is None:
-        left = [stay for stay, decision in zip(timeline.stays, timeline.decisions, strict=False) if decision.raises]
-        turned = (asked.advice for stay in left for asked in stay.asked if asked.watches)
-        return (*dict.fromkeys(advice.later for advice in turned if advice is not None), LEAST)
-    turn, run = [], _run_of(timeline)
-    rate = rate_of(spec, run, noise.steps)
-    needed = window_needed(rate, noise.sigma, noise.rho)
-    if spec.method == "halves":
-        now = false_raise(spec.window, rate * spec.window / 2, noise.sigma, noise.rho)
-        if now > FALSE_ALLOWED and needed > spec.window:
-            then = false_raise(needed, rate * needed / 2, noise.sigma, noise.rho)
-            threshold = threshold_for(spec, rate, needed, run, noise.steps)
-            turn.append(
-                f"first lengthen window from {spec.window} to {needed}, with threshold = {threshold:.3g} to keep the "
-                f"rate: in this noise (sigma {noise.sigma:.1%}) a look at twice the threshold then fires falsely with "
-                f"{then:.1%}, not {now:.1%}"
-            )
-    window = max(spec.window, needed) if spec.method == "halves" else spec.window
-    falls = max((_clear_fall(each.losses, noise, max(window, needed)) for each in _raises(timeline)), default=0.0)
-    if 0 < falls <= 2 * rate:
-        lower = threshold_for(spec, falls / 2, window, run, noise.steps)
-        beside = f" (at window = {window})" if spec.method == "halves" else ""
-        turn.append(
-            f"{'then ' if turn else ''}lower threshold to {lower:.2g}{beside}: the loss still fell {noise.told(falls)} "
-            "when it was raised"
-        )
-    if spec.method == "halves":
-        turn.append('or let method = "trend" decide, which waits until the noise allows an answer')
-    return (*turn, LEAST)
-
-
-def _clear_fall(losses: Floats, noise: Noise, window: int) -> float:
-    """How fast losses fall, by the fewest of them that tell it from noise; 0 if all of them do not."""
-    while (found := slope_of(losses, noise, window)) is not None:
-        if found[0] > SURE * found[1]:
-            return found[0]
-        if window >= len(losses):
-            break
-        window *= 2
-    return 0.0
-
-
-def _earlier(timeline: Timeline, held: Sequence[tuple[Asked, int]]) -> tuple[str, ...]:
-    """What makes raises come earlier, for the guards that held, each with the epoch from which on it did."""
-    turn: dict[str, None] = {}
-    for asked, epoch in held:
-        earlier = f"loosen {asked.guard}" if asked.advice is None else asked.advice.earlier
-        closest = f"{asked.closest.removeprefix(f'{asked.guard}: ')} at step {timeline.shown(asked.closest_step):,}"
-        if asked.unknown == asked.looks:
-            turn[f"{asked.guard} never had enough losses to answer ({closest}): shorten its window"] = None
-        elif asked.watches:
-            turn[f"{earlier} (closest: {closest})"] = None
-        else:
-            turn[f"{earlier}: the loss is flat from epoch {epoch} on ({closest})"] = None
-    return tuple(turn)
-
-
 # Neither
 
 
-def _quiet(raises: Sequence[_Raise], timeline: Timeline, recovered: Sequence[str]) -> Verdict:
+def _quiet(raises: Sequence[_Raise], timeline: Timeline, recovered: Sequence[str], noise: Noise | None) -> Verdict:
     """No sign of trouble: healthy if there were raises at healthy distances, else unclear and why."""
     per_epoch = timeline.setting.steps_per_epoch
     if not any(stay.asked for stay in timeline.stays):
@@ -353,15 +300,39 @@ def _quiet(raises: Sequence[_Raise], timeline: Timeline, recovered: Sequence[str
         waited = "" if per_epoch is None else f" in {timeline.final.step / per_epoch:.1f} epochs"
         guards = _holding(timeline.stays[0])
         held = f", held by {_named(guards)}" if guards else ""
-        return Verdict("unclear", (f"no raise{waited}{held}; and no {FLAT} flat epochs either",), ())
+        return Verdict("unclear", (f"no raise{waited}{held}; nor {FLAT} epochs that are surely flat",), ())
     if per_epoch is None:
         return Verdict("unclear", ("how long an epoch is, is not known: give steps_per_epoch",), ())
     apart = [((each.stay.left or 0) - each.stay.entered) / per_epoch for each in raises]
     after = ", ".join(f"{epochs:.1f}" for epochs in apart)
     told = f"{len(raises)} raise{'s' * (len(raises) > 1)}, after {after} epochs in the state before"
-    if not any(each.by_loss for each in raises):
+    clocks = [each for each in raises if not each.by_loss]
+    if len(clocks) == len(raises):
         return Verdict("unclear", (f"{told}: the clock decided, not the loss", *recovered), ())
-    if all(QUICKEST <= epochs <= SLOWEST for epochs in apart):
-        stand_in = () if timeline.answers else ("a replay cannot see the spike and the recovery after a raise",)
-        return Verdict("healthy", (told, *recovered, *stand_in), ())
-    return Verdict("unclear", (f"{told}; {QUICKEST} to {SLOWEST} are usual", *recovered), ())
+    doubts = [*_not_trained(raises, timeline), *_by_chance(timeline, noise)]
+    if clocks:
+        steps = ", ".join(f"{timeline.shown(each.step):,}" for each in clocks)
+        doubts.append(f"the clock decided at step{'s' * (len(clocks) > 1)} {steps}, not the loss")
+    if not all(QUICKEST <= epochs <= SLOWEST for epochs in apart):
+        doubts.append(f"{QUICKEST} to {SLOWEST} epochs are usual")
+    if doubts:
+        return Verdict("unclear", (f"{told}; {doubts[0]}", *doubts[1:], *recovered), ())
+    stand_in = () if timeline.answers else ("a replay cannot see the spike and the recovery after a raise",)
+    return Verdict("healthy", (told, *recovered, *stand_in), ())
+
+
+def _not_trained(raises: Sequence[_Raise], timeline: Timeline) -> Iterator[str]:
+    """States that were entered too late to be trained in, or never."""
+    last = timeline.stays[-1]
+    if last.entered >= timeline.final.step and len(timeline.stays) > 1:
+        yield f'"{last.state}" was entered after the last step, and never trained in'
+    elif last.asked:
+        yield f'"{last.state}" is not the last state: the end of the curriculum was not reached'
+
+
+def _by_chance(timeline: Timeline, noise: Noise | None) -> Iterator[str]:
+    """Looks that noise decides, so that raises at good distances may be luck."""
+    for each in lint(timeline.curriculum, noise) if noise is not None else ():
+        if each.warning and each.false_raise is not None:
+            yield f"in this noise a look fires falsely with {each.false_raise:.1%}, so luck may have placed them"
+            return

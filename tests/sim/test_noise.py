@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from plateau_rule import load, loads
+from plateau_rule.sim.lint import lint
 from plateau_rule.sim.logs import Log, read
-from plateau_rule.sim.noise import (
-    Noise,
-    NoiseError,
-    false_raise,
-    lint,
-    noise_of,
-    spread_of_halves,
-    window_needed,
-)
+from plateau_rule.sim.noise import Noise, NoiseError, false_raise, noise_of, spread_of_halves, window_needed
 from plateau_rule.sim.noise import _taken_by_a_line as taken_by_a_line
 
 MakeLog = Callable[..., Log]

@@ -314,13 +314,13 @@ def lightgbm() -> Family:
     """LightGBM: a name with an apostrophe that ends in a digit; the round in brackets."""
     lines = ["[LightGBM] [Info] Total Bins 25500", "[LightGBM] [Info] Start training from score 0.000000"]
     lines += [f"[{i}]\ttraining's l2: {curve(i):.6f}\tvalid_1's l2: {curve(i) + 1:.6f}" for i in range(1, 41)]
-    return Family((*lines,), 40, (1, 40), "training's l2", {"valid_1's l2": 40}, "step value")
+    return Family((*lines,), 40, (1, 40), "training's l2", {"valid_1's l2": 40}, "one value")
 
 
 def xgboost() -> Family:
     """XGBoost: the round in brackets, names with a dash."""
     lines = [f"[{i}]\ttrain-rmse:{curve(i):.5f}\teval-rmse:{curve(i) + 1:.5f}" for i in range(40)]
-    return Family((*lines,), 40, (0, 39), "train-rmse", {"eval-rmse": 40}, "step value")
+    return Family((*lines,), 40, (0, 39), "train-rmse", {"eval-rmse": 40}, "one value")
 
 
 def catboost() -> Family:
@@ -330,7 +330,7 @@ def catboost() -> Family:
         for i in range(40)
     ]
     return Family(
-        ("Learning rate set to 0.1", *lines, "", "bestTest = 0.5"), 40, (0, 39), "learn", {"test": 40}, "step value"
+        ("Learning rate set to 0.1", *lines, "", "bestTest = 0.5"), 40, (0, 39), "learn", {"test": 40}, "one value"
     )
 
 

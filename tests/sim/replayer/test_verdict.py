@@ -12,11 +12,13 @@ import pytest
 from plateau_rule import Controller, Curriculum, load, loads
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.reading import find
+from plateau_rule.sim.lint import lint
 from plateau_rule.sim.logs import Log, read
-from plateau_rule.sim.noise import Noise, lint, noise_of
+from plateau_rule.sim.noise import Noise, noise_of
+from plateau_rule.sim.replayer.advice import slope_of
 from plateau_rule.sim.replayer.replay import replay
 from plateau_rule.sim.replayer.timeline import Timeline
-from plateau_rule.sim.replayer.verdict import slope_of, verdict_of, verdict_of_run
+from plateau_rule.sim.replayer.verdict import verdict_of, verdict_of_run
 from tests.sim.conftest import run_of, write_run
 
 MakeLog = Callable[..., Log]
@@ -129,7 +131,7 @@ def test_ten_flat_epochs_without_a_raise_are_too_slow(log_of: MakeLog) -> None:
     found = judged(replay(slow, log, Binding(steps_per_epoch=EPOCH, epochs=40)), log)
     assert found.word == "too slow"
     assert "held by min_epoch (true at 0 of" in found.signs[0]
-    assert found.turn[0].startswith("lower min_epoch: the loss is flat from epoch 7 on")
+    assert found.turn[0].startswith("lower min_epoch: the loss is flat from epoch 8 on")
 
 
 def test_a_window_that_never_fills_is_named_as_too_slow(log_of: MakeLog) -> None:
@@ -227,3 +229,120 @@ def test_gpt2_under_the_published_rule_is_too_fast(shared_data: Callable[[str], 
     assert found.word == "too fast"
     assert "from 50 to 84" in found.turn[0]
     assert "lower threshold" in found.turn[1]
+
+
+# Verdicts that hold
+
+
+@pytest.mark.parametrize("per_epoch", [2, 4, 8])
+def test_a_loss_that_improves_faster_than_the_guard_asks_is_never_flat(per_epoch: int, log_of: MakeLog) -> None:
+    """Over epochs of few points, noise makes no plateau of a loss that improves at 2.5 times the guard's rate."""
+    held = published("min_epoch = 2", "min_epoch = 45")
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        losses = 3 * np.exp(-np.arange(40 * per_epoch) * 5e-4) * (1 + 0.01 * random.standard_normal(40 * per_epoch))
+        log = log_of(range(len(losses)), losses.tolist())
+        found = judged(replay(held, log, Binding(steps_per_epoch=per_epoch, epochs=50)), log)
+        assert found.word != "too slow", found
+
+
+def test_a_canary_of_flatness(log_of: MakeLog) -> None:
+    """Canary: a loss that is flat over as few points, without noise, is seen to be flat."""
+    log = log_of(range(160), (3 + 1e-5 * np.random.default_rng(0).standard_normal(160)).tolist())
+    held = published("min_epoch = 2", "min_epoch = 45")
+    assert judged(replay(held, log, Binding(steps_per_epoch=4, epochs=50)), log).word == "too slow"
+
+
+def with_guards(*guards: dict[str, Any]) -> Curriculum:
+    """The published rule, its transition with other guards, and a timeout beside it."""
+    written = load("plateau").model_dump(by_alias=True, exclude_unset=True)
+    first = {**written["transition"][0], "name": "rule"}
+    written["transition"] = [{**first, "guards": list(guards)}, {**first, "name": "timeout"}]
+    written["transition"][1]["guards"] = [{"dwell": "1 epochs"}]
+    return Curriculum.model_validate(written)
+
+
+def test_a_timeout_is_not_too_fast(log_of: MakeLog) -> None:
+    """Raises that a timeout decides say nothing about the loss, and get no advice to add the dwell that is there."""
+    log = log_of(range(4000), curve(4000, 0.002, tau=1500))
+    waiting = with_guards({"plateau": {"metric": "loss", "window": 50, "threshold": 1e-9}}, {"min_epoch": 15})
+    found = judged(replay(waiting, log, Binding(steps_per_epoch=EPOCH, epochs=20)), log)
+    assert found.word == "unclear"
+    assert "the clock decided, not the loss" in found.signs[0]
+    assert found.turn == ()
+
+
+def test_a_dwell_that_is_there_is_not_advised(log_of: MakeLog) -> None:
+    """A curriculum that waits after a raise is not told to wait."""
+    log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
+    patient = published("{ min_epoch = 2 }", '{ dwell = "1 epochs" }')
+    found = judged(replay(patient, log, Binding(steps_per_epoch=EPOCH, epochs=20)), log)
+    assert found.word == "too fast"
+    assert not any("dwell" in turn for turn in found.turn)
+
+
+def test_a_raise_after_the_last_step_is_not_healthy(log_of: MakeLog) -> None:
+    """A state that is entered when the run is over was never trained in."""
+    log = log_of(range(9 * EPOCH), [*np.linspace(5, 3, 3 * EPOCH).tolist(), *[3.0] * (6 * EPOCH)])
+    every = published("{ min_epoch = 2 }", '{ dwell = "3 epochs" }')
+    found = judged(replay(every, log, Binding(steps_per_epoch=EPOCH, epochs=9)), log)
+    assert found.word == "unclear"
+    assert "never trained in" in found.signs[0] or "was not reached" in found.signs[0]
+
+
+def test_a_curriculum_that_does_not_end_is_not_healthy(log_of: MakeLog) -> None:
+    """Raises at good distances are not enough where the last state is never reached."""
+    log = log_of(range(8 * EPOCH), [3.0 + 1e-6 * step for step in range(8 * EPOCH, 0, -1)])
+    every = published("{ min_epoch = 2 }", '{ dwell = "3 epochs" }')
+    found = judged(replay(every, log, Binding(steps_per_epoch=EPOCH, epochs=8)), log)
+    assert found.word != "healthy"
+
+
+def test_a_guard_that_waits_for_nan_is_no_error(log_of: MakeLog) -> None:
+    """A flat loss held by a guard of which there is nothing to turn is judged, and nothing is advised for it."""
+    log = log_of(range(30 * EPOCH), curve(30 * EPOCH, 0.01))
+    written = load("plateau").model_dump(by_alias=True, exclude_unset=True)
+    written["transition"][0]["guards"] = [{"nonfinite": 3}]
+    found = judged(replay(Curriculum.model_validate(written), log, Binding(steps_per_epoch=EPOCH, epochs=40)), log)
+    assert found.word == "too slow"
+    assert "held by nonfinite" in found.signs[0]
+    assert found.turn == ()
+
+
+def test_no_window_longer_than_the_log_is_advised(log_of: MakeLog) -> None:
+    """In noise that no window of this log can see through, none is proposed, nor a threshold of 1 or more."""
+    log = log_of(range(900), curve(900, 0.5, tau=400, seed=3))
+    timeline = replay(published("threshold = 0.005", "threshold = 0.05"), log, Binding(steps_per_epoch=30, epochs=30))
+    noise = noise_of(log)
+    for text in (*judged(timeline, log).turn, *(each.remedy for each in lint(timeline.curriculum, noise))):
+        for word in ("window of ", "window from 50 to ", "window = "):
+            if word in text:
+                assert int(text.split(word)[1].split(",")[0].split()[0].rstrip(").:;")) <= len(log)
+        if "threshold = " in text:
+            assert float(text.split("threshold = ")[1].split()[0].rstrip(",.;")) < 1
+
+
+def test_to_loosen_and_to_tighten_are_not_advised_at_once(log_of: MakeLog) -> None:
+    """Where some raises were too fast and others too slow, the verdict says so and proposes nothing."""
+    for seed in range(12):
+        log = log_of(range(6000), curve(6000, 0.03, tau=1500, seed=seed))
+        found = judged(replay(published(), log, Binding(steps_per_epoch=EPOCH, epochs=30)), log)
+        text = " ".join(found.turn)
+        assert not ("raise threshold" in text and "lower threshold" in text)
+        assert not ("shorten window" in text and "lengthen window" in text)
+
+
+def test_a_verdict_is_one_line_with_its_reason(log_of: MakeLog) -> None:
+    """The first line of a verdict holds the word and why; everything else comes after it."""
+    log = log_of(range(4000), curve(4000, 0.03, tau=1500, seed=38))
+    found = judged(replay(load("plateau"), log, Binding(steps_per_epoch=EPOCH, epochs=20)), log)
+    assert str(found).splitlines()[0] == f"Verdict: too fast: {found.signs[0]}"
+
+
+@pytest.mark.parametrize("count", [16, 24, 40, 63])
+def test_quarters_of_short_logs_are_quarters(count: int) -> None:
+    """Below 64 points too, the first and the last quarter are not both the whole log."""
+    losses = [*np.linspace(5, 3, count // 2).tolist(), *[3.0] * (count - count // 2)]
+    found = noise_of([(np.arange(count), np.array(losses))])
+    assert found.fall_first > 0.01
+    assert found.fall_last == pytest.approx(0, abs=1e-9)
