@@ -131,18 +131,25 @@ def meaning(
         )
     if counted == "row":
         return "one value a row", "the log does not say how many steps lie between two of them"
-    if reader.counts_calls or reader.exported or roles.step == "_step":
-        return f"one value{every}", "the tracker counts its own calls, which need not be optimizer steps"
-    if apart == 1 and not any(style in reader.format for style in _STEP_VALUES):
-        if 10 * evals >= 9 * found.used.points:
-            return "one value", "an evaluation stands beside each, so these steps may be epochs, or rounds"
-        if not reader.lines and found.used.points < FEW_STEPS and granularity(roles.loss) != 0 and found.epochs is None:
-            return "one value", "so few steps may be epochs: the log does not say"
+    if (doubt := _doubt(found, reader, roles, apart, evals)) is not None:
+        return f"one value{every}", doubt
     if apart == 1:
         return "step value", "what a guard sees in training"
     if granularity(roles.loss) == 0 or any(style in reader.format for style in _STEP_VALUES):
         return "step value" + every, f"a guard in training sees {apart:,} times as many"
     return f"one value{every}", "the log does not say whether it is the loss of that step or a mean since the last"
+
+
+def _doubt(found: Survey, reader: Reader, roles: Roles, apart: int, evals: int) -> str | None:
+    """Why the steps of a log may be no optimizer steps, or None."""
+    if reader.counts_calls or reader.exported or roles.step == "_step":
+        return "the tracker counts its own calls, which need not be optimizer steps"
+    if apart > 1 or any(style in reader.format for style in _STEP_VALUES):
+        return None
+    if 10 * evals >= 9 * found.used.points:
+        return "an evaluation stands beside each, so these steps may be epochs, or rounds"
+    few = not reader.lines and found.used.points < FEW_STEPS and found.epochs is None
+    return "so few steps may be epochs: the log does not say" if few and granularity(roles.loss) != 0 else None
 
 
 def oddities(found: Survey, undone: float | None) -> list[str]:
