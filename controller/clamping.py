@@ -11,7 +11,7 @@ from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import NEXT, hardness, sources
 from plateau_rule.controller.language.curriculum import ActionTable, Curriculum, Knob, Rung, State
 from plateau_rule.controller.language.fingerprint import transition_keys
-from plateau_rule.controller.machine import Action, BoundRamp, BoundRate, BoundState, BoundTransition
+from plateau_rule.controller.machine import Action, BoundRamp, BoundRate, BoundState, BoundTransition, Machine
 
 
 def _bound_value(name: str, value: Rung, limits: Mapping[str, float] | None) -> Rung:
@@ -120,3 +120,35 @@ def with_transitions(
 
 def _action(written: ActionTable | str) -> Action:
     return Action(written) if isinstance(written, str) else Action(written.word, written.value)
+
+
+def as_bound(machine: Machine) -> Curriculum:
+    """The curriculum as binding made it, to be shown: limits in place of larger values, merged states gone.
+
+    Each way from a state to another is a transition of its own; the text that it was read from is no longer its own.
+    """
+    written, run = machine.curriculum, machine.run
+    states = []
+    for state in machine.states:
+        was = written.state[state.index]
+        ramps = {
+            name: ramp.model_copy(update={"to": _bound_value(name, ramp.to, machine.limits)})
+            for name, ramp in was.ramp.items()
+        }
+        states.append(was.model_copy(update={"set": dict(state.knobs), "ramp": ramps}))
+    ways = sorted((way for state in machine.states for way in state.transitions), key=lambda way: way.index)
+    changed = {
+        "run": written.run.model_copy(
+            update={
+                "epochs": run.epochs,
+                "steps_per_epoch": run.steps_per_epoch,
+                "tokens_per_step": run.tokens_per_step,
+            }
+        ),
+        "lr": written.lr.model_copy(update={"peak": machine.peak}),
+        "state": states,
+        "transition": [
+            written.transition[way.index].model_copy(update={"from_": way.source, "to": way.target}) for way in ways
+        ],
+    }
+    return written.model_copy(update=changed)

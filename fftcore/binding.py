@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Overrides:
     """What replaces a value of the preset."""
 
-    lr: float | None = None
+    peak: float | None = None
     "Peak learning rate, in place of the preset's or the curriculum's."
     d_model: int | None = None
     "Channels."
@@ -150,7 +150,7 @@ def continued(record: Record, curriculum: Curriculum, source: bytes, asked: Aske
     was: dict[str, object] = {
         **record.config.model_dump(exclude={"model", "peak"}),
         **record.config.model.model_dump(),
-        "lr": record.bound.peak,
+        "peak": record.bound.peak,
         "seed": record.seed,
         "steps-per-epoch": record.bound.steps_per_epoch,
     }
@@ -218,9 +218,7 @@ def overridden(config: Config, given: dict[str, Any]) -> Config:
     """
     own = (config.as_published() if given.get("published") else config).model_dump()
     for name, value in given.items():
-        if name == "lr":
-            own["peak"] = value
-        elif name in own["model"]:
+        if name in own["model"]:
             own["model"][name] = value
         else:
             own[name] = value
@@ -230,7 +228,7 @@ def overridden(config: Config, given: dict[str, Any]) -> Config:
         first = error.errors()[0]
         if first["type"] == "value_error":  # values that do not fit each other, in a sentence of the config's own
             raise RunError(str(first["ctx"]["error"])) from None
-        flag = "--" + str(first["loc"][-1]).replace("_", "-").replace("peak", "lr")
+        flag = "--" + str(first["loc"][-1]).replace("_", "-")
         raise RunError(f"{flag} {first['input']}: {first['msg']}") from None
 
 

@@ -69,7 +69,7 @@ def finish(
         raise NonFiniteLoss(
             f"step {controller.plan.step}: the run is over, and its model is not finite: {scores['val_bpb']} bits/byte "
             f"on held-out text. The checkpoints in {folder} are of steps at which the loss was finite. Begin another "
-            "run, with a lower peak rate: --lr"
+            "run, with a lower peak rate: --peak"
         )
     show.say(f"the model writes: {_printable(learner.sample(PROMPT, 200, record.seed))}")
     show.say(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from plateau_rule.commands.app import EXTRAS
+from plateau_rule.controller.extras import EXTRAS
 
 HEAVY = {"hypothesis", "matplotlib", "scipy", "torch"}
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
-from plateau_rule.commands.options import BOUND, BoundOptions, Flag, JsonFlag, print_json
+from plateau_rule.commands.options import BOUND, BoundOptions, Flag, JsonFlag, print_json, require_drawable
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.checking import as_dict, in_words, write_counterexamples
 from plateau_rule.controller.errors import BindingWarning, visible
@@ -38,18 +38,15 @@ def check(
     Exits with 0 if every property holds, 1 if one is broken, 2 if the file is no curriculum.
 
     Args:
-        file: a path, or the bare name of a shipped curriculum.
-        strict: warnings count as broken.
-        as_json: print JSON.
-        counterexample: a folder to write the counterexamples to, as traces and as losses that `plateau replay` reads.
-        log: losses of an earlier run, to tell whether windows are long enough for their noise.
-        plot: draw the knobs and the rate of the earliest and the latest climb into this file, .png or .svg.
-        bound: what the curriculum is bound to; without a limit, `full` stays a word.
+        file: A path, or the bare name of a shipped curriculum.
+        strict: Fail on warnings too.
+        as_json: Print JSON.
+        counterexample: Write the counterexamples into this folder: traces, and losses that `plateau replay` reads.
+        log: A log of an earlier run. Says whether the windows are long enough for its noise.
+        plot: Draw the knobs and the rate into this file (.png or .svg), raised as early and as late as possible.
+        bound: What the curriculum is bound to; without a limit, `full` stays a word.
     """
-    if plot is not None:
-        from plateau_rule.sim.plots import drawable
-
-        drawable(plot)
+    require_drawable(plot)
     content, name = contents(file)
     curriculum = loads(content, name)
     with warnings.catch_warnings():

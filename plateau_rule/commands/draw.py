@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from plateau_rule.commands.options import Output, write_text
+from plateau_rule.commands.options import BOUND, BoundOptions, Output, write_text
+from plateau_rule.controller.binding import Binding, bind
+from plateau_rule.controller.clamping import as_bound
+from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.language.reading import contents, loads
 
 
@@ -16,16 +21,25 @@ def draw(
     *,
     as_: Annotated[Literal["mermaid", "dot", "svg"] | None, Parameter(name="--as")] = None,
     output: Output = None,
+    bound: BoundOptions = BOUND,
 ) -> int:
     """Draw a curriculum: its states with knobs and rate, its transitions with guards and actions.
 
     Args:
-        file: a path, or the bare name of a shipped curriculum.
-        as_: mermaid (the default), dot or svg; with -o, the end of the file's name decides where it is not given.
-        output: a file to write to instead of the standard output.
+        file: A path, or the bare name of a shipped curriculum.
+        as_: The format. By default, the one that the output file's name ends in, or mermaid.
+        output: Write to this file instead of the standard output.
+        bound: What the curriculum is bound to. Without any of it, the curriculum is drawn as it is written.
     """
     from plateau_rule.controller.drawing import DRAWINGS
 
     ends = {".svg": "svg", ".dot": "dot", ".gv": "dot"}
     kind = as_ or (ends.get(output.suffix.lower(), "mermaid") if output else "mermaid")
-    return write_text(DRAWINGS[kind](loads(*contents(file))), output)
+    binding, curriculum = bound.binding(), loads(*contents(file))
+    if binding != Binding():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BindingWarning)  # said below
+            machine = bind(curriculum, binding)
+        print(*machine.notes, sep="\n", end="\n" if machine.notes else "", file=sys.stderr)
+        curriculum = as_bound(machine)
+    return write_text(DRAWINGS[kind](curriculum), output)

@@ -13,8 +13,8 @@ def explain(code: str | None = None, /, *, as_json: JsonFlag = False) -> int:
     """Say what the code at the end of a fault means, why it matters, and what to do.
 
     Args:
-        code: such as off-ladder; all codes are listed where none is given.
-        as_json: print JSON.
+        code: The code, such as off-ladder. Without one, all codes are listed.
+        as_json: Print JSON.
     """
     chosen = CODES if code is None else {code.strip().strip("[]").lower(): explained(code)}
     if as_json:

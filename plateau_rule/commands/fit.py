@@ -20,13 +20,13 @@ def fit(
     """Fit the synthetic learner to a log, and say how well it foretells the part that it did not see.
 
     Args:
-        logs: logs that are parts of one run; a run of our own trainer also tells its knobs.
-        out: write what was found to this file, for `plateau simulate --fitted`.
-        seen: the share of the log, from its start, that the search is shown.
-        seed: of the search.
-        as_json: print one JSON object instead of sentences.
-        steps_per_epoch: optimizer steps in an epoch, for a log that counts within epochs and does not say.
-        reading: how to read the log.
+        logs: Logs. Several are parts of one run; the folder of a `plateau train` run tells its knobs as well.
+        out: Write the fitted learner to this file, for `plateau simulate --fitted`.
+        seen: The share of the log to fit to. The rest tests the forecast.
+        seed: Seed of the search.
+        as_json: Print one JSON object instead of sentences.
+        steps_per_epoch: Optimizer steps in an epoch, for a log that counts steps within epochs.
+        reading: How to read the log.
     """
     from plateau_rule.sim.simulator.fit import fit as fit_one
     from plateau_rule.sim.simulator.fit import sentences

@@ -23,9 +23,9 @@ def fmt(
     """Lay out curriculum files in one way: keys in the order of the language, comments kept, meaning unchanged.
 
     Args:
-        files: paths; with --print also bare names of shipped curricula. `-` reads the standard input and prints.
-        check: write nothing; exit with 1 and name the files that would change.
-        to_stdout: print the result and leave the files as they are.
+        files: Curriculum files. With --print, names of shipped curricula as well; `-` reads the standard input.
+        check: Write nothing. Name the files that would change, and exit with 1 if there are any.
+        to_stdout: Print the result instead of changing the files.
     """
     if not files:
         raise CurriculumError(

@@ -15,11 +15,11 @@ def noise(
     """Estimate the noise of a log, and whether a curriculum's windows can tell a plateau from it.
 
     Args:
-        logs: logs that are parts of one run.
-        curriculum: whose plateau guards to look at: a file, or the name of a shipped one.
-        as_json: print one JSON object instead of sentences.
-        steps_per_epoch: optimizer steps in an epoch, for a log that counts within epochs and does not say.
-        reading: how to read the log.
+        logs: Logs. Several are parts of one run.
+        curriculum: The curriculum whose plateau guards to look at: a file, or the name of a shipped one.
+        as_json: Print one JSON object instead of sentences.
+        steps_per_epoch: Optimizer steps in an epoch, for a log that counts steps within epochs.
+        reading: How to read the log.
     """
     from dataclasses import asdict
 

@@ -36,19 +36,19 @@ class Reading:
     """How to read the log."""
 
     column: str | None = None
-    """Column (key, tag) that holds the losses."""
+    """Column, key or tag that holds the losses."""
     metric: str | None = None
-    """The same without the name of the run, where columns carry one."""
+    """The same without the run's name, where columns carry one."""
     step_column: str | None = None
     """Column that holds the steps."""
     run: str | None = None
-    """Which run, where the log holds several: its name, a part of it, or its number."""
+    """Which run to read where the log holds several: its name, part of it, or its number."""
     repeats: Literal["last", "first"] = "last"
-    """Which loss of a step that is logged more than once to use."""
+    """Which loss to use of a step that was logged more than once."""
     ema: float | None = None
-    """Coefficient of an exponential moving average to take back, from 0 to below 1."""
+    """Undo an exponential moving average with this coefficient (0 or more, below 1)."""
     keep_zeros: Flag = False
-    """Take exact zeros in Hugging Face logs for zeros; they stand for NaN otherwise."""
+    """Keep exact zeros in Hugging Face logs as zeros. By default they stand for NaN."""
 
 
 @Parameter(name="*")
@@ -56,8 +56,8 @@ class Reading:
 class BoundOptions:
     """What a curriculum is bound to."""
 
-    limit: Several = ()
-    """Largest value of a knob that the trainer can turn, as cutoff=1025; once for each knob."""
+    limit: Annotated[tuple[str, ...], Parameter(show_default=False, metavar="KNOB=NUMBER")] = ()
+    """Largest value of a knob that the trainer can turn, such as cutoff=1025; repeat it for each knob."""
     epochs: int | None = None
     """Epochs in the run, in place of the curriculum's."""
     steps_per_epoch: int | None = None
@@ -89,7 +89,7 @@ class LateOptions(BoundOptions):
     """The same, where losses may come late."""
 
     lag: int | None = None
-    """Steps by which losses reach the controller late."""
+    """Steps by which losses reach the controller late (0 by default)."""
 
 
 READING, BOUND, LATE = Reading(), BoundOptions(), LateOptions()
@@ -153,6 +153,14 @@ def bar(what: str, unit: str) -> Iterator[Progress | None]:
             shown.update(task, completed=done, total=total)
 
         yield show
+
+
+def require_drawable(plot: Path | None) -> None:
+    """Say at once, before anything is read, if the picture that is asked for cannot be drawn."""
+    if plot is not None:
+        from plateau_rule.sim.plots.page import drawable
+
+        drawable(plot)
 
 
 def write_text(text: str, output: Path | None) -> int:

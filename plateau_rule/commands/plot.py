@@ -16,10 +16,10 @@ def plot(
     """Draw runs: losses, states, knobs and rate on one time axis.
 
     Args:
-        runs: runs to draw above each other: folders of ours, or logs.
-        out: the picture to write, .png or .svg.
-        steps_per_epoch: optimizer steps in an epoch, for the axis of epochs and for logs that count within epochs.
-        reading: how to read the logs.
+        runs: Runs to draw, one above the other: folders of `plateau train` runs, or logs.
+        out: The picture to write (.png or .svg).
+        steps_per_epoch: Optimizer steps in an epoch, for the axis of epochs and for logs that count within epochs.
+        reading: How to read the logs.
     """
     from plateau_rule.sim.plots import draw, drawable
     from plateau_rule.sim.plots.picture import picture_of_log

@@ -18,6 +18,7 @@ from plateau_rule.commands.options import (
     bar,
     print_json,
     read_logs,
+    require_drawable,
     short,
 )
 
@@ -38,24 +39,21 @@ def replay(
     `plateau replay A.toml B.toml --log LOG` puts several side by side.
 
     Args:
-        words: a curriculum and its logs; or, with --log, several curricula.
-        log: a log; several are parts of one run. All other words are curricula then.
-        as_json: print one JSON object instead of tables.
-        plot: draw a picture into this file, .png or .svg.
-        why: print every guard as it stood when this step was planned.
-        first_only: stop after the first transition; what comes after it, a log cannot tell.
-        reading: how to read the log.
-        bound: what the run was, where neither its record nor the log tells.
+        words: A curriculum and its logs. With --log, one or more curricula.
+        log: A log; repeat it for parts of one run. All other words are then curricula.
+        as_json: Print one JSON object instead of tables.
+        plot: Draw a picture into this file (.png or .svg).
+        why: Print how every guard stood when this step was planned.
+        first_only: Stop after the first transition. A log cannot tell what comes after it.
+        reading: How to read the log.
+        bound: What the run was, where neither its record nor the log tells.
     """
     from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.replayer.replay import replay as replay_log
     from plateau_rule.sim.replayer.tables import print_timelines, print_why
 
     curricula, logs = _sorted_out(words, log)
-    if plot is not None:
-        from plateau_rule.sim.plots import drawable
-
-        drawable(plot)
+    require_drawable(plot)
     loaded = [load(name) for name in curricula]
     given = bound.binding()
     history = read_logs(logs, reading, given.steps_per_epoch)

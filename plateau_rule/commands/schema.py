@@ -9,7 +9,7 @@ def schema(*, output: Output = None) -> int:
     """Print the JSON Schema of curriculum files, for editors that complete and check TOML.
 
     Args:
-        output: a file to write it to instead.
+        output: Write to this file instead of the standard output.
     """
     from plateau_rule.controller.language.schema import schema_text
 

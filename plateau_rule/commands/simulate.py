@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plateau_rule.commands.options import LATE, JsonFlag, LateOptions, Many, Several, UsageError, bar, print_json
+from plateau_rule.commands.options import (
+    LATE,
+    JsonFlag,
+    LateOptions,
+    Many,
+    Several,
+    UsageError,
+    bar,
+    print_json,
+    require_drawable,
+)
 from plateau_rule.sim.shards import Engine
 
 if TYPE_CHECKING:
@@ -30,17 +40,17 @@ def simulate(
     """Put curricula through thousands of synthetic trainings: the losses answer to what they decide.
 
     Args:
-        curricula: files, or names of shipped curricula.
-        learners: how many trainings.
-        seed: of everything that is drawn.
-        flat: when the true loss is flat, as "2% per 1000 steps"; by default what the curriculum's plateau asks for.
-        learner: what a parameter of the learners is, or is drawn from, as sigma=0.03 or tau=200..2000.
-        fitted: a file that `plateau fit` wrote: the learners are drawn around what it found.
-        engine: what spreads the work: `processes`, or `ray` (an extra).
-        workers: processes at a time; all cores by default.
-        as_json: print one JSON object instead of tables.
-        plot: draw when states are entered into this file, .png or .svg.
-        bound: what the run is.
+        curricula: Curriculum files, or names of shipped curricula.
+        learners: Number of synthetic trainings.
+        seed: Seed of everything that is drawn.
+        flat: Improvement below which the true loss is flat, as "2% per 1000 steps"; by default the curriculum's own.
+        learner: A parameter of the learners and its value or range, such as sigma=0.03 or tau=200..2000.
+        fitted: A file from `plateau fit --out`. The learners are drawn around it.
+        engine: What spreads the work. `ray` needs the extra of that name.
+        workers: Number of processes; one per core by default.
+        as_json: Print one JSON object instead of tables.
+        plot: Draw when each state is entered into this file (.png or .svg).
+        bound: What the run is.
     """
     from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.simulator.simulate import Settings
@@ -49,10 +59,7 @@ def simulate(
 
     if not curricula:
         raise UsageError("plateau simulate: name a curriculum, by its file or by the name of a shipped one")
-    if plot is not None:
-        from plateau_rule.sim.plots.page import drawable
-
-        drawable(plot)
+    require_drawable(plot)
     drawn_from = {**(_fitted(fitted) if fitted else {}), **_ranges(learner)}
     settings = Settings(learners, seed, drawn_from, flat, workers, engine, bound.binding())
     found = []

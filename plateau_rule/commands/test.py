@@ -13,8 +13,8 @@ def test(*files: Path, bound: BoundOptions = BOUND) -> int:
     Exits with 0 if everything expected happened, 1 if not, 2 if a file cannot be carried out.
 
     Args:
-        files: scenario files.
-        bound: what their curricula are bound to, in place of what the files say.
+        files: Scenario files.
+        bound: What the curricula are bound to, in place of what the scenario files say.
     """
     from plateau_rule.sim.testing.scenario import read, report, run
 

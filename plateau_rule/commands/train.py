@@ -18,6 +18,7 @@ from plateau_rule.fftcore.storage import Disk
 
 def train(
     curriculum: str,
+    /,
     *,
     data: Path | None = None,
     out: Path | None = None,
@@ -35,19 +36,19 @@ def train(
     """Train the byte-level language model under a curriculum.
 
     Args:
-        curriculum: a curriculum file, or the bare name of a shipped one such as `plateau`.
-        data: the text to train on, any bytes; the embedded works of Shakespeare by default.
-        out: the run's folder; `runs/` and the curriculum's name by default.
-        resume: go on with the run in `out`, from its newest whole checkpoint.
+        curriculum: A curriculum file, or the name of a shipped curriculum such as `plateau`.
+        data: The file to train on, any bytes. By default, the works of Shakespeare that come with the package.
+        out: The run's folder. By default, `runs/` and the curriculum's name.
+        resume: Continue the run in `out` from its newest complete checkpoint.
         preset: `tiny` for a CPU (the default), or `base`, the published run.
-        epochs: length of the run, in place of the curriculum's; on a resume, a longer one.
-        steps_per_epoch: optimizer steps in an epoch, in place of the curriculum's.
-        seed: of weights and windows, 0 by default.
+        epochs: Epochs in the run, in place of the curriculum's. A resumed run can be made longer.
+        steps_per_epoch: Optimizer steps in an epoch, in place of the curriculum's.
+        seed: Seed of the weights and of the batches; 0 by default.
         device: `cpu`, `cuda`, `cuda:1`; the GPU by default if there is one.
-        freeze_backbone: a checkpoint, or the run it belongs to: keep its backbone as it is and train a new chunk head.
-        on_change: what to do on a resume if the curriculum was edited since: `refuse`, or `accept` and go on.
-        log_every: steps from one line to the next where there is no terminal.
-        overrides: what replaces a value of the preset.
+        freeze_backbone: A checkpoint or a run's folder. Keep its backbone as it is and train a new chunk head.
+        on_change: What to do on a resume if the curriculum was edited since: `refuse`, or `accept` and continue.
+        log_every: Steps between lines where the output is not a terminal.
+        overrides: What replaces a value of the preset.
 
     Returns:
         0; 143 or 130 when the run was told to end, and was saved.

@@ -17,11 +17,13 @@ from plateau_rule.commands.options import (
     bar,
     print_json,
     read_logs,
+    require_drawable,
 )
 
 
 def tune(
     curriculum: str,
+    /,
     *,
     log: Several = (),
     over: Many = (),
@@ -39,17 +41,17 @@ def tune(
     Needs the extra `tune` (Optuna).
 
     Args:
-        curriculum: a file, or the name of a shipped curriculum.
-        log: a log; several are several runs.
-        over: a key of the plateau and its range, as window=50..800.
-        trials: how many settings to try.
-        seed: of the noise, and of what is tried.
-        flat: when a loss is flat, as "2% per 1000 steps"; by default what the curriculum asks for now.
-        workers: processes at a time; all cores by default.
-        as_json: print one JSON object instead of a table.
-        plot: draw false raises against delay into this file, .png or .svg.
-        reading: how to read the logs.
-        bound: what the run is.
+        curriculum: A curriculum file, or the name of a shipped curriculum.
+        log: A log; repeat it for several runs.
+        over: A key of the plateau and its range, such as window=50..800.
+        trials: Number of settings to try.
+        seed: Seed of the noise and of the search.
+        flat: Improvement below which a loss is flat, as "2% per 1000 steps"; by default the curriculum's own.
+        workers: Number of processes; one per core by default.
+        as_json: Print one JSON object instead of a table.
+        plot: Draw false raises against delay into this file (.png or .svg).
+        reading: How to read the logs.
+        bound: What the run is.
     """
     from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.simulator.tune import over as settings_over
@@ -57,16 +59,14 @@ def tune(
 
     if not log:
         raise UsageError("plateau tune: name a log: plateau tune CURRICULUM --log LOG --over window=50..800")
-    if plot is not None:
-        from plateau_rule.sim.plots.page import drawable
-
-        drawable(plot)
+    require_drawable(plot)
     loaded, settings = load(curriculum), settings_over(over)
+    binding = bound.binding()
     logs = [read_logs([name], reading, bound.steps_per_epoch) for name in log]
     with bar(f"tuning {loaded.name}", "settings") as progress:
         found = tune_one(
             loaded, logs, settings, trials=trials, seed=seed, flat=flat,
-            binding=bound.binding(), workers=workers, progress=progress,
+            binding=binding, workers=workers, progress=progress,
         )  # fmt: skip
     if as_json:
         print_json({"curriculum": loaded.name, "settings": [each.as_dict() for each in found]})

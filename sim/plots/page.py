@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.extras import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ def drawable(path: str | Path) -> Path:
     try:
         import matplotlib.figure  # noqa: F401  # whether it is there
     except ImportError:
-        raise PlotError("Drawing needs matplotlib, which is not installed: pip install 'plateau-rule[plot]'") from None
+        raise PlotError(f"Drawing needs matplotlib, which is not installed. {how_to_install('matplotlib')}") from None
     return path
 
 

@@ -268,9 +268,9 @@ def test_not_finite_at_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     """A run whose model is not finite at its end says so in a sentence, and its summary holds no number for a score."""
     out = tmp_path / "run"
     with pytest.raises(
-        NonFiniteLoss, match=r"step 3: the run is over, and its model is not finite: nan bits/byte .*--lr"
+        NonFiniteLoss, match=r"step 3: the run is over, and its model is not finite: nan bits/byte .*--peak"
     ):
-        run(out, epochs=1, steps_per_epoch=3, overrides={"lr": 1e30})
+        run(out, epochs=1, steps_per_epoch=3, overrides={"peak": 1e30})
     assert json.loads((out / "summary.json").read_text())["bpb_stream"] == "NaN"
     assert "the model writes" not in capsys.readouterr().out
 
@@ -280,7 +280,7 @@ def test_no_leak_where_losses_are_large(tmp_path: Path, lr: float) -> None:
     """Where the rate has ruined a model, its large losses are rounded coarsely, and no leak is made of it."""
     out = tmp_path / "run"
     try:
-        assert run(out, epochs=1, steps_per_epoch=3, overrides={"lr": lr}) == 0
+        assert run(out, epochs=1, steps_per_epoch=3, overrides={"peak": lr}) == 0
     except NonFiniteLoss:
         return
     assert json.loads((out / "summary.json").read_text())["bpb_stream"] > 100

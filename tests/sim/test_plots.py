@@ -133,7 +133,7 @@ def test_a_missing_matplotlib_is_one_sentence(log_of: MakeLog, tmp_path: Path, m
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     picture = picture_of(replay(load("plateau"), log_of(range(1000), losses()), GIVEN))
-    with pytest.raises(PlotError, match=r"pip install 'plateau-rule\[plot\]'"):
+    with pytest.raises(PlotError, match=r"plateau-rule\[plot\]: pip install 'matplotlib>="):
         draw([picture], tmp_path / "curve.png")
 
 

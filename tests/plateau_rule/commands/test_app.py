@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cyclopts import App
+from rich.console import Console
 
 from plateau_rule.commands import app as plateau
 from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.language.reading import shipped
+
+PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, command: Callable[[], object]) -> int:
@@ -45,7 +52,8 @@ def test_exit_code(monkeypatch: pytest.MonkeyPatch, result: int | None, code: in
         (FileNotFoundError(2, "No such file or directory", "a.toml"), "a.toml: No such file or directory\n"),
         (
             ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"),
-            "This needs torch, which is not installed: pip install 'plateau-rule[train]'\n",
+            "This needs torch, which is not installed. It belongs to the extra plateau-rule[train]: "
+            "pip install 'matplotlib>=3.10' 'safetensors>=0.5' 'torch>=2.6'\n",
         ),
     ],
 )
@@ -112,7 +120,67 @@ def test_unknown_option(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     app.command(lambda: None, name="check")
     monkeypatch.setattr(plateau, "app", app)
     assert plateau.main(["check", "--nonsense"]) == 2
-    assert capfd.readouterr() == ("", "Unknown option: --nonsense. See: plateau check --help\n")
+    assert capfd.readouterr() == ("", "plateau check: unknown option --nonsense. See: plateau check --help\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("check plateau --epoch 3", 'plateau check: unknown option --epoch. Did you mean "--epochs"?'),
+        ("check plateau -limit a=3", 'plateau check: unknown option -limit. Did you mean "--limit"?'),
+        ("check plateau --limits a=3", 'plateau check: unknown option --limits. Did you mean "--limit"?'),
+        ("check plateau --no-json", 'plateau check: unknown option --no-json. Did you mean "--json"?'),
+        ("check plateau --sideways", "plateau check: unknown option --sideways."),
+        ("check plateau other", 'plateau check: "other" is one word too many.'),
+        ("schema other", 'plateau schema: "other" is one word too many.'),
+        ("check", "plateau check: FILE is missing."),
+        ("train", "plateau train: CURRICULUM is missing."),
+        ("tune --log x", "plateau tune: CURRICULUM is missing."),
+        ("check plateau --epochs", "plateau check: --epochs needs a value."),
+        ("check plateau --limit", "plateau check: --limit needs a value."),
+        ("check plateau --epochs 3 --epochs 4", "plateau check: --epochs is given twice; expected once."),
+        ("check plateau --epochs many", 'plateau check: --epochs "many"; expected a whole number.'),
+        ("check plateau --epochs 3.7", 'plateau check: --epochs "3.7"; expected a whole number.'),
+        ("check plateau --epochs 3.0", 'plateau check: --epochs "3.0"; expected a whole number.'),
+        ("train plateau --layers 2.5", 'plateau train: --layers "2.5"; expected a whole number.'),
+        ("check plateau --peak high", 'plateau check: --peak "high"; expected a number.'),
+        ("check plateau --json=maybe", 'plateau check: --json "maybe"; expected nothing, for it is a flag.'),
+        ("draw plateau --as svgg", 'plateau draw: --as "svgg"; expected mermaid, dot or svg. Did you mean "svg"?'),
+        ("simulate plateau --engine cloud", 'plateau simulate: --engine "cloud"; expected processes or ray.'),
+        ("train plateau --seed -1", "plateau train: --seed -1; expected at least 0."),
+    ],
+)
+def test_usage(words: str, sentence: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Words that a command cannot take are answered with what was found, what was expected, and where to look."""
+    assert plateau.main(words.split()) == 2
+    assert capfd.readouterr() == ("", f"{sentence} See: plateau {words.split()[0]} --help\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("check plateau --epochs -3", "--epochs: -3; expected a whole number of at least 1 [bad-run]"),
+        ("check plateau --steps-per-epoch 0", "--steps-per-epoch: 0; expected a whole number of at least 1 [bad-run]"),
+        ("simulate plateau --peak nan", "--peak: nan; expected a number above 0 [bad-run]"),
+        ("replay plateau x --lag -1", "--lag: -1; expected a whole number of at least 0 [bad-run]"),
+    ],
+)
+def test_what_cannot_be_bound(words: str, sentence: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A number that cannot be bound is named by its option, not by a line of a file that is right."""
+    assert plateau.main(words.split()) == 2
+    assert capfd.readouterr() == ("", f"{sentence}\n")
+
+
+@pytest.mark.parametrize("command", ["check plateau", "draw plateau", "replay plateau x", "simulate plateau",
+                                     "tune plateau --log x", "test x"])  # fmt: skip
+@pytest.mark.parametrize("limit", ["cutoff", "cutoff=nan", "cutoff=many", "=3", "cutoff=0"])
+def test_a_limit_is_the_same_everywhere(command: str, limit: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Every command that binds takes --limit KNOB=NUMBER, and refuses anything else in the same words."""
+    assert plateau.main([*command.split(), "--limit", limit]) == 2
+    assert capfd.readouterr() == (
+        "",
+        f'--limit "{limit}"; expected KNOB=NUMBER with a number above 0, such as --limit cutoff=1025 [bad-limit]\n',
+    )
 
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:
@@ -136,9 +204,44 @@ def test_every_command_is_there(name: str) -> None:
 
 
 def test_help_stays_light() -> None:
-    """`plateau --help` loads neither numpy nor torch."""
+    """`plateau --help` loads no room, and nothing that only rooms need."""
+    rooms = [f"plateau_rule.{room}" for room in ("controller", "sim", "fftcore")]
     code = (
-        "import sys; from plateau_rule.commands import app as plateau; "
-        "plateau.main(['--help']); sys.exit(any(m in sys.modules for m in ('numpy', 'torch')))"
+        "import sys; from plateau_rule.commands import app as plateau; plateau.main(['--help']); "
+        f"sys.exit(str([name for name in {[*rooms, 'pydantic', 'numpy', 'torch']} if name in sys.modules]))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert result.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", plateau.COMMANDS)
+def test_the_page_of_a_command(name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`plateau COMMAND --help` shows all that the command's docstring says, and a sentence for each option."""
+    monkeypatch.setattr(plateau.app, "console", Console(width=1000))
+    assert plateau.main([name, "--help"]) == 0
+    page = capfd.readouterr().out
+    module = importlib.import_module(f"plateau_rule.commands.{name}")
+    said = getattr(module, name).__doc__.partition("Args:")[0]
+    assert all(line.strip() in page for line in said.splitlines())
+    options = [line.strip("│ *") for line in page.splitlines() if line.startswith("│")]
+    for option in options:
+        sentence = re.split(r"  +", option.partition(" [")[0], maxsplit=1)[-1]
+        assert re.match(r"[A-Z`.].*\.$", sentence), option
+
+
+def test_faults_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks for JSON gets the faults of a file as JSON too, on the standard output, with exit code 2."""
+    file = tmp_path / "mine.toml"
+    file.write_text(PLATEAU.replace("cutoff = 256", "cutoff = 255").replace("peak   = 2e-4", "peak   = 0"))
+    assert plateau.main(["check", str(file), "--json"]) == 2
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert (found["error"], found["more"], err) == ("CurriculumError", 0, "")
+    assert [(fault["code"], fault["line"], fault["column"]) for fault in found["faults"]] == [
+        ("out-of-range", 14, 10),
+        ("off-ladder", 32, 19),
+    ]
+    assert found["faults"][0]["where"] == "lr.peak"
+    assert found["faults"][1]["where"] == 'state "words", set.cutoff'
+    assert plateau.main(["explain", "nothing", "--json"]) == 2
+    assert json.loads(capfd.readouterr().out)["faults"][0]["code"] == "unknown-code"

@@ -1,9 +1,8 @@
-"""The commands explain, fmt, draw and schema, as they are called from a shell."""
+"""The command `plateau fmt`, as it is called from a shell."""
 
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -12,46 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from plateau_rule.commands import app as plateau
-from plateau_rule.controller.language.codes import CODES
 from plateau_rule.controller.language.reading import shipped
-from plateau_rule.controller.language.schema import schema_text
 
 PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
 UNTIDY = PLATEAU.replace('name        = "plateau"', 'name="plateau"')
-
-
-def test_explain(capfd: pytest.CaptureFixture[str]) -> None:
-    """`explain CODE` says what it means, why it matters, and what to do."""
-    for written in ("off-ladder", "[Off-Ladder]", " off-ladder "):
-        assert plateau.main(["explain", written]) == 0
-        out, _ = capfd.readouterr()
-        assert out == (
-            "off-ladder: a value that the knob does not have\n\n"
-            "Ladders and ranges say what a knob can be; a value beside them is a slip more often than not.\n\n"
-            "Use one of the values, or add it to the ladder.\n"
-        )
-    for code in CODES:
-        assert plateau.main(["explain", code]) == 0
-        assert all(len(line) <= 100 for line in capfd.readouterr().out.splitlines())
-
-
-def test_explain_all(capfd: pytest.CaptureFixture[str]) -> None:
-    """`explain` alone lists every code."""
-    assert plateau.main(["explain"]) == 0
-    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == list(CODES)
-
-
-def test_explain_json(capfd: pytest.CaptureFixture[str]) -> None:
-    """With --json the same comes as data."""
-    assert plateau.main(["explain", "[off-ladder]", "--json"]) == 0
-    (found,) = json.loads(capfd.readouterr().out)
-    assert found == {"code": "off-ladder", **CODES["off-ladder"]._asdict()}
-
-
-def test_explain_unknown(capfd: pytest.CaptureFixture[str]) -> None:
-    """A code that there is not is a mistake with exit code 2 and a suggestion."""
-    assert plateau.main(["explain", "of-ladder"]) == 2
-    assert 'Did you mean "off-ladder"?' in capfd.readouterr().err
 
 
 def test_fmt(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -155,63 +118,3 @@ def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
         "Print it: plateau fmt plateau --print [would-overwrite]\n"
     )
     assert shipped()["plateau"].read_text(encoding="utf-8") == PLATEAU
-
-
-@pytest.mark.parametrize(
-    ("words", "begins"),
-    [
-        ([], "---\ntitle: plateau\n---\nstateDiagram-v2\n"),
-        (["--as", "mermaid"], "---\n"),
-        (["--as", "dot"], 'digraph "plateau" {\n'),
-        (["--as", "svg"], "<svg "),
-    ],
-)
-def test_draw(capfd: pytest.CaptureFixture[str], words: list[str], begins: str) -> None:
-    """`draw` prints Mermaid, or what --as asks for."""
-    assert plateau.main(["draw", "plateau", *words]) == 0
-    assert capfd.readouterr().out.startswith(begins)
-
-
-@pytest.mark.parametrize(
-    ("name", "begins"), [("a.svg", "<svg "), ("a.dot", "digraph"), ("a.gv", "digraph"), ("a.md", "---")]
-)
-def test_draw_to_a_file(tmp_path: Path, name: str, begins: str) -> None:
-    """With -o the picture goes to a file, whose name says which kind it is."""
-    assert plateau.main(["draw", "plateau", "-o", str(tmp_path / name)]) == 0
-    assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
-
-
-def test_draw_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A file that is not there, a kind that is none, a folder that is not there: exit code 2 and a sentence."""
-    assert plateau.main(["draw", "platau"]) == 2
-    assert 'Did you mean "plateau"?' in capfd.readouterr().err
-    assert plateau.main(["draw", "plateau", "--as", "png"]) == 2
-    assert "png" in capfd.readouterr().err
-    assert plateau.main(["draw", "plateau", "-o", str(tmp_path / "no" / "a.svg")]) == 2
-    assert "No such file or directory" in capfd.readouterr().err
-
-
-def test_faults_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Whoever asks for JSON gets the faults of a file as JSON too, on the standard output, with exit code 2."""
-    file = tmp_path / "mine.toml"
-    file.write_text(PLATEAU.replace("cutoff = 256", "cutoff = 255").replace("peak   = 2e-4", "peak   = 0"))
-    assert plateau.main(["check", str(file), "--json"]) == 2
-    out, err = capfd.readouterr()
-    found = json.loads(out)
-    assert (found["error"], found["more"], err) == ("CurriculumError", 0, "")
-    assert [(fault["code"], fault["line"], fault["column"]) for fault in found["faults"]] == [
-        ("out-of-range", 14, 10),
-        ("off-ladder", 32, 19),
-    ]
-    assert found["faults"][0]["where"] == "lr.peak"
-    assert found["faults"][1]["where"] == 'state "words", set.cutoff'
-    assert plateau.main(["explain", "nothing", "--json"]) == 2
-    assert json.loads(capfd.readouterr().out)["faults"][0]["code"] == "unknown-code"
-
-
-def test_schema(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """`schema` prints the schema, or writes it where -o says."""
-    assert plateau.main(["schema"]) == 0
-    assert capfd.readouterr().out == schema_text()
-    assert plateau.main(["schema", "-o", str(tmp_path / "s.json")]) == 0
-    assert (tmp_path / "s.json").read_text(encoding="utf-8") == schema_text()

@@ -74,7 +74,7 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("micro.toml --data text --published --kernel-groups 2", "the published model has one kernel a block"),
         ("micro.toml --data text --objective best", "--objective"),
         ("micro.toml --data text --zero-phase", "--zero-phase"),
-        ("micro.toml --data text --lr nan", "--lr nan"),
+        ("micro.toml --data text --peak nan", "--peak nan"),
         ("micro.toml --data text --seed -1", "--seed"),
         ("micro.toml --data text --device abacus", "--device abacus"),
         ("micro.toml --data text --device cuda:77", "--device cuda:77"),
@@ -109,7 +109,7 @@ def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         ("--layers 2", "--layers 2 contradicts the run, which was begun with 1"),
         ("--seed 4", "--seed 4 contradicts the run, which was begun with 3"),
-        ("--lr 1", "--lr 1.0 contradicts the run, which was begun with 0.006"),
+        ("--peak 1", "--peak 1.0 contradicts the run, which was begun with 0.006"),
         ("--steps-per-epoch 9", "--steps-per-epoch 9 contradicts the run, which was begun with 8"),
         ("--epochs 3", "A longer run is fine"),
         ("--preset base", "checkpoints are of another model, of preset tiny"),
@@ -181,7 +181,7 @@ def test_without_matplotlib(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert plateau.main(["train", "micro.toml", *FLAGS]) == 0
     told = capsys.readouterr().out
-    assert "no curve.png: Drawing needs matplotlib, which is not installed: pip install 'plateau-rule[plot]'" in told
+    assert "no curve.png: Drawing needs matplotlib, which is not installed. It belongs to the extra" in told
     assert not (Path("runs/micro") / "curve.png").exists()
     assert (Path("runs/micro") / "summary.json").exists()
 

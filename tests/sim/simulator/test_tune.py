@@ -141,6 +141,6 @@ def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     logged(tmp_path)
     assert plateau.main(["tune", "plateau", "--log", str(tmp_path / "log.jsonl"), "--over", "window=50..600"]) == 2
-    assert "pip install 'plateau-rule[tune]'" in capsys.readouterr().err
+    assert "plateau-rule[tune]: pip install 'optuna>=" in capsys.readouterr().err
     assert plateau.main(["tune", "plateau", "--over", "window=50..600"]) == 2
     assert "name a log" in capsys.readouterr().err
