@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
-LONGEST_KERNEL = 1024  # taps: half the reference of 2048, beyond which the mask's autocorrelation comes round again
+LONGEST_KERNEL = 1024  # taps: half the reference of 2048, beyond which the mask's autocorrelation wraps around
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 METRICS = ("val_loss", "val_bpb", "val_bpb_parallel")  # what an evaluation brings, and guards may ask for
 
@@ -46,7 +46,7 @@ class Model(BaseModel):
         if self.kernel_len > LONGEST_KERNEL:
             raise ValueError(
                 f"kernel_len {self.kernel_len} is more than {LONGEST_KERNEL}: the band limit is that of a reference of "
-                f"{2 * LONGEST_KERNEL} bytes, and longer kernels would come round in it"
+                f"{2 * LONGEST_KERNEL} bytes, in which longer kernels would wrap around"
             )
         if self.d_model % self.kernel_groups:
             raise ValueError(

@@ -22,14 +22,17 @@ def chosen_device(name: str | None) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise RunError(f"--device {name}: not the name of a device; expected cpu, cuda or cuda:1") from None
-    if device.type == "cpu":
-        return torch.device("cpu")
-    if device.type != "cuda":
+    if device.type not in ("cpu", "cuda"):
         raise RunError(f"--device {name}: this trainer runs on cpu and cuda")
-    index = device.index or 0
-    if index >= torch.cuda.device_count():
+    device = numbered(device)
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise RunError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here. Leave --device out")
-    return torch.device("cuda", index)
+    return device
+
+
+def numbered(device: torch.device) -> torch.device:
+    """Return a GPU with its number, 0 unless it has one, which torch.cuda.set_device insists on; a CPU without."""
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else torch.device(device.type)
 
 
 def device_of(record: Record, asked: str | None) -> torch.device:
@@ -54,10 +57,17 @@ def product_type(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def take_threads(record: Record, device: torch.device) -> None:
-    """Let torch use as many threads as a run was begun with, on which its sums depend; at most one for each core."""
-    if device.type == "cpu" and record.threads <= cores():
-        torch.set_num_threads(record.threads)
+def take_threads(record: Record, device: torch.device) -> str | None:
+    """Let torch use as many threads as a run was begun with, on which its sums depend; at most one for each core.
+
+    Returns:
+        What to say about it; None where nothing changes.
+    """
+    before = torch.get_num_threads()
+    if device.type != "cpu" or record.threads == before or record.threads > cores():
+        return None
+    torch.set_num_threads(record.threads)
+    return f"threads: {record.threads}, as the run was begun with; this process would use {before}"
 
 
 def cores() -> int:

@@ -94,13 +94,15 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked,
     elif resume:
         _refuse_lost_checkpoints(record, controller, asked, checkpoints.folder)
     device = device_of(record, asked.device) if resume else torch.device(record.device)
-    take_threads(record, device)
+    threads = take_threads(record, device)
     learner = Learner(record.config, text, record.seed, device, record.heads_only)
     if record.backbone is not None and commit is None:
         _take_backbone(learner, Path(record.backbone))
     with progress(run.epochs * run.steps_per_epoch, asked.log_every) as show, Caught() as caught:
         training = Training(record, controller, learner, asked.out, show, checkpoints, text, disk)
         introduce(record, controller, learner, asked.out, show)
+        if threads is not None:
+            show.say(threads)
         try:
             if commit is None:
                 training.begin()

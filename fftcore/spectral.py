@@ -64,7 +64,7 @@ def band_limit(cutoff_bins: int, taps: int, kernel_len: int) -> Tensor:
     Args:
         cutoff_bins: how many of the 1025 reference bins are kept, at least 1.
         taps: how many of the kernel's taps are in use, 1 … kernel_len.
-        kernel_len: taps of the kernel, at most 1024: beyond, the autocorrelation comes round again.
+        kernel_len: taps of the kernel, at most 1024: beyond, the autocorrelation wraps around.
     """
     limit_KK = torch.zeros(kernel_len, kernel_len, dtype=torch.float64)
     eye = torch.eye(taps, dtype=torch.float64)

@@ -89,11 +89,17 @@ def test_what_changed(record: Record, two_cards: None) -> None:
 def test_threads_are_taken(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resumed run takes the number of threads that it was begun with, if there are cores for them."""
     taken: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     monkeypatch.setattr(device_module, "cores", lambda: 4)
-    for threads in (1, 3, 4, 5):
-        take_threads(record.model_copy(update={"threads": threads}), CPU)
-    assert taken == [1, 3, 4]
+    told = [take_threads(record.model_copy(update={"threads": threads}), CPU) for threads in (1, 2, 4, 5)]
+    assert taken == [1, 4]
+    assert told == [
+        "threads: 1, as the run was begun with; this process would use 2",
+        None,
+        "threads: 4, as the run was begun with; this process would use 2",
+        None,
+    ]
 
 
 def test_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

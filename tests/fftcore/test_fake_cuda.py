@@ -180,9 +180,10 @@ def test_a_planted_mistake(
 
 
 def test_a_device_without_a_number(gpu: FakeCuda, text: Text) -> None:
-    """Canary: a GPU without its number is refused, as torch.cuda.set_device refuses it."""
+    """Canary: torch.cuda.set_device refuses a GPU without its number; a learner that is given one is on the first."""
     with pytest.raises(ValueError, match=r"Expected a torch\.device with a specified index"):
-        Learner(small(), text, 0, torch.device("cuda"), heads_only=False)
+        torch.cuda.set_device(torch.device("cuda"))
+    assert str(Learner(small(), text, 0, torch.device("cuda"), heads_only=False).device) == "cuda:0"
 
 
 @pytest.mark.parametrize("shape", [SMALL, PUBLISHED])

@@ -229,11 +229,11 @@ def test_full_cutoff_changes_nothing(taps: int) -> None:
 
 
 def test_longest_kernel() -> None:
-    """The longest kernel that a model may have has lags that do not come round in the reference; longer is refused."""
+    """The longest kernel that a model may have has lags that do not wrap around in the reference; longer is refused."""
     assert LONGEST_KERNEL == spectral.N_FFT // 2
     limit_KK = spectral.band_limit(200, LONGEST_KERNEL, LONGEST_KERNEL)
     assert torch.linalg.eigvalsh(limit_KK).min() > 0
-    with pytest.raises(ValueError, match=r"kernel_len 1025 is more than 1024: .* would come round in it"):
+    with pytest.raises(ValueError, match=r"kernel_len 1025 is more than 1024: .* would wrap around"):
         Model(d_model=8, layers=1, seq_len=8, kernel_len=LONGEST_KERNEL + 1)
 
 
