@@ -15,7 +15,7 @@ from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config
 from plateau_rule.fftcore.errors import RunError
-from plateau_rule.fftcore.record import Bound, CurriculumRecord, Record, TextRecord, command_line, versions
+from plateau_rule.fftcore.record import BoundRun, CurriculumRecord, Record, TextRecord, command_line, versions
 from plateau_rule.fftcore.storage import Disk
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ NOTHING = Overrides()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RunOptions:
     """What was asked for on the command line, but for the curriculum; None where nothing was said."""
 
     data: Path | None = None
@@ -86,7 +86,7 @@ class Asked:
     overrides: Overrides = NOTHING
 
 
-def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record, Text]:
+def planned(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[Record, Text]:
     """Work out all that a new run is, and read its text, before anything is written."""
     import torch
 
@@ -111,7 +111,7 @@ def planned(curriculum: Curriculum, source: bytes, asked: Asked) -> tuple[Record
     return Record(
         fingerprint=controller.fingerprint,
         curriculum=CurriculumRecord(name=curriculum.name, text=source.decode()),
-        bound=Bound(
+        bound=BoundRun(
             limits=dict(_limits(config)),
             epochs=run.epochs or 0,
             steps_per_epoch=run.steps_per_epoch or 0,
@@ -140,7 +140,7 @@ def _absolute(name: str) -> str:
     return name if name == EMBEDDED else str(Path(name).absolute())
 
 
-def continued(record: Record, curriculum: Curriculum, source: bytes, asked: Asked) -> Record:
+def continued(record: Record, curriculum: Curriculum, source: bytes, asked: RunOptions) -> Record:
     """Compare what is asked for with what the run is, and lengthen it if that is asked for.
 
     Raises:
@@ -192,7 +192,7 @@ def _not_as_begun(out: Path, name: str, value: object, was: object) -> str:
     )
 
 
-def the_same_text(record: Record, asked: Asked) -> Text:
+def the_same_text(record: Record, asked: RunOptions) -> Text:
     """Read the text that the run was begun with, from where it was or from where it is now.
 
     Raises:

@@ -32,7 +32,7 @@ class CurriculumRecord(Frozen):
     text: str
 
 
-class Bound(Frozen):
+class BoundRun(Frozen):
     """What the curriculum was bound to, as `sim` reads it for a replay."""
 
     limits: dict[str, int]
@@ -74,7 +74,7 @@ class Record(Frozen):
     format: Literal[2] = FORMAT
     fingerprint: str
     curriculum: CurriculumRecord
-    bound: Bound
+    bound: BoundRun
     preset: str
     config: Config
     seed: Natural

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.binding import (
-    Asked,
+    RunOptions,
     bound,
     continued,
     planned,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from plateau_rule.fftcore.progress import Progress
 
 
-def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume: bool, disk: Disk) -> int:
+def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, resume: bool, disk: Disk) -> int:
     """Do what `train` says, writing by `disk`.
 
     Args:
@@ -72,7 +72,7 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: Asked, resume:
 # Carrying it out
 
 
-def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked, resume: bool, disk: Disk) -> int:
+def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: RunOptions, resume: bool, disk: Disk) -> int:
     import torch
 
     from plateau_rule.fftcore.checkpoint import Checkpoints
@@ -131,7 +131,7 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: Asked,
     return 0 if show.lost is None else _without_output(show.lost, over, training.saved, asked.out)
 
 
-def _refuse_lost_checkpoints(record: Record, controller: Controller, asked: Asked, folder: Path) -> None:
+def _refuse_lost_checkpoints(record: Record, controller: Controller, asked: RunOptions, folder: Path) -> None:
     """Refuse to begin a run again that has left something behind: its logs would be overwritten."""
     from plateau_rule.fftcore.train import LOGS
 
@@ -146,7 +146,7 @@ def _refuse_lost_checkpoints(record: Record, controller: Controller, asked: Aske
         )
 
 
-def _note_resume(record: Record, controller: Controller, asked: Asked, show: Progress, disk: Disk) -> None:
+def _note_resume(record: Record, controller: Controller, asked: RunOptions, show: Progress, disk: Disk) -> None:
     """Write into the record that the run was resumed, and the curriculum beside it if that is another now."""
     sweep(asked.out, disk)
     if asked.on_change == "accept" or not os.path.lexists(asked.out / CURRICULUM):

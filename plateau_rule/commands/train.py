@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 
 from plateau_rule.commands.options import Flag
 from plateau_rule.controller.language.reading import contents, loads
-from plateau_rule.fftcore.binding import NOTHING, Asked, Overrides
+from plateau_rule.fftcore.binding import NOTHING, Overrides, RunOptions
 from plateau_rule.fftcore.run import begin_or_resume
 from plateau_rule.fftcore.storage import Disk
 
@@ -58,7 +58,7 @@ def train(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     source, name = contents(curriculum)
     machine = loads(source, name)
-    asked = Asked(
+    asked = RunOptions(
         data=data,
         out=out if out is not None else Path("runs") / machine.name,
         preset=preset,

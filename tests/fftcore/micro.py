@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plateau_rule import loads
-from plateau_rule.fftcore.binding import Asked, Overrides
+from plateau_rule.fftcore.binding import Overrides, RunOptions
 from plateau_rule.fftcore.run import begin_or_resume
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.fftcore.text import default_text
@@ -55,14 +55,14 @@ def micro_text() -> bytes:
     return default_text()[1_000_000:1_020_000]
 
 
-def asked(out: Path, **changes: Any) -> Asked:
+def asked(out: Path, **changes: Any) -> RunOptions:
     """A command line for a micro run in `out`, its text beside it."""
     text = out.parent / "micro.txt"
     if not text.exists():
         text.write_bytes(micro_text())
     overrides = replace(OVERRIDES, **changes.pop("overrides", {}))
     given: dict[str, Any] = {"out": out, "data": text, "device": "cpu", "log_every": 1000, "overrides": overrides}
-    return Asked(**given | changes)
+    return RunOptions(**given | changes)
 
 
 def run(

@@ -15,7 +15,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from plateau_rule import Controller, NonFiniteLoss, loads
 from plateau_rule.fftcore import run as run_module
-from plateau_rule.fftcore.binding import Asked, planned, the_same_text
+from plateau_rule.fftcore.binding import RunOptions, planned, the_same_text
 from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import read_text
@@ -346,7 +346,7 @@ def test_rollback_is_exact(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run(out) == 0
     record = read_record(out)
-    learner = Learner(record.config, the_same_text(record, Asked(out=out)), 0, torch.device("cpu"), False)
+    learner = Learner(record.config, the_same_text(record, RunOptions(out=out)), 0, torch.device("cpu"), False)
     commit = read_commit(out / "checkpoints" / "step-00000030")
     learner.turn({})
     learner.restore(commit)
