@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks._speed import take_turns
 from benchmarks._transformer import TransformerLearner
 from plateau_rule import Controller, load
-from plateau_rule.fftcore.binding import bound
+from plateau_rule.fftcore.binding import bind_to_trainer
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import Text, held_out, read_text
 from plateau_rule.fftcore.evaluate import evaluate
@@ -76,7 +76,7 @@ def controller_of(entry: Entry, steps: int, peak: float) -> Controller:
     """Bind an entry's curriculum to a run of so many steps."""
     own = CURRICULA / f"{entry.curriculum}.toml"
     curriculum = load(own if own.exists() else entry.curriculum)
-    return bound(curriculum, entry.config, epochs=1, steps_per_epoch=steps, peak=peak, lag=0)
+    return bind_to_trainer(curriculum, entry.config, epochs=1, steps_per_epoch=steps, peak=peak, lag=0)
 
 
 def begun(entry: Entry, text: Text, seed: int) -> Learns:

@@ -86,27 +86,27 @@ class RunOptions:
     overrides: Overrides = NOTHING
 
 
-def planned(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[Record, Text]:
+def plan_run(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[Record, Text]:
     """Work out all that a new run is, and read its text, before anything is written."""
     import torch
 
     from plateau_rule.fftcore.checkpoint import read_commit
     from plateau_rule.fftcore.data import read_text
-    from plateau_rule.fftcore.device import card_of, chosen_device
+    from plateau_rule.fftcore.device import card_of, choose_device
     from plateau_rule.fftcore.state import config_of
 
-    device = chosen_device(asked.device)
+    device = choose_device(asked.device)
     config = PRESETS[asked.preset or DEFAULT_PRESET]
     backbone = None
     if asked.freeze_backbone is not None:
         backbone = commit_at(asked.freeze_backbone)
         config = config.model_copy(update={"model": config_of(read_commit(backbone)).model})
-    config = overridden(config, asked.overrides.given())
+    config = override_config(config, asked.overrides.given())
     refuse_zero_phase(config)
     text = read_text(asked.data)
     text.require(config.model.seq_len + config.model.chunk)
     lag = 1 if device.type == "cuda" else 0  # one step late, and the device need not be waited for
-    controller = bound(curriculum, config, asked.epochs, asked.steps_per_epoch, config.peak, lag)
+    controller = bind_to_trainer(curriculum, config, asked.epochs, asked.steps_per_epoch, config.peak, lag)
     run = controller.machine.run
     return Record(
         fingerprint=controller.fingerprint,
@@ -140,7 +140,7 @@ def _absolute(name: str) -> str:
     return name if name == EMBEDDED else str(Path(name).absolute())
 
 
-def continued(record: Record, curriculum: Curriculum, source: bytes, asked: RunOptions) -> Record:
+def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: RunOptions) -> Record:
     """Compare what is asked for with what the run is, and lengthen it if that is asked for.
 
     Raises:
@@ -192,7 +192,7 @@ def _not_as_begun(out: Path, name: str, value: object, was: object) -> str:
     )
 
 
-def the_same_text(record: Record, asked: RunOptions) -> Text:
+def read_same_text(record: Record, asked: RunOptions) -> Text:
     """Read the text that the run was begun with, from where it was or from where it is now.
 
     Raises:
@@ -210,7 +210,7 @@ def the_same_text(record: Record, asked: RunOptions) -> Text:
     return text
 
 
-def overridden(config: Config, given: dict[str, Any]) -> Config:
+def override_config(config: Config, given: dict[str, Any]) -> Config:
     """Return a config with some values replaced.
 
     Raises:
@@ -238,7 +238,7 @@ def _limits(config: Config) -> dict[str, int]:
     return limits(config)
 
 
-def bound(
+def bind_to_trainer(
     curriculum: Curriculum,
     config: Config,
     epochs: int | None,

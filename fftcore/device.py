@@ -10,7 +10,7 @@ from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.record import Record, versions
 
 
-def chosen_device(name: str | None) -> torch.device:
+def choose_device(name: str | None) -> torch.device:
     """Return the device to train on: the one that was named, else a GPU if there is one; a GPU with its number.
 
     Raises:
@@ -24,13 +24,13 @@ def chosen_device(name: str | None) -> torch.device:
         raise RunError(f"--device {name}: not the name of a device; expected cpu, cuda or cuda:1") from None
     if device.type not in ("cpu", "cuda"):
         raise RunError(f"--device {name}: this trainer runs on cpu and cuda")
-    device = numbered(device)
+    device = with_index(device)
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise RunError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here. Leave --device out")
     return device
 
 
-def numbered(device: torch.device) -> torch.device:
+def with_index(device: torch.device) -> torch.device:
     """Return a GPU with its number, 0 unless it has one, which torch.cuda.set_device insists on; a CPU without."""
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else torch.device(device.type)
 
@@ -39,10 +39,10 @@ def device_of(record: Record, asked: str | None) -> torch.device:
     """Return the device that a run is resumed on: what is asked for, else where it was begun, if that is here."""
     if asked is None:
         try:
-            return chosen_device(record.device)
+            return choose_device(record.device)
         except RunError:
             pass
-    return chosen_device(asked)
+    return choose_device(asked)
 
 
 def card_of(device: torch.device) -> str | None:

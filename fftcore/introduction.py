@@ -31,7 +31,7 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         f"{count:,} parameters: {model.layers} layers of {model.d_model} channels, {model.seq_len} bytes of context; "
         f"text: {record.text.name}, {record.text.bytes:,} bytes"
     )
-    for line in (*controller.machine.notes, *silenced(controller.machine), *broken(controller.machine)):
+    for line in (*controller.machine.notes, *silent_states(controller.machine), *broken_properties(controller.machine)):
         show.say(line)
     if learner.device.type == "cuda" and learner.product_type == torch.float32:
         show.say(f"{record.card or learner.device} does not compute in bfloat16: products are in float32, and slower")
@@ -42,14 +42,14 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         )
 
 
-def broken(machine: Machine) -> Iterator[str]:
+def broken_properties(machine: Machine) -> Iterator[str]:
     """Say what `plateau check` calls broken about a bound curriculum."""
     for finding in verify(machine).findings:
         if finding.severity == "error":
             yield f"plateau check calls this curriculum broken: {finding}"
 
 
-def silenced(machine: Machine) -> Iterator[str]:
+def silent_states(machine: Machine) -> Iterator[str]:
     """Say which states have a cutoff so low for their taps that kernels pass nothing, below the cutoff either."""
     for state in machine.states:
         cutoff_bins, taps = (_lowest(machine, state, name) for name in ("cutoff", "kernel_taps"))

@@ -12,7 +12,7 @@ from torch import Tensor
 from plateau_rule.fftcore.checkpoint import Commit
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import Batch, Text, Windows, held_out
-from plateau_rule.fftcore.device import numbered, product_type
+from plateau_rule.fftcore.device import product_type, with_index
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.evaluate import bpb_draft, evaluate
 from plateau_rule.fftcore.generate import generate
@@ -65,7 +65,7 @@ class Learner:
 
     def __init__(self, config: Config, text: Text, seed: int, device: torch.device, heads_only: bool) -> None:
         torch.manual_seed(seed)
-        device = numbered(device)
+        device = with_index(device)
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and random numbers are meant where no device is named
         self.config, self.device = config, device

@@ -82,7 +82,7 @@ class Muon(torch.optim.AdamW):
             gradient_RC.lerp_(momentum_RC, MOMENTUM)
             wide.append(gradient_RC.T if len(matrix) > matrix.shape[1] else gradient_RC)
             matrix.grad = None
-        moves_NRC = orthogonalised(torch.stack(wide), self.product_type) * (
+        moves_NRC = orthogonalise(torch.stack(wide), self.product_type) * (
             -lr * LIKE_ADAM * max(matrices[0].shape) ** 0.5 * taken
         )
         for matrix, move_RC in zip(matrices, moves_NRC, strict=True):
@@ -90,7 +90,7 @@ class Muon(torch.optim.AdamW):
             matrix.add_(move_RC.T if len(matrix) > matrix.shape[1] else move_RC)
 
 
-def orthogonalised(wide_NRC: Tensor, product_type: torch.dtype | None = None) -> Tensor:
+def orthogonalise(wide_NRC: Tensor, product_type: torch.dtype | None = None) -> Tensor:
     """Return matrices with nearly the same singular vectors and singular values of 0.7 to 1.2; R ≤ C.
 
     By Newton–Schulz iterations of the fifth order.

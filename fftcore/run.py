@@ -13,10 +13,10 @@ from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.binding import (
     RunOptions,
-    bound,
-    continued,
-    planned,
-    the_same_text,
+    bind_to_trainer,
+    continue_run,
+    plan_run,
+    read_same_text,
 )
 from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError
 from plateau_rule.fftcore.record import (
@@ -56,10 +56,10 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, re
         The exit code.
     """
     if resume:
-        record = continued(read_record(asked.out), curriculum, source, asked)
-        text = the_same_text(record, asked)
+        record = continue_run(read_record(asked.out), curriculum, source, asked)
+        text = read_same_text(record, asked)
     else:
-        record, text = planned(curriculum, source, asked)
+        record, text = plan_run(curriculum, source, asked)
         make_run_folder(asked.out, disk)
     with locked(asked.out):
         if not resume:
@@ -86,7 +86,7 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: RunOpt
     from plateau_rule.fftcore.train import CHECKPOINTS, Training
 
     run = record.bound
-    controller = bound(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
+    controller = bind_to_trainer(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
     checkpoints = Checkpoints(asked.out / CHECKPOINTS, record.config.save_every, disk)
     commit = checkpoints.newest() if resume else None
     if commit is not None:

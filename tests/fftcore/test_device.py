@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from plateau_rule.fftcore import device as device_module
-from plateau_rule.fftcore.device import changes, chosen_device, device_of, product_type, take_threads
+from plateau_rule.fftcore.device import changes, choose_device, device_of, product_type, take_threads
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.record import Record, read_record, versions
 from tests.fftcore.micro import run
@@ -46,7 +46,7 @@ def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_gpu_has_a_number(name: str | None, expected: str) -> None:
     """A device that is chosen has the number that torch.cuda.set_device asks for."""
-    assert str(chosen_device(name)) == expected
+    assert str(choose_device(name)) == expected
 
 
 @pytest.mark.usefixtures("two_cards")
@@ -54,7 +54,7 @@ def test_a_gpu_has_a_number(name: str | None, expected: str) -> None:
 def test_no_such_device(name: str) -> None:
     """What is not here is refused by its name."""
     with pytest.raises(RunError, match=f"--device {name}: "):
-        chosen_device(name)
+        choose_device(name)
 
 
 def test_stays_where_it_was(record: Record, two_cards: None) -> None:

@@ -16,16 +16,16 @@ from plateau_rule.fftcore import spectral
 from plateau_rule.fftcore.block import ContextGate
 from plateau_rule.fftcore.config import PRESETS, Config
 from plateau_rule.fftcore.data import Text, read_text
-from plateau_rule.fftcore.device import chosen_device
+from plateau_rule.fftcore.device import choose_device
 from plateau_rule.fftcore.learner import Learner
-from plateau_rule.fftcore.muon import orthogonalised
+from plateau_rule.fftcore.muon import orthogonalise
 from plateau_rule.fftcore.record import read_record
 from plateau_rule.fftcore.train import Stats
 from tests.fftcore.fake_cuda import FakeCuda, Waited, backward, fake_cuda
 from tests.fftcore.micro import rows, run
 from tests.fftcore.test_model import PUBLISHED, SMALL, made, random_bytes
 
-MUON = "plateau_rule.fftcore.muon.orthogonalised"
+MUON = "plateau_rule.fftcore.muon.orthogonalise"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def small(**changes: Any) -> Config:
 
 def learner_of(config: Config, text: Text, heads_only: bool = False) -> Learner:
     """A learner on the fake GPU."""
-    learner = Learner(config, text, 0, chosen_device("cuda"), heads_only)
+    learner = Learner(config, text, 0, choose_device("cuda"), heads_only)
     learner.turn({"cutoff": 256})
     return learner
 
@@ -64,7 +64,7 @@ def types_of_products(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[torch.dt
 
     def seen_muon(wide_NRC: Tensor, product_type: torch.dtype | None = None) -> Tensor:
         found["muon"].add(product_type or wide_NRC.dtype)
-        return orthogonalised(wide_NRC, product_type)
+        return orthogonalise(wide_NRC, product_type)
 
     monkeypatch.setattr(spectral.Layout, "bands", seen_bands)
     monkeypatch.setattr(MUON, seen_muon)

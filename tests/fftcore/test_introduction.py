@@ -9,7 +9,7 @@ import pytest
 from plateau_rule import curricula, loads
 from plateau_rule.controller.binding import bind
 from plateau_rule.fftcore.config import PRESETS
-from plateau_rule.fftcore.introduction import broken, silenced
+from plateau_rule.fftcore.introduction import broken_properties, silent_states
 from plateau_rule.fftcore.learner import limits
 from tests.fftcore.micro import CURRICULUM, run
 
@@ -37,7 +37,7 @@ def test_broken_is_said_before_the_first_step(
 def test_nothing_is_said_of_a_sound_one() -> None:
     """Of the shipped curriculum that restarts its rate with every raise, nothing is called broken."""
     sound = loads((SHIPPED[0].parent / "plateau.toml").read_bytes(), "plateau.toml")
-    assert list(broken(bind(sound, limits(PRESETS["base"])))) == []
+    assert list(broken_properties(bind(sound, limits(PRESETS["base"])))) == []
 
 
 PAIR = """
@@ -70,7 +70,7 @@ set = { cutoff = %s, kernel_taps = %s }
 )
 def test_silent_pairs(cutoff: str, taps: str, told: str | None) -> None:
     """A cutoff too low for the taps that go with it is said, with the state that sets the pair."""
-    found = list(silenced(bind(loads(PAIR % (cutoff, taps), ""), limits(PRESETS["tiny"]))))
+    found = list(silent_states(bind(loads(PAIR % (cutoff, taps), ""), limits(PRESETS["tiny"]))))
     assert len(found) == (told is not None)
     assert told is None or found[0].startswith(told)
 
@@ -78,7 +78,7 @@ def test_silent_pairs(cutoff: str, taps: str, told: str | None) -> None:
 def test_a_ramp_into_silence() -> None:
     """A cutoff that rises from too low a value is said as well, though the state ends at a high one."""
     source = PAIR % ("16", '"full"') + 'ramp = { cutoff = { to = 128, over = "1 epoch" } }'
-    (line,) = silenced(bind(loads(source, ""), limits(PRESETS["tiny"])))
+    (line,) = silent_states(bind(loads(source, ""), limits(PRESETS["tiny"])))
     assert "too few for a cutoff of 16 bins" in line
 
 
@@ -88,4 +88,4 @@ def test_no_shipped_curriculum_is_silent(path: Path) -> None:
     curriculum = loads(path.read_bytes(), path.name)
     if any(knob not in ("cutoff", "kernel_taps", "seq_len", "batch_size") for knob in curriculum.knob):
         pytest.skip("turns knobs that this trainer has not")
-    assert list(silenced(bind(curriculum, limits(PRESETS["base"])))) == []
+    assert list(silent_states(bind(curriculum, limits(PRESETS["base"])))) == []

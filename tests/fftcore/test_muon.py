@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plateau_rule.fftcore.muon import Muon, orthogonalised
+from plateau_rule.fftcore.muon import Muon, orthogonalise
 
 
 def parameters(seed: int = 0) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -27,7 +27,7 @@ def with_gradients(values: list[nn.Parameter], seed: int) -> None:
 def test_orthogonalised(shape: tuple[int, int, int]) -> None:
     """Singular values come near 1, singular vectors stay: times the original, the result is symmetric and positive."""
     matrices_NRC = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    found_NRC = orthogonalised(matrices_NRC)
+    found_NRC = orthogonalise(matrices_NRC)
     singular = torch.linalg.svdvals(found_NRC)
     assert 0.4 < singular.min() <= singular.max() < 1.3
     product_NRR = found_NRC @ matrices_NRC.mT

@@ -15,7 +15,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 from plateau_rule import Controller, NonFiniteLoss, loads
 from plateau_rule.fftcore import run as run_module
-from plateau_rule.fftcore.binding import RunOptions, planned, the_same_text
+from plateau_rule.fftcore.binding import RunOptions, plan_run, read_same_text
 from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import read_text
@@ -168,10 +168,10 @@ def test_late_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where losses come a step late, as on a GPU, every row is still written, and a resumed run is the same run."""
 
     def late(*given: Any) -> Any:
-        record, text = planned(*given)
+        record, text = plan_run(*given)
         return record.model_copy(update={"bound": record.bound.model_copy(update={"lag": 1})}), text
 
-    monkeypatch.setattr(run_module, "planned", late)
+    monkeypatch.setattr(run_module, "plan_run", late)
     assert run(tmp_path / "a") == 0
     assert [row["step"] for row in rows(tmp_path / "a" / "metrics.jsonl")] == list(range(STEPS))
     assert [row["step"] for row in rows(tmp_path / "a" / "decisions.jsonl")] == [16, 24]
@@ -346,7 +346,7 @@ def test_rollback_is_exact(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert run(out) == 0
     record = read_record(out)
-    learner = Learner(record.config, the_same_text(record, RunOptions(out=out)), 0, torch.device("cpu"), False)
+    learner = Learner(record.config, read_same_text(record, RunOptions(out=out)), 0, torch.device("cpu"), False)
     commit = read_commit(out / "checkpoints" / "step-00000030")
     learner.turn({})
     learner.restore(commit)
