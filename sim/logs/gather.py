@@ -15,50 +15,14 @@ from plateau_rule.sim.logs.points import POINT, Points, Spool
 from plateau_rule.sim.logs.rows import ABSENT, NOT_A_NUMBER, NUMBER, Block, Floats, Reader, numbers
 from plateau_rule.sim.logs.runs import EpochLengths, Runs, carried_on
 from plateau_rule.sim.logs.series import LENGTH, Roles, Tally, Wanted, choose, is_eval
+from plateau_rule.sim.logs.spans import FilePoints, Span
+from plateau_rule.sim.logs.splits import told_apart
 
 HEAD_ROWS = 1000  # rows looked at before the columns get their roles
 LARGEST_STEP = 2.0**53
 MOST_EVALS = 64
 MOST_CHANGES = 10_000
 _A = {"step": "a step", "epoch": "an epoch", "row": "a row"}
-
-
-@dataclass(slots=True)
-class Span:
-    """The ends of a stretch of points, in the order in which they stand in the log.
-
-    points: how many there are; the first and last of them, None if there are none; epochs: those of the first and last
-    that tell one.
-    """
-
-    points: int = 0
-    first_step: int | None = None
-    first_loss: float | None = None
-    last_step: int | None = None
-    last_loss: float | None = None
-    epochs: tuple[float, float] | None = None
-
-    def extend(self, points: Points) -> None:
-        """Take in what follows."""
-        if not len(points):
-            return
-        if not self.points:
-            self.first_step, self.first_loss = int(points["step"][0]), float(points["loss"][0])
-        self.points += len(points)
-        self.last_step, self.last_loss = int(points["step"][-1]), float(points["loss"][-1])
-        epochs = points["epoch"][np.isfinite(points["epoch"])]
-        if len(epochs):
-            self.epochs = self.epochs[0] if self.epochs else float(epochs[0]), float(epochs[-1])
-
-    def __str__(self) -> str:
-        return self.told()
-
-    def told(self, in_epochs: bool = False) -> str:
-        """The span in a few words, by its epochs if asked."""
-        where = f"steps {self.first_step} to {self.last_step}"
-        if in_epochs and self.epochs:
-            where = f"epochs {self.epochs[0]:g} to {self.epochs[1]:g}"
-        return f"{self.points:,} points, {where}, loss {self.first_loss} to {self.last_loss}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +53,7 @@ class Gathered:
     epoch_zero: int | None = None  # what it calls its first epoch
     has_epoch: bool = False
     has_lr: bool = False
+    parts: list[FilePoints] = field(default_factory=list)  # one for each file
 
 
 class Gather:
@@ -123,7 +88,7 @@ class Gather:
         Raises:
             LogError: it holds no training loss, or several that could be meant, or several runs.
         """
-        blocks = self._with_roles(self.reader.blocks())
+        blocks = self._with_roles(told_apart(self.reader.blocks()))
         for block in blocks:
             self._count_dropped(block)
             if block.count:
@@ -270,12 +235,14 @@ class Gather:
         into.steps_back += self.runs.steps_back
         if self.runs.within:
             change = self._counted_on()
+        start = into.points.count
         for points in self.points.parts():
             points = points if change is None else change(points)
             into.span.extend(points)
             into.has_epoch |= bool(np.isfinite(points["epoch"]).any())
             into.has_lr |= bool(np.isfinite(points["lr"]).any())
             into.points.add(points)
+        into.parts.append(FilePoints(self.file, self.counted, start, into.points.count))
         for name, spool in self.evals.items():
             for points in spool.parts():
                 into.evals.setdefault(name, Spool()).add(points if change is None else change(points))
@@ -286,7 +253,7 @@ class Gather:
         given = self.wanted.steps_per_epoch
         per_epoch = given or length
         # Where an epoch holds fewer steps than the log counts, it counts something else: samples, or micro-batches.
-        scale = per_epoch / length if per_epoch < length else 1.0
+        scale = per_epoch / length if per_epoch < (length if stated else self.lengths.seen) else 1.0
         if self.into.epoch_zero is None:
             self.into.epoch_zero = self.lengths.zero()
         zero = self.into.epoch_zero

@@ -22,8 +22,10 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # Numbers without their signs; a digit in a name is none. NaN and infinity are looked for only in blocks that seem to
 # have them, for speed.
 _ODD = re.compile(rb"[nN][aA][nN]|[iI][nN][fF]")
-_BARE = r"(?:(?<!\w)|(?<=[Ee]poch)|(?<=EPOCH)|(?<=[Ss]tep)|(?<=STEP)|(?<=[Ii]ter))"
-_NUMBER = rf"{_BARE}(?:(?<![\[(,])[1-9]\d{{0,2}}(?:,\d{{3}})++(?![\d,])|\d++)(?:\.\d++)?+(?:[eE][-+]?\d++)?+"
+# A digit comes first in the pattern, so that the search for one is fast; what may stand before it is looked at next.
+_BARE = r"\d(?:(?<!\w\d)|(?<=[Ee]poch\d)|(?<=EPOCH\d)|(?<=[Ss]tep\d)|(?<=STEP\d)|(?<=[Ii]ter\d))"
+_THOUSANDS_IN = r"(?<![\[(,]\d)(?<!0)\d{0,2}(?:,\d{3})++(?![\d,])"
+_NUMBER = rf"{_BARE}(?:{_THOUSANDS_IN}|\d*+)(?:\.\d++)?+(?:[eE][-+]?\d++)?+"
 _DIGITS = re.compile(rf"({_NUMBER})")
 _ANY = re.compile(rf"({_NUMBER}|(?<!\w)(?i:nan|inf(?:inity)?)(?!\w))")
 _THOUSANDS = re.compile(r"\d,\d{3}")

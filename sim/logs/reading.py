@@ -20,6 +20,7 @@ from plateau_rule.sim.logs.gather import Gather, Gathered
 from plateau_rule.sim.logs.jsonl import JsonLines, is_json_lines
 from plateau_rule.sim.logs.log import Log
 from plateau_rule.sim.logs.mlflow import SQLITE_MAGIC, Database, MetricFile, is_metric_file
+from plateau_rule.sim.logs.parts import check_parts
 from plateau_rule.sim.logs.points import Points, Repeats, Spool, in_order
 from plateau_rule.sim.logs.printed import Printed
 from plateau_rule.sim.logs.report import Report
@@ -200,6 +201,7 @@ def _finish(
     gathered: Gathered, names: list[str], files: list[tuple[Reader, Roles]], repeats: Repeats, ema: float | None
 ) -> Log:
     """Sort the points, resolve repeats, and say what it all means."""
+    check_parts(gathered)
     points, count = gathered.points, gathered.points.count
     if count < 2:
         reasons = "; ".join(f"{number:,} × {reason}" for reason, number in gathered.dropped.most_common())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from plateau_rule.sim.logs.gather import Span
+from plateau_rule.sim.logs.spans import Span
 
 
 @dataclass(frozen=True, slots=True)

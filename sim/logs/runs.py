@@ -157,15 +157,17 @@ class EpochLengths:
             if int(length) in self.stated or len(self.stated) < MOST_LENGTHS:
                 self.stated[int(length)] += int(count)
 
+    @property
+    def seen(self) -> int:
+        """How many steps of an epoch were seen, at the most."""
+        return int(self.highest + (self.lowest == 0))
+
     def length(self) -> tuple[int, bool]:
         """Steps in an epoch, and whether the log states them; else the longest that was seen."""
-        past = self.highest + 1 if self.lowest == 0 else self.highest
         fitting = [(count, length) for length, count in self.stated.items() if length >= self.highest]
         if fitting:
             return max(fitting)[1], True
-        if self.lowest == 0:
-            past = self.highest + max(1.0, self.spacing)
-        return max(1, int(past)), False
+        return max(1, int(self.highest + (max(1.0, self.spacing) if self.lowest == 0 else 0))), False
 
     def zero(self) -> int:
         """The number of the first epoch of the run: 0 or 1, as its trainer counts."""

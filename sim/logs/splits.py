@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from plateau_rule.sim.logs.series import COST, EVAL, FINE, QUALITY, TRAIN, is_loss, is_objective, words
+from plateau_rule.sim.logs.rows import Block
+from plateau_rule.sim.logs.series import (
+    CLOCKS,
+    COST,
+    EVAL,
+    FINE,
+    QUALITY,
+    RATES,
+    TRAIN,
+    is_eval,
+    is_loss,
+    is_objective,
+    normal,
+    words,
+)
 
-LINE_EVAL = EVAL | {"evaluate", "evaluating", "validate", "validating", "inference"}
+_ACTIONS = {"evaluate": "eval", "evaluating": "eval", "inference": "eval", "validate": "val", "validating": "val"}
+LINE_EVAL = EVAL | _ACTIONS.keys()
 _BESIDE = FINE | {
     "inner",
     "set",
@@ -22,6 +37,8 @@ _BESIDE = FINE | {
     "performance",
 }
 _TOKEN = re.compile(r"(?<![\w./\\-])[A-Za-z_]{2,40}+(?![\w\\-]|\.\w|/\w)")
+SPLIT_COLUMNS = ("mode", "split", "phase", "stage", "subset", "partition")
+_LOOKED_AT = 1000  # rows in which such a column is looked for
 _TOGETHER = 8  # characters between "train" and "val" that stand for one split: "train & val loss"
 
 
@@ -99,5 +116,37 @@ def _label(token: str) -> str:
     """What goes before a name: the split of evaluations; of training only what is more than that word."""
     found = words(token)
     if found & LINE_EVAL:
-        return str(next(word for word in re.findall(r"[a-z]+", token.lower()) if word in LINE_EVAL))
+        word = str(next(word for word in re.findall(r"[a-z]+", token.lower()) if word in LINE_EVAL))
+        return _ACTIONS.get(word, word)
     return "" if found <= TRAIN or found & QUALITY or is_loss(token) else token
+
+
+def told_apart(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Rows that say in a column of their own of which split they are: what evaluations bring gets the split's name.
+
+    As {"mode": "val", "loss": 2.5} of mmdetection: its loss is called "val loss".
+    """
+    name, seen = None, 0
+    for block in blocks:
+        if name is None and seen < _LOOKED_AT:
+            names = set(block.columns)
+            name = next((name for name in SPLIT_COLUMNS if name in names), None)
+            seen += block.count
+        marks = [] if name is None else [str(value).lower() for value in block.column(name)]
+        named = sorted({mark for mark in marks if mark in LINE_EVAL})
+        if not named:
+            yield block
+            continue
+        columns: dict[str, Sequence[object]] = {}
+        for column in block.columns:
+            values = block.column(column)
+            if column == name or normal(column) in CLOCKS or normal(column) in RATES or is_eval(column):
+                columns[column] = values
+                continue
+            pairs = list(zip(marks, values, strict=True))
+            columns[column] = [None if mark in LINE_EVAL else value for mark, value in pairs]
+            for split in named:
+                columns[f"{_ACTIONS.get(split, split)} {column}"] = [
+                    value if mark == split else None for mark, value in pairs
+                ]
+        yield Block(block.count, columns, block.line, block.dropped)

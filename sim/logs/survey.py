@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from plateau_rule.sim.logs.gather import Span
 from plateau_rule.sim.logs.points import Points, Spool
 from plateau_rule.sim.logs.rows import Reader
 from plateau_rule.sim.logs.series import PERPLEXITY, REWARD, Roles, granularity, is_eval, is_loss, words
 from plateau_rule.sim.logs.smoothing import ema_coefficient, falls_within_epochs
+from plateau_rule.sim.logs.spans import Span
 
 MOST_POINTS = 80_000  # the last ones, that are looked at for averages
 FEW_STEPS = 100  # a log of fewer steps than this may count epochs
