@@ -13,8 +13,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 	  $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; \
 	done)
 
-# What `make quick` asks: files, the language, the interpreter, the verifier, the command, the house.
-QUICK := tests/machines tests/controller tests/plateau_rule tests/test_house.py tests/test_docs.py
+# What `make quick` asks: files with their findings, the language, the interpreter, the command, the house.
+QUICK := tests/machines tests/controller/language tests/controller/guards $(wildcard tests/controller/test_*.py) \
+  tests/plateau_rule/commands/test_app.py tests/test_house.py
 
 # One thread a process: tests run side by side, and sums come out the same everywhere.
 export OMP_NUM_THREADS ?= 1
@@ -41,7 +42,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 quick: lint types  ## the first thing to run after an edit: linter, types, and the tests that say most in a minute
-	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow' $(QUICK)
+	$(BIN)/python -m pytest --quiet --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not slow' --hypothesis-profile=few $(QUICK)
 
 test: lint types tests  ## all checks: linter, import contracts, types, tests
 

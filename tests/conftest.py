@@ -26,8 +26,8 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, suppres
 settings.register_profile(
     "long", settings.get_profile("repeatable"), derandomize=False, max_examples=5000, print_blob=True
 )
-# For `make mutation`, where a failure need not be made small; and where a test runs many times in one process, so that
-# a method has another `self` each time.
+# For `make quick`, and for `make mutation`, where a failure need not be made small; and where a test runs many times in
+# one process, so that a method has another `self` each time.
 settings.register_profile(
     "few",
     settings.get_profile("repeatable"),

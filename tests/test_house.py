@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -120,15 +120,15 @@ def pyproject(root: Path) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def imports_of(files: Iterable[Path]) -> set[str]:
-    """The top-level modules that these files import, anywhere in them."""
+@cache
+def imports_of(file: Path) -> set[str]:
+    """The top-level modules that a file imports, anywhere in it."""
     found = set()
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found.add(node.module.partition(".")[0])
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
     return found
 
 
@@ -147,7 +147,8 @@ def test_extras_are_used(extra: str, pytestconfig: pytest.Config) -> None:
     """Every package of an extra is imported: by the rooms, or by the tests where the extra is for them alone."""
     root = pytestconfig.rootpath
     needs = pyproject(root)["optional-dependencies"][extra]
-    imported = imports_of(sources(root, *(("tests",) if extra == "frameworks" else HOUSE[:-1])))
+    files = sources(root, *(("tests",) if extra == "frameworks" else HOUSE[:-1]))
+    imported = {name for file in files for name in imports_of(file)}
     assert {need.partition(">")[0] for need in needs} - BROUGHT_ALONG <= imported
 
 
