@@ -35,7 +35,15 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class BoundTransition:
-    """A transition out of one state; `index` is its place in the file, `key` what its counter is saved under."""
+    """A transition out of one state.
+
+    Attributes:
+        index: its place in the file.
+        key: what its count is saved under; it stays the same where others are added or taken out.
+        title: its name, or its number in the file.
+        source: the state that it leaves, by name.
+        target: the state that it enters, by name.
+    """
 
     index: int
     key: str
@@ -62,30 +70,30 @@ class BoundRamp:
     rungs: tuple[float, ...] | None
 
     def value(self, time: int, over_steps: int) -> Rung:
-        """The knob after `time` steps in the state, rounded down to what the knob can be."""
+        """The knob after `time` steps in the state, of the `over_steps` of the ramp; rounded down to what it can be."""
         share = time / over_steps
         if share >= 1.0:
-            found = self.end
+            value = self.end
         elif self.end == inf:  # no trainer and no limit: there is nothing to measure the way on
-            found = self.start
+            value = self.start
         elif self.shape == "linear":
-            found = self.start + (self.end - self.start) * share
+            value = self.start + (self.end - self.start) * share
         else:
             low, high = copysign(self.start**2, self.start), copysign(self.end**2, self.end)
             square = low + (high - low) * share
-            found = copysign(sqrt(abs(square)), square)
+            value = copysign(sqrt(abs(square)), square)
         if self.rungs is not None:
-            found = max((rung for rung in self.rungs if self.start <= rung <= found), default=self.start)
-        elif self.multiple_of is not None and found != self.end:
-            found = max(self.start, floor(found / self.multiple_of) * self.multiple_of)
-        if found == inf:
+            value = max((rung for rung in self.rungs if self.start <= rung <= value), default=self.start)
+        elif self.multiple_of is not None and value != self.end:
+            value = max(self.start, floor(value / self.multiple_of) * self.multiple_of)
+        if value == inf:
             return FULL
-        return int(found) if float(found).is_integer() else found
+        return int(value) if float(value).is_integer() else value
 
 
 @dataclass(frozen=True, slots=True)
 class BoundRate:
-    """The learning rate of one state; `own_length` says whether the state replaces the run's length or cycles."""
+    """The learning rate of one state: its own words, and the run's where it has none."""
 
     peak: float  # a factor
     shape: str

@@ -23,6 +23,7 @@ from plateau_rule.controller.guards import (
     Watched,
     answers_nonfinite,
 )
+from plateau_rule.controller.guards.kleene import join
 from plateau_rule.controller.guards.patience import NoNewBest, Patience
 from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.sim.strategies import curricula, observations, observe
@@ -75,6 +76,8 @@ def test_joined_guards_follow_kleene(one: bool | None, other: bool | None) -> No
     assert rank[Joined(True, parts).verdict(Clock())] == max(rank[one], rank[other])
     assert rank[Joined(False, parts).verdict(Clock())] == min(rank[one], rank[other])
     assert rank[Opposite(parts[0]).verdict(Clock())] == 2 - rank[one]
+    for decisive in (True, False):
+        assert Joined(decisive, parts).verdict(Clock()) is join(decisive, (one, other))
 
 
 @pytest.mark.parametrize("word", ["any", "all"])
