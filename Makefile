@@ -22,7 +22,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint types tests test-wheel coverage mutation format demo bench bench-quality transitions constraints clean
+.PHONY: help setup quick test lint types tests test-wheel coverage mutation faults format demo bench bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -69,6 +69,10 @@ mutation: setup  ## does any test see it, if controller/ is changed in one place
 	$(BIN)/python tests/mutation.py $(if $(MUTANTS),"$(MUTANTS)")
 	@$(BIN)/mutmut results --all true | awk '{ sub(/\.x[^.]*$$/, "", $$1); all[$$1]++; if ($$2 ~ /killed|timeout/) killed[$$1]++ } \
 	  END { for (file in all) { printf "%-36s %5d of %5d  %5.1f %%\n", file, killed[file], all[file], 100 * killed[file] / all[file] } }' | sort
+
+faults: setup    ## kill training runs 100 times and damage 1,000 run folders: each ends as it would have, or is refused
+	$(BIN)/python -m tests.faults.killing --kills 100
+	$(BIN)/python -m tests.faults.damaging --folders 1000
 
 format: setup    ## put the code into the form that lint asks for
 	$(BIN)/ruff check --fix .

@@ -232,12 +232,12 @@ class TextFile:
         return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def read_text(path: Path | None, largest_in_memory: int = LARGEST_IN_MEMORY) -> Text:
+def read_text(path: Path | None, largest_in_memory: int | None = None) -> Text:
     """Read the text to train on: a file, any bytes, or the embedded default text.
 
     Args:
         path: the file; None takes the embedded text.
-        largest_in_memory: bytes; a longer text is read window by window.
+        largest_in_memory: bytes, 1 GiB by default; a longer text is read window by window.
 
     Raises:
         TextError: there is no such file, or it is empty or cannot be read.
@@ -247,7 +247,7 @@ def read_text(path: Path | None, largest_in_memory: int = LARGEST_IN_MEMORY) -> 
 
         return TextInMemory(torch.frombuffer(bytearray(default_text()), dtype=torch.uint8), EMBEDDED)
     file = TextFile(path)
-    if file.size > largest_in_memory:
+    if file.size > (LARGEST_IN_MEMORY if largest_in_memory is None else largest_in_memory):
         return TextOnDisk(file, str(path))
     return TextInMemory(torch.frombuffer(bytearray(file.read(0, file.size)), dtype=torch.uint8), str(path), file)
 

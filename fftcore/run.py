@@ -141,8 +141,8 @@ def _refuse_lost_checkpoints(record: Record, controller: Controller, asked: RunO
     left = [name for name in left if name not in LOGS or (asked.out / name).lstat().st_size]
     if left or record.resumed:
         raise CheckpointError(
-            f"{folder}: there is no checkpoint, and the run had some: {', '.join(left) or RECORD} says so. Put them "
-            "back from a copy, or begin a new run with another --out; nothing was touched"
+            f"{folder}: there is no checkpoint, and by {' and '.join(left) or RECORD} the run had some. Put them back "
+            "from a copy, or begin a new run with another --out; nothing was touched"
         )
 
 

@@ -37,7 +37,7 @@ def unpack_weights(commit: Commit, model: nn.Module, only: str = "") -> None:
     own = {name: value for name, value in model.state_dict().items() if name.startswith(only)}
     saved = {name: value for name, value in saved.items() if name.startswith(only)}
     for name in sorted(saved.keys() | own.keys()):
-        _refuse_another(commit, name, saved.get(name), own.get(name))
+        refuse_another(commit, name, saved.get(name), own.get(name))
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(saved[name])
@@ -82,10 +82,10 @@ def unpack_optimizer(commit: Commit, model: nn.Module, optimizer: Muon, random: 
         own = {f"{key}/{name}": value for key, value in optimizer.moments(parameter).items()}
         if own.keys() & saved.keys():  # it has all, or none: before its first step
             for full, value in own.items():
-                _refuse_another(commit, full, rest.pop(full, None), value)
+                refuse_another(commit, full, rest.pop(full, None), value)
             moments[parameter] = {full.partition("/")[0]: saved[full] for full in own}
     for name, value in rest.items():
-        _refuse_another(commit, name, value, None)
+        refuse_another(commit, name, value, None)
     optimizer.state.clear()
     for parameter, own in moments.items():
         optimizer.state[parameter] = {key: value.to(parameter.device, copy=True) for key, value in own.items()}
@@ -113,7 +113,7 @@ def _tensors(commit: Commit, file: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{commit.path}: {file} cannot be read: {error}") from None
 
 
-def _refuse_another(commit: Commit, name: str, saved: Tensor | None, own: Tensor | None) -> None:
+def refuse_another(commit: Commit, name: str, saved: Tensor | None, own: Tensor | None) -> None:
     """Refuse a tensor that is not of the shape and type of the model's own, or not finite."""
     there, here = ("missing" if value is None else f"{list(value.shape)}" for value in (saved, own))
     if there == here and saved is not None and own is not None and saved.dtype != own.dtype:

@@ -1,55 +1,80 @@
-"""Kills micro runs and resumes them: `python -m tests.faults.killing FOLDER`, in a process that forks for each run.
+"""Kills micro runs and resumes them, each in a child of a process that has torch loaded already.
 
-Prints one line of JSON: how many calls an uninterrupted run makes, and for each kill what became of it.
+`python -m tests.faults.killing --kills 100` prints a line for each kill after which the run did not end as it would
+have, and one line of JSON, which counts. `--plant NAME` puts a defect in first, which must be found.
 """
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import os
+import random
+import re
 import signal
 import sys
-from collections.abc import Callable
-from itertools import count
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
 
 import torch
 from torch import Tensor
 
 import plateau_rule.fftcore.finish
-from plateau_rule.fftcore.errors import RunError
+import plateau_rule.fftcore.learner
+from plateau_rule.fftcore.checkpoint import Checkpoints
 from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.muon import Muon
 from plateau_rule.fftcore.storage import Disk
 from tests.faults.disks import CountedDisk, KillingDisk
-from tests.fftcore.micro import run
+from tests.faults.forks import forked
+from tests.fftcore.micro import CURRICULUM, run
 
+# Every request, at steps 16 and 24, which are multiples of save_every: there the order of what is done counts.
+REQUESTS = CURRICULUM.replace(
+    b'["lr_restart", "checkpoint"]', b'["lr_restart", "evaluate", "rollback", "reset_optimizer", "checkpoint"]'
+)
+SAVE_EVERY = 4
 COMPARED = ("metrics.jsonl", "decisions.jsonl", "summary.json", "checkpoints/step-00000032/weights.safetensors")
+COMMIT = re.compile(r"step-\d{8}")
+ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+Work = Callable[[], int]
 
 
-def forked(work: Callable[[], int]) -> int:
-    """Do some work in a child, silently, and return its exit code, or minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            silent = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(silent, 1)
-            code = work()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def micro(out: Path, resume: bool = False, disk: Disk | None = None) -> int:
+    """Carry out the run that is killed here, or go on with it."""
+    return run(out, resume=resume, curriculum=REQUESTS, disk=disk, overrides={"save_every": SAVE_EVERY})
 
 
-def resumed(out: Path) -> int:
-    """Go on with a run; begin it anew if it was killed before there was one."""
-    try:
-        return run(out, resume=True)
-    except RunError:
-        return run(out)
+def resumed(out: Path, disk: Disk | None = None) -> int:
+    """Go on with a run; begin it if it was killed before there was one."""
+    return micro(out, resume=(out / "run.json").exists(), disk=disk)
 
 
-def killed_in_step(number: int) -> None:
-    """From now on, kill this process in the middle of an optimizer step: after its gradients, before its update."""
+def picture(folder: str | Path, path: str | Path) -> Path:
+    """Stand in for the picture, which takes longer than the run."""
+    Path(path).write_bytes(b"picture")
+    return Path(path)
+
+
+def in_step(number: int, ending: int) -> None:
+    """From now on, send this process a signal in a step: after its gradients, before its update."""
+    step_of = Learner.step
+
+    def step(self: Learner, step: int, lr: float) -> Tensor:
+        if step == number:
+            os.kill(os.getpid(), ending)
+        return step_of(self, step, lr)
+
+    Learner.step = step  # type: ignore[method-assign]
+
+
+def in_update(number: int) -> None:
+    """From now on, kill this process in a step: after its gradients, before its update."""
     step_of = Learner.step
 
     def step(self: Learner, step: int, lr: float) -> Tensor:
@@ -60,43 +85,135 @@ def killed_in_step(number: int) -> None:
     Learner.step = step  # type: ignore[method-assign]
 
 
-def main(folder: Path) -> None:
-    """Run once without and many times with kills, each resumed until it is whole."""
-    plateau_rule.fftcore.finish.draw_run = lambda *given: Path()  # type: ignore[attr-defined]
-    whole = folder / "whole"
-    counted = CountedDisk()
-    assert run(whole, disk=counted) == 0
-    expected = {name: (whole / name).read_bytes() for name in COMPARED}
-    number = count()
-    found = []
+def in_score(ending: int) -> None:
+    """From now on, send this process a signal while the run is scored at its end."""
+    score_of = Learner.score
 
-    def tried(what: str, work: Callable[[Path], int]) -> None:
-        out = folder / f"killed-{next(number)}" / "run"
+    def score(self: Learner, final: bool = False) -> dict[str, float]:
+        if final:
+            os.kill(os.getpid(), ending)
+        return score_of(self, final)
+
+    Learner.score = score  # type: ignore[method-assign]
+
+
+def planted(name: str) -> None:
+    """Put a defect into the trainer."""
+    if name == "no moments":  # a commit that holds weights alone
+        plateau_rule.fftcore.learner.pack_optimizer = lambda model, optimizer: _pack_nothing(model, optimizer)  # type: ignore[attr-defined]
+    elif name == "no sweep":  # what a kill leaves behind stays
+        Checkpoints.sweep = lambda self: None  # type: ignore[method-assign]
+    elif name:
+        raise SystemExit(f"no such defect: {name}")
+
+
+_pack = plateau_rule.fftcore.learner.pack_optimizer  # type: ignore[attr-defined]
+
+
+def _pack_nothing(model: torch.nn.Module, optimizer: Muon) -> bytes:
+    state = optimizer.state.copy()
+    optimizer.state.clear()
+    try:
+        packed: bytes = _pack(model, optimizer)
+        return packed
+    finally:
+        optimizer.state.update(state)
+
+
+class Kills:
+    """An uninterrupted run, and ways to interrupt it.
+
+    Args:
+        folder: for all of its runs.
+        chance: which way, and when.
+    """
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self.folder, self.chance = folder, chance
+        for name in ("whole", "calls"):
+            (folder / name).mkdir()
+        counted = CountedDisk()
+        # Here and not in a child: what torch does only once is done then, and a child is three times as fast.
+        micro(folder / "whole" / "run")
+        began = perf_counter()
+        micro(folder / "calls" / "run", disk=counted)
+        self.run_s, self.calls = perf_counter() - began, counted.calls
+        self.expected = {name: (folder / "whole" / "run" / name).read_bytes() for name in COMPARED}
+        self.names = {path.name for path in (folder / "whole" / "run").iterdir()}
+
+    def ways(self, out: Path) -> Mapping[str, Work]:
+        """Return one way of each kind to interrupt a run, or a resumed one, at another place each time."""
+        call, step, ending = self.chance.randint(1, self.calls), self.chance.randrange(32), self.chance.choice(ENDINGS)
+        late = self.chance.randint(self.calls - 60, self.calls)  # the last save, what it removes, and the summary
+        after_s = self.chance.uniform(0.05, 1) * self.run_s
+
+        def at_any_time() -> int:
+            signal.setitimer(signal.ITIMER_REAL, after_s)
+            return resumed(out)
+
+        def after(change: Callable[[], None]) -> Work:
+            def work() -> int:
+                change()
+                return resumed(out)
+
+            return work
+
+        return {
+            f"before call {call}": lambda: resumed(out, KillingDisk(call, torn=False)),
+            f"in call {call}": lambda: resumed(out, KillingDisk(call, torn=True)),
+            f"before call {late}": lambda: resumed(out, KillingDisk(late, torn=False)),
+            f"in the update of step {step}": after(lambda: in_update(step)),
+            f"at any time, {after_s:.3f} s": at_any_time,
+            f"signal {ending} in step {step}": after(lambda: in_step(step, ending)),
+            f"signal {ending} in the final score": after(lambda: in_score(ending)),
+            "signal 15 in step 15": after(lambda: in_step(15, signal.SIGTERM)),  # a rollback comes next
+        }
+
+    def tried(self, number: int) -> tuple[list[str], str]:
+        """Interrupt a run once or more, let it end, and return how, and what is wrong with it then, if anything."""
+        out = self.folder / f"{number}" / "run"
         out.parent.mkdir()
-        status = forked(lambda: work(out))
-        again = forked(lambda: resumed(out))
-        same = again == 0 and all((out / name).read_bytes() == content for name, content in expected.items())
-        found.append({"what": what, "status": status, "resumed": again, "same": same})
+        told, done = out.parent / "told", []
+        for turn in range(self.chance.choice((1, 1, 2, 3))):
+            ways = self.ways(out)
+            way = list(ways)[(number + turn) % len(ways)]
+            done.append(f"{way}: {forked(ways[way], told)}")
+        if code := forked(lambda: resumed(out), told):
+            return done, f"the resumed run ends with {code}: {told.read_text()[-600:]}"
+        for name, content in self.expected.items():
+            if not (out / name).is_file() or (out / name).read_bytes() != content:
+                return done, f"{name} differs"
+        litter = {path.name for path in out.iterdir()} ^ self.names
+        litter |= {path.name for path in (out / "checkpoints").iterdir() if not COMMIT.fullmatch(path.name)}
+        return done, f"left behind: {sorted(litter)}" if litter else ""
 
-    def by_disk(disk: Disk) -> Callable[[Path], int]:
-        return lambda out: run(out, disk=disk)
 
-    def in_step(at: int) -> Callable[[Path], int]:
-        def work(out: Path) -> int:
-            killed_in_step(at)
-            return run(out)
-
-        return work
-
-    for at in range(1, counted.calls, 23):
-        tried(f"before call {at}", by_disk(KillingDisk(at, torn=False)))
-    for at in range(11, counted.calls, 41):
-        tried(f"in call {at}", by_disk(KillingDisk(at, torn=True)))
-    for at in (0, 4, 5, 16, 23, 31):
-        tried(f"in step {at}", in_step(at))
-    print(json.dumps({"calls": counted.calls, "kills": found}), file=sys.stderr)
+def main() -> int:
+    """Count, and return 1 if any run did not end as it would have."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--kills", type=int, default=100)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--plant", default="")
+    given = asked.parse_args()
+    torch.set_num_threads(1)
+    plateau_rule.fftcore.finish.draw_run = picture  # type: ignore[attr-defined]
+    Learner.sample = lambda *given: b""  # type: ignore[method-assign]
+    planted(given.plant)
+    wrong, ended = 0, Counter[str]()
+    with TemporaryDirectory() as folder:
+        with redirect_stdout(io.StringIO()):
+            kills = Kills(Path(folder), random.Random(given.seed))
+        for number in range(given.kills):
+            done, fault = kills.tried(number)
+            ended.update(way.rpartition(": ")[2] for way in done)
+            if fault:
+                wrong += 1
+                print(f"{'; then '.join(done)}: {fault}")
+    print(
+        json.dumps({"runs": given.kills, "kills": ended.total(), "ended": ended, "wrong": wrong, "calls": kills.calls})
+    )
+    return int(wrong > 0)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main(Path(sys.argv[1]))
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plateau_rule.fftcore.data import Split, TextInMemory, Windows, held_out, read_text
+from plateau_rule.fftcore.data import Split, Text, TextInMemory, Windows, held_out, read_text
 from plateau_rule.fftcore.errors import TextError
 
 CPU = torch.device("cpu")
@@ -117,3 +118,65 @@ def test_short_texts(size: int, window: int) -> None:
         with pytest.raises(TextError, match=f"at least {20 * window + 20} bytes"):
             text.require(window)
         numbered(20 * window + 20).require(window)
+
+
+# Files that change
+
+
+def long_text(path: Path) -> Text:
+    """A text that is read window by window."""
+    return read_text(path, largest_in_memory=100)
+
+
+def test_a_long_text_is_the_same(tmp_path: Path) -> None:
+    """What is read window by window is what is in memory: the same hash, splits and batches."""
+    content = bytes(i * 7 % 251 for i in range(5_000))
+    (tmp_path / "text").write_bytes(content)
+    short, long = read_text(tmp_path / "text"), long_text(tmp_path / "text")
+    assert (short.in_memory, long.in_memory) == (True, False)
+    assert (short.sha256, len(short)) == (long.sha256, len(long))
+    for split in SPLITS:
+        assert torch.equal(short.split(split), long.split(split))
+        assert torch.equal(held_out(short, split, 5, 20), held_out(long, split, 5, 20))
+    batches = [Windows(text, 3, 4, CPU).batch(9, batch_size=4, seq_len=16) for text in (short, long)]
+    assert torch.equal(batches[0].windows_BW, batches[1].windows_BW)
+    assert batches[0].phase == batches[1].phase
+
+
+def test_a_text_that_is_cut(tmp_path: Path) -> None:
+    """A long text that is cut short while it is trained on is an error in a sentence, and not the process's end."""
+    (tmp_path / "text").write_bytes(bytes(5_000))
+    windows = Windows(long_text(tmp_path / "text"), 0, 4, CPU)
+    windows.batch(0, batch_size=4, seq_len=16)
+    os.truncate(tmp_path / "text", 10)
+    with pytest.raises(TextError, match=r"text: was changed while it was trained on\. Put the text back"):
+        windows.batch(1, batch_size=4, seq_len=16)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_text_that_is_overwritten(tmp_path: Path, back: bool) -> None:
+    """Other bytes in the same file are noticed, even if its time was set back; the same bytes again are no change."""
+    path = tmp_path / "text"
+    path.write_bytes(bytes(5_000))
+    short, long, before = read_text(path), long_text(path), path.stat()
+    assert (short.warning(), long.warning()) == (None, None)
+    path.write_bytes(bytes(5_000))
+    assert (short.warning(), long.warning()) == (None, None)
+    path.write_bytes(bytes(4_999) + b"x")
+    if back:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "text: was changed since it was read" in (short.warning() or "")
+    assert short.warning() is None  # once
+    with pytest.raises(TextError, match="was changed while it was trained on"):
+        long.warning()
+
+
+def test_a_text_that_is_moved(tmp_path: Path) -> None:
+    """A text may get another name, or another file its name: it is read to the end as it was."""
+    path = tmp_path / "text"
+    path.write_bytes(bytes(range(250)) * 20)
+    long = long_text(path)
+    path.rename(tmp_path / "other")
+    path.write_bytes(b"new")
+    assert long.warning() is None
+    assert bytes(long.split("train").tolist()[:3]) == b"\x00\x01\x02"

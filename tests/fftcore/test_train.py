@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,20 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from plateau_rule import Controller, NonFiniteLoss, loads
+from plateau_rule.fftcore import data
 from plateau_rule.fftcore import run as run_module
 from plateau_rule.fftcore.binding import RunOptions, plan_run, read_same_text
 from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import read_text
-from plateau_rule.fftcore.errors import RunError, StorageError
+from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError, TextError
 from plateau_rule.fftcore.learner import Learner, limits
 from plateau_rule.fftcore.model import SpectralLM
 from plateau_rule.fftcore.record import read_record
+from plateau_rule.fftcore.sealed import seal, unseal
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.fftcore.train import Stats
-from tests.fftcore.micro import CURRICULUM, contents, rows, run
+from tests.fftcore.micro import CURRICULUM, contents, micro_text, rows, run
 from tests.fftcore.test_model import SMALL
 
 STEPS = 32
@@ -150,6 +153,118 @@ def test_a_lost_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError, match=r"metrics.jsonl: a log of at least \d+ bytes belongs here"):
         run(out, resume=True)
     assert contents(out) == before
+
+
+def test_lost_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where rows say that there were checkpoints and there are none, a resume is refused, and the rows stay."""
+    out = tmp_path / "run"
+    stop_at(monkeypatch, {9: signal.SIGTERM})
+    assert run(out) == 143
+    shutil.rmtree(out / "checkpoints")
+    before = contents(out)
+    with pytest.raises(CheckpointError, match=r"no checkpoint, and by metrics.jsonl the run had some"):
+        run(out, resume=True)
+    for name in ("metrics.jsonl", "decisions.jsonl"):
+        (out / name).unlink()
+    assert run(out, resume=True) == 0  # as one that was killed before its first commit
+    shutil.rmtree(out / "checkpoints")
+    for name in ("metrics.jsonl", "decisions.jsonl", "summary.json"):
+        (out / name).unlink()
+    with pytest.raises(CheckpointError, match=r"by run.json the run had some"):
+        run(out, resume=True)
+    assert before.keys() >= contents(out).keys()
+
+
+def test_an_edited_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any digit that was changed in a log is noticed, and neither log is cut before both are seen to be right."""
+    out = tmp_path / "run"
+    stop_at(monkeypatch, {18: signal.SIGTERM})
+    assert run(out) == 143
+    for name in ("metrics.jsonl", "decisions.jsonl"):
+        with (out / name).open("ab") as log:
+            log.write(b"more")
+        content = (out / name).read_bytes()
+        for at in (10, len(content) // 2, len(content) - 10):
+            changed = bytearray(content)
+            changed[at] ^= 1
+            (out / name).write_bytes(changed)
+            before = contents(out)
+            with pytest.raises(StorageError, match=rf"{name}: was changed after it was written"):
+                run(out, resume=True)
+            assert contents(out) == before
+        (out / name).write_bytes(content)
+
+
+def test_an_edited_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is changed in run.json is noticed, by its checksum or, where that was made to fit, by the checkpoint."""
+    out = tmp_path / "run"
+    stop_at(monkeypatch, {18: signal.SIGTERM})
+    assert run(out) == 143
+    content = (out / "run.json").read_bytes()
+    edits = ((b'"heads_only": false', b'"heads_only": true'), (b"min_epoch", b"max_epoch"), (b'"name"', b'"n"'))
+    for old, new in edits:
+        assert old in content
+        (out / "run.json").write_bytes(content.replace(old, new, 1))
+        with pytest.raises(RunError, match=r"run.json: damaged: it was changed after it was written"):
+            run(out, resume=True)
+    for change in ({"heads_only": True}, {"seed": 1}, {"threads": 77}, {"preset": "base"}):
+        (out / "run.json").write_bytes(seal(unseal(content) | change))
+        with pytest.raises(CheckpointError, match=rf"another model or run: its {next(iter(change))} differs"):
+            run(out, resume=True)
+    (out / "run.json").write_bytes(seal({**unseal(content), "curriculum": {"text": ""}}))
+    with pytest.raises(RunError, match=r"run.json: damaged: curriculum.name: Field required"):
+        run(out, resume=True)
+    assert (out / "curriculum.toml").read_bytes() == CURRICULUM
+
+
+def test_an_edited_curriculum_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An edited curriculum.toml in the folder is told, and is not overwritten by a resume that does not accept it."""
+    out = tmp_path / "run"
+    stop_at(monkeypatch, {9: signal.SIGTERM, 12: signal.SIGTERM})
+    assert run(out) == 143
+    (out / "curriculum.toml").write_bytes(b"mine")
+    assert run(out, resume=True) == 143
+    assert "curriculum.toml: is not what this run is trained under" in capsys.readouterr().out
+    assert (out / "curriculum.toml").read_bytes() == b"mine"
+    (out / "curriculum.toml").unlink()
+    assert run(out, resume=True) == 0
+    assert (out / "curriculum.toml").read_bytes() == CURRICULUM
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_changed_text(
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    in_memory: bool,
+) -> None:
+    """A text that is overwritten while it is trained on: said where it is in memory, else the end, unsaved."""
+    if not in_memory:
+        monkeypatch.setattr(data, "LARGEST_IN_MEMORY", 100)
+    out, text = tmp_path / "run", tmp_path / "micro.txt"
+    step_of = Learner.step
+
+    def step(self: Learner, number: int, lr: float) -> Tensor:
+        if number == 12:
+            text.write_bytes(bytes(len(text.read_bytes())))
+        return step_of(self, number, lr)
+
+    monkeypatch.setattr(Learner, "step", step)
+    if in_memory:
+        assert run(out) == 0
+        assert capsys.readouterr().out.count("micro.txt: was changed since it was read") == 1
+        same_run(out, whole)
+    else:
+        with pytest.raises(TextError, match=r"micro.txt: was changed while it was trained on\. Put the text back"):
+            run(out)
+        assert Checkpoints(out / "checkpoints", 5, Disk()).steps()[-1] == 10
+        monkeypatch.setattr(Learner, "step", step_of)
+        text.write_bytes(micro_text())
+        assert run(out, resume=True) == 0
+        same_run(out, whole)
 
 
 def test_finished_run(whole: Path, tmp_path: Path) -> None:
@@ -336,6 +451,24 @@ def test_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "val_bpb" in rows(tmp_path / "a" / "metrics.jsonl")[16]
     stop_at(monkeypatch, {15: signal.SIGTERM, 16: signal.SIGTERM, 18: signal.SIGTERM})
     assert run(tmp_path / "b", curriculum=curriculum) == 143
+    while run(tmp_path / "b", resume=True, curriculum=curriculum) == 143:
+        pass
+    same_run(tmp_path / "b", tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [b'["rollback"]', b'["checkpoint", "rollback"]', b'["evaluate", "rollback", "checkpoint", "reset_optimizer"]'],
+)
+@pytest.mark.parametrize("stops", [{15: signal.SIGTERM}, {13: signal.SIGTERM, 15: signal.SIGTERM}])
+def test_rollback_at_a_planned_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actions: bytes, stops: dict[int, int]
+) -> None:
+    """A run told to end just before a rollback, at a step that is saved by plan, goes on as the uninterrupted one."""
+    curriculum = CURRICULUM.replace(b'["lr_restart", "checkpoint"]', actions)
+    assert run(tmp_path / "a", curriculum=curriculum, overrides={"save_every": 4}) == 0
+    stop_at(monkeypatch, dict(stops))
+    assert run(tmp_path / "b", curriculum=curriculum, overrides={"save_every": 4}) == 143
     while run(tmp_path / "b", resume=True, curriculum=curriculum) == 143:
         pass
     same_run(tmp_path / "b", tmp_path / "a")

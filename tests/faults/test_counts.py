@@ -1,0 +1,59 @@
+"""kill −9 and signals at any moment, and damage to any file: a run ends as it would have, or is refused.
+
+`make faults` counts 100 kills and 1,000 folders; here are a few of each, and defects that the counts must find.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.damages import DAMAGES
+
+
+def counted(root: Path, lane: str, *words: str) -> tuple[int, dict[str, Any]]:
+    """Count in a process of its own, which forks: its exit code and what it counted."""
+    command = [sys.executable, "-m", f"tests.faults.{lane}", *words]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert result.stdout, result.stderr[-3000:]
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return result.returncode, found | {"told": result.stdout}
+
+
+@pytest.mark.slow
+def test_killed_runs(pytestconfig: pytest.Config) -> None:
+    """A run that is killed, once or more, resumes to the same end, bit for bit, and leaves nothing behind."""
+    code, found = counted(pytestconfig.rootpath, "killing", "--kills", "12")
+    assert (code, found["wrong"]) == (0, 0), found["told"]
+    assert found["ended"]["-9"] > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", ["no moments", "no sweep"])
+def test_killing_can_fail(pytestconfig: pytest.Config, plant: str) -> None:
+    """Canary: commits without moments, and leavings that are not removed, are each found."""
+    code, found = counted(pytestconfig.rootpath, "killing", "--kills", "8", "--plant", plant)
+    assert code == 1
+    assert found["wrong"] > 0
+
+
+@pytest.mark.slow
+def test_damaged_folders(pytestconfig: pytest.Config) -> None:
+    """A damaged folder is refused in a sentence, or its run ends as it would have; nothing outside of it is touched."""
+    code, found = counted(pytestconfig.rootpath, "damaging", "--folders", str(len(DAMAGES)))
+    assert (code, found["wrong"]) == (0, 0), found["told"]
+    assert found["became"]["refused"] > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("plant", "only"), [("links followed", "left_behind"), ("no comparison", "tensors_repaired")])
+def test_damaging_can_fail(pytestconfig: pytest.Config, plant: str, only: str) -> None:
+    """Canary: a link that is followed, and tensors that are not compared, are each found."""
+    code, found = counted(pytestconfig.rootpath, "damaging", "--folders", "8", "--only", only, "--plant", plant)
+    assert code == 1
+    assert found["wrong"] > 0
