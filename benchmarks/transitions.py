@@ -19,14 +19,14 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 
 from plateau_rule.commands.options import bar
 from plateau_rule.sim.shards import cores, spread
-from plateau_rule.sim.testing.drawn import Draws, Tally, tally
+from plateau_rule.sim.testing.drawn import DrawnTally, Draws, tally
 
 ROOT = Path(__file__).resolve().parent.parent
 DRAWN, RUNS, PIECE = 5_600, 120, 50
 ASKED = 1_000_000
 
 
-def timed(draws: Draws) -> tuple[Tally, float]:
+def timed(draws: Draws) -> tuple[DrawnTally, float]:
     """A tally, and the processor time that it took, in seconds."""
     began = process_time()
     return tally(draws), process_time() - began
@@ -44,7 +44,7 @@ def main() -> int:
     pieces = [
         Draws(given.seed, first, min(PIECE, given.drawn - first), given.runs) for first in range(0, given.drawn, PIECE)
     ]
-    found, began, used = Tally(), perf_counter(), 0.0
+    found, began, used = DrawnTally(), perf_counter(), 0.0
     with bar("drawing, checking, running", "curricula") as progress:
         for part, seconds in spread(timed, pieces, given.workers):
             found += part

@@ -153,7 +153,7 @@ class Opposite:
     """`not`."""
 
     part: GuardInState
-    title: str = "not"
+    title: str = ""
 
     @property
     def parts(self) -> tuple[GuardInState, ...]:

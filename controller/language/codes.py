@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from plateau_rule.controller.errors import CurriculumError, Fault
+from plateau_rule.controller.guards.dwell import TIMEOUT
+from plateau_rule.controller.guards.min_epoch import EXAMPLE
 
 
 class Code(NamedTuple):
@@ -147,7 +149,7 @@ CODES = {
     "unknown-guard": Code(
         "a guard that nothing declares",
         "A text in a list of guards is the name of a [guard.NAME] of this file.",
-        "Declare it, or write the guard itself as a table, such as { min_epoch = 2 }.",
+        f"Declare it, or write the guard itself as a table, such as {EXAMPLE}.",
     ),
     "unknown-state": Code(
         "a state that does not exist", "Transitions name states of this file.", "Use the name of one of its states."
@@ -348,11 +350,11 @@ CODES = {
     "may-stay": Code(
         "some losses keep the run in a state",
         "A loss that keeps improving is no plateau: training may end before it was ever hard. Perhaps that is meant.",
-        'To bound the stay, add a transition with a timeout: guards = [{ dwell = "0.3 run" }].',
+        f"To bound the stay, add a transition with a timeout: guards = [{TIMEOUT}].",
     ),
     "too-late": Code(
         "a state that cannot be left within the run",
-        "A window does not fit into what is left of the run, or a min_epoch lies past its end.",
+        "A window does not fit into what is left of the run, or a guard waits for an epoch past its end.",
         "Shorten what is asked for, or make the run longer.",
     ),
     # monotone

@@ -8,7 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from plateau_rule.controller.errors import CurriculumError, Fault, Key
+from plateau_rule.controller.guards import WORDS
+from plateau_rule.controller.guards.joining import Joining
 from plateau_rule.controller.guards.min_step import STAND_IN
+from plateau_rule.controller.guards.not_ import Not
 from plateau_rule.controller.language.curriculum import Curriculum
 
 Path = tuple[Key, ...]
@@ -71,7 +74,9 @@ def _leave_out(sound: dict[str, Any], fault: Fault) -> None:
 
 def _one_key(path: Path) -> Any:
     match path:
-        case (*_, "guards" | "any" | "all", int()) | (*_, "not") | ("guard", str()):
+        case ("guard", str()) | (*_, "guards", int()) | (*_, Not.name):
+            return dict(STAND_IN)
+        case (*_, str(key), int()) if isinstance(WORDS.get(key), Joining):
             return dict(STAND_IN)
         case (*_, "actions", int()):
             return "checkpoint"

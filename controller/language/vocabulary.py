@@ -13,6 +13,8 @@ import annotated_types
 from pydantic import Discriminator, Tag, ValidationError
 
 from plateau_rule.controller.errors import Fault, Key, spelled, visible
+from plateau_rule.controller.guards import WORDS
+from plateau_rule.controller.guards.joining import Joining
 from plateau_rule.controller.language.amounts import amount_hint
 from plateau_rule.controller.language.curriculum import ActionTable, ActionWord, Curriculum, Guard, Knob
 from plateau_rule.controller.language.values import LARGEST, Asks, OneKey, Table, descriptions
@@ -315,7 +317,8 @@ def _hint(code: str, kind: Any, found: Any) -> tuple[str, str, tuple[str, ...]]:
     if isinstance(found, list) and core is Knob:
         return "Write { ladder = [ … ] }.", "", ()
     if isinstance(found, list) and Guard in tables_in(kind):
-        return "Join several by { any = [ … ] } or { all = [ … ] }.", "", ()
+        joining = [word.name for word in WORDS.values() if isinstance(word, Joining)]
+        return f"Join several by {' or '.join(f'{{ {name} = [ … ] }}' for name in joining)}.", "", ()
     if isinstance(found, list) and isinstance(core, type) and issubclass(core, Table):
         return "A table of which there is one has single brackets, […].", "", ()
     return "", "", ()

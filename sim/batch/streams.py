@@ -34,7 +34,7 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class _Shard:
+class _CurveShard:
     curriculum: Curriculum
     losses: Floats
     epoch_end: frozenset[int]
@@ -81,7 +81,7 @@ def replay_all(
         lag=lag,
     )
     shards = [
-        _Shard(
+        _CurveShard(
             curriculum,
             table[first : first + count],
             frozenset(epoch_end),
@@ -101,7 +101,7 @@ def replay_all(
     )
 
 
-def _replay(shard: _Shard) -> Replayed:
+def _replay(shard: _CurveShard) -> Replayed:
     runs, steps = shard.losses.shape
     batch = Batch(shard.curriculum, runs, shard.binding, steps=steps)
     for first in range(0, steps, _PIECE):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plateau_rule.controller.guards.dwell import Dwell
+from plateau_rule.controller.guards.min_epoch import MinEpoch
 from plateau_rule.sim.simulator.learner import Mask
 from plateau_rule.sim.simulator.simulate import Simulation
 
@@ -161,12 +163,16 @@ def verdicts(found: Simulation, known: dict[str, Any]) -> list[str]:
         said.append(
             f"{raises['late']:.0%} of the raises come late: the true loss was flat (less than {asked}) for more "
             f"than {found.truth.late:,} steps."
-            + (" Look more often (`at`), wait less (`min_epoch`, `dwell`), or ask for less." if rule else "")
+            + (
+                f" Look more often (`at`), wait less (`{MinEpoch.name}`, `{Dwell.name}`), or ask for less."
+                if rule
+                else ""
+            )
         )
     if raises["cascades"] >= NOTABLE / 5:
         said.append(
             f"{raises['cascades']:.1%} of the raises are followed by another before the loss came back: a cascade. "
-            f"A state needs a least time (`dwell`, or the `cooldown` of a trend)."
+            f"A state needs a least time (`{Dwell.name}`, or the `cooldown` of a trend)."
         )
     for state in known["states"]:
         if (state["stalls"] or 0.0) >= NOTABLE:
@@ -177,5 +183,5 @@ def verdicts(found: Simulation, known: dict[str, Any]) -> list[str]:
                 + ("; restart it with the raise." if state["rate_after"] < 0.95 else ".")
             )
     if known["unfinished"] >= NOTABLE:
-        said.append(f"{known['unfinished']:.0%} of the runs end before the last state. Add a timeout (`dwell`).")
+        said.append(f"{known['unfinished']:.0%} of the runs end before the last state. Add a timeout (`{Dwell.name}`).")
     return said or ["Nothing stands out: raises come in time, nothing stalls, and every run reaches its last state."]

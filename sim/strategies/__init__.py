@@ -10,7 +10,7 @@ of `LossStream`. Needs the extra `test` (hypothesis).
 
 from plateau_rule.sim.strategies.checks import (
     Observation,
-    Trace,
+    PlayedRun,
     assert_aligned,
     assert_finishes,
     assert_never_regresses,
@@ -27,7 +27,7 @@ __all__ = [
     "LossStream",
     "Observation",
     "Piece",
-    "Trace",
+    "PlayedRun",
     "assert_aligned",
     "assert_finishes",
     "assert_never_regresses",

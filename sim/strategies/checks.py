@@ -21,7 +21,7 @@ Observation = float | Mapping[str, Any]
 TOLERANCE = 1e-9  # of a share of the peak
 
 
-class Trace(NamedTuple):
+class PlayedRun(NamedTuple):
     """A run: the plan of every step, the decisions, and why it ended early, if it did.
 
     resumed: for every cut the plan that was saved, and the one that was made of it.
@@ -45,7 +45,7 @@ def trace(
     *,
     limits: Mapping[str, float] | None = None,
     **binding: Any,
-) -> Trace:
+) -> PlayedRun:
     """Run a curriculum over a stream, dying and resuming on the way, as a trainer would that saves all the time.
 
     cuts: where it dies. limits, binding: as for Controller.
@@ -68,11 +68,11 @@ def trace(
             plans = [*plans[:step], controller.plan]
             decisions = [decision for decision in decisions if decision.step <= step]
         if step == len(stream):
-            return Trace(plans, decisions, None, resumed)
+            return PlayedRun(plans, decisions, None, resumed)
         try:
             decision = observe(controller, stream[step])
         except NonFiniteLoss as error:
-            return Trace(plans, decisions, error, resumed)
+            return PlayedRun(plans, decisions, error, resumed)
         plans.append(controller.plan)
         decisions += [decision] if decision else []
 

@@ -30,7 +30,7 @@ class _Bounds:
     open_runs: bool
 
 
-class Drawn(Curriculum):
+class DrawnCurriculum(Curriculum):
     """A curriculum that prints as what was written, to be pasted into a test."""
 
     def __repr__(self) -> str:
@@ -80,7 +80,7 @@ def curricula(
     }
     if draw(st.booleans()):
         written["nonfinite"] = {"limit": draw(st.integers(1, 30))}
-    return Drawn.model_validate(written)
+    return DrawnCurriculum.model_validate(written)
 
 
 @st.composite
@@ -243,7 +243,9 @@ def _ways(draw: st.DrawFn, names: list[str], b: _Bounds) -> tuple[str | list[str
     several = len(names) > 1
     if not several and not b.regress:
         return "", ""
-    kind = draw(st.sampled_from([*["all-next", "some-next", "one-next", "forward"] * several, *["any"] * b.regress]))
+    kind = draw(
+        st.sampled_from([*["all-next", "some-next", "one-next", "forward"] * several, *["anywhere"] * b.regress])
+    )
     if kind == "all-next":
         return "*", "next"
     if kind == "some-next":

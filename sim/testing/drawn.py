@@ -5,12 +5,18 @@ For lanes that count by the million; hypothesis (`sim.strategies`) draws fewer, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from plateau_rule.controller.binding import bind
+from plateau_rule.controller.guards import WORDS
+from plateau_rule.controller.guards.any import Any_
+from plateau_rule.controller.guards.diverging import DivergingWord
+from plateau_rule.controller.guards.dwell import Dwell
+from plateau_rule.controller.guards.nonfinite import NonFiniteInARow
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import BoundState
@@ -48,7 +54,7 @@ def curriculum(rng: np.random.Generator) -> Curriculum:
     transitions = [_up(rng, names, total) for _ in range(int(rng.integers(1, 3)))]
     if rng.random() < 0.7:
         after = f"{int(rng.integers(16, max(17, total // count)))} steps"  # a window has its time
-        transitions.append({"from": "*", "to": "next", "guards": [{"dwell": after}], "actions": ["lr_restart"]})
+        transitions.append({"from": "*", "to": "next", "guards": [{Dwell.name: after}], "actions": ["lr_restart"]})
     if rng.random() < 0.5:
         transitions.insert(0, _back(rng, names))
     return Curriculum.model_validate(
@@ -78,16 +84,58 @@ def _actions(rng: np.random.Generator) -> list[Any]:
     return [*actions, "checkpoint"] if rng.random() < 0.2 else actions
 
 
+class _Pick:
+    """The choices of which a word makes an example of itself, drawn by a generator; see controller.guards.word."""
+
+    def __init__(self, rng: np.random.Generator, total: int) -> None:
+        self.metrics: Sequence[str] = ("loss",)
+        self.methods: Sequence[str] = ("halves",)  # the other methods decide nothing in runs so short
+        self.ramped: Sequence[str] = ()
+        self.most_steps, self.by_hand = total // 2, False
+        self._rng = rng
+
+    def whole(self, low: int, high: int) -> int:
+        """A whole number."""
+        return int(self._rng.integers(low, high + 1))
+
+    def one_of(self, choices: Sequence[Any]) -> Any:
+        """One of several."""
+        return choices[int(self._rng.integers(len(choices)))]
+
+    def amount(self, most: int, least: int = 1) -> str:
+        """An amount of time in steps."""
+        return f"{self.whole(least, most)} steps"
+
+    def level(self) -> float:
+        """A value that drawn losses pass."""
+        return float(self._rng.uniform(1.5, 5.0))
+
+    def guard(self) -> dict[str, Any]:
+        """A guard that is not made of others."""
+        word = self.one_of(_LEAVES)
+        return {word.name: word.example(self)}
+
+    def conditions(self, most: int) -> list[Any]:
+        """Guards that are not made of others."""
+        return [self.guard() for _ in range(self.whole(1, most))]
+
+
+_LEAVES = tuple(word for word in WORDS.values() if not word.joins and not word.on_ramp)
+_JOINING = tuple(word for word in WORDS.values() if word.joins)
+
+
 def _up(rng: np.random.Generator, names: list[str], total: int) -> dict[str, Any]:
     """A transition to a harder state."""
+    pick = _Pick(rng, total)
     found: dict[str, Any] = {"from": "*", "to": "next"}
     if rng.random() < 0.2:
         source = int(rng.integers(0, len(names) - 1))
         found = {"from": names[source], "to": names[int(rng.integers(source + 1, len(names)))]}
     found["at"] = str(rng.choice(["step", "step", "epoch"]))
-    found["guards"] = [_leaf(rng, total) for _ in range(int(rng.integers(1, 3)))]
+    found["guards"] = pick.conditions(2)
     if rng.random() < 0.2:
-        found["guards"] = [{"any": [*found["guards"], {"not": _leaf(rng, total)}]}]
+        word = pick.one_of(_JOINING)
+        found["guards"].append({word.name: word.example(pick)})
     if rng.random() < 0.2:
         found["sustain"] = int(rng.integers(2, 4))
     return {**found, "actions": _actions(rng)}
@@ -96,30 +144,16 @@ def _up(rng: np.random.Generator, names: list[str], total: int) -> dict[str, Any
 def _back(rng: np.random.Generator, names: list[str]) -> dict[str, Any]:
     """A bounded retreat."""
     source = int(rng.integers(1, len(names)))
-    wild = {"diverging": {"window": int(rng.integers(2, 9)), "factor": float(rng.choice([1.1, 1.5]))}}
-    guards: list[Any] = [wild] if rng.random() < 0.5 else [{"any": [wild, {"nonfinite": int(rng.integers(1, 4))}]}]
+    wild = {DivergingWord.name: {"window": int(rng.integers(2, 9)), "factor": float(rng.choice([1.1, 1.5]))}}
+    lost = {NonFiniteInARow.name: int(rng.integers(1, 4))}
     return {
         "from": names[source],
         "to": names[int(rng.integers(0, source))],
-        "guards": guards,
+        "guards": [wild] if rng.random() < 0.5 else [{Any_.name: [wild, lost]}],
         "at_most": int(rng.integers(1, 4)),
         "regress": bool(rng.random() < 0.9),
         "actions": ["rollback", *_actions(rng)],
     }
-
-
-def _leaf(rng: np.random.Generator, total: int) -> dict[str, Any]:
-    few = int(rng.integers(1, 8))
-    kinds: list[dict[str, Any]] = [
-        {"plateau": {"window": 2 * few, "threshold": float(rng.choice([0.005, 0.05]))}},
-        {"plateau": {"window": 2 * few + 1, "threshold": 0.02}},
-        {"patience": {"steps": few, "smooth": int(rng.integers(1, 5))}},
-        {"below": {"value": float(rng.uniform(1.5, 5.0)), "window": few}},
-        {"gap": {"over": f"{few} steps", "value": float(rng.choice([0.01, 0.1]))}},
-        {"dwell": f"{int(rng.integers(12, max(13, total // 6)))} steps"},
-        {"min_epoch": 2},
-    ]
-    return kinds[int(rng.integers(0, len(kinds)))]
 
 
 def steps_of(of: Curriculum) -> int:
@@ -147,26 +181,26 @@ def losses(rng: np.random.Generator, runs: int, steps: int) -> Floats:
 
 
 @dataclass
-class Watched:
+class Promises:
     """What was watched: transitions taken, raises among them, and the violations, each as a sentence."""
 
     transitions: int = 0
     raises: int = 0
     violations: list[str] = field(default_factory=list)
 
-    def __iadd__(self, other: Watched) -> Watched:
+    def __iadd__(self, other: Promises) -> Promises:
         self.transitions += other.transitions
         self.raises += other.raises
         self.violations += other.violations
         return self
 
 
-class _Watch:
+class _PromiseWatch:
     """Alignment and no-regression, step by step in every run; knows of the batch only its plans and what it took."""
 
     def __init__(self, batch: Batch) -> None:
         align = batch.machine.curriculum.check.align
-        self.found = Watched()
+        self.found = Promises()
         self._batch, self._align = batch, align
         self._within = int(parse_amount(align.within).count)
         self._knobs = {name: batch.knob(name) for name in batch.machine.curriculum.knob}
@@ -205,10 +239,10 @@ class _Watch:
             self.found.violations.append(f'run {run}, step {self._batch.step}, state "{state.name}": {what}')
 
 
-def watched(of: Curriculum, streams: Floats) -> Watched:
+def watched(of: Curriculum, streams: Floats) -> Promises:
     """Run a curriculum over streams [run, step], and watch alignment and no-regression on every step of every run."""
     batch = Batch(of, len(streams), limits_of(of), steps=streams.shape[1])
-    watch = _Watch(batch)
+    watch = _PromiseWatch(batch)
     for loss in np.ascontiguousarray(streams.T):
         if batch.over:
             break
@@ -217,7 +251,7 @@ def watched(of: Curriculum, streams: Floats) -> Watched:
 
 
 @dataclass
-class Tally:
+class DrawnTally:
     """What came of many drawn curricula.
 
     drawn: how many. sound: those that `plateau check` has no error for, and nothing at all to say on raises and falls.
@@ -228,11 +262,11 @@ class Tally:
     drawn: int = 0
     sound: int = 0
     runs: int = 0
-    watched: Watched = field(default_factory=Watched)
+    watched: Promises = field(default_factory=Promises)
     broken: int = 0
     unseen: list[str] = field(default_factory=list)
 
-    def __iadd__(self, other: Tally) -> Tally:
+    def __iadd__(self, other: DrawnTally) -> DrawnTally:
         self.drawn += other.drawn
         self.sound += other.sound
         self.runs += other.runs
@@ -251,9 +285,9 @@ class Draws(NamedTuple):
     runs: int
 
 
-def tally(draws: Draws) -> Tally:
+def tally(draws: Draws) -> DrawnTally:
     """Draw curricula; try the sound ones on streams of many kinds, and broken ones on what `check` breaks them by."""
-    found = Tally()
+    found = DrawnTally()
     for place in range(draws.first, draws.first + draws.curricula):
         rng = np.random.default_rng([draws.seed, place])
         drawn = curriculum(rng)

@@ -16,12 +16,12 @@ from plateau_rule.controller.rate import RateClock, after_transition
 from plateau_rule.sim.batch import Batch
 from plateau_rule.sim.batch.rates import Rates
 from plateau_rule.sim.testing import drawn
-from plateau_rule.sim.testing.drawn import Draws, Tally, watched
+from plateau_rule.sim.testing.drawn import DrawnTally, Draws, watched
 
 RUNS = 60
 
 
-def tried(count: int, seed: int = 0) -> Tally:
+def tried(count: int, seed: int = 0) -> DrawnTally:
     """What comes of so many drawn curricula."""
     return drawn.tally(Draws(seed, 0, count, RUNS))
 
