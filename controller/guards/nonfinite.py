@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from plateau_rule.controller.guards.in_state import Reached
-from plateau_rule.controller.guards.word import Advice, Builder, Pick, Word
+from plateau_rule.controller.guards.word import Builder, Pick, Word
 
 
 class NonFiniteInARow(Word[int]):
@@ -20,10 +20,6 @@ class NonFiniteInARow(Word[int]):
     def bind(self, value: int, title: str, builder: Builder) -> Reached:
         """Asks the count of non-finite losses."""
         return Reached(title, "nonfinite", value, ("non-finite loss in a row", "non-finite losses in a row"))
-
-    def advice(self, value: int) -> Advice:
-        """The number itself."""
-        return Advice("lower nonfinite", "raise nonfinite")
 
     def example(self, pick: Pick) -> int:
         """Few."""

@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 
 from plateau_rule.controller.guards import WORDS
-from plateau_rule.controller.guards.dwell import PAUSE
+from plateau_rule.controller.guards.dwell import PAUSE, Dwell
 from plateau_rule.controller.guards.plateau import Plateau
 from plateau_rule.controller.guards.word import Advice, Metric
 from plateau_rule.controller.language.curriculum import Curriculum
@@ -25,7 +25,7 @@ LEAST = f"add {PAUSE} to the guards, so that a raise is never answered by the ne
 def _dwell(timeline: Timeline) -> tuple[str, ...]:
     """To wait after a raise, unless the curriculum does already."""
     asked = {each.guard.rpartition("(")[2].rstrip(")") for stay in timeline.stays for each in stay.asked}
-    return () if "dwell" in asked else (LEAST,)
+    return () if Dwell.name in asked else (LEAST,)
 
 
 def later(timeline: Timeline, spec: Plateau | None, noise: Noise | None) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def earlier(
         closest = f"{asked.closest.removeprefix(f'{asked.guard}: ')} at step {timeline.shown(asked.closest_step):,}"
         if asked.unknown == asked.looks:
             turn[f"{asked.guard} never had enough losses to answer ({closest}): shorten its window"] = None
-        elif asked.advice is None or asked.guard.endswith("nonfinite"):  # no one waits for a NaN to be quicker
+        elif asked.advice is None:
             continue
         elif asked.watches:
             turn[f"{_looser(asked.advice, spec, noise, timeline)} (closest: {closest})"] = None
