@@ -67,8 +67,11 @@ def plan_of(machine: Machine, run: RunState) -> Plan:
     step, state = run.step, run.state
     knobs = knobs_at(run, run.time) if state.ramps else state.knobs
     lr = learning_rate(run.rate, machine, state, step)
+    total = machine.total_steps
+    goes_on = state.stop is None and total is not None and step < total  # as nearly always: no call is needed
+    stop = None if goes_on else stop_reason(machine, run)
     # _make takes half the time of a call with the fields.
-    return Plan._make((step, run.epoch, state.name, knobs, lr, run.requests, stop_reason(machine, run)))
+    return Plan._make((step, run.epoch, state.name, knobs, lr, run.requests, stop))
 
 
 def knobs_at(run: RunState, time: int) -> Knobs:

@@ -128,14 +128,14 @@ def find_transition(run: RunState, closes: bool, eval_end: bool, dead: bool) -> 
         eval_end: an evaluation came.
         dead: so many losses were not finite that only a transition that asks for them may be taken.
     """
-    sustained = run.sustained
+    sustained, guards = run.sustained, run.stay.guards
     for place, transition in enumerate(run.state.transitions):
         at = transition.at
-        if (at == "epoch" and not closes) or (at == "eval" and not eval_end):
+        if at != "step" and not (closes if at == "epoch" else eval_end):
             continue
         if transition.at_most is not None and run.taken.get(transition.key, 0) >= transition.at_most:
             continue
-        guard = run.stay.guards[place]
+        guard = guards[place]
         if dead and not answers_nonfinite(guard):
             continue
         if guard.verdict(run) is not True:

@@ -184,7 +184,7 @@ def read_commit(path: Path) -> Commit:
         found = {entry.name for entry in path.iterdir()} - {MANIFEST}
         if found != manifest.files.keys():
             raise ValueError(f"it holds {sorted(found)}, and its manifest names {sorted(manifest.files)}")
-        files = {name: _verified(path / name, listed) for name, listed in manifest.files.items()}
+        files = {name: read_verified(path / name, listed) for name, listed in manifest.files.items()}
         state = parse(files[STATE])
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: {_why(error)}") from None
@@ -216,7 +216,8 @@ def _read_manifest(path: Path) -> _Manifest:
     return _Manifest.model_validate(content)
 
 
-def _verified(path: Path, listed: _Listed) -> bytes:
+def read_verified(path: Path, listed: _Listed) -> bytes:
+    """A file of a commit, if it is what its manifest says."""
     content = read_file(path, listed.bytes)
     if len(content) != listed.bytes:
         raise ValueError(f"{path.name} has {len(content)} bytes, and {listed.bytes} were written")

@@ -141,7 +141,7 @@ def test_damage_is_noticed(whole: Path, tmp_path: Path, damage: Damage) -> None:
 
 def test_the_lane_can_fail(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Canary: without the comparison of checksums, flipped bits are not noticed."""
-    monkeypatch.setattr(checkpoint, "_verified", lambda path, listed: path.read_bytes())
+    monkeypatch.setattr(checkpoint, "read_verified", lambda path, listed: path.read_bytes())
     assert not all(noticed(whole, tmp_path, flipped, seed) for seed in range(40))
 
 

@@ -32,8 +32,8 @@ from plateau_rule.fftcore.train import Stats
 
 CUDA, META = 1, 14  # in c10::DeviceType
 GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
-PIN_MEMORY = torch.ops.aten._pin_memory.default  # noqa: SLF001 - torch's own names
-TO_COPY = torch.ops.aten._to_copy.default  # noqa: SLF001
+PIN_MEMORY = torch.ops.aten._pin_memory.default
+TO_COPY = torch.ops.aten._to_copy.default
 VALUE = 5.0  # what is read of a tensor, where reading is allowed
 
 
@@ -216,13 +216,13 @@ def _passed(node: Any, received: dict[int, Tensor]) -> tuple[Tensor | None, ...]
         variable, gradient = node.variable, received[0]
         variable.grad = gradient if variable.grad is None else variable.grad + gradient
         return ()
-    given = [received.get(number) for number in range(len(node._input_metadata))]  # noqa: SLF001
+    given = [received.get(number) for number in range(len(node._input_metadata))]
     found = node.apply(*given) if hasattr(node, "apply") else node(*given)
     return found if isinstance(found, tuple) else (found,)
 
 
 def _fitting(node: Any, number: int, gradient: Tensor) -> Tensor:
     """Return a gradient in the shape and type that a node takes, as torch's engine does; its device must be there."""
-    asked = node._input_metadata[number]  # noqa: SLF001
+    asked = node._input_metadata[number]
     assert gradient.device == asked.device, f"{node}: a gradient on {gradient.device} where {asked.device} belongs"
     return gradient.sum_to_size(asked.shape).to(asked.dtype)
