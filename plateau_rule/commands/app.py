@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -33,6 +34,11 @@ def version() -> str:
     from importlib import metadata
 
     return metadata.version("plateau-rule")
+
+
+def show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """Print a warning as a sentence; where in our code it comes from is nothing to a user of the command."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def converted(kind: Any, tokens: Sequence[Token]) -> Any:
@@ -65,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in COMMANDS and not {"--help", "-h"}.isdisjoint(words):
             app[words[0]].help = None  # a command's own page shows all of its docstring
-        code = app(words, exit_on_error=False, print_error=False, result_action="return_int_as_exit_code_else_zero")
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            code = app(words, exit_on_error=False, print_error=False, result_action="return_int_as_exit_code_else_zero")
         sys.stdout.flush()
         return int(code)
     except BrokenPipeError:

@@ -16,7 +16,8 @@ def test(*files: Path, bound: BoundOptions = BOUND) -> int:
         files: Scenario files.
         bound: What the curricula are bound to, in place of what the scenario files say.
     """
-    from plateau_rule.sim.testing.scenario import read, report, run
+    from plateau_rule.sim.testing.report import report
+    from plateau_rule.sim.testing.scenario import read, run
 
     if not files:
         raise UsageError("plateau test: name a scenario file")

@@ -87,7 +87,8 @@ class ScenarioItem(_Item):
 
     def runtest(self) -> None:
         """Carry it out."""
-        from plateau_rule.sim.testing.scenario import report, run
+        from plateau_rule.sim.testing.report import report
+        from plateau_rule.sim.testing.scenario import run
 
         result = run(self.suite, self.scenario)
         if result.failures:

@@ -29,7 +29,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
-from plateau_rule.controller.errors import CurriculumError, Key, NonFiniteLoss, PlateauError, nearest, visible
+from plateau_rule.controller.errors import (
+    BindingError,
+    CurriculumError,
+    Key,
+    NonFiniteLoss,
+    PlateauError,
+    nearest,
+    spelled,
+    visible,
+)
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
@@ -150,6 +159,7 @@ class Suite:
     file: File
     curriculum: Curriculum
     places: Places
+    binding: Binding
 
     def controller(self, binding: Binding) -> Controller:
         """A fresh controller, bound as is said here, else as the file says.
@@ -157,15 +167,8 @@ class Suite:
         Raises:
             BindingError: the curriculum does not fit.
         """
-        file = self.file
-        return Controller(
-            self.curriculum,
-            limits=binding.limits or file.limits,
-            epochs=binding.epochs or file.epochs,
-            steps_per_epoch=binding.steps_per_epoch or file.steps_per_epoch,
-            tokens_per_step=binding.tokens_per_step or file.tokens_per_step,
-            peak=binding.peak,
-        )
+        said: Any = {name: value for name, value in vars(binding).items() if value is not None}
+        return Controller(self.curriculum, self.binding, **said)
 
 
 @dataclass
@@ -191,9 +194,19 @@ def read(path: Path) -> Suite:
         file = File.model_validate(written)
     except ValidationError as error:
         raise ScenarioError("\n".join(str(_refusal(detail, at)) for detail in error.errors()[:20])) from None
+    try:
+        binding = Binding(
+            file.limits,
+            epochs=file.epochs,
+            steps_per_epoch=file.steps_per_epoch,
+            tokens_per_step=file.tokens_per_step,
+        )
+    except BindingError as error:
+        wrong = (at.inside(*fault.path).wrong(f"{spelled(fault.path)}: {fault.sentence}") for fault in error.faults)
+        raise ScenarioError("\n".join(map(str, wrong))) from None
     beside = path.parent / file.curriculum
     try:
-        return Suite(path, file, load(beside if beside.is_file() else file.curriculum), at.places)
+        return Suite(path, file, load(beside if beside.is_file() else file.curriculum), at.places, binding)
     except CurriculumError as error:
         if beside.is_file():  # it says by itself where in that file something is wrong
             raise
@@ -379,18 +392,3 @@ class _Check:
                 f"expected the run {'' if one.dead else 'not '}to die of NaN; it {'did' if dead else 'did not'}"
             )
         return failures
-
-
-def report(suite: Suite, results: list[Result]) -> list[str]:
-    """What to print: a line for each scenario, and for those that fail what was expected and what was decided."""
-    lines = [f"{suite.path}: {suite.curriculum.name}"]
-    for result in results:
-        lines.append(f"  {'FAILED' if result.failures else 'ok'}: {result.scenario.name}")
-        lines += [f"    {failure}" for failure in result.failures]
-        if result.failures:
-            lines += [
-                f'    step {d.step} (epoch {d.epoch}): "{d.from_state}" -> "{d.to_state}" by {d.transition}'
-                for d in result.decisions
-            ] or ["    no transition was taken"]
-            lines += [f"    {line}" for line in result.explained]
-    return lines

@@ -19,7 +19,7 @@ from plateau_rule.fftcore import data
 from plateau_rule.fftcore import run as run_module
 from plateau_rule.fftcore.binding import RunOptions, plan_run, read_same_text
 from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
-from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.config import METRICS, Config
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError, TextError
 from plateau_rule.fftcore.learner import Learner, limits
@@ -54,6 +54,12 @@ def same_run(out: Path, whole: Path) -> None:
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     last = f"checkpoints/step-{STEPS:08d}/weights.safetensors"
     assert (out / last).read_bytes() == (whole / last).read_bytes()
+
+
+def test_the_metrics_that_guards_may_ask_for(whole: Path) -> None:
+    """An evaluation brings exactly the metrics that the trainer names where it binds a curriculum."""
+    brought = [{key for key in row if key.startswith("val")} for row in rows(whole / "metrics.jsonl")]
+    assert [keys for keys in brought if keys] == [set(METRICS)] * 4
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, steps: dict[int, int]) -> None:

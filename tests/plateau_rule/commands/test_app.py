@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from cyclopts import App
 from rich.console import Console
 
 from plateau_rule.commands import app as plateau
-from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.errors import BindingWarning, PlateauError
 from plateau_rule.controller.language.reading import shipped
 
 PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
@@ -181,6 +182,15 @@ def test_a_limit_is_the_same_everywhere(command: str, limit: str, capfd: pytest.
         "",
         f'--limit "{limit}"; expected KNOB=NUMBER with a number above 0, such as --limit cutoff=1025 [bad-limit]\n',
     )
+
+
+def test_a_warning_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """A warning is one sentence on the standard error, without the place in our code that it comes from."""
+    warned = lambda: warnings.warn("states were merged", BindingWarning, stacklevel=1)  # noqa: E731
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run(monkeypatch, warned) == 0
+    assert capfd.readouterr() == ("", "warning: states were merged\n")
 
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:

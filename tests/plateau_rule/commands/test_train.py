@@ -84,6 +84,7 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("micro.toml --data text --out full", "full: holds files that are no run (a, b)"),
         ("micro.toml --data text --freeze-backbone full", "full: there is no checkpoint here"),
         ("image.toml --data text", 'this trainer cannot turn the knob "image_size"'),
+        ("scored.toml --data text", 'this trainer does not give the metric "val_acc"'),
         ("endless.toml --data text", "how long is the run?"),
         ("half.toml --data text", "cutoff = 64.5; this trainer takes whole numbers"),
     ],
@@ -92,6 +93,7 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], words: str, told: str) ->
     """Each mistake is answered by a sentence that names the place, by exit code 2, and by nothing else."""
     Path("broken.toml").write_text("format = 1\nname = broken\n")
     Path("image.toml").write_bytes(CURRICULUM.replace(b"cutoff", b"image_size"))
+    Path("scored.toml").write_bytes(CURRICULUM.replace(b"{ window = 6", b'{ metric = "val_acc", window = 6'))
     Path("endless.toml").write_bytes(CURRICULUM.replace(b"epochs = 4\n", b"", 1))
     Path("half.toml").write_bytes(CURRICULUM.replace(b"64", b"64.5"))
     Path("empty").touch()

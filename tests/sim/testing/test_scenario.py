@@ -182,3 +182,23 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert plateau.main(["test", str(tmp_path / "none.toml")]) == 2
     assert "No such file" in capsys.readouterr().err
     assert plateau.main(["test"]) == 2
+
+
+def test_a_limit_that_is_none(tmp_path: Path) -> None:
+    """A limit that is no number above 0 is a mistake in the scenario file, with its place."""
+    with pytest.raises(PlateauError) as error:
+        suite(tmp_path, 'name = "it"\nlosses = ["nan"]\nexpect = [{ raises = 0 }]', head=HEAD.replace("1025", "nan"))
+    assert str(error.value).startswith(
+        f"{tmp_path / 'mine.test.toml'}:2:21: limits.cutoff: nan; expected a number above 0\n"
+    )
+
+
+def test_what_is_said_beside_the_file_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`plateau test --limit` and its like replace what the file says; what is not said there stays the file's."""
+    expect = '{ at = "2 epochs", state = "words", lr = 0.5 }, { cutoff = 700 }'
+    scenario = f'name = "it"\nlosses = ["flat 2 for 9 epochs"]\nexpect = [{expect}]'
+    path = suite(tmp_path, scenario).path
+    words = ["--limit", "cutoff=700", "--steps-per-epoch", "60", "--peak", "0.5"]
+    assert plateau.main(["test", str(path)]) == 1
+    assert plateau.main(["test", str(path), *words]) == 0
+    capsys.readouterr()
