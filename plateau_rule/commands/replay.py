@@ -50,7 +50,7 @@ def replay(
     """
     from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.replayer.replay import replay as replay_log
-    from plateau_rule.sim.replayer.tables import print_timelines, print_why
+    from plateau_rule.sim.replayer.tables import data_of, print_timelines, print_why
 
     curricula, logs = _sorted_out(words, log)
     require_drawable(plot)
@@ -64,7 +64,7 @@ def replay(
                 replay_log(curriculum, history, given, first_only=first_only, until=why, progress=progress)
             )
     if as_json:
-        found = [timeline.as_dict() for timeline in timelines]
+        found = data_of(history, timelines)
         print_json(found[0] if len(found) == 1 else {"timelines": found})
     elif why is not None:
         for timeline in timelines:

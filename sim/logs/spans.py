@@ -44,7 +44,7 @@ class Span:
         where = f"steps {self.first_step} to {self.last_step}"
         if in_epochs and self.epochs:
             where = f"epochs {self.epochs[0]:g} to {self.epochs[1]:g}"
-        return f"{self.points:,} points, {where}, loss {self.first_loss} to {self.last_loss}"
+        return f"{self.points:,} points, {where}, loss {self.first_loss:.6g} to {self.last_loss:.6g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from math import isfinite
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from plateau_rule.controller.plan import Decision
 from plateau_rule.sim.lint import lint
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.noise import Noise, NoiseError, noise_of
@@ -15,26 +21,56 @@ from plateau_rule.sim.replayer.verdict import verdict_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+WIDE = 100  # columns, below which there are lines in place of tables
+
 
 def console() -> Console:
     """Where tables go; as wide as the terminal, or 120 columns into a file."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 120
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False, width=width)
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False, width=columns() or 120)
+
+
+def columns() -> int | None:
+    """How many columns there are to print in; None into a file or a pipe, where lines may be long."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def say(text: str) -> None:
+    """Print lines, those that are too wide for the terminal broken, and what follows set in as far as their text."""
+    room = columns()
+    for line in text.split("\n"):
+        label = len(line) - len(line[12:].lstrip()) if line.startswith("  ") and line[2:3].isalpha() else 0
+        indent = label if 0 < label <= 20 and "  " in line.strip() else len(line) - len(line.lstrip(" -")) or 2
+        print(
+            "\n".join(wrap(line, room, subsequent_indent=" " * indent, break_on_hyphens=False))
+            if room and len(line) > room
+            else line
+        )
+
+
+def show(renderable: Any) -> None:
+    """Print a table, without the blanks that fill its lines."""
+    out = console()
+    with out.capture() as captured:
+        out.print(renderable)
+    print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
 
 
 def print_noise(noise: Noise) -> None:
     """Print noise, spikes and trend of a log."""
-    print(f"noise     sigma {noise.sigma:.2%} of the loss, rho {noise.rho:.2f} from one point to the next", end="")
-    print(f" ({noise.sigma_first:.2%} in the first quarter, {noise.sigma_last:.2%} in the last)")
+    quarters = f"({noise.sigma_first:.2%} in the first quarter, {noise.sigma_last:.2%} in the last)"
+    told = f"sigma {noise.sigma:.2%} of the loss, rho {noise.rho:.2f} from one point to the next {quarters}"
+    say(f"noise     {told}")
     share = noise.spikes / noise.points
     height = f", as a rule by {noise.spike_height:.1%}" if noise.spikes else ""
-    print(f"spikes    {noise.spikes:,} of {noise.points:,} points ({share:.2%}) stand out upwards{height}")
+    say(f"spikes    {noise.spikes:,} of {noise.points:,} points ({share:.2%}) stand out upwards{height}")
     first, last = noise.told(noise.fall_first), noise.told(noise.fall_last)
-    print(f"trend     falls {first} in the first quarter, {last} in the last")
+    say(f"trend     falls {first} in the first quarter, {last} in the last")
     if noise.points < 200:
-        print(f"          estimated from {noise.points} points only: take these figures as rough")
+        say(f"          estimated from {noise.points} points only: take these figures as rough")
 
 
 def print_why(timeline: Timeline, step: int) -> None:
@@ -47,38 +83,102 @@ def print_why(timeline: Timeline, step: int) -> None:
 
 def print_timelines(log: Log, timelines: Sequence[Timeline]) -> None:
     """Everything a person wants to know of a replay, the verdict first."""
-    out = console()
     try:
         noise: Noise | None = noise_of(log)
     except NoiseError:
         noise = None
     verdicts = [verdict_of(timeline, noise) for timeline in timelines]
     for timeline, verdict in zip(timelines, verdicts, strict=True):
-        print(f"{timeline.curriculum.name}. {verdict.line}" if len(timelines) > 1 else verdict.line)
+        say(f"{timeline.curriculum.name}. {verdict.line}" if len(timelines) > 1 else verdict.line)
     print()
-    print(log.report)
+    say(str(log.report))
     for timeline, verdict in zip(timelines, verdicts, strict=True):
         print(f"\n{timeline.curriculum.name}: {timeline.points:,} points")
         for note in timeline.notes:
-            print(f"  {note}")
+            say(f"  {note}")
         for reason, count in timeline.skipped.items():
             if reason not in log.report.dropped:
                 print(f"  {count:,} points: {reason}")
         print()
-        out.print(_transitions_table(timeline))
-        out.print(_guards_table(timeline))
+        if (columns() or WIDE) < WIDE:
+            say("\n".join((*_transition_lines(timeline), "", *_guard_lines(timeline), "")))
+        else:
+            show(_transitions_table(timeline))
+            show(_guards_table(timeline))
         final = timeline.final
         knobs = ", ".join(f"{name} {value}" for name, value in final.knobs.items())
         end = f'Ends at step {timeline.shown(final.step):,} in state "{final.state}" ({knobs}, rate {final.lr:.3g})'
-        print(f"{end}: {timeline.ended}.")
-        print(_what_it_tells(timeline))
+        say(f"{end}: {timeline.ended}.")
+        say(_what_it_tells(timeline))
         if verdict.details:
-            print(f"\n{verdict.details}")
+            print()
+            say(verdict.details)
         for each in lint(timeline.curriculum, noise) if noise is not None else ():
             if each.warning:
-                print(f"warning: {each}")
+                say(f"warning: {each}")
     if len(timelines) > 1:
-        out.print(_summary_table(timelines, noise))
+        show(_summary_table(timelines, noise))
+
+
+def data_of(log: Log, timelines: Sequence[Timeline]) -> list[dict[str, Any]]:
+    """Replays as plain data for JSON, each with its verdict, the advice, and what noise does to its guards."""
+    try:
+        noise: Noise | None = noise_of(log)
+    except NoiseError:
+        noise = None
+    found = []
+    for timeline in timelines:
+        lints = lint(timeline.curriculum, noise) if noise is not None else []
+        found.append(
+            timeline.as_dict()
+            | verdict_of(timeline, noise).as_dict()
+            | {"noise": None if noise is None else _plain(asdict(noise))}
+            | {"guards": [_plain(asdict(each)) for each in lints]}
+        )
+    return found
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Values without numbers that JSON does not know."""
+    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in values.items()}
+
+
+def _transition_lines(timeline: Timeline) -> list[str]:
+    """The transitions as sentences, for a narrow terminal."""
+    lines = []
+    for decision in timeline.decisions:
+        knobs = ", ".join(f"{name} {told}" for name, told in _knobs(timeline, decision).items())
+        rate = f"rate {decision.lr_before:.3g} → {decision.lr:.3g}"
+        loss = "" if decision.loss is None else f", loss {decision.loss:.4g}"
+        step = f"step {timeline.shown(decision.step):,}, epoch {decision.epoch:,}"
+        lines.append(f"{step}: {decision.from_state} → {decision.to_state}, {knobs}, {rate}{loss}")
+        lines += [f"    {line.strip().removesuffix(' -> true')}" for line in decision.guards[1:]]
+    return lines or ["No transition."]
+
+
+def _knobs(timeline: Timeline, decision: Decision) -> dict[str, str]:
+    """What a transition did to each knob."""
+    before, after = decision.knobs_before, decision.knobs
+    return {
+        name: f"{before[name]} → {after[name]}" if before[name] != after[name] else f"{after[name]}"
+        for name in timeline.curriculum.knob
+    }
+
+
+def _guard_lines(timeline: Timeline) -> list[str]:
+    """How close each guard came, as sentences, for a narrow terminal."""
+    per_epoch = timeline.setting.steps_per_epoch
+    lines = ["Where it was held:"]
+    for stay in timeline.stays:
+        stop = timeline.final.step if stay.left is None else stay.left
+        epochs = "" if per_epoch is None else f", {(stop - stay.entered) / per_epoch:.1f} epochs"
+        last = timeline.shown(max(stay.entered, stop - 1))
+        lines.append(f"{stay.state}, steps {timeline.shown(stay.entered):,} to {last:,}{epochs}")
+        for each in stay.asked:
+            if each.looks:
+                closest = f"{each.closest.removeprefix(f'{each.guard}: ')} (step {timeline.shown(each.closest_step):,})"
+                lines.append(f"    {each.guard}: true at {each.true:,} of {each.looks:,} looks; closest {closest}")
+    return lines
 
 
 def _summary_table(timelines: Sequence[Timeline], noise: Noise | None) -> Any:
@@ -115,17 +215,11 @@ def _transitions_table(timeline: Timeline) -> Any:
     table.add_column("loss", justify="right")
     table.add_column("because")
     for decision in timeline.decisions:
-        knobs = [
-            f"{decision.knobs_before[name]} → {decision.knobs[name]}"
-            if decision.knobs_before[name] != decision.knobs[name]
-            else f"{decision.knobs[name]}"
-            for name in timeline.curriculum.knob
-        ]
         table.add_row(
             f"{timeline.shown(decision.step):,}",
             f"{decision.epoch:,}",
             f"{decision.from_state} → {decision.to_state}",
-            *knobs,
+            *_knobs(timeline, decision).values(),
             f"{decision.lr_before:.3g} → {decision.lr:.3g}",
             "" if decision.loss is None else f"{decision.loss:.4g}",
             "\n".join(line.strip().removesuffix(" -> true") for line in decision.guards[1:]),

@@ -134,6 +134,25 @@ class Timeline:
                 }
                 for decision in self.decisions
             ],
+            "stays": [
+                {
+                    "state": stay.state,
+                    "entered": self.shown(stay.entered),
+                    "left": None if stay.left is None else self.shown(stay.left),
+                    "guards": [
+                        {
+                            "guard": asked.guard,
+                            "looks": asked.looks,
+                            "true": asked.true,
+                            "unknown": asked.unknown,
+                            "closest": asked.closest.removeprefix(f"{asked.guard}: "),
+                            "closest_step": self.shown(asked.closest_step),
+                        }
+                        for asked in stay.asked
+                    ],
+                }
+                for stay in self.stays
+            ],
             "final": {
                 "step": self.shown(self.final.step),
                 "state": self.final.state,

@@ -7,30 +7,29 @@ from typing import Any
 
 from rich.table import Table
 
-from plateau_rule.sim.replayer.tables import console
+from plateau_rule.sim.replayer.tables import show
 from plateau_rule.sim.simulator.fit import Fit, table
 from plateau_rule.sim.simulator.tune import Measured
 
 
 def print_summary(known: dict[str, Any]) -> None:
     """Print what a simulation found: states, raises, losses, and what to do about it."""
-    out = console()
     flat = 100_000 * known["flat_per_step"]
-    out.print(
+    show(
         f"\n{known['curriculum']}: {known['learners']:,} learners, {known['steps']:,} steps each, seed {known['seed']}."
     )
-    out.print(f"Flat is a true loss that improves by less than {flat:.3g} % per 1000 steps.")
-    out.print(_states(known["states"]))
+    show(f"Flat is a true loss that improves by less than {flat:.3g} % per 1000 steps.")
+    show(_states(known["states"]))
     raises = known["raises"]
     if raises["each"]:
-        out.print(
+        show(
             f"{raises['each']:.3g} raises a run: {raises['early']:.1%} early, {raises['in_time']:.1%} in time, "
             f"{raises['late']:.1%} late (flat for over {known['late_steps']:,} steps); "
             f"{raises['cascades']:.1%} begin a cascade, {raises['stalls']:.1%} a stall."
         )
-    out.print(_losses(known))
+    show(_losses(known))
     for sentence in known["verdicts"]:
-        out.print(f"- {sentence}")
+        show(f"- {sentence}")
 
 
 def _states(states: list[dict[str, Any]]) -> Table:
@@ -63,7 +62,6 @@ def _states(states: list[dict[str, Any]]) -> Table:
 
 def print_tuned(name: str, found: Sequence[Measured]) -> None:
     """Print the front of the best settings, beside the settings as they are written now."""
-    out = console()
     keys = list(found[1].settings)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in (*keys, "false raises", "no raise", "median delay"):
@@ -71,10 +69,8 @@ def print_tuned(name: str, found: Sequence[Measured]) -> None:
     for each in (found[0], *(one for one in found[1:] if one.best)):
         settings = [f"{each.settings[key]:.4g}" if each.settings else "as written" for key in keys]
         table.add_row(*settings, _percent(each.false), _percent(each.missed), _number(each.delay))
-    out.print(
-        f"{name}: {len(found) - 1} settings tried; none is better than these in one respect and as good in the other."
-    )
-    out.print(table)
+    show(f"{name}: {len(found) - 1} settings tried; none is better than these in one respect and as good in the other.")
+    show(table)
 
 
 def print_fit(found: Fit) -> None:
@@ -85,7 +81,7 @@ def print_fit(found: Fit) -> None:
     for row in table(found):
         spread = "-" if row["spread"] is None else f"{row['spread'][0]:.3g} to {row['spread'][1]:.3g}"
         table_.add_row(row["name"], f"{row['value']:.4g}", spread, row["meaning"])
-    console().print(table_)
+    show(table_)
 
 
 _RIVALS = {
