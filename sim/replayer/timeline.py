@@ -134,6 +134,12 @@ class Timeline:
                 }
                 for decision in self.decisions
             ],
+            "final": {
+                "step": self.shown(self.final.step),
+                "state": self.final.state,
+                "knobs": dict(self.final.knobs),
+                "lr": self.final.lr,
+            },
             "stays": [
                 {
                     "state": stay.state,
@@ -153,10 +159,4 @@ class Timeline:
                 }
                 for stay in self.stays
             ],
-            "final": {
-                "step": self.shown(self.final.step),
-                "state": self.final.state,
-                "knobs": dict(self.final.knobs),
-                "lr": self.final.lr,
-            },
         }

@@ -145,9 +145,11 @@ def test_a_damaged_record_is_refused_with_the_remedy(tmp_path: Path) -> None:
 def test_the_json_has_the_promised_keys_and_nothing_else(log_of: MakeLog) -> None:
     """`as_dict` holds exactly what is promised, and is JSON without NaN."""
     found = replay(load("plateau"), log_of(range(900), noisy(900)), Binding(epochs=9, steps_per_epoch=100)).as_dict()
-    assert list(found) == ["curriculum", "fingerprint", "points", "skipped", "transitions", "final"]
+    assert list(found) == ["curriculum", "fingerprint", "points", "skipped", "transitions", "final", "stays"]
     assert list(found["transitions"][0]) == ["step", "epoch", "from", "to", "knobs", "lr", "loss"]
     assert list(found["final"]) == ["step", "state", "knobs", "lr"]
+    assert list(found["stays"][0]) == ["state", "entered", "left", "guards"]
+    assert list(found["stays"][0]["guards"][0]) == ["guard", "looks", "true", "unknown", "closest", "closest_step"]
     json.dumps(found, allow_nan=False)
 
 
