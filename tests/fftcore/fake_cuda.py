@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+import torch._dynamo  # which notes what torch is when it is loaded: before anything is replaced
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch._utils import _get_device_index

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo  # which notes what torch is when it is loaded: before anything is replaced
 
 from plateau_rule.fftcore import device as device_module
 from plateau_rule.fftcore.device import changes, choose_device, device_of, product_type, take_threads
