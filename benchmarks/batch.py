@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from plateau_rule import Controller, load
 from plateau_rule.sim.batch import Replayed, replay_all
-from plateau_rule.sim.curves import Noise, draw, noisy
+from plateau_rule.sim.curves import NoiseModel, draw, noisy
 
 ROOT = Path(__file__).resolve().parent.parent
 CURRICULA = ("plateau", "plateau-trend", "plateau-returns")
@@ -50,7 +50,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def losses(runs: int) -> NDArray[np.float64]:
     """Curves [run, step]."""
     rng = np.random.default_rng(0)
-    return noisy(draw("exponential", runs, STEPS, rng).clean, rng, Noise(0.03))
+    return noisy(draw("exponential", runs, STEPS, rng).clean, rng, NoiseModel(0.03))
 
 
 def looped(name: str, curves: NDArray[np.float64]) -> float:

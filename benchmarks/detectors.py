@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._rules import RULES, THRESHOLD, WINDOW, After, Maker, first_raise, halves, returns, trend
-from plateau_rule.sim.curves import Array, Kind, Noise, Spikes, exponential, kink, noisy, power
+from plateau_rule.sim.curves import Array, Kind, NoiseModel, Spikes, exponential, kink, noisy, power
 
 Mask = NDArray[np.bool_]
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +52,7 @@ class Cell(NamedTuple):
     """One curve under one kind of noise, on one time scale."""
 
     curve: str
-    noise: Noise
+    noise: NoiseModel
     spiked: bool
     stretch: float
 
@@ -92,9 +92,9 @@ def share_of_last_half(clean: Array) -> Array:
     return np.where(total > 0, gain / np.where(total > 0, total, 1.0), inf)
 
 
-def noise_of(sigma: float, rho: float) -> Noise:
+def noise_of(sigma: float, rho: float) -> NoiseModel:
     """White noise, or AR(1) with that correlation."""
-    return Noise(sigma, "ar1", rho) if rho else Noise(sigma)
+    return NoiseModel(sigma, "ar1", rho) if rho else NoiseModel(sigma)
 
 
 def judge(name: str, make: Maker, cell: Cell, losses: Sequence[list[float]], wrong: Mask, under: int) -> Found:
@@ -276,7 +276,7 @@ def main() -> None:
     cells = [Cell(*cell) for cell in product(CURVES, noises, SPIKED, (16.0, 4.0, 1.0))]
     cells.sort(key=lambda cell: -cell.stretch)
     kinds: tuple[Kind, ...] = ("t3", "heteroscedastic", "periodic")
-    held = [Cell(curve, Noise(0.03, kind), False, 1.0) for curve, kind in product(CURVES, kinds)]
+    held = [Cell(curve, NoiseModel(0.03, kind), False, 1.0) for curve, kind in product(CURVES, kinds)]
     bumps = [Bump(*bump) for bump in product((0.02, 0.05, 0.10), (20, 40, 100), (0.01, 0.03), (True, False))]
     with ProcessPoolExecutor(given.jobs) as pool:
         suite = pool.map(partial(suite_cell, seeds=given.seeds), cells)

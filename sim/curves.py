@@ -78,7 +78,7 @@ def silence(t: Array, level: ArrayLike) -> Array:
     return _column(level) + 0.0 * t
 
 
-class Range(NamedTuple):
+class Bounds(NamedTuple):
     """Where a parameter is drawn from; `log` draws its logarithm uniformly."""
 
     low: float
@@ -90,24 +90,26 @@ class Family(NamedTuple):
     """A shape with the ranges of its parameters."""
 
     shape: Callable[..., Array]
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, Bounds]
 
 
-_START, _END, _TAU = Range(4.0, 11.0), Range(0.5, 3.5), Range(50.0, 2000.0, log=True)
+_START, _END, _TAU = Bounds(4.0, 11.0), Bounds(0.5, 3.5), Bounds(50.0, 2000.0, log=True)
 FAMILIES: Mapping[str, Family] = {
     "exponential": Family(exponential, {"start": _START, "end": _END, "tau": _TAU}),
-    "power": Family(power, {"start": _START, "end": _END, "exponent": Range(0.2, 1.0),
-                            "knee": Range(10.0, 300.0, log=True)}),
-    "lm": Family(lm, {"start": Range(8.0, 11.0), "middle": Range(5.0, 7.0), "end": Range(1.5, 3.5),
-                      "tau": Range(20.0, 200.0, log=True), "exponent": Range(0.3, 0.9),
-                      "knee": Range(50.0, 500.0, log=True)}),
-    "kink": Family(kink, {"start": _START, "rate": Range(2e-4, 2e-3, log=True), "at": Range(300.0, 3000.0, log=True)}),
-    "staircase": Family(staircase, {"start": _START, "end": _END, "stairs": Range(2.0, 6.0),
-                                    "length": Range(200.0, 1500.0, log=True), "softness": Range(3.0, 60.0, log=True)}),
-    "drift": Family(drift, {"start": _END, "rate": Range(1e-5, 1e-3, log=True)}),
-    "double_descent": Family(double_descent, {"start": _START, "end": _END, "tau": _TAU, "bump": Range(0.1, 1.0),
-                                              "at": Range(500.0, 3000.0, log=True),
-                                              "width": Range(50.0, 500.0, log=True)}),
+    "power": Family(power, {"start": _START, "end": _END, "exponent": Bounds(0.2, 1.0),
+                            "knee": Bounds(10.0, 300.0, log=True)}),
+    "lm": Family(lm, {"start": Bounds(8.0, 11.0), "middle": Bounds(5.0, 7.0), "end": Bounds(1.5, 3.5),
+                      "tau": Bounds(20.0, 200.0, log=True), "exponent": Bounds(0.3, 0.9),
+                      "knee": Bounds(50.0, 500.0, log=True)}),
+    "kink": Family(kink, {"start": _START, "rate": Bounds(2e-4, 2e-3, log=True),
+                          "at": Bounds(300.0, 3000.0, log=True)}),
+    "staircase": Family(staircase, {"start": _START, "end": _END, "stairs": Bounds(2.0, 6.0),
+                                    "length": Bounds(200.0, 1500.0, log=True),
+                                    "softness": Bounds(3.0, 60.0, log=True)}),
+    "drift": Family(drift, {"start": _END, "rate": Bounds(1e-5, 1e-3, log=True)}),
+    "double_descent": Family(double_descent, {"start": _START, "end": _END, "tau": _TAU, "bump": Bounds(0.1, 1.0),
+                                              "at": Bounds(500.0, 3000.0, log=True),
+                                              "width": Bounds(50.0, 500.0, log=True)}),
     "silence": Family(silence, {"level": _START}),
 }  # fmt: skip
 
@@ -167,7 +169,7 @@ def draw(
     steps: int,
     rng: np.random.Generator | Streams,
     stretch: float = 1.0,
-    ranges: Mapping[str, Range] | None = None,
+    ranges: Mapping[str, Bounds] | None = None,
 ) -> Drawn:
     """Draw curves of one family.
 
@@ -182,8 +184,8 @@ def draw(
     return Drawn(shape(np.arange(steps) / stretch, **parameters), parameters)
 
 
-def _drawn(bounds: Range, curves: int, rng: np.random.Generator | Streams) -> Array:
-    low, high, log = Range(*bounds)
+def _drawn(bounds: Bounds, curves: int, rng: np.random.Generator | Streams) -> Array:
+    low, high, log = Bounds(*bounds)
     if not low <= high:
         raise ValueError(f"a range from {low} to {high}; expected the lower bound first")
     if log:
@@ -192,7 +194,7 @@ def _drawn(bounds: Range, curves: int, rng: np.random.Generator | Streams) -> Ar
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
+class NoiseModel:
     """Noise relative to the loss: losses are clean * (1 + noise).
 
     sigma: its standard deviation on one step, whatever the kind. kind: `white` (normal, independent); `ar1` (normal,
@@ -257,7 +259,7 @@ class Bursts:
 def noisy(
     clean: Array,
     rng: np.random.Generator | Streams,
-    noise: Noise | None = None,
+    noise: NoiseModel | None = None,
     spikes: Spikes | None = None,
     bursts: Bursts | None = None,
 ) -> Array:

@@ -22,7 +22,7 @@ from plateau_rule.controller.language.values import LARGEST, Asks, OneKey, Table
 LONGEST_SHOWN = 60  # characters of a value
 
 
-class Kind(NamedTuple):
+class BareType(NamedTuple):
     """A type without its wrapping: what it is at heart, and what is said about it."""
 
     core: Any
@@ -36,7 +36,7 @@ def keys_of(model: type[Table]) -> Mapping[str, Any]:
     return {field.alias or name: hints[name] for name, field in model.model_fields.items()}
 
 
-def bare(kind: Any) -> Kind:
+def bare(kind: Any) -> BareType:
     """Take `Annotated[...]` and `... | None` off a type."""
     notes: tuple[Any, ...] = ()
     while True:
@@ -46,7 +46,7 @@ def bare(kind: Any) -> Kind:
         elif (members := [m for m in get_args(kind) if m is not type(None)]) and type(None) in get_args(kind):
             kind = members[0]  # there are no unions of three here
         else:
-            return Kind(kind, notes)
+            return BareType(kind, notes)
 
 
 def _flat(notes: list[Any]) -> Iterator[Any]:

@@ -21,7 +21,7 @@ from plateau_rule.commands.options import (
 from plateau_rule.sim.shards import Engine
 
 if TYPE_CHECKING:
-    from plateau_rule.sim.curves import Range
+    from plateau_rule.sim.curves import Bounds
 
 
 def simulate(
@@ -80,9 +80,9 @@ def simulate(
         print(f"Drawn: {draw_simulations(found, plot)}", file=sys.stderr)
 
 
-def _ranges(words: Several) -> Mapping[str, Range]:
+def _ranges(words: Several) -> Mapping[str, Bounds]:
     """Read NAME=NUMBER and NAME=LOW..HIGH."""
-    from plateau_rule.sim.curves import Range
+    from plateau_rule.sim.curves import Bounds
     from plateau_rule.sim.simulator.learner import PARAMETERS
 
     found = {}
@@ -98,11 +98,11 @@ def _ranges(words: Several) -> Mapping[str, Range]:
                 f"--learner {word}: expected NAME=NUMBER or NAME=LOW..HIGH, for instance --learner tau=200..2000. "
                 f"Names: {', '.join(PARAMETERS)}"
             )
-        found[name] = Range(*bounds, log=bounds[0] > 0)
+        found[name] = Bounds(*bounds, log=bounds[0] > 0)
     return found
 
 
-def _fitted(file: Path) -> Mapping[str, Range]:
+def _fitted(file: Path) -> Mapping[str, Bounds]:
     from plateau_rule.sim.simulator.fit import ranges_in
 
     return ranges_in(file)

@@ -21,7 +21,7 @@ from plateau_rule.sim.replayer.trace import Floats, Trace, Tracer
 
 
 @dataclass(frozen=True)
-class Span:
+class StateSpan:
     """A stay in a state: from a step up to another, with the knobs in it."""
 
     state: str
@@ -40,7 +40,7 @@ class Picture:
 
     name: str
     trace: Trace
-    spans: tuple[Span, ...]
+    spans: tuple[StateSpan, ...]
     knobs: Mapping[str, tuple[NDArray[np.int64], Floats]]
     rate: tuple[NDArray[np.int64], Floats] | None
     per_epoch: int | None
@@ -52,7 +52,9 @@ class Picture:
 def picture_of(timeline: Timeline) -> Picture:
     """A replay, as something to draw."""
     last = max(timeline.final.step, int(timeline.trace.step[-1]) + 1 if len(timeline.trace.step) else 0)
-    spans = tuple(Span(stay.state, stay.entered, last if stay.left is None else stay.left) for stay in timeline.stays)
+    spans = tuple(
+        StateSpan(stay.state, stay.entered, last if stay.left is None else stay.left) for stay in timeline.stays
+    )
     steps = np.array([sample.step for sample in timeline.samples], dtype=np.int64)
     knobs = {
         name: (steps, np.array([hardness(sample.knobs[name]) for sample in timeline.samples]))
@@ -78,7 +80,7 @@ def picture_of_climb(machine: Machine, climb: Climb) -> Picture:
         knob: (steps, np.array([hardness(plan.knobs[knob]) for plan in plans])) for knob in machine.curriculum.knob
     }
     rate = steps, np.array([plan.lr for plan in plans])
-    spans = tuple(Span(visit.state.name, visit.entered, visit.left) for visit in climb.visits)
+    spans = tuple(StateSpan(visit.state.name, visit.entered, visit.left) for visit in climb.visits)
     return Picture(
         name, Tracer(1).trace(), spans, knobs, rate, machine.run.steps_per_epoch, units=_units(machine.curriculum)
     )
@@ -105,7 +107,8 @@ def picture_of_log(log: Log, name: str, per_epoch: int | None = None) -> Picture
     last = (log.report.used.last_step or 0) + 1
     starts = [*(change.step for change in log.changes), last]
     spans = tuple(
-        Span(change.state, start, stop) for change, start, stop in zip(log.changes, starts, starts[1:], strict=False)
+        StateSpan(change.state, start, stop)
+        for change, start, stop in zip(log.changes, starts, starts[1:], strict=False)
     )
     knobs: dict[str, tuple[NDArray[np.int64], Floats]] = {}
     for knob in log.changes[0].knobs if log.changes else ():

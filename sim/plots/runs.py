@@ -10,7 +10,7 @@ import numpy as np
 
 from plateau_rule.sim.logs import read
 from plateau_rule.sim.plots.page import COLOURS, DASHES, INK, MARKS, PlotError, page
-from plateau_rule.sim.plots.picture import Picture, Span, picture_of_log, smoothed
+from plateau_rule.sim.plots.picture import Picture, StateSpan, picture_of_log, smoothed
 from plateau_rule.sim.replayer.trace import Floats, Trace
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _lanes(ax: Axes, pictures: Sequence[Picture], lanes: Sequence[Picture]) -> N
     ax.spines[:].set_visible(False)
 
 
-def _level(picture: Picture, span: Span) -> float:
+def _level(picture: Picture, span: StateSpan) -> float:
     """How hard a state is, by the first knob's value as it begins; by its place where there is no knob."""
     if not picture.knobs:
         return float(picture.spans.index(span))

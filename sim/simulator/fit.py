@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.consistency import hardness
-from plateau_rule.sim.curves import Range
+from plateau_rule.sim.curves import Bounds
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.noise import NoiseError, noise_of
 from plateau_rule.sim.simulator.learner import (
@@ -76,7 +76,7 @@ class Fit:
         path.write_text(json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
 
 
-def ranges_in(path: Path) -> Mapping[str, Range]:
+def ranges_in(path: Path) -> Mapping[str, Bounds]:
     """The ranges that learners like a fitted one are drawn from. Raises FitError where the file is no fit."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ def ranges_in(path: Path) -> Mapping[str, Range]:
         spread = {name: tuple(map(float, bounds)) for name, bounds in found["spread"].items() if name in PARAMETERS}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FitError(f"{path}: not a file that `plateau fit` wrote ({type(error).__name__}: {error})") from None
-    return {name: Range(low, high, log=low > 0) for name, (low, high) in spread.items()}
+    return {name: Bounds(low, high, log=low > 0) for name, (low, high) in spread.items()}
 
 
 @dataclass(frozen=True)
@@ -157,27 +157,27 @@ def _error(loss: Floats, predicted: Floats) -> float:
     return float(np.sqrt(np.mean(((predicted - loss) / loss) ** 2)))
 
 
-def _bounds(data: _Data, peak: float) -> dict[str, Range]:
+def _bounds(data: _Data, peak: float) -> dict[str, Bounds]:
     """Wider than where simulations draw from; in stretches where those count steps."""
     run = len(data.loss)
     found = {
         **ranges(run, peak),
-        "falloff": Range(0.1, 1.0),
-        "tau": Range(1.0 / LARGEST_SHARE, 0.5 * run, log=True),
-        "tau_growth": Range(0.5, 3.0, log=True),
-        "beta": Range(0.0, 1.0),
-        "jump": Range(0.0, 3.0),
-        "tau_spike": Range(1.0 / LARGEST_SHARE, 0.1 * run, log=True),
-        "tau_heat": Range(1.0 / LARGEST_SHARE, 0.1 * run, log=True),
-        "rate_optimum": Range(0.1 * peak, 3.0 * peak, log=True) if data.has_lr else Range(peak, peak),
+        "falloff": Bounds(0.1, 1.0),
+        "tau": Bounds(1.0 / LARGEST_SHARE, 0.5 * run, log=True),
+        "tau_growth": Bounds(0.5, 3.0, log=True),
+        "beta": Bounds(0.0, 1.0),
+        "jump": Bounds(0.0, 3.0),
+        "tau_spike": Bounds(1.0 / LARGEST_SHARE, 0.1 * run, log=True),
+        "tau_heat": Bounds(1.0 / LARGEST_SHARE, 0.1 * run, log=True),
+        "rate_optimum": Bounds(0.1 * peak, 3.0 * peak, log=True) if data.has_lr else Bounds(peak, peak),
     }
     if len(data.bands.edges) == 1:  # nothing to tell these by
         for name in ("falloff", "tau_growth", "kappa", "iota", "jump", "tau_spike"):
-            found[name] = Range(1.0, 1.0) if name.startswith("tau") else Range(0.0, 0.0)
+            found[name] = Bounds(1.0, 1.0) if name.startswith("tau") else Bounds(0.0, 0.0)
     return found
 
 
-def _values(units: Floats, names: Sequence[str], bounds: Mapping[str, Range]) -> dict[str, Floats]:
+def _values(units: Floats, names: Sequence[str], bounds: Mapping[str, Bounds]) -> dict[str, Floats]:
     found = {name: np.full(len(units), bounds[name].low) for name in SEARCHED}
     for place, name in enumerate(names):
         low, high, log = bounds[name]
@@ -185,7 +185,7 @@ def _values(units: Floats, names: Sequence[str], bounds: Mapping[str, Range]) ->
     return found
 
 
-def _predicted(units: Floats, names: Sequence[str], bounds: Mapping[str, Range], data: _Data) -> Floats:
+def _predicted(units: Floats, names: Sequence[str], bounds: Mapping[str, Bounds], data: _Data) -> Floats:
     """What each learner's loss is made of: [learner, stretch, part]; parts are weighed by floor, height and alpha."""
     values, count = _values(units, names, bounds), len(units)
     values |= {"floor": np.zeros(count), "height": np.ones(count), "alpha": np.ones(count)}
@@ -208,7 +208,7 @@ def _column(is_open: Mask, count: int) -> Mask:
 
 
 def _tried(
-    units: Floats, names: Sequence[str], bounds: Mapping[str, Range], data: _Data, shown: int
+    units: Floats, names: Sequence[str], bounds: Mapping[str, Bounds], data: _Data, shown: int
 ) -> tuple[Floats, Floats]:
     """The best floor, height and alpha of each learner, none negative, and what is left of the part that is shown."""
     parts = _predicted(units, names, bounds, data)[:, :shown] / data.loss[:shown, None]  # relative errors count

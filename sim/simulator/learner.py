@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import Machine
-from plateau_rule.sim.curves import Range, generator
+from plateau_rule.sim.curves import Bounds, generator
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -47,30 +47,30 @@ BLOWN_UP = 1000.0
 LARGEST_SHARE = 0.25  # of a time constant, that one step may cover
 
 
-def ranges(run_steps: int, peak: float) -> dict[str, Range]:
+def ranges(run_steps: int, peak: float) -> dict[str, Bounds]:
     """Where learners are drawn from unless it is said otherwise: such that a run of this length is worth while.
 
     run_steps: optimizer steps. peak: the curriculum's learning rate.
     """
     part = max(run_steps, 1)
     return {
-        "floor": Range(1.5, 3.0),
-        "height": Range(3.0, 8.0),
-        "falloff": Range(0.35, 0.7),
-        "tau": Range(0.01 * part, 0.04 * part, log=True),
-        "tau_growth": Range(1.0, 2.0),
-        "beta": Range(0.2, 1.0),
-        "kappa": Range(0.0, 0.9),
-        "iota": Range(0.0, 0.5),
-        "jump": Range(0.5, 1.5),
-        "tau_spike": Range(0.003 * part, 0.01 * part, log=True),
-        "alpha": Range(0.02, 0.1),
-        "tau_heat": Range(0.001 * part, 0.003 * part, log=True),
-        "rate_optimum": Range(0.8 * peak, 1.25 * peak, log=True),
-        "rate_limit": Range(4.0, 10.0, log=True),
-        "sigma": Range(0.005, 0.05, log=True),
-        "rho": Range(0.0, 0.7),
-        "fixed_cost": Range(0.3, 0.7),
+        "floor": Bounds(1.5, 3.0),
+        "height": Bounds(3.0, 8.0),
+        "falloff": Bounds(0.35, 0.7),
+        "tau": Bounds(0.01 * part, 0.04 * part, log=True),
+        "tau_growth": Bounds(1.0, 2.0),
+        "beta": Bounds(0.2, 1.0),
+        "kappa": Bounds(0.0, 0.9),
+        "iota": Bounds(0.0, 0.5),
+        "jump": Bounds(0.5, 1.5),
+        "tau_spike": Bounds(0.003 * part, 0.01 * part, log=True),
+        "alpha": Bounds(0.02, 0.1),
+        "tau_heat": Bounds(0.001 * part, 0.003 * part, log=True),
+        "rate_optimum": Bounds(0.8 * peak, 1.25 * peak, log=True),
+        "rate_limit": Bounds(4.0, 10.0, log=True),
+        "sigma": Bounds(0.005, 0.05, log=True),
+        "rho": Bounds(0.0, 0.7),
+        "fixed_cost": Bounds(0.3, 0.7),
     }
 
 
@@ -133,7 +133,7 @@ class Learners:
     seeds: Sequence[tuple[int, int]]
 
     @classmethod
-    def drawn(cls, bounds: Mapping[str, Range], runs: int, seed: int, first: int = 0) -> Learners:
+    def drawn(cls, bounds: Mapping[str, Bounds], runs: int, seed: int, first: int = 0) -> Learners:
         """Draw learners `first` to `first + runs`: each from its own stream, whoever else is drawn."""
         seeds = [(seed, first + run) for run in range(runs)]
         shares = np.array([generator(pair, 0).random(len(PARAMETERS)) for pair in seeds]).reshape(runs, -1)

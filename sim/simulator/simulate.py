@@ -16,7 +16,7 @@ from plateau_rule.controller.language.amounts import RunLength, parse_amount, st
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import Machine
-from plateau_rule.sim.curves import Range
+from plateau_rule.sim.curves import Bounds
 from plateau_rule.sim.shards import Engine, cores, cut, spread
 from plateau_rule.sim.simulator.learner import PARAMETERS, Floats, Learners, ranges
 from plateau_rule.sim.simulator.loop import Outcome, Truth, together, train
@@ -41,7 +41,7 @@ class Settings:
 
     learners: int = 10_000
     seed: int = 0
-    ranges: Mapping[str, Range] = field(default_factory=dict)
+    ranges: Mapping[str, Bounds] = field(default_factory=dict)
     flat: str | None = None
     workers: int | None = None
     engine: Engine = "processes"
@@ -82,7 +82,7 @@ class _Shard:
     curriculum: Curriculum
     binding: Binding
     truth: Truth
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, Bounds]
     seed: int
     first: int
     count: int

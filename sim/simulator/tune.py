@@ -65,7 +65,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Course:
+class NoisyCourse:
     """A log's course: noisy copies [copy, step], where a raise is false, and whether it becomes flat at all.
 
     A raise is false while the course improves more than EARLY times as fast as what is called flat.
@@ -81,7 +81,7 @@ class Course:
         return int(np.argmin(self.improving))
 
 
-def course(log: Log, rate: float, seed: int) -> Course:
+def course(log: Log, rate: float, seed: int) -> NoisyCourse:
     """Take a log apart, and put it together again COPIES times.
 
     log: of at least FEWEST losses. rate: relative improvement for each point under which the course is flat.
@@ -107,7 +107,7 @@ def course(log: Log, rate: float, seed: int) -> Course:
     for step in range(1, len(normal)):
         normal[step] += rho * normal[step - 1]
     losses = np.ascontiguousarray((smooth[:, None] * (1.0 + noise.sigma * normal)).T)
-    return Course(losses, falls > EARLY * rate, bool((falls < rate).any()))
+    return NoisyCourse(losses, falls > EARLY * rate, bool((falls < rate).any()))
 
 
 def _smoothed(loss: Floats, half: int) -> Floats:
@@ -121,7 +121,7 @@ def _smoothed(loss: Floats, half: int) -> Floats:
 
 
 def measure(
-    curriculum: Curriculum, courses: Sequence[Course], binding: Binding, workers: int | None = None
+    curriculum: Curriculum, courses: Sequence[NoisyCourse], binding: Binding, workers: int | None = None
 ) -> Measured:
     """Replay a curriculum over the copies of every course, up to its first raise in each."""
     early, missed, delays, copies = 0, 0, list[Floats](), 0

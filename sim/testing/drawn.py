@@ -84,7 +84,7 @@ def _actions(rng: np.random.Generator) -> list[Any]:
     return [*actions, "checkpoint"] if rng.random() < 0.2 else actions
 
 
-class _Pick:
+class _RngPick:
     """The choices of which a word makes an example of itself, drawn by a generator; see controller.guards.word."""
 
     def __init__(self, rng: np.random.Generator, total: int) -> None:
@@ -126,7 +126,7 @@ _JOINING = tuple(word for word in WORDS.values() if word.joins)
 
 def _up(rng: np.random.Generator, names: list[str], total: int) -> dict[str, Any]:
     """A transition to a harder state."""
-    pick = _Pick(rng, total)
+    pick = _RngPick(rng, total)
     found: dict[str, Any] = {"from": "*", "to": "next"}
     if rng.random() < 0.2:
         source = int(rng.integers(0, len(names) - 1))

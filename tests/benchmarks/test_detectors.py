@@ -10,7 +10,7 @@ import pytest
 from benchmarks._rules import THRESHOLD, After, LossGap, OfMeans, first_raise
 from benchmarks.detectors import CURVES, LIVE, Cell, improvement, share_of_last_half
 from plateau_rule.controller.guards.plateau.halves import Halves
-from plateau_rule.sim.curves import Noise
+from plateau_rule.sim.curves import NoiseModel
 
 
 @pytest.mark.parametrize("curve", CURVES)
@@ -48,7 +48,7 @@ def test_the_first_raise_that_counts() -> None:
 def test_a_cell_has_its_own_losses() -> None:
     """The same cell always draws the same losses, and cells that differ in anything draw others."""
     clean = CURVES["kink at 1000"](np.arange(200.0))
-    cell = Cell("kink at 1000", Noise(0.03), False, 1.0)
-    others = [cell._replace(curve="power 0.5"), cell._replace(noise=Noise(0.01)), cell._replace(spiked=True)]
+    cell = Cell("kink at 1000", NoiseModel(0.03), False, 1.0)
+    others = [cell._replace(curve="power 0.5"), cell._replace(noise=NoiseModel(0.01)), cell._replace(spiked=True)]
     assert cell.losses(clean, 2) == cell.losses(clean, 2)
     assert all(other.losses(clean, 2) != cell.losses(clean, 2) for other in others)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from plateau_rule.sim import curves
-from plateau_rule.sim.curves import FAMILIES, Bursts, Kind, Noise, Range, Spikes, Streams, draw, noisy
+from plateau_rule.sim.curves import FAMILIES, Bounds, Bursts, Kind, NoiseModel, Spikes, Streams, draw, noisy
 
 KINDS: tuple[Kind, ...] = ("white", "ar1", "t3", "heteroscedastic", "periodic")
 each_family = pytest.mark.parametrize("family", FAMILIES)
@@ -62,7 +62,7 @@ def test_parameters_stay_in_their_ranges(family: str) -> None:
         assert bounds.low <= found[name].min() < found[name].max() <= bounds.high
         middle = np.sqrt(bounds.low * bounds.high) if bounds.log else (bounds.low + bounds.high) / 2
         assert 0.4 < (found[name] < middle).mean() < 0.6
-        fixed = draw(family, 5, 2, rng(4), ranges={name: Range(bounds.low, bounds.low)})
+        fixed = draw(family, 5, 2, rng(4), ranges={name: Bounds(bounds.low, bounds.low)})
         assert fixed.parameters[name] == pytest.approx(bounds.low, rel=1e-12)
 
 
@@ -71,9 +71,9 @@ def test_what_cannot_be_drawn() -> None:
     with pytest.raises(KeyError, match="cubic"):
         draw("cubic", 1, 1, rng())
     with pytest.raises(KeyError, match="drift has no parameter tau; it has start, rate"):
-        draw("drift", 1, 1, rng(), ranges={"tau": Range(1, 2)})
+        draw("drift", 1, 1, rng(), ranges={"tau": Bounds(1, 2)})
     with pytest.raises(ValueError, match="from 2 to 1"):
-        draw("drift", 1, 1, rng(), ranges={"rate": Range(2, 1)})
+        draw("drift", 1, 1, rng(), ranges={"rate": Bounds(2, 1)})
 
 
 def test_shapes() -> None:
@@ -98,7 +98,7 @@ def test_shapes() -> None:
 @each_kind
 def test_noise_has_its_sigma(kind: Kind) -> None:
     """Noise of any kind has mean 0 and, over many curves, the standard deviation that it is named by."""
-    found = Noise(0.03, kind).deviations(400, 1000, rng(5))
+    found = NoiseModel(0.03, kind).deviations(400, 1000, rng(5))
     assert abs(found.mean()) < 5e-4
     assert found.std() == pytest.approx(0.03, rel=0.05)
     if kind in ("white", "ar1"):
@@ -107,7 +107,7 @@ def test_noise_has_its_sigma(kind: Kind) -> None:
 
 def test_kinds_of_noise_differ_as_they_say() -> None:
     """AR(1) neighbours correlate by rho, t3 has heavy tails, the swinging kinds swing with their period."""
-    white, ar1, t3, swinging, periodic = (Noise(0.1, kind).deviations(200, 2000, rng(6)) for kind in KINDS)
+    white, ar1, t3, swinging, periodic = (NoiseModel(0.1, kind).deviations(200, 2000, rng(6)) for kind in KINDS)
 
     def correlation(x: curves.Array, lag: int) -> float:
         return float((x[:, lag:] * x[:, :-lag]).mean() / x.var())
@@ -146,8 +146,8 @@ def test_noisy_adds_up() -> None:
     """Without noise, spikes or bursts the losses are the clean curve; with them they are clean * (1 + deviations)."""
     clean = draw("exponential", 3, 100, rng(9)).clean
     assert np.array_equal(noisy(clean, rng()), clean)
-    both, source = noisy(clean, rng(10), Noise(0.02), Spikes(0.1)), rng(10)
-    expected = 1.0 + Noise(0.02).deviations(3, 100, source) + Spikes(0.1).deviations(3, 100, source)
+    both, source = noisy(clean, rng(10), NoiseModel(0.02), Spikes(0.1)), rng(10)
+    expected = 1.0 + NoiseModel(0.02).deviations(3, 100, source) + Spikes(0.1).deviations(3, 100, source)
     assert both == pytest.approx(clean * expected, rel=1e-14)
 
 
@@ -162,7 +162,7 @@ def test_a_curve_is_the_same_in_any_company(family: str, kind: Kind, seed: int, 
 
     def drawn(first: int, count: int) -> NDArray[np.float64]:
         rng = Streams(seed, first, count)
-        return noisy(draw(family, count, 40, rng).clean, rng, Noise(0.03, kind), Spikes(0.1), Bursts(0.1))
+        return noisy(draw(family, count, 40, rng).clean, rng, NoiseModel(0.03, kind), Spikes(0.1), Bursts(0.1))
 
     edges = sorted({0, 7, *cuts})
     pieces = [drawn(first, last - first) for first, last in pairwise(edges)]

@@ -12,7 +12,7 @@ import pytest
 
 from plateau_rule import Controller, Curriculum, load, loads
 from plateau_rule.controller.binding import Binding
-from plateau_rule.sim.curves import Range
+from plateau_rule.sim.curves import Bounds
 from plateau_rule.sim.shards import Engine
 from plateau_rule.sim.simulator.learner import Bands, Learners, Learning, Observed, ranges
 from plateau_rule.sim.simulator.loop import Outcome, Truth, together, train
@@ -197,7 +197,7 @@ def known(
 def test_the_original_rule_is_a_timer_under_noise() -> None:
     """Window 50 under 3 % noise: losses that fall fast are raised as soon as there are 50, and the summary says so."""
     found = known(
-        loads(EVERY_STEP), Binding(epochs=2), sigma=Range(0.03, 0.03), tau=Range(200, 600), beta=Range(0, 0.2)
+        loads(EVERY_STEP), Binding(epochs=2), sigma=Bounds(0.03, 0.03), tau=Bounds(200, 600), beta=Bounds(0, 0.2)
     )
     assert found["raises"]["early"] > 0.9
     assert found["raises"]["after"] < 200 < found["states"][1]["entered_by_oracle"][0]
@@ -207,7 +207,9 @@ def test_the_original_rule_is_a_timer_under_noise() -> None:
 def test_the_trend_rule_is_no_timer() -> None:
     """`plateau-trend` waits until such losses are flat, under the same noise, and hardly ever raises early."""
     binding = Binding(limits={"cutoff": 1025}, epochs=6)
-    found = known(load("plateau-trend"), binding, 40, sigma=Range(0.03, 0.03), tau=Range(200, 600), beta=Range(0, 0.2))
+    found = known(
+        load("plateau-trend"), binding, 40, sigma=Bounds(0.03, 0.03), tau=Bounds(200, 600), beta=Bounds(0, 0.2)
+    )
     assert found["raises"]["each"] > 1
     assert found["raises"]["early"] < 0.02
     assert not any("timer" in sentence for sentence in found["verdicts"])
@@ -272,7 +274,7 @@ def test_the_summary_adds_up() -> None:
 def test_a_rate_too_high_is_seen() -> None:
     """Learners that cannot bear the rate end in NaN, and the summary says that the rate is too high."""
     found = known(load("full"), Binding(limits={"cutoff": 1}, epochs=3, steps_per_epoch=200), run_steps=600,
-                  rate_optimum=Range(1e-5, 1e-5))  # fmt: skip
+                  rate_optimum=Bounds(1e-5, 1e-5))  # fmt: skip
     assert found["dead"] == 1.0
     assert "rate is too high" in found["verdicts"][0]
     assert found["loss"] is None
@@ -312,7 +314,7 @@ def test_mistakes_are_sentences() -> None:
     with pytest.raises(SimulateError, match="expected at least 1"):
         simulate(load("plateau"), Settings(learners=0))
     with pytest.raises(SimulateError, match="a learner has no taus; it has floor"):
-        simulate(load("plateau"), Settings(learners=1, ranges={"taus": Range(1, 2)}))
+        simulate(load("plateau"), Settings(learners=1, ranges={"taus": Bounds(1, 2)}))
 
 
 def test_limits_are_filled_in() -> None:
