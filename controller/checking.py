@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from plateau_rule.controller.drawing import arrows, definitions, facts
-from plateau_rule.controller.language.consistency import PROPERTIES
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.machine import Machine
-from plateau_rule.controller.verifier.findings import Counterexample, Finding, Report, percent
+from plateau_rule.controller.verifier.findings import ORDER, Counterexample, Finding, Report, percent
 
 # In words
 
@@ -29,7 +28,9 @@ def in_words(report: Report, places: Places, files: dict[int, Path], strict: boo
         yield ""
         yield from _table(("raise", "by", "", "rate before", "rate after, of the peak"), _raises(report))
     yield ""
-    yield _verdict(report, strict)
+    yield from _table(("property", "verdict", ""), _verdicts(report))
+    yield ""
+    yield _summary(report, strict)
 
 
 def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
@@ -60,15 +61,13 @@ def _finding_in_words(report: Report, finding: Finding, places: Places, file: Pa
         yield f'  waived: "{report.machine.curriculum.check.waive[finding.property]}"'
     if finding.counterexample is None or finding.severity == "waived":
         return
-    yield "  It happens so:" if finding.counterexample.rows else "  It could happen so:"
+    yield "  It happens so:" if finding.counterexample.happened else "  It could happen so:"
     for line in _trace(report.machine, finding.counterexample, places):
         yield f"    {line}"
-    if file is not None and finding.counterexample.rows:
+    if file is not None and finding.counterexample.happened:
         yield f"  Its losses: {file}. See: {_replay(report.machine, places.of(()).file, file)}"
     elif file is not None:
-        yield f"  The trace: {file}" + (
-            "; no losses were found that bring it about" if finding.counterexample.sought else ""
-        )
+        yield f"  The trace: {file}; no losses were found that bring it about"
 
 
 def _replay(machine: Machine, curriculum: str, losses: Path) -> str:
@@ -144,15 +143,21 @@ def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Iterator[str
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
-def _verdict(report: Report, strict: bool) -> str:
-    counts = {word: sum(f.severity == word for f in report.findings) for word in ("error", "warning", "waived", "note")}
-    said = [_number(counts["error"], "error"), _number(counts["warning"], "warning"), _number(counts["note"], "note")]
-    said = [*filter(None, said), *([f"{counts['waived']} waived"] if counts["waived"] else [])]
+def _verdicts(report: Report) -> Iterator[tuple[str, ...]]:
+    for verdict in report.verdicts:
+        waived = "" if verdict.waived is None else f'waived: "{verdict.waived}"'
+        told = verdict.answer in ("broken", "not decided", "conditional")  # above, in full
+        yield verdict.property, verdict.answer, waived or ("" if told and report.findings else verdict.why)
+
+
+def _summary(report: Report, strict: bool) -> str:
+    counts = {word: sum(f.severity == word for f in report.findings) for word in ORDER}
+    said = [_number(counts["error"], "error"), f"{counts['undecided']} not decided" * bool(counts["undecided"])]
+    said += [_number(counts["warning"], "warning"), f"{counts['waived']} waived" * bool(counts["waived"])]
+    said = [*filter(None, [*said, _number(counts["note"], "note")])]
     exact = "" if report.exact else " There were too many configurations to tell all of them apart."
-    resumed = f" Killed and resumed {report.resumed} times on a generated stream: the same plans."
-    resumed = "" if any(f.code == "resume-differs" for f in report.findings) else resumed
-    word = "broken" if report.failed(strict) else "clean"
-    return f"{word}: {', '.join(said) or 'nothing to say'}.{exact}{resumed}"
+    word = "broken" if report.broken else "open" if strict and report.open else "nothing broken"
+    return f"{word}: {', '.join(said) or 'nothing to say'}.{exact}"
 
 
 def _number(count: int, word: str) -> str:
@@ -171,7 +176,9 @@ def as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool
         "run": {"epochs": machine.run.epochs, "steps_per_epoch": machine.run.steps_per_epoch,
                 "total_steps": machine.run.total_steps},
         "limits": None if machine.limits is None else dict(machine.limits),
-        "clean": not report.failed(strict),
+        "broken": report.broken,
+        "open": report.open,
+        "exit_code": report.exit_code(strict),
         "exact": report.exact,
         "resumed": report.resumed,
         "findings": [_finding_as_dict(report, f, places, files.get(i)) for i, f in enumerate(report.findings)],
@@ -187,7 +194,7 @@ def as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool
             }
             for one in report.raises
         ],
-        "properties": list(PROPERTIES),
+        "properties": [verdict._asdict() for verdict in report.verdicts],
     }  # fmt: skip
 
 
@@ -225,7 +232,7 @@ def _example_as_dict(example: Counterexample, places: Places, file: Path | None)
             for visit in example.visits
             if visit.transition is not None
         ],
-        "happened": bool(example.rows),
+        "happened": example.happened,
         "file": str(file) if file else None,
     }
 
@@ -242,8 +249,8 @@ def write_counterexamples(report: Report, places: Places, folder: Path) -> dict[
         lines = [str(finding), *_trace(report.machine, example, places)]
         trace.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
         files[number] = trace
-        if example.rows:
+        if example.happened:
             files[number] = trace.with_suffix(".jsonl")
-            text = "".join(json.dumps(row) + "\n" for row in example.rows)
+            text = "".join(json.dumps(row) + "\n" for row in example.rows(report.machine))
             files[number].write_text(text, encoding="utf-8", newline="\n")
     return files

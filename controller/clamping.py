@@ -35,6 +35,7 @@ def clamped_states(curriculum: Curriculum, limits: Mapping[str, float] | None) -
                 FrozenDict(ramps),
                 _bound_rate(curriculum, state),
                 state.stop,
+                final=state.final,
             )
         )
     return tuple(states)

@@ -162,9 +162,9 @@ def _left(lines: Sequence[str], margin: str = "") -> str:
 
 
 def _final(curriculum: Curriculum) -> set[int]:
-    """The states in which a run may end: nothing but a retreat leaves them, or they stop the training."""
-    left = {arrow.source for arrow in arrows(curriculum) if not arrow.regress}
-    return {i for i, state in enumerate(curriculum.state) if i not in left or state.stop}
+    """The states in which a run may end: nothing leaves them, they say so, or they stop the training."""
+    left = {arrow.source for arrow in arrows(curriculum)}
+    return {i for i, state in enumerate(curriculum.state) if i not in left or state.final or state.stop}
 
 
 # The rate in a state, as a line

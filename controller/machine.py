@@ -69,6 +69,11 @@ class BoundRamp:
     multiple_of: float | None
     rungs: tuple[float, ...] | None
 
+    @property
+    def is_unmeasured(self) -> bool:
+        """Whether it leads to `full` and no limit says where that is, so that only its ends are known."""
+        return self.end == inf and self.start != inf
+
     def value(self, time: int, over_steps: int) -> Rung:
         """The knob after `time` steps in the state, of the `over_steps` of the ramp; rounded down to what it can be."""
         share = time / over_steps
@@ -115,6 +120,7 @@ class BoundState:
     stop: str | None
     transitions: tuple[BoundTransition, ...] = ()
     fingerprint: str = ""
+    final: bool = False  # said to be; a state that no transition leaves is final anyway
     asks_each_step: bool = field(init=False)  # whether some transition is looked at after every step
     asks_seldom: bool = field(init=False)  # whether some transition is looked at when an epoch closes, or an evaluation
 

@@ -123,6 +123,18 @@ def _state_faults(curriculum: Curriculum) -> Iterator[Fault]:
                             "a value for every knob in every state", at_key=True)  # fmt: skip
         for name in state.ramp:
             yield from _ramp_faults(curriculum, i, name)
+        if state.final and (found := _no_end(curriculum, i)):
+            yield Fault("key-without-effect", (*path, "final"), found,
+                        "final in a state that only retreats leave", at_key=True)  # fmt: skip
+
+
+def _no_end(curriculum: Curriculum, index: int) -> str:
+    """Why a state that is called final is not where a run is to get to."""
+    state = curriculum.state[index]
+    if state.stop is not None:
+        return '"final" in a state with "stop"'
+    ways = [i for i, t in enumerate(curriculum.transition) if not t.regress and state.name in sources(curriculum, i)]
+    return f'"final" in a state that transition {ways[0] + 1} leads on from' if ways else ""
 
 
 def _ramp_faults(curriculum: Curriculum, index: int, name: str) -> Iterator[Fault]:

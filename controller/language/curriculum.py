@@ -200,6 +200,8 @@ class State(Table):
     """Knobs that move while the state lasts."""
     stop: Reason | None = None
     """Entering this state ends the training, for this reason."""
+    final: bool = False
+    """A run is to get here, though retreats lead out of it; a state that no transition leaves is final anyway."""
 
 
 class Transition(Table):

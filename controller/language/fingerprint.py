@@ -1,8 +1,8 @@
 """What a curriculum means, apart from how it is spelled: the canonical form and its fingerprints.
 
 Comments, key order, the spelling of numbers and amounts, defaults written out, and the names of guards make no
-difference; neither do `name`, `description` and `unit` (for people), `[run]` (the trainer's to override) and `[check]`
-(no part of a run).
+difference; neither do `name`, `description` and `unit` (for people), `[run]` (the trainer's to override), `[check]` and
+a state's `final` (no part of a run).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def canonical(curriculum: Curriculum) -> dict[str, Any]:
         "format": curriculum.format,
         "lr": written(curriculum.lr),
         "knob": {name: written(knob, "unit") for name, knob in curriculum.knob.items()},
-        "state": [written(state) for state in curriculum.state],
+        "state": [written(state, "final") for state in curriculum.state],
         "transition": [_transition(curriculum, index, key) for index, key in enumerate(keys)],
         "ways": _ways(curriculum),
         "nonfinite": written(curriculum.nonfinite),

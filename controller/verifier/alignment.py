@@ -1,112 +1,91 @@
-"""How high the learning rate is where a knob rises, for every moment at which a loss stream can make it rise."""
+"""Whether the learning rate is high where a knob rises, for every moment at which a loss stream can make it rise.
+
+After a raise the rate is asked for on every step up to the next transition that raises, is marked `regress`, scales
+the rate, or stops the run; the transitions between them are followed. All moments of a raise are one box of entries and
+anchors. A lower bound on the rate over a box proves it; where it doesn't, the box is cut in two, the earlier half
+first, down to single moments, which are exact. So the first bad moment comes out first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 from typing import NamedTuple
 
-from plateau_rule.controller.language.amounts import parse_amount, steps_in
+from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import BoundState, Knobs, Machine
-from plateau_rule.controller.rate import RateClock, advance, learning_rate, length_steps
-from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Edge, Kind, Node, Reach
+from plateau_rule.controller.verifier.budget import Budget, Part
+from plateau_rule.controller.verifier.shares import Range, Shares
+from plateau_rule.controller.verifier.trails import Taken
+from plateau_rule.controller.verifier.zone_graph import Edge, Kind, Node, Reach
 from plateau_rule.controller.verifier.zones import FAR, Zone, closed
 
 TOLERANCE = 1e-9  # of a share of the peak, so that a restart reaches 100 % of it
+LATE = 0.05  # of the run: where `rest` alone makes the rate fall in the last part of it, that is no fault of the file
+MOST_STAYS = 64  # that are followed after one box of raises, before the box is cut
 
 
-class Moment(NamedTuple):
-    """A raise: the first step under the new knobs, and the step on which the rate's phase began."""
+class Jump(NamedTuple):
+    """The knobs around an edge, the names of those that it raises, and the longest stay after which it still does.
 
-    step: int
-    anchor: int
+    unsure: of those raised, the ones that rise or not by a limit that is not known.
+    """
+
+    before: Knobs
+    after: Knobs
+    raised: tuple[str, ...]
+    longest: int
+    unsure: tuple[str, ...] = ()
 
 
 class Low(NamedTuple):
     """On step `step` the rate is `share` of the peak, and `asked` was asked.
 
-    late: whether that is after the steps within which the rate must be there.
+    late: whether that is after the steps within which the rate must be there. taken: the transitions since the raise,
+    with their steps.
     """
 
     step: int
     share: float
     asked: float
     late: bool
+    taken: tuple[tuple[int, int], ...] = ()
 
 
 class Miss(NamedTuple):
-    """A raise into a low rate: a transition, a moment, and what is low then."""
+    """A raise into a low rate: a transition, the step that it applies from, the anchor of the rate, what is low."""
 
     edge: Edge
-    moment: Moment
-    step: int
-    share: float
-    asked: float
-    late: bool
+    entry: int
+    anchor: int
+    low: Low
 
 
-class Jump(NamedTuple):
-    """The knobs around an edge, the names of those that it raises, and the longest stay after which it still does."""
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A stay that a raise is still judged in: the node, how long ago the raise was, whether the rate was restarted."""
 
-    before: Knobs
-    after: Knobs
-    raised: tuple[str, ...]
-    longest: int
+    node: Node
+    ago: Range
+    restarted: bool
+    taken: tuple[tuple[int, int], ...] = ()
 
 
 class Alignment:
-    """The rates of a machine, as shares of the peak that is in force."""
+    """The raises of a machine, and the rates around them."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine, self.total = machine, machine.run.total_steps
+    def __init__(self, machine: Machine, budget: Budget | Part) -> None:
+        self.machine, self.budget, self.total = machine, budget, machine.run.total_steps
+        self.shares = Shares(machine)
         self.align = machine.curriculum.check.align
         self.due = int(parse_amount(self.align.within).count) - 1  # steps after a raise on which `min` is asked
-        # Over `rest` the rate falls the faster, the later a raise comes, but it is asked for only as long as the run
-        # lasts: lowest after the last raise whose whole stretch lies in the run.
-        self.last_whole = FAR if self.total is None else self.total - 1 - max(self.due, self.align.steps)
+        self.judged = max(self.due, self.align.steps)  # steps after a raise on which anything is asked
+        self.late_from = FAR if self.total is None else self.total - int(LATE * self.total)
         self._jumps: dict[tuple[int, int], Jump] = {}
-        self._restarts: dict[tuple[int, int, int], bool] = {}
-
-    # The rate
-
-    def clock(self, kind: Kind, anchor: int, step: int) -> RateClock:
-        """The rate's clock on a step in a state, given what a node knows and the step that its phase began on."""
-        machine, state = self.machine, self.machine.states[kind.state]
-        length = length_steps(machine, state, kind.cycle, anchor)
-        clock = RateClock(anchor, kind.warm, kind.cycle, length, 1.0)
-        return advance(clock, machine, state, step)
-
-    def share(self, kind: Kind, anchor: int, step: int) -> float:
-        """The rate on a step."""
-        state, clock = self.machine.states[kind.state], self.clock(kind, anchor, step)
-        return learning_rate(clock, self.machine, state, step) / (self.machine.peak * clock.scale * state.rate.peak)
-
-    def bends(self, kind: Kind, first: int, last: int) -> list[int]:
-        """Steps since the anchor after which the rate turns, the ends of the warm-up and of cycles, within bounds."""
-        state = self.machine.states[kind.state]
-        found, at = [kind.warm - 1] if kind.warm else [], kind.warm
-        for amount in state.rate.cycles[kind.cycle : -1]:
-            at += steps_in(amount, self.machine.run, self.total)
-            found.append(at - 1)
-        return [bend for bend in found if first <= bend <= last]
-
-    def first_below(self, kind: Kind, anchor: int, first: int, last: int, least: float) -> int | None:
-        """The first step, within bounds, on which the rate is below a share of the peak."""
-        start = first
-        for bend in [*self.bends(kind, first - anchor, last - anchor), FAR]:
-            end = min(anchor + bend, last)
-            if start > end:
-                continue
-            if self.share(kind, anchor, start) < least:
-                return start
-            if self.share(kind, anchor, end) < least:  # falling from here to there
-                while start < end:
-                    middle = (start + end) // 2
-                    low = self.share(kind, anchor, middle) < least
-                    start, end = (start, middle) if low else (middle + 1, end)
-                return start
-            start = end + 1
-        return None
+        self._carries: dict[int, bool] = {}
+        self._asked = ((self.due, self.due, self.align.min), (self.due + 1, self.align.steps, self.align.hold))
 
     # Raises
 
@@ -121,11 +100,10 @@ class Alignment:
             return self._from_ramp(old, new, edge.spent)
         key = (edge.source.kind.state, edge.kind.state)
         if key not in self._jumps:
-            names = _harder(new.knobs, old.knobs)
-            self._jumps[key] = Jump(old.knobs, new.knobs, names, FAR)
+            self._jumps[key] = Jump(old.knobs, new.knobs, _harder(new.knobs, old.knobs), FAR)
         return self._jumps[key]
 
-    def _from_ramp(self, old: BoundState, new: BoundState, spent: tuple[int, int]) -> Jump:
+    def _from_ramp(self, old: BoundState, new: BoundState, spent: Range) -> Jump:
         over = self.machine.ramp_steps(old, self.total)
 
         def knobs(time: int) -> Knobs:
@@ -133,145 +111,255 @@ class Alignment:
 
         first, last = spent[0], min(spent[1], max([spent[0], *over.values()]))
         names = _harder(new.knobs, knobs(first))
+        # Without a limit a ramp to `full` is somewhere on its way: above its start, and below `full`.
+        unsure = tuple(n for n in names if n in old.ramps and old.ramps[n].is_unmeasured and new.knobs[n] != "full")
         if not names or _harder(new.knobs, knobs(last)):
-            return Jump(knobs(first), new.knobs, names, FAR)
+            return Jump(knobs(first), new.knobs, names, FAR, unsure)
         while first < last:  # ramps only rise: find the last time at which something is still raised
             middle = (first + last + 1) // 2
             first, last = (middle, last) if _harder(new.knobs, knobs(middle)) else (first, middle - 1)
-        return Jump(knobs(spent[0]), new.knobs, names, first)
+        return Jump(knobs(spent[0]), new.knobs, names, first, unsure)
 
-    def moments(self, reach: Reach, edge: Edge) -> Iterator[tuple[Edge, Moment]]:
-        """The moments of a raise at which the rate can be lowest: the ends of stretches on which it moves one way."""
-        zone = self._raising(reach, edge)
-        if zone is None:
-            return
-        for known in self._with_cycle(edge):
-            bends = self.bends(known.kind, zone.since_low - 1, zone.since_high)
-            turns = {
-                since for bend in bends for since in (bend, bend + 1) if zone.since_low <= since <= zone.since_high
-            }
-            ends = sorted({zone.since_low, zone.since_high, *turns})
-            found = [moment for end in ends for moment in _moments(zone, end, reach.period, self.last_whole)]
-            falling = zone._replace(since_low=max([zone.since_low, *(bend + 1 for bend in bends)]))
-            for moment in dict.fromkeys([*found, *_last(falling, reach.period, self.last_whole)]):
-                yield known, moment
-
-    def _raising(self, reach: Reach, edge: Edge) -> Zone | None:
+    def raising(self, reach: Reach, edge: Edge) -> Zone | None:
         """When an edge raises a knob: after a stay that is short enough."""
         high = min(edge.zone.entry_high, edge.entered[1] + self.jump(edge).longest)
         return closed(edge.zone._replace(entry_high=high), reach.period)
 
-    def _with_cycle(self, edge: Edge) -> Iterator[Edge]:
-        """The edge, for each cycle that the rate can be in where that was not kept."""
-        if edge.kind.cycle != ANY_CYCLE:
-            yield edge
-            return
-        for cycle in range(len(self.machine.states[edge.kind.state].rate.cycles) or 1):
-            yield Edge(edge.source, edge.place, edge.spent, edge.steps, edge.entered, edge.phase, edge.shift,
-                       edge.kind._replace(cycle=cycle), edge.zone, edge.to)  # fmt: skip
+    # What is low
 
-    def miss(self, reach: Reach, edge: Edge, moment: Moment) -> Miss | None:
-        """The first step after a raise on which the rate is lower than asked, as long as the new state can last."""
-        if edge.shift is None and self._fine_after_restart(edge.kind, moment):
-            return None
-        end = FAR if self.total is None else self.total - 1  # the last step of the stay
-        end = min(end, _longest(reach, edge, moment.step) - 1)
-        low = self._low(edge.kind, moment, end)
-        return None if low is None else Miss(edge, moment, *low)
+    def misses(self, reach: Reach, edge: Edge) -> Iterator[Miss | None]:
+        """Raises into a low rate, the earliest first; then further ones, each at least twice as far on.
 
-    def _fine_after_restart(self, kind: Kind, moment: Moment) -> bool:
-        """Whether a restart there is followed by a high rate however long the stay; it need be asked only once."""
-        rate = self.machine.states[kind.state].rate
-        if (rate.cycles[kind.cycle] if rate.cycles else rate.length).unit == "rest":
-            return False
-        key = (kind.state, kind.cycle, kind.warm)
-        if key not in self._restarts:
-            self._restarts[key] = self._low(kind, Moment(moment.step, moment.step), FAR) is None
-        return self._restarts[key]
-
-    def _low(self, kind: Kind, moment: Moment, end: int) -> Low | None:
-        """The first step up to `end` on which the rate after a raise is lower than asked."""
-        first = moment.step + self.due
-        if first <= end:
-            found = self.share(kind, moment.anchor, first)
-            if found < self.align.min - TOLERANCE:
-                return Low(first, found, self.align.min, False)
-        last = min(end, moment.step + self.align.steps)
-        step = self.first_below(kind, moment.anchor, first + 1, last, self.align.hold - TOLERANCE)
-        return None if step is None else Low(step, self.share(kind, moment.anchor, step), self.align.hold, True)
-
-    def left(self, found: Miss) -> int:
-        """Steps of the run that were left at the first raise of this kind: FAR where no late raise is the reason.
-
-        Over `rest` a restart falls the faster, the later it comes; what is low only because the run ends has a first
-        step, between the earliest raise and the one that was found.
+        None stands for a box that may hold one, where nodes are merged and no moment is exact.
         """
-        edge, state = found.edge, self.machine.states[found.edge.kind.state]
-        amount = state.rate.cycles[edge.kind.cycle] if state.rate.cycles else state.rate.length
-        if self.total is None or edge.shift is not None or amount.unit != "rest":
-            return FAR
-        first, last = edge.zone.entry_low, found.moment.step
+        zone, count, number = self.raising(reach, edge), 0, 0
+        boxes: list[tuple[int, int, Zone]] = [] if zone is None else [(zone.entry_low, 0, zone)]
+        after, leap = -1, 1
+        while boxes:
+            _, _, box = heappop(boxes)
+            if box.entry_high <= after:
+                continue
+            if box.entry_low <= after:
+                part = closed(box._replace(entry_low=after + 1), reach.period)
+                if part is None:
+                    continue
+                box = part
+            self.budget.spend(0.5)
+            if not self._may_be_low(reach, Stay(Node(edge.kind, box, edge), (0, 0), edge.shift is None)):
+                continue
+            if not reach.exact:
+                count += 1
+                if count > MOST_STAYS:
+                    yield None
+                    return
+            halves = list(cut(box, reach.period))
+            for half in halves:
+                number += 1
+                heappush(boxes, (half.entry_low, number, half))
+            if halves:
+                continue
+            if not reach.exact:
+                yield None
+                return
+            low = self._low(reach, Stay(Node(edge.kind, box, edge), (0, 0), edge.shift is None), box.entry_low)
+            if low is not None:
+                yield Miss(edge, box.entry_low, box.anchor_low, low)
+                after, leap = box.entry_low + leap - 1, 2 * leap
+
+    def _may_be_low(self, reach: Reach, first: Stay) -> bool:
+        """Whether a bound on the rate, over all that a stay and those after it may be, is lower than asked."""
+        todo, count = [first], 0
+        while todo:
+            stay = todo.pop()
+            count += 1
+            if count > MOST_STAYS:
+                return True
+            for low in self._bounds(reach, stay):
+                if low:
+                    return True
+            todo += self._onward(reach, stay)
+        return False
+
+    def _bounds(self, reach: Reach, stay: Stay) -> Iterator[bool]:
+        """Whether the rate may be lower than asked, for each of the two things that are asked."""
+        kind, zone, (ago_low, ago_high) = stay.node.kind, stay.node.zone, stay.ago
+        longest = self._longest(reach, stay.node)
+        for first, last, least in self._asked:
+            low, high = max(0, first - ago_high), min(last - ago_low, longest - 1)
+            if low > high:
+                continue
+            since = (zone.since_low + low, zone.since_high + high)
+            if self.total is not None:
+                since = (since[0], min(since[1], self.total - 1 - zone.anchor_low))
+                if since[0] > since[1]:
+                    continue
+            anchors = self._judged_as(stay, kind, zone.anchor_low), self._judged_as(stay, kind, zone.anchor_high)
+            yield self.shares.bounds(kind, since, anchors)[0] < least - TOLERANCE
+
+    def _low(self, reach: Reach, stay: Stay, raised: int) -> Low | None:
+        """The first step on which the rate is lower than asked, after a raise whose moment is known."""
+        kind, zone = stay.node.kind, stay.node.zone
+        entry, anchor = zone.entry_low, zone.anchor_low
+        end = min(raised + self.judged, entry + self._longest(reach, stay.node) - 1)
+        end = end if self.total is None else min(end, self.total - 1)
+        begun = self._judged_as(stay, kind, anchor)
+        for first, last, least in self._asked:
+            low, high = max(entry, raised + first), min(end, raised + last)
+            since = self._first_below(kind, begun, low - anchor, high - anchor, least - TOLERANCE)
+            if since is not None:
+                step = anchor + since
+                return Low(step, self.shares.share(kind, anchor, step), least, step > raised + self.due, stay.taken)
+        for further in self._onward(reach, stay):
+            if not self._may_be_low(reach, further):
+                continue
+            for point in _points(further.node.zone, reach.period):
+                self.budget.spend(0.5)
+                edge = further.node.by
+                assert edge is not None  # it was followed
+                taken = (*stay.taken, (edge.place, point.entry_low))
+                ago = (point.entry_low - raised,) * 2
+                exact = Stay(Node(edge.kind, point, edge), ago, further.restarted, taken)
+                if self._raises_after(edge, point.entry_low - entry):
+                    continue
+                if (later := self._low(reach, exact, raised)) is not None:
+                    return later
+        return None
+
+    def _first_below(self, kind: Kind, anchor: int, low: int, high: int, least: float) -> int | None:
+        """The first number of steps since an anchor, within bounds, on which the rate is below a share of the peak."""
+        if low > high or self.shares.bounds(kind, (low, high), (anchor, anchor))[0] >= least:
+            return None
+        if low == high:
+            return low
+        middle = (low + high) // 2
+        first = self._first_below(kind, anchor, low, middle, least)
+        return self._first_below(kind, anchor, middle + 1, high, least) if first is None else first
+
+    def _judged_as(self, stay: Stay, kind: Kind, anchor: int) -> int:
+        """The anchor that the rate is judged by.
+
+        Over `rest` a restart falls the faster, the later it comes: one in the last part of the run is judged as if it
+        had come just before that part.
+        """
+        late = stay.restarted and self._over_rest(kind.state, kind.cycle)
+        return min(anchor, self.late_from - 1) if late else anchor
+
+    def ending(self, edge: Edge) -> int:
+        """The steps that are left of the run when a raise is first followed by too low a rate for its end alone."""
+        kind, total = edge.kind, self.total
+        first, last = max(self.late_from, edge.zone.entry_low), edge.zone.entry_high
+        if total is None or edge.shift is not None or not self._over_rest(kind.state, max(0, kind.cycle)):
+            return 0
+
+        def low(entry: int) -> bool:
+            return any(
+                self._first_below(kind, entry, at, min(to, total - 1 - entry), least - TOLERANCE) is not None
+                for at, to, least in self._asked
+            )
+
+        if first > last or not low(max(first, last - self.judged // 2)):
+            return 0
+        last = max(first, last - self.judged // 2)
         while first < last:
             middle = (first + last) // 2
-            low = self._low(edge.kind, Moment(middle, middle), self.total - 1) is not None
-            first, last = (first, middle) if low else (middle + 1, last)
-        return self.total - first
+            first, last = (first, middle) if low(middle) else (middle + 1, last)
+        return total - first
 
-    def before(self, reach: Reach, edge: Edge) -> Iterator[float]:
-        """Shares of the peak on the last step of the stay that an edge ends, for the moments at which it raises."""
-        for moment in dict.fromkeys(moment for _, moment in self.moments(reach, edge)):
-            anchor = None if edge.shift is None else moment.anchor
-            for _, begun in reach.before(edge, moment.step, anchor):
-                yield self.share(edge.source.kind, begun, moment.step - 1)
+    def _over_rest(self, state: int, cycle: int) -> bool:
+        """Whether the rate falls up to the end of the run, so that it falls the faster, the later that begins."""
+        rate = self.machine.states[state].rate
+        return self.total is not None and (rate.cycles[cycle] if rate.cycles else rate.length).unit == "rest"
+
+    # The stays that follow
+
+    def _onward(self, reach: Reach, stay: Stay) -> Iterator[Stay]:
+        """The stays after a stay in which the raise is still judged."""
+        node, (ago_low, ago_high) = stay.node, stay.ago
+        left = self.judged - ago_low
+        if left < 1 or not self._carrying(node.kind.state):
+            return
+        edges = reach.ways_on(node)[0] if reach.finished or reach.exact else node.by.to.to  # type: ignore[union-attr]
+        for edge in edges:
+            if edge.spent[0] > left or not self._carried(edge):
+                continue
+            zone = edge.zone._replace(entry_high=min(edge.zone.entry_high, node.zone.entry_high + left))
+            entered = closed(zone, reach.period)
+            if entered is not None:
+                ago = (ago_low + edge.spent[0], min(self.judged, ago_high + edge.spent[1]))
+                yield Stay(Node(edge.kind, entered, edge), ago, stay.restarted or edge.shift is None, stay.taken)
+
+    def _carrying(self, state: int) -> bool:
+        """Whether any transition out of a state leaves a raise judged that came before it."""
+        if state not in self._carries:
+            old = self.machine.states[state]
+            self._carries[state] = any(
+                not t.regress and not _scales(t.actions) and self.machine.by_name[t.target].stop is None
+                and (bool(old.ramps) or not _harder(self.machine.by_name[t.target].knobs, old.knobs))
+                for t in old.transitions
+            )  # fmt: skip
+        return self._carries[state]
+
+    def _carried(self, edge: Edge) -> bool:
+        """Whether a raise before an edge may still be judged after it."""
+        new = self.machine.states[edge.kind.state]
+        transition = self.machine.states[edge.source.kind.state].transitions[edge.place]
+        if new.stop is not None or transition.regress or _scales(transition.actions):
+            return False
+        jump = self.jump(edge)
+        return not jump.raised or bool(jump.unsure) or jump.longest < edge.spent[1]
+
+    def _raises_after(self, edge: Edge, spent: int) -> bool:
+        """Whether an edge raises a knob, taken after so many steps."""
+        jump = self.jump(replace(edge, spent=(spent, spent)))
+        return bool(jump.raised) and not jump.unsure
+
+    def _longest(self, reach: Reach, node: Node) -> int:
+        """How many steps a stay in a node can have at most."""
+        if not (reach.finished or reach.exact):
+            return FAR
+        longest = 0
+        for course, first, last in reach.courses_of(node):
+            most = FAR
+            for deadline in course.deadlines:
+                bound, _ = deadline.bound(reach.period, first, last, node.zone.entry_arc)
+                most = min(most, bound.steps if bound.relative else bound.steps - first)
+            longest = max(longest, most)
+        return longest
+
+
+def trail_after(miss: Miss, taken: Taken | None) -> Taken | None:
+    """A trail to a raise, and on to where the rate is low."""
+    return None if taken is None else [*taken, *miss.low.taken]
 
 
 def _harder(new: Knobs, old: Knobs) -> tuple[str, ...]:
     return tuple(name for name, value in new.items() if hardness(value) > hardness(old[name]))
 
 
-def _moments(zone: Zone, since: int, period: int, between: int) -> Iterator[Moment]:
-    """Moments of a zone with (about) so many steps since the anchor: the first, the last, and around one between."""
-    for pinned in _nearest(zone, since, period):
-        steps = {pinned.entry_low, pinned.entry_high}
-        if pinned.entry_low < between < pinned.entry_high:
-            early, late = pinned._replace(entry_high=between), pinned._replace(entry_low=between)
-            steps |= {step for part in (closed(early, period), closed(late, period)) if part for step in part[:2]}
-        yield from (Moment(step, step - pinned.since_low) for step in sorted(steps))
+def _scales(actions: object) -> bool:
+    return any(action.name == "lr_scale" for action in actions)  # type: ignore[attr-defined]
 
 
-def _last(zone: Zone, period: int, between: int) -> Iterator[Moment]:
-    """The last moments of a zone, and up to one between: with their earliest anchor, and with the latest of all.
-
-    Over `rest` the rate can be lowest there, where remainders leave the latest entries no longest distance.
-    """
-    parts = [closed(zone._replace(entry_high=min(zone.entry_high, high)), period) for high in (between, FAR)]
-    ends = [end for part in parts if part for end in (part._replace(entry_low=part.entry_high),
-                                                      part._replace(anchor_low=part.anchor_high))]  # fmt: skip
-    yield from (Moment(end.entry_high, end.anchor_low) for end in (closed(one, period) for one in ends) if end)
-
-
-def _nearest(zone: Zone, since: int, period: int) -> Iterator[Zone]:
-    """What a zone holds with so many steps since the anchor, or else with the next numbers below and above."""
-    exactly = closed(zone._replace(since_low=since, since_high=since), period)
-    if exactly is not None:
-        yield exactly
+def cut(zone: Zone, period: int) -> Iterator[Zone]:
+    """The two halves of a zone: by the entry while that is not known, then by the anchor; none of a single moment."""
+    low, high = zone.entry_low, zone.entry_high
+    if low < high:
+        middle = low + (high - low) // 2 if high < FAR // 2 else min(high - 1, 2 * low + 1000)
+        parts = (zone._replace(entry_high=middle), zone._replace(entry_low=middle + 1))
+    elif zone.anchor_low < zone.anchor_high:
+        middle = (zone.anchor_low + zone.anchor_high) // 2
+        parts = (zone._replace(anchor_high=middle), zone._replace(anchor_low=middle + 1))
+    else:
         return
-    for low, high, rising in ((zone.since_low, since - 1, False), (since + 1, zone.since_high, True)):
-        while (part := closed(zone._replace(since_low=low, since_high=high), period)) is not None:
-            number = part.since_low if rising else part.since_high
-            pinned = closed(part._replace(since_low=number, since_high=number), period)
-            if pinned is not None:
-                yield pinned
-                break
-            low, high = (number + 1, high) if rising else (low, number - 1)  # its remainders fit, its bounds do not
+    yield from (part for part in (closed(part, period) for part in parts) if part is not None)
 
 
-def _longest(reach: Reach, edge: Edge, entry: int) -> int:
-    """The last step at which a stay that is entered on a step can be ended."""
-    found = FAR
-    for course, first, last in reach.courses_of(Node(edge.kind, edge.zone, edge)):
-        if first <= entry <= last:
-            for deadline in course.deadlines:
-                bound, _ = deadline.bound(reach.period, entry, entry, (entry % reach.period, 0))
-                found = min(found, bound.steps + entry * bound.relative)
-    return found
+def _points(zone: Zone, period: int) -> Iterator[Zone]:
+    """The single moments of a zone, the earliest first."""
+    todo = [zone]
+    while todo:
+        box = todo.pop()
+        halves = list(cut(box, period))
+        if not halves and (box.entry_low, box.anchor_low) == (box.entry_high, box.anchor_high):
+            yield box
+        todo += halves[::-1]

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from plateau_rule.controller.errors import BindingError, Fault
 from plateau_rule.controller.machine import Knobs, Machine
 from plateau_rule.controller.rate import advance, after_transition, learning_rate, start_clock
+from plateau_rule.controller.verifier.explored import explore
 from plateau_rule.controller.verifier.findings import visits_of
+from plateau_rule.controller.verifier.trails import Taken, trail
 from plateau_rule.controller.verifier.witness import Visit
-from plateau_rule.controller.verifier.zone_graph import Edge, Node, Reach, explore
+from plateau_rule.controller.verifier.zone_graph import Edge, Node, Reach
 from plateau_rule.controller.verifier.zones import Zone
-
-Taken = list[tuple[int, int]]  # transitions, by their places among a state's, and the steps that they apply from
 
 
 class Planned(NamedTuple):
@@ -43,7 +43,7 @@ def climbs(machine: Machine) -> tuple[Climb, ...]:
         raise BindingError([Fault("unresolved-amount", ("run",), "the length of the run is not known",
                                   "epochs and steps_per_epoch",
                                   "State them in [run], or as --epochs and --steps-per-epoch")])  # fmt: skip
-    walk = Reach(machine, budget=0)
+    walk = Reach(machine, explored=False)
     quickest, latest = _quickest(machine), _on(walk, [])
     earliest = None if quickest is None else _on(walk, quickest)
     if earliest == latest:
@@ -63,10 +63,10 @@ def _climb(machine: Machine, name: str, taken: Taken) -> Climb:
 def _quickest(machine: Machine) -> Taken | None:
     """The quickest way to the last state that can be reached."""
     explored = explore(machine)
-    reach = explored.near or explored.whole
+    reach = explored.by_run
     goal = max(node.kind.state for node in explored.whole.nodes)
     for node in sorted((n for n in reach.nodes if n.kind.state == goal), key=lambda node: node.zone.entry_low):
-        taken = reach.trail(node, node.zone.entry_low, None)
+        taken = trail(reach, node, node.zone.entry_low, None)
         if taken is not None:
             return taken
     return None

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.findings import Counterexample, Finding, visits_of
-from plateau_rule.controller.verifier.witness import Budget, controller_of, stream_of
+from plateau_rule.controller.verifier.trails import Taken, trail_through
+from plateau_rule.controller.verifier.witness import Player
 from plateau_rule.controller.verifier.zone_graph import Edge, Reach
 
 TRIES = 3  # trails for one finding
@@ -17,57 +18,46 @@ TOO_MANY = "there are too many configurations to tell whether that can happen"
 
 
 class Trail(NamedTuple):
-    """A way to something bad: transitions' places with their steps, where it shows, and up to which step it goes."""
+    """A way to something bad: transitions' places with their steps, where it shows, and up to which step it goes.
 
-    taken: list[tuple[int, int]]
+    over: whether the run is to be over there.
+    """
+
+    taken: Taken
     step: int
     until: int
     shows: str
+    over: bool = False
 
 
 def trail_of(reach: Reach, edge: Edge, at: tuple[int, int | None], step: int, until: int, shows: str) -> Trail | None:
     """A trail that ends with an edge; at: the step it applies from, and the anchor of the rate."""
-    taken = reach.trail_through(edge, *at)
+    taken = trail_through(reach, edge, *at)
     return None if taken is None else Trail(taken, step, until, shows)
 
 
 class Examples:
-    """Looks for counterexamples, for all findings together within one budget of looks."""
+    """Looks for counterexamples, for the findings of one property within one budget."""
 
-    def __init__(self, machine: Machine, looks: int) -> None:
-        self.machine, self.budget = machine, Budget(looks)
-        self._controller: Controller | None = None
+    def __init__(self, machine: Machine, budget: Budget | Part, player: Player | None = None) -> None:
+        self.machine, self.budget = machine, budget
+        self.player = player or Player(machine)
 
-    def _at_the_start(self) -> Controller:
-        """A controller at the start of a run; binding one anew for each trail would take longer than most trails do."""
-        if self._controller is None:
-            self._controller = controller_of(self.machine)
-            self._start = self._controller.state_dict()
-        else:
-            self._controller.load_state_dict(self._start)
-        return self._controller
-
-    def shown(self, finding: Finding, trails: Iterable[Trail | None], seek: bool = True) -> Finding:
-        """The finding with the first of some trails that a stream was found for, or without a stream."""
+    def happens(self, finding: Finding, trails: Iterable[Trail | None]) -> Finding:
+        """The finding with the first of some trails that the real Controller took; not decided if it took none."""
         first: Counterexample | None = None
-        for trail in trails:
-            if trail is None:
-                continue
-            visits = visits_of(self.machine, trail.taken, trail.until)
-            example = Counterexample(visits, trail.step, trail.shows)
-            if seek:
-                rows = stream_of(self._at_the_start(), visits, self.budget)
-                example = replace(example, rows=None if rows is None else tuple(rows), sought=True)
-            if example.rows is not None:
-                return replace(finding, counterexample=example)
-            first = first or example
-        return replace(finding, counterexample=first)
-
-    def happens(self, finding: Finding, trails: Iterable[Trail | None], seek: bool = True) -> Finding:
-        """The finding, as an error only if it was seen to happen."""
-        shown = self.shown(finding, trails, seek)
-        if not seek or (shown.counterexample is not None and shown.counterexample.rows is not None):
-            return shown
-        if shown.counterexample is None:
-            return shown.weaker("warning", TOO_MANY)
-        return shown.weaker("warning", "no loss stream was found that brings it about")
+        try:
+            for trail in trails:
+                if trail is None:
+                    continue
+                visits = visits_of(self.machine, trail.taken, trail.until, trail.over)
+                example = Counterexample(visits, trail.step, trail.shows)
+                played = self.player.play(visits, self.budget)
+                if played is not None:
+                    return replace(finding, counterexample=replace(example, played=played))
+                first = first or example
+        except BudgetSpent:
+            return replace(finding.undecided("the budget ran out"), counterexample=first)
+        if first is None:
+            return finding.undecided(TOO_MANY)
+        return replace(finding.undecided("no loss stream was found that brings it about"), counterexample=first)

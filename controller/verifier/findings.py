@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import builtins
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from plateau_rule.controller.errors import Key, Place
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
-from plateau_rule.controller.verifier.witness import Row, Visit
+from plateau_rule.controller.verifier.witness import Played, Row, Visit, rows_of
 
-Severity = Literal["error", "warning", "note", "waived"]
-LITTLE = 0.05  # of the run: as much as a last state should have, and within it a raise is no more than warned of
+Severity = Literal["error", "undecided", "warning", "note", "waived"]
+Answer = Literal["proved", "broken", "not decided", "conditional", "tested", "warned", "not asked", "table"]
+ORDER: dict[Severity, int] = {"error": 0, "undecided": 1, "warning": 2, "waived": 3, "note": 4}
+LITTLE = 0.05  # of the run: as much as a last state should have
 
 
 @dataclass(frozen=True, slots=True)
 class Counterexample:
     """A run in which a property is broken.
 
-    visits: its stays, in order. step: where it shows, and `shows` says how. rows: observations that bring it about,
-    found by trying; None where they were not looked for, or (`sought`) none were found.
+    visits: its stays, in order. step: where it shows, and `shows` says how. played: observations under which the
+    Controller did it; None where none were found.
     """
 
     visits: tuple[Visit, ...]
     step: int
     shows: str
-    rows: tuple[Row, ...] | None = None
-    sought: bool = False
+    played: tuple[Played, ...] | None = None
+
+    @property
+    def happened(self) -> bool:
+        """Whether the Controller did it."""
+        return self.played is not None
+
+    def rows(self, machine: Machine) -> Iterator[Row]:
+        """The observations, by the names of `Controller.observe` and with the plan they belong to."""
+        return rows_of(machine, self.played or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +57,22 @@ class Finding:
     counterexample: Counterexample | None = None
     at_key: bool = False
     place: Place | None = None
+    was: Severity | None = None  # where it is waived, its severity otherwise
+
+    @builtins.property
+    def unwaived(self) -> Severity:
+        """The severity that it has, or would have if it were not waived."""
+        return self.was or self.severity
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
-        text = f"{where}{self.severity}: {self.sentence}. {self.suggestion}".rstrip() + f" [{self.code}]"
+        severity = "not decided" if self.severity == "undecided" else self.severity
+        text = f"{where}{severity}: {self.sentence}. {self.suggestion}".rstrip() + f" [{self.code}]"
         return text + (f"\n{self.place.shown()}" if self.place else "")
 
-    def weaker(self, severity: Severity, why: str) -> Finding:
-        """The same finding with less weight, and the reason for it."""
-        return replace(self, severity=severity, sentence=f"{self.sentence} ({why})")
+    def undecided(self, why: str) -> Finding:
+        """The same finding as something that may or may not be so, and the reason for it."""
+        return replace(self, severity="undecided", sentence=f"{self.sentence} ({why})")
 
 
 class Entry(NamedTuple):
@@ -78,36 +96,78 @@ class RaiseRates(NamedTuple):
     after: tuple[float, float]
 
 
+class Verdict(NamedTuple):
+    """What is known about one property.
+
+    answer: `proved` for every loss stream; `broken`, by a run of the Controller or for every loss stream; `not
+    decided`; `conditional` where a loss that the file means to wait for may keep the run; the others for properties
+    that nothing can prove. why: what the answer rests on, or what would decide it. waived: the file's reason for not
+    asking.
+    """
+
+    property: str  # one of consistency.PROPERTIES
+    answer: Answer
+    why: str = ""
+    waived: str | None = None
+
+    @builtins.property
+    def stands(self) -> bool:
+        """Whether it is asked for."""
+        return self.waived is None
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """All that was found about a machine.
 
-    exact: whether every configuration was told apart; where not, errors rest on runs that happened all the same.
-    resumed: how often a run was killed and resumed.
+    verdicts: of each property. exact: whether every configuration was told apart; where not, errors rest on runs that
+    happened all the same. resumed: how often a run was killed and resumed.
     """
 
     machine: Machine
     findings: tuple[Finding, ...]
+    verdicts: tuple[Verdict, ...]
     entries: tuple[Entry, ...]
     raises: tuple[RaiseRates, ...]
     exact: bool
     resumed: int
 
-    def failed(self, strict: bool = False) -> bool:
-        """Whether a property is broken; strict: warnings count as well."""
-        counting = ("error", "warning") if strict else ("error",)
-        return any(finding.severity in counting for finding in self.findings)
+    def verdict(self, name: str) -> Verdict:
+        """The verdict of a property."""
+        return next(verdict for verdict in self.verdicts if verdict.property == name)
+
+    def answers(self) -> list[str]:
+        """The answers that are not waived."""
+        return [verdict.answer for verdict in self.verdicts if verdict.stands]
+
+    @property
+    def broken(self) -> bool:
+        """Whether a property is broken that the file does not waive."""
+        return "broken" in self.answers()
+
+    @property
+    def open(self) -> bool:
+        """Whether a property is not decided or conditional, or a warning stands."""
+        warned = any(finding.severity == "warning" for finding in self.findings)
+        return warned or any(answer in ("not decided", "conditional") for answer in self.answers())
+
+    def exit_code(self, strict: bool = False) -> int:
+        """0 where nothing is broken, 1 where something is; strict: 3 where something is open."""
+        return 1 if self.broken else 3 if strict and self.open else 0
 
 
-def visits_of(machine: Machine, trail: Sequence[tuple[int, int]], until: int) -> tuple[Visit, ...]:
-    """The stays of a run that takes transitions (place, step) one after the other, and goes on up to a step."""
+def visits_of(machine: Machine, trail: Sequence[tuple[int, int]], until: int, over: bool = False) -> tuple[Visit, ...]:
+    """The stays of a run that takes transitions (place, step) one after the other, and goes on up to a step.
+
+    over: whether the run is to be over there.
+    """
     state: BoundState = machine.states[0]
     entered, visits = 0, []
     for place, step in trail:
         visits.append(Visit(state, entered, step, place))
         state, entered = machine.by_name[state.transitions[place].target], step
     if until > entered:
-        visits.append(Visit(state, entered, until, None))
+        visits.append(Visit(state, entered, until, None, over))
     return tuple(visits)
 
 

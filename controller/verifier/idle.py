@@ -106,7 +106,7 @@ def _of_transition(reach: Reach, index: int, places: list[Place], taken: bool) -
         return
     can_be = True
     for j, condition in enumerate(reach.machine.curriculum.transition[index].guards):
-        nodes = [reach.courses[place.state].looks.parts[place.place][j] for place in looked]
+        nodes = [reach.courses(place.state).looks.parts[place.place][j] for place in looked]
         can_be = can_be and bool(_verdicts(reach, looked, nodes) & TRUE)
         _, found = _constant(reach, condition, (*path, "guards", j), looked, nodes)
         yield from found
@@ -118,7 +118,7 @@ def _verdicts(reach: Reach, looked: list[Place], nodes: list[Node]) -> int:
     """The verdicts that a condition has at some look."""
     found = 0
     for place, node in zip(looked, nodes, strict=True):
-        looks = reach.courses[place.state].looks
+        looks = reach.courses(place.state).looks
         for times, steps in reach.looked[place]:
             found |= looks.verdicts(node, times, steps)
     return found
@@ -177,7 +177,7 @@ def _reason(reach: Reach, looked: list[Place], nodes: list[Node]) -> str:
     for place, node in zip(looked, nodes, strict=True):
         if node[0] != "atom":
             return ""
-        atoms.append(reach.courses[place.state].looks.atoms[node[1]])
+        atoms.append(reach.courses(place.state).looks.atoms[node[1]])
     atom, total = atoms[0], reach.machine.run.total_steps
     if atom.kind == COUNT:
         limit = reach.machine.curriculum.nonfinite.limit
@@ -207,7 +207,7 @@ def _never_taken(reach: Reach, transition: BoundTransition, path: Path, looked: 
     beaten: set[int] | None = None
     titles = {t.index: t.title for state in reach.machine.states for t in state.transitions}
     for place in looked:
-        looks = reach.courses[place.state].looks
+        looks = reach.courses(place.state).looks
         everyone = (1 << len(looks.transitions)) - 1
         for times, steps in reach.looked[place]:
             facts = looks.facts(times, steps, everyone)

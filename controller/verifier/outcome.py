@@ -1,20 +1,23 @@
 """What a look at the guards of one state can find: clocks are exact, detectors free as soon as they have seen enough.
 
-Guards of a state that ask the same detector are decided together, so that a transition which another one always beats
-to it is known to be shadowed. Metrics are taken as independent of each other, and a detector as free at every look.
+Guards of a state that ask the same detector, or detectors of which one implies the other, are decided together, so
+that a transition which another one always beats to it is known to be shadowed. Metrics are taken as independent of each
+other, and a detector as free at every look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations
+from math import inf
 from typing import Any, NamedTuple
 
 from plateau_rule.controller.guards import (
     FALSE,
     TRUE,
     UNKNOWN,
+    Detector,
     GuardInState,
     Joined,
     Opposite,
@@ -24,6 +27,9 @@ from plateau_rule.controller.guards import (
 )
 from plateau_rule.controller.guards.kleene import join, join_sets, negate, negate_set
 from plateau_rule.controller.machine import BoundState, Machine
+from plateau_rule.controller.verifier.budget import Budget, Part
+from plateau_rule.controller.verifier.implications import Pairs, together
+from plateau_rule.controller.verifier.words import keeping
 
 MOST_ASSIGNMENTS = 2048  # of truth values to the detectors that guards share; beyond, guards are taken as independent
 FREE, TIME, STEP, COUNT = "free", "time", "step", "count"
@@ -71,21 +77,29 @@ class Facts:
 class Looks:
     """The guards of one state, as any loss stream could answer them; `soft` transitions may have been used up."""
 
-    def __init__(self, machine: Machine, state: BoundState, soft: bool) -> None:
-        self.state, self.transitions = state, state.transitions
+    def __init__(self, machine: Machine, state: BoundState, soft: bool, budget: Budget | Part | None = None) -> None:
+        self.state, self.transitions, self._budget = state, state.transitions, budget or Budget(inf)
         self.per_epoch = machine.run.steps_per_epoch
-        self.limit = machine.curriculum.nonfinite.limit
+        self.limit, self.lag = machine.nonfinite_limit, machine.lag
         self.soft = sum(1 << j for j, t in enumerate(self.transitions) if soft and t.at_most is not None)
         self.atoms: list[Atom] = []
         self._known: dict[Any, int] = {}
         stay = machine.stay(state, machine.run.total_steps)
-        self._on_loss = {id(detector): metric == "loss" for metric, detector in stay.detectors.values()}
+        self._metrics = {id(detector): metric for metric, detector in stay.detectors.values()}
+        self._detectors: dict[int, tuple[str, Detector]] = {}  # of the atoms that watch a metric
         self.nodes = [self._node(guard) for guard in stay.guards]
         self.parts = [[self._node(part) for part in guard.parts] for guard in stay.guards]
-        self._answers = sum(1 << j for j, guard in enumerate(stay.guards) if answers_nonfinite(guard))
-        self.counts = sorted({atom.needs for atom in self.atoms if atom.kind == COUNT})
+        self.answers = sum(1 << j for j, guard in enumerate(stay.guards) if answers_nonfinite(guard))
+        # At the `limit`-th non-finite loss in a row only those that answer it are tried: that look is one of its own.
+        dead = {self.limit} if self.answers else set()
+        self.counts = sorted({atom.needs for atom in self.atoms if atom.kind == COUNT} | dead)
+        self._related = self._relations()
         self.times, self.steps = self._thresholds()
         self.groups = self._grouped()
+        self._asked = [
+            sorted({atom for j in places for atom, _ in _signs(self.nodes[j], True)}) for _, places, _ in self.groups
+        ]
+        self._known_truths: dict[tuple[int, ...], set[int]] = {}
         self._facts: dict[tuple[int, int, int], Facts] = {}
 
     def _node(self, guard: GuardInState) -> Node:
@@ -105,7 +119,8 @@ class Looks:
         """What a guard waits for, as an atom of the logic."""
         if isinstance(guard, Watched):
             detector = guard.detector
-            return Atom(FREE, detector.knows, detector.needs, self._on_loss[id(detector)])
+            self._detectors[len(self.atoms)] = self._metrics[id(detector)], detector
+            return Atom(FREE, detector.knows, detector.needs, self._metrics[id(detector)] == "loss")
         if not isinstance(guard, Reached):
             raise TypeError(guard)
         if guard.hand == "nonfinite":
@@ -122,23 +137,34 @@ class Looks:
 
     def _thresholds(self) -> tuple[list[int], list[int]]:
         """The times in the state, and the steps of the run, from which on something is different."""
-        times, steps = set(self.counts), set[int]()
+        times, steps = {count + self.lag for count in self.counts}, set[int]()
         for atom in self.atoms:
             if atom.kind == TIME:
                 times.add(atom.needs)
             elif atom.kind == STEP or atom.in_run:
                 steps.add(atom.needs)
             elif atom.kind == FREE:
-                lost = (0, *self.counts) if atom.on_loss else (0,)
-                times |= {bound + count for bound in (atom.knows, atom.needs) for count in lost}
+                late = [self.lag + count for count in (0, *self.counts)] if atom.on_loss else [0]
+                times |= {bound + steps for bound in (atom.knows, atom.needs) for steps in late}
         return sorted(time for time in times if time > 1), sorted(step for step in steps if step > 0)
 
+    def _relations(self) -> dict[int, dict[int, Pairs]]:
+        """For each atom, the other ones whose verdicts are not free of its own, with the pairs that can be."""
+        found: dict[int, dict[int, Pairs]] = {}
+        for (one, (metric, detector)), (other, (its, another)) in combinations(self._detectors.items(), 2):
+            pairs = together(detector, another) if metric == its else None
+            if pairs is not None:
+                found.setdefault(one, {})[other] = pairs
+                found.setdefault(other, {})[one] = frozenset((b, a) for a, b in pairs)
+        return found
+
     def _grouped(self) -> list[tuple[int, list[int], list[int]]]:
-        """Transitions that share free atoms: their bits, their places, the atoms."""
+        """Transitions that share free atoms, or ask related ones: their bits, their places, the atoms."""
         groups: list[tuple[set[int], set[int]]] = []
         for place, node in enumerate(self.nodes):
             mine = ({place}, {atom for atom, _ in _signs(node, True) if self.atoms[atom].kind == FREE})
-            for group in [group for group in groups if group[1] & mine[1]]:
+            near = mine[1].union(*(self._related.get(atom, ()) for atom in mine[1]))
+            for group in [group for group in groups if group[1] & near]:
                 mine = (mine[0] | group[0], mine[1] | group[1])
                 groups.remove(group)
             groups.append(mine)
@@ -150,7 +176,8 @@ class Looks:
         if key not in self._facts:
             time = self.times[time_index - 1] if time_index else 1
             step = self.steps[step_index - 1] if step_index else 0
-            levels = [level for level in (0, *self.counts) if level <= time and level <= self.limit]
+            levels = self.levels(time)
+            self._budget.spend(0.1 * len(levels) * (1 + len(self.transitions)))
             found = [(level >= self.limit, self.truths(time, step, level, present)) for level in levels]
             self._facts[key] = self._summed(found, present)
         return self._facts[key]
@@ -161,48 +188,37 @@ class Looks:
         stays_off = stays_on = False
         always = present & ~self.soft
         implies = [present] * len(self.transitions)
+        solo = {
+            (closes, evaluates): self._solo(closes, evaluates, present)
+            for closes in (False, True)
+            for evaluates in (False, True)
+        }
         for dead, groups in levels:
             certain = _union({_common(group) & bits for (bits, _, _), group in zip(self.groups, groups, strict=True)})
+            hard = [group for group in groups if 0 not in group]  # some guard of theirs always holds
             for (bits, places, _), group in zip(self.groups, groups, strict=True):
                 true |= _union(group)
                 for j in places:
-                    mine = _common({truth for truth in group if truth >> j & 1})
-                    implies[j] &= (mine & bits) | (certain & ~bits)
-            for j, transition in enumerate(self.transitions):
-                if present >> j & 1:
-                    fires_off |= self._fires(j, groups, self._before(j, False, present)) << j
-                    fires_on |= self._fires(j, groups, self._before(j, True, present)) << j
+                    mine = {truth for truth in group if truth >> j & 1}
+                    common = _common(mine)
+                    implies[j] &= (common & bits) | (certain & ~bits)
+                    if not (present >> j & 1 and mine):
+                        continue
+                    transition, before = self.transitions[j], (1 << j) - 1
+                    by_hand, evaluates = transition.at == "epoch" and self.per_epoch is None, transition.at == "eval"
+                    beside_off, beside_on = solo[by_hand, evaluates] & ~(1 << j), solo[True, evaluates] & ~(1 << j)
+                    fires_off |= _fires(group, mine, hard, beside_off & before) << j
+                    fires_on |= _fires(group, mine, hard, beside_on & before) << j
                     if transition.sustain > 1:
-                        seldom = transition.at == "epoch"
-                        goes |= self._fires(j, groups, self._beside(j, seldom, present)) << j
+                        beside = beside_on if transition.at == "epoch" else beside_off
+                        goes |= _fires(group, mine, hard, beside) << j
             if dead:
                 continue  # whoever refuses here has ended the run
-            stays_off |= self._stays(groups, self._solo(False, False, present))
-            stays_on |= self._stays(groups, self._solo(True, False, present))
+            stays_off |= _stays(hard, solo[False, False])
+            stays_on |= _stays(hard, solo[True, False])
             for (bits, _, _), group in zip(self.groups, groups, strict=True):
                 always &= ~bits | _common(group)
         return Facts(fires_off, fires_on, goes, true, tuple(implies), stays_off, stays_on, always)
-
-    def _fires(self, j: int, groups: list[set[int]], blocking: int) -> bool:
-        for (bits, _, _), group in zip(self.groups, groups, strict=True):
-            mine = bits >> j & 1
-            if not any(truth & blocking == 0 and (not mine or truth >> j & 1) for truth in group):
-                return False
-        return True
-
-    @staticmethod
-    def _stays(groups: list[set[int]], blocking: int) -> bool:
-        return all(any(truth & blocking == 0 for truth in group) for group in groups)
-
-    def _before(self, j: int, closes: bool, present: int) -> int:
-        """The transitions that are taken instead of this one if they are true at the same look."""
-        return self._beside(j, closes, present) & ((1 << j) - 1)
-
-    def _beside(self, j: int, closes: bool, present: int) -> int:
-        """The others that are taken at one true look, and looked at together with this one."""
-        at = self.transitions[j].at
-        closes = closes or (at == "epoch" and self.per_epoch is None)
-        return self._solo(closes, at == "eval", present) & ~(1 << j)
 
     def _solo(self, closes: bool, evaluates: bool, present: int) -> int:
         """The transitions that are taken at one true look of a kind."""
@@ -213,47 +229,67 @@ class Looks:
             if other.sustain == 1 and (present & ~self.soft) >> i & 1 and other.at in looked
         )
 
+    def levels(self, time: int) -> list[int]:
+        """The counts of non-finite losses in a row that make a difference, as far as they fit into so much time."""
+        return [level for level in (0, *self.counts) if level <= max(0, time - self.lag) and level <= self.limit]
+
     def truths(self, time: int, step: int, level: int, present: int) -> list[set[int]]:
         """For each group: which of its guards can be true together, with so many non-finite losses in a row."""
-        values: Values = [None] * len(self.atoms)
-        for index, atom in enumerate(self.atoms):
-            if atom.kind != FREE:
-                values[index] = {TIME: time, STEP: step, COUNT: level}[atom.kind] >= atom.needs
-        allowed = present & self._answers if level >= self.limit else present
-        return [self._truths_of(places, atoms, values, time, step, level, allowed) for _, places, atoms in self.groups]
+        bits = [self.bits_of(atom, time, step, level) for atom in self.atoms]
+        allowed = present & self.answers if level >= self.limit else present
+        found = []
+        for number, group in enumerate(self.groups):
+            # As long as no clock passes a number of its own, a group's truths stay what they were.
+            key = (number, allowed & group[0], *[bits[atom] for atom in self._asked[number]])
+            truths = self._known_truths.get(key)
+            if truths is None:
+                self._budget.spend(0.2 * (1 + len(group[1])))
+                truths = self._known_truths[key] = self._truths_of(number, bits, allowed)
+            found.append(truths)
+        return found
 
-    def _truths_of(
-        self, places: list[int], atoms: list[int], values: Values, time: int, step: int, level: int, allowed: int
-    ) -> set[int]:
+    def _truths_of(self, number: int, bits: list[int], allowed: int) -> set[int]:
+        _, places, atoms = self.groups[number]
+        values: Values = [None] * len(self.atoms)
+        for atom in self._asked[number]:
+            if self.atoms[atom].kind != FREE:
+                values[atom] = bits[atom] == TRUE
         signs = {sign for j in places for sign in _signs(self.nodes[j], True)}
-        choices = [self._choices(atom, signs, time, step, level) for atom in atoms]
-        size = 1
-        for choice in choices:
-            size *= len(choice)
-        if size > MOST_ASSIGNMENTS:
-            return self._independent(places, time, step, level, allowed)
+        assignments: list[tuple[bool | None, ...]] = [()]
+        for k, atom in enumerate(atoms):
+            related = [(i, pairs) for i in range(k) if (pairs := self._related.get(atoms[i], {}).get(atom))]
+            assignments = [
+                (*before, value)
+                for before in assignments
+                for value in self._choices(atom, bits[atom], signs)
+                if all((before[i], value) in pairs for i, pairs in related)
+            ]
+            if len(assignments) > MOST_ASSIGNMENTS:
+                return self._independent(places, bits, allowed)
+        self._budget.spend(0.02 * len(assignments) * len(places))
         found = set[int]()
-        for assignment in product(*choices):
+        for assignment in assignments:
             for atom, value in zip(atoms, assignment, strict=True):
                 values[atom] = value
             found.add(sum(1 << j for j in places if truth(self.nodes[j], values) is True) & allowed)
         return found
 
-    def _choices(self, atom: int, signs: set[tuple[int, bool]], time: int, step: int, level: int) -> list[bool | None]:
+    def _choices(self, atom: int, bits: int, signs: set[tuple[int, bool]]) -> list[bool | None]:
         """The values of a free atom that make a difference: under no `not`, unknown is as good as false."""
-        bits = self.bits_of(self.atoms[atom], time, step, level)
+        if atom in self._related:  # what it says decides what others can say
+            return [value for value, bit in ((None, UNKNOWN), (True, TRUE), (False, FALSE)) if bits & bit]
         wanted = (TRUE if (atom, True) in signs else 0) | (FALSE if (atom, False) in signs else 0)
         if not self.atoms[atom].unsure:
             return [value for value, bit in ((True, TRUE), (False, FALSE)) if bits & bit]
         return [None, *(value for value, bit in ((True, TRUE), (False, FALSE)) if bits & bit & wanted)]
 
-    def _independent(self, places: list[int], time: int, step: int, level: int, allowed: int) -> set[int]:
+    def _independent(self, places: list[int], bits: list[int], allowed: int) -> set[int]:
         """Too many shared detectors to try: every guard for itself, which says too much and never too little."""
         found = {0}
         for j in places:
-            bits = self.possible(self.nodes[j], time, step, level)
-            true = {truth | 1 << j for truth in found} if bits & TRUE and allowed >> j & 1 else set()
-            found = (found if bits & (FALSE | UNKNOWN) else set()) | true
+            own = possible(self.nodes[j], bits)
+            true = {truth | 1 << j for truth in found} if own & TRUE and allowed >> j & 1 else set()
+            found = (found if own & (FALSE | UNKNOWN) else set()) | true
             if len(found) > MOST_ASSIGNMENTS:
                 return {0, *(1 << k for k in places if allowed >> k & 1)}
         return found
@@ -262,29 +298,34 @@ class Looks:
         """Which verdicts an atom can have."""
         if atom.kind != FREE:
             return TRUE if {TIME: time, STEP: step, COUNT: level}[atom.kind] >= atom.needs else FALSE
-        seen = step if atom.in_run else time - level if atom.on_loss else time
+        seen = step if atom.in_run else time - self.lag - level if atom.on_loss else time
         if not atom.unsure:
             return TRUE | FALSE if seen >= atom.needs else FALSE
         return UNKNOWN | (FALSE if seen >= atom.knows else 0) | (TRUE if seen >= atom.needs else 0)
 
-    def possible(self, node: Node, time: int, step: int, level: int) -> int:
-        """Which verdicts a guard can have, as bits; parts are taken as independent."""
-        word, inner = node
-        if word == "atom":
-            return self.bits_of(self.atoms[inner], time, step, level)
-        if word == "not":
-            return negate_set(self.possible(inner, time, step, level))
-        return join_sets(word == "any", [self.possible(part, time, step, level) for part in inner])
+    def keeping(self) -> Iterator[str]:
+        """What the metrics that the guards watch would do to keep a run in this state, in the words of the guards."""
+        for metric, detector in self._detectors.values():
+            yield keeping(metric, detector)
 
     def verdicts(self, node: Node, time_index: int, step_index: int) -> int:
         """Which verdicts a guard can have after so many of `times` and `steps`, whatever losses are not finite."""
         time = self.times[time_index - 1] if time_index else 1
         step = self.steps[step_index - 1] if step_index else 0
         found = 0
-        for level in (0, *self.counts):
-            if level <= time and level <= self.limit:
-                found |= self.possible(node, time, step, level)
+        for level in self.levels(time):
+            found |= possible(node, [self.bits_of(atom, time, step, level) for atom in self.atoms])
         return found
+
+
+def possible(node: Node, verdicts: list[int]) -> int:
+    """Which verdicts a guard can have, as bits, given those of the atoms; parts are taken as independent."""
+    word, inner = node
+    if word == "atom":
+        return verdicts[inner]
+    if word == "not":
+        return negate_set(possible(inner, verdicts))
+    return join_sets(word == "any", [possible(part, verdicts) for part in inner])
 
 
 def truth(node: Node, values: Values) -> bool | None:
@@ -295,6 +336,18 @@ def truth(node: Node, values: Values) -> bool | None:
     if word == "not":
         return negate(truth(inner, values))
     return join(word == "any", (truth(part, values) for part in inner))
+
+
+def _fires(own: set[int], mine: set[int], hard: list[set[int]], blocking: int) -> bool:
+    """Whether guards can hold (`mine`, of their group's truths) while none holds that blocks them."""
+    return any(truth & blocking == 0 for truth in mine) and all(
+        any(truth & blocking == 0 for truth in group) for group in hard if group is not own
+    )
+
+
+def _stays(hard: list[set[int]], blocking: int) -> bool:
+    """Whether no transition that is taken at one true look need hold."""
+    return all(any(truth & blocking == 0 for truth in group) for group in hard)
 
 
 def _signs(node: Node, sign: bool) -> Iterator[tuple[int, bool]]:

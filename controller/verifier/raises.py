@@ -1,217 +1,220 @@
-"""What transitions do to knobs and to the rate: `monotone` and `aligned`."""
+"""What raises do to the rate: the property `aligned`, and the table of raises."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from plateau_rule.controller.language.consistency import hardness
-from plateau_rule.controller.machine import BoundState, Knobs, Machine
-from plateau_rule.controller.verifier.alignment import Alignment, Miss
+from plateau_rule.controller.machine import BoundTransition, Machine
+from plateau_rule.controller.verifier.alignment import Alignment, Miss, trail_after
+from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.examples import TRIES, Examples, Trail, trail_of
-from plateau_rule.controller.verifier.findings import LITTLE, Finding, RaiseRates, percent
-from plateau_rule.controller.verifier.zone_graph import Edge, Explored, Reach, restarts_rate
+from plateau_rule.controller.verifier.explored import Explored
+from plateau_rule.controller.verifier.extremes import around
+from plateau_rule.controller.verifier.findings import Finding, RaiseRates, percent
+from plateau_rule.controller.verifier.monotone import components
+from plateau_rule.controller.verifier.structure import restarts_rate
+from plateau_rule.controller.verifier.trails import trail_through
+from plateau_rule.controller.verifier.zone_graph import Edge, Reach
 from plateau_rule.controller.verifier.zones import FAR
 
-
-class _Found(NamedTuple):
-    """Something that a transition does, on an edge of what was explored."""
-
-    reach: Reach
-    edge: Edge
-    name: str
+LEAST_PEAK = sys.float_info.min  # below it a peak loses its digits, and soon is 0
 
 
-# monotone
+def aligned(machine: Machine, explored: Explored, examples: Examples, budget: Budget | Part) -> Iterator[Finding]:
+    """Raises into a low rate, the earliest of each transition."""
+    rates = Alignment(machine, budget)
+    edges: dict[int, list[tuple[Reach, Edge]]] = {}
+    for reach, edge in raising(rates, explored):
+        edges.setdefault(reach.transition(edge).index, []).append((reach, edge))
+    yield from _vanishing(machine, explored, examples)
+    for index, raises in sorted(edges.items()):
+        try:
+            finding = _of_transition(rates, index, raises, examples)
+        except BudgetSpent:
+            finding = Finding("misaligned", "aligned", "undecided", ("transition", index),
+                              f"how high the rate is whenever {_title(machine, index)} raises a knob is not known "
+                              "(the budget ran out)", "Allow more: --budget NUMBER")  # fmt: skip
+        if finding is not None:
+            yield finding
 
 
-def monotone(machine: Machine, explored: Explored, examples: Examples) -> Iterator[Finding]:
-    """Knobs that fall unmarked, and ways round that at_most does not bound."""
-    falls: dict[int, list[_Found]] = {}
-    fallen, taken = set[int](), set[int]()
-    for reach, edge in explored.edges():
-        name, transition = _falls(machine, edge), reach.transition(edge)
-        taken.add(transition.index)
-        if name and transition.regress:
-            fallen.add(transition.index)
-        elif name:
-            falls.setdefault(transition.index, []).append(_Found(reach, edge, name))
-    for index, found in sorted(falls.items()):
-        yield _fall(machine, index, found, examples)
-    for index, written in enumerate(machine.curriculum.transition):
-        if written.regress and index in taken - fallen:
-            yield Finding("idle-regress", "monotone", "note", ("transition", index, "regress"),
-                          "regress = true, and no knob falls", "Remove it", at_key=True)  # fmt: skip
-    yield from _cycles(machine, explored, examples)
-
-
-def _fall(machine: Machine, index: int, found: list[_Found], examples: Examples) -> Finding:
-    reach, edge, name = found[0]
-    old, new = reach.state(edge.source), machine.states[edge.kind.state]
-    ramp = ", which its ramp can have reached," if name in old.ramps else ""
-    finding = Finding("knob-falls", "monotone", "error", ("transition", index, "to"),
-                      f"{name} falls from {_at_last(machine, edge)[name]}{ramp} to {new.knobs[name]} between "
-                      f'"{old.name}" and "{new.name}", and the transition is not marked',
-                      "Exchange the states, or write regress = true and at_most if this is a retreat")  # fmt: skip
-    exact = [one for one in found if one.reach.exact][:TRIES]
-    return examples.happens(finding, (_fallen(machine, *one) for one in exact))
-
-
-def _fallen(machine: Machine, reach: Reach, edge: Edge, name: str) -> Trail | None:
-    """A trail on which a knob falls; over a ramp, the longest stay is the likeliest."""
-    old, new = reach.state(edge.source), machine.states[edge.kind.state]
-    step = edge.zone.entry_high if old.ramps else edge.zone.entry_low
-    trail = trail_of(reach, edge, (step, None), step, step, "")
-    if trail is None:
-        return None
-    entered = trail.taken[-2][1] if len(trail.taken) > 1 else 0
-    before, after = _ramped(machine, old, step - entered)[name], new.knobs[name]
-    falls = hardness(before) > hardness(after)
-    return trail._replace(shows=f"{name} falls from {before} to {after}") if falls else None
-
-
-def _at_last(machine: Machine, edge: Edge) -> Knobs:
-    """The knobs on the last step of the longest stay that an edge ends."""
-    return _ramped(machine, machine.states[edge.source.kind.state], edge.spent[1])
-
-
-def _ramped(machine: Machine, state: BoundState, spent: int) -> Knobs:
-    """The knobs on the last step of a stay of so many steps."""
-    if not state.ramps:
-        return state.knobs
-    over = machine.ramp_steps(state, machine.run.total_steps)
-    time = min(spent - 1, max(over.values()))
-    return {**state.knobs, **{name: ramp.value(time, over[name]) for name, ramp in state.ramps.items()}}
-
-
-def _falls(machine: Machine, edge: Edge) -> str:
-    """A knob that falls on an edge, or nothing."""
-    old, new = _at_last(machine, edge), machine.states[edge.kind.state].knobs
-    return next((name for name, value in new.items() if hardness(value) < hardness(old[name])), "")
-
-
-def _cycles(machine: Machine, explored: Explored, examples: Examples) -> Iterator[Finding]:
-    """Ways round that at_most does not bound, one for each set of states that can be gone round."""
-    told: set[frozenset[int]] = set()
-    for reach, edge in explored.edges():
-        around = _way_round(reach, edge)
-        if around is None or frozenset(around) in told:
-            continue
-        told.add(frozenset(around))
-        names = " -> ".join(machine.states[place].name for place in [*around, around[0]])
-        step, entered = edge.zone.entry_low, machine.states[edge.kind.state].name
-        finding = Finding("unbounded-cycle", "monotone", "error", ("transition", reach.transition(edge).index),
-                          f"{names} can be gone round without end",
-                          "Write at_most on the transition that leads back")  # fmt: skip
-        trail = trail_of(reach, edge, (step, None), step, step, f'"{entered}" is entered again')
-        yield examples.happens(finding, [trail] if reach.exact else [])
-
-
-def _way_round(reach: Reach, edge: Edge) -> list[int] | None:
-    """The states from the one that an edge enters, through transitions without at_most, to the one that it leaves."""
-    if reach.transition(edge).at_most is not None:
-        return None
-    around, node = [], edge.source
-    while True:
-        around.append(node.kind.state)
-        if node.kind.state == edge.kind.state:
-            return around[::-1]
-        if node.by is None or reach.transition(node.by).at_most is not None:
-            return None
-        node = node.by.source
-
-
-# aligned
-
-
-def aligned(
-    machine: Machine, explored: Explored, examples: Examples, *, waived: bool, streams: bool
-) -> Iterator[Finding]:
-    """Raises into a low rate, the earliest of each transition.
-
-    waived: no stream need be found. streams: look for the streams of warnings, and of what is waived, as well.
-    """
-    rates = Alignment(machine)
-    misses: dict[int, list[tuple[Reach, Miss]]] = {}
-    for reach, edge in _raises(rates, explored):
-        index = reach.transition(edge).index
-        for known, moment in rates.moments(reach, edge):
-            if not reach.exact and index in misses:
-                break  # where nodes were merged, more moments make it no more certain
-            if (found := rates.miss(reach, known, moment)) is not None:
-                misses.setdefault(index, []).append((reach, found))
-    for index, all_found in sorted(misses.items()):
-        all_found.sort(key=lambda one: (not one[0].exact, one[1].moment.step, one[1].step))
-        trails = (_missed(reach, found) for reach, found in all_found[:TRIES] if reach.exact)
-        worst = min(found.share for _, found in all_found)
-        finding = _low_rate(rates, index, *all_found[0], worst)
-        left = max(rates.left(found) for _, found in all_found)
-        if left <= LITTLE * (machine.run.total_steps or 0):
-            finding = finding.weaker("warning", f"only in the last {left} steps of the run")
-            yield examples.shown(finding, trails, streams)
-        else:
-            yield examples.happens(finding, trails, streams or not waived)
-
-
-def _raises(rates: Alignment, explored: Explored) -> Iterator[tuple[Reach, Edge]]:
+def raising(rates: Alignment, explored: Explored) -> Iterator[tuple[Reach, Edge]]:
     """Every edge that raises a knob, those that are alike once; in a state that stops the training no step is taken."""
     seen = set()
     for reach, edge in explored.edges():
         if rates.machine.states[edge.kind.state].stop is not None:
             continue
         key = (reach.exact, edge.source.kind.state, edge.place, edge.shift is None, edge.kind.state, edge.kind.cycle,
-               edge.kind.warm, edge.zone)  # fmt: skip
+               edge.kind.warm, edge.zone, edge.spent if rates.machine.states[edge.source.kind.state].ramps else None,
+               edge.kind.used)  # fmt: skip
         if key not in seen and rates.jump(edge).raised:
             seen.add(key)
             yield reach, edge
 
 
+def _of_transition(
+    rates: Alignment, index: int, raises: list[tuple[Reach, Edge]], examples: Examples
+) -> Finding | None:
+    """The finding about one transition, if there is one."""
+    exact: list[tuple[Reach, Miss]] = []
+    maybe, unsure = False, False
+    for reach, edge in raises:
+        if exact and edge.zone.entry_low >= exact[0][1].entry and reach.exact and len(exact) >= TRIES:
+            continue  # others are earlier
+        for number, miss in enumerate(rates.misses(reach, edge)):
+            maybe = maybe or miss is None
+            if miss is not None and rates.jump(edge).unsure:
+                unsure = True
+            elif miss is not None:
+                exact.append((reach, miss))
+            if miss is None or number + 1 >= 2 * TRIES:
+                break
+    if exact:
+        exact.sort(key=lambda one: (one[1].entry, len(one[1].low.taken), one[1].low.step))
+        finding = _low_rate(rates, index, *exact[0])
+        return examples.happens(finding, (_missed(*one) for one in exact[: 4 * TRIES]))
+    title = _title(rates.machine, index)
+    if maybe or unsure:
+        why = ("whether it is a raise depends on where full is", "--limits decides") if unsure else (
+            "there are too many configurations to tell", "Allow more: --budget NUMBER")  # fmt: skip
+        return Finding("misaligned", "aligned", "undecided", ("transition", index),
+                       f"{title} may raise a knob while the rate is low ({why[0]})", why[1])  # fmt: skip
+    left = max((rates.ending(edge) for _, edge in raises), default=0)
+    if left:
+        return Finding("late-raise", "aligned", "note", ("transition", index),
+                       f"taken in the last {left} steps of the run, {title} leaves its rate too few of them to stay "
+                       "high for as long as is asked")  # fmt: skip
+    return None
+
+
+def _title(machine: Machine, index: int) -> str:
+    return next(t.title for state in machine.states for t in state.transitions if t.index == index)
+
+
 def _missed(reach: Reach, found: Miss) -> Trail | None:
-    shows = f"the rate is {percent(found.share)} of the peak, {percent(found.asked)} is asked"
-    return trail_of(reach, found.edge, found.moment, found.step, found.step + 1, shows)
+    low = found.low
+    shows = f"the rate is {percent(low.share)} of the peak, {percent(low.asked)} is asked"
+    taken = trail_after(found, trail_through(reach, found.edge, found.entry, found.anchor))
+    return None if taken is None else Trail(taken, low.step, low.step + 1, shows)
 
 
-def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss, worst: float) -> Finding:
-    jump, align, remedy = rates.jump(found.edge), rates.align, _remedy(rates.machine, reach, found)
+def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss) -> Finding:
+    jump, align, low = rates.jump(found.edge), rates.align, found.low
+    remedy = _remedy(rates.machine, reach, found)
     knobs = ", ".join(f"{name} rises from {jump.before[name]} to {jump.after[name]}" for name in jump.raised)
-    more = f", at other moments {percent(worst)}" if worst < found.share - 0.005 else ""
-    if not found.late:
+    if not low.late:
         return Finding("misaligned", "aligned", "error", ("transition", index),
-                       f"{knobs} while the rate is at {percent(found.share)} of the peak{more}; "
+                       f"{knobs} while the rate is at {percent(low.share)} of the peak{_more(rates, reach, found)}; "
                        f"{percent(align.min)} is asked", remedy)  # fmt: skip
-    later = found.step - found.moment.step
+    later, state = low.step - found.entry, rates.machine.states[found.edge.kind.state]
+    for place, _ in low.taken:
+        state = rates.machine.by_name[state.transitions[place].target]
+    where = f' in "{state.name}"' if low.taken else ""
     return Finding("rate-falls", "aligned", "error", ("transition", index),
-                   f"{knobs}, and {later} steps later the rate is at {percent(found.share)} of the peak{more}; "
+                   f"{knobs}, and {later} steps later the rate is at {percent(low.share)} of the peak{where}; "
                    f"{percent(align.hold)} is asked for {align.steps} steps", remedy)  # fmt: skip
+
+
+def _more(rates: Alignment, reach: Reach, found: Miss) -> str:
+    """How low the rate is at other moments of the same raise."""
+    asked = reach.exact and found.edge.zone.entry_high < FAR and not rates.due
+    shares = around(rates, reach, found.edge) if asked else None
+    worst = shares[1][0] if shares else found.low.share
+    return f", at other moments {percent(worst)}" if worst < found.low.share - 0.005 else ""
 
 
 def _remedy(machine: Machine, reach: Reach, found: Miss) -> str:
     """What would keep the rate high after a raise."""
     kind = found.edge.kind
+    if found.low.taken:
+        return "Give the state that follows a rate that stays high, or let the raise come later"
     if not restarts_rate(reach.transition(found.edge)):
         cycles = ", or let the cycles of the rate end where the knob rises"
         return 'Add "lr_restart" to its actions' + cycles * bool(machine.states[kind.state].rate.cycles)
-    if kind.warm and not found.late:
+    if kind.warm and not found.low.late:
         return (f"The restart warms up for {kind.warm} steps: leave rewarm out, or ask for the rate after them: "
                 f'[check] align = {{ within = "{kind.warm + 1} steps" }}')  # fmt: skip
     return "Choose a longer length of the rate, or set [check] align to what is meant"
 
 
-def raise_rates(machine: Machine, explored: Explored) -> Iterator[RaiseRates]:
-    """The rates around each raise."""
-    rates = Alignment(machine)
+# A peak that vanishes
+
+
+def _vanishing(machine: Machine, explored: Explored, examples: Examples) -> Iterator[Finding]:
+    """The first state, if any, in which the peak in force has been scaled down to nothing."""
+    if _surely_above(machine, explored):
+        return
+    finding = Finding("rate-vanishes", "aligned", "error", ("lr", "peak"),
+                      "the peak in force is scaled down until a float cannot hold it, and the rate is 0",
+                      "Choose larger factors of lr_scale and peak, or bound them by at_most")  # fmt: skip
+    trails: list[Trail | None] = []
+    scales = {id(explored.by_run.nodes[0]): 1.0}
+    for node in explored.by_run.nodes:  # a node stands behind the one that it was first entered from
+        scale = scales.setdefault(id(node), 1.0)
+        if node.by is not None:
+            scale = scales[id(node.by.source)] * factor(explored.by_run.transition(node.by))
+            scales[id(node)] = scale
+        state = explored.by_run.state(node)
+        if machine.peak * scale * state.rate.peak < LEAST_PEAK and state.stop is None and explored.by_run.exact:
+            title = finding.path if node.by is None else ("transition", explored.by_run.transition(node.by).index)
+            finding = Finding(finding.code, finding.property, finding.severity, title, finding.sentence,
+                              finding.suggestion)  # fmt: skip
+            shows = f"the peak in force is {machine.peak * scale * state.rate.peak:.3g}"
+            step = node.zone.entry_low
+            if node.by is None:
+                trails.append(Trail([], step, step + 1, shows))
+            else:
+                trails.append(trail_of(explored.by_run, node.by, (step, None), step, step + 1, shows))
+            break
+    yield examples.happens(finding, trails)
+
+
+def factor(transition: BoundTransition) -> float:
+    """What a transition multiplies the rate by."""
+    product = 1.0
+    for action in transition.actions:
+        if action.name == "lr_scale":
+            product *= float(action.argument or 1.0)
+    return product
+
+
+def _surely_above(machine: Machine, explored: Explored) -> bool:
+    """Whether the lowest peak that transitions can bring about is a float with all its digits."""
+    least = min(state.rate.peak for state in machine.states if state.stop is None or len(machine.states) == 1)
+    lowering = {t.key: t for state in machine.states for t in state.transitions if factor(t) < 1.0}
+    if not lowering:
+        return machine.peak * least >= LEAST_PEAK
+    total = FAR if machine.run.total_steps is None else machine.run.total_steps
+    scale = machine.peak * least
+    circles = components({(edge.source.kind.state, edge.kind.state) for edge in explored.whole.edges()})
+    for key, transition in lowering.items():
+        times = min(total, FAR if transition.at_most is None else transition.at_most)
+        mine = {(edge.source.kind.state, edge.kind.state) for edge in explored.whole.edges()
+                if explored.whole.transition(edge).key == key}  # fmt: skip
+        if not any(source in circle and target in circle for source, target in mine for circle in circles):
+            times = min(times, len(mine))  # once from each state
+        scale *= factor(transition) ** min(times, 10**6) if times < FAR else 0.0
+    return scale >= LEAST_PEAK
+
+
+def raise_rates(machine: Machine, explored: Explored, budget: Budget | Part) -> Iterator[RaiseRates]:
+    """The rates around each raise; those that there is no budget for are left out."""
+    rates = Alignment(machine, budget)
     shares: dict[tuple[int, str], tuple[RaiseRates, list[float], list[float]]] = {}
-    for reach, edge in _raises(rates, explored):
-        if not reach.exact or edge.zone.entry_high >= FAR:
-            continue
-        before = [*rates.before(reach, edge)]
-        after = [rates.share(known.kind, moment.anchor, moment.step) for known, moment in rates.moments(reach, edge)]
-        if before and after:  # some stay is short enough to end in a raise
-            jump, transition = rates.jump(edge), reach.transition(edge)
-            knobs: dict[str, tuple[object, object]] = {n: (jump.before[n], jump.after[n]) for n in jump.raised}
-            empty = RaiseRates(transition, knobs, (1.0, 1.0), (1.0, 1.0))
-            _, all_before, all_after = shares.setdefault((transition.index, transition.source), (empty, [], []))
-            all_before += before
-            all_after += after
+    try:
+        for reach, edge in raising(rates, explored):
+            if not reach.exact or edge.zone.entry_high >= FAR:
+                continue
+            found = around(rates, reach, edge)
+            if found is not None:  # some stay is short enough to end in a raise
+                jump, transition = rates.jump(edge), reach.transition(edge)
+                knobs: dict[str, tuple[object, object]] = {n: (jump.before[n], jump.after[n]) for n in jump.raised}
+                empty = RaiseRates(transition, knobs, (1.0, 1.0), (1.0, 1.0))
+                _, before, after = shares.setdefault((transition.index, transition.source), (empty, [], []))
+                before += found[0]
+                after += found[1]
+    except BudgetSpent:
+        pass
     for one, before, after in shares.values():
         yield one._replace(before=(min(before), max(before)), after=(min(after), max(after)))

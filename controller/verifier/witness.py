@@ -8,36 +8,45 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice, pairwise
-from math import inf, log, nan
+from math import exp, inf, log, nan
 from typing import Any, NamedTuple
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
 from plateau_rule.controller.guards import Reached, leaves
 from plateau_rule.controller.guards.word import Hint
+from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.language.amounts import Amount, steps_in
 from plateau_rule.controller.language.consistency import walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.state import RunState
+from plateau_rule.controller.verifier.budget import Budget, Part
+from plateau_rule.controller.verifier.coverage import Coverage
 
+WORTH_IT = 8  # steps, to be observed at once
 MOST_SHAPES = 400  # of a metric's values in one stay
-COST_OF_EVALUATION = 30  # as many looks, since each is kept for explain
+# In configurations: an observation for each transition that is looked at, one of many at once, one with an evaluation,
+# which is kept for explain, and a guard that is restored.
+LOOK, AT_ONCE, EVALUATION, RESTORE = 0.03, 0.006, 0.5, 1.2
+SETTLING = 12.0  # time constants in a stay that settles
 LARGEST_LOG = 500.0  # of a ratio between the first and the last value of a stay
 
 
 class Visit(NamedTuple):
     """A stay in a state: from step `entered` on, until the transition at `place` is taken (None: none is).
 
-    left: the first step of the next state, or one more than the last step that matters.
+    left: the first step of the next state, or one more than the last step that matters. over: whether the run is to be
+    over then.
     """
 
     state: BoundState
     entered: int
     left: int
     place: int | None
+    over: bool = False
 
     @property
     def transition(self) -> BoundTransition | None:
@@ -54,15 +63,20 @@ class Shape(NamedTuple):
     tail: str
     tail_steps: int
 
-    def values(self, steps: int) -> list[float]:
-        """So many values."""
-        left = steps - self.tail_steps
-        found = [_BODIES[self.body](self.level, self.per_step, i, left) for i in range(left)]
-        last = found[-1] if found else self.level
-        return found + [_TAILS[self.tail](last, self.level)] * self.tail_steps
+    def values(self, steps: int) -> Iterator[float]:
+        """So many values, made as they are asked for: most shapes turn out to be wrong soon."""
+        left, body = steps - self.tail_steps, _BODIES[self.body]
+        last = self.level
+        for i in range(left):
+            last = body(self.level, self.per_step, i, left)
+            yield last
+        tail = _TAILS[self.tail](last, self.level)
+        for _ in range(self.tail_steps):
+            yield tail
 
 
 _BODIES: dict[str, Callable[[float, float, int, int], float]] = {
+    "settles": lambda level, by, i, n: level * (1.0 + exp(-by * i / n)),  # falls, then lies flat, as losses do
     "flat": lambda level, by, i, n: level,
     "falls": lambda level, by, i, n: level * by ** (n - i),
     "slides": lambda level, by, i, n: level + (by - 1.0) * level * (n - i),
@@ -78,13 +92,6 @@ _TAILS: dict[str, Callable[[float, float], float]] = {
 }
 
 
-@dataclass
-class Budget:
-    """How much may still be tried, in looks: about one for each transition that is looked at, and one for each step."""
-
-    looks: int
-
-
 def controller_of(machine: Machine) -> Controller:
     """A controller of the same curriculum, bound in the same way."""
     with warnings.catch_warnings():
@@ -97,70 +104,163 @@ def controller_of(machine: Machine) -> Controller:
             steps_per_epoch=run.steps_per_epoch,
             tokens_per_step=run.tokens_per_step,
             peak=machine.peak,
+            lag=machine.lag,
         )
 
 
 Row = dict[str, Any]
 
 
-def stream_of(controller: Controller, visits: Sequence[Visit], budget: Budget) -> list[Row] | None:
-    """Observations, by the names of `Controller.observe` and with the plan they belong to; None if none were found.
+class Player:
+    """Plays trails on the real Controller; what it has played of one is where the next one goes on."""
 
-    controller: at the start of a run; it is left where the trying ended.
+    def __init__(self, machine: Machine, coverage: Coverage | None = None) -> None:
+        self.machine, self.coverage = machine, coverage or Coverage(machine)
+        self.controller = controller_of(machine)  # binding one anew for each trail would take longer than most trails
+        self._played: list[tuple[Visit, Played, RunState]] = []  # stays, and the run after them
+        self._start = self.controller.run_state.copy()
+
+    def play(self, visits: Sequence[Visit], budget: Budget | Part) -> tuple[Played, ...] | None:
+        """Observations that bring stays about, one after the other; None if none were found.
+
+        The controller is left where they end. Raises BudgetSpent.
+        """
+        same = 0
+        while same < min(len(visits), len(self._played)) and visits[same] == self._played[same][0]:
+            same += 1
+        del self._played[same:]
+        before = self._played[-1][2] if same else self._start
+        self.controller.run_state = before.copy()
+        for visit in visits[same:]:
+            played = self._stay(visit, before, budget)
+            if played is None:
+                return None
+            before = self.controller.run_state.copy()
+            self._played.append((visit, played, before))
+        return tuple(played for _, played, _ in self._played)
+
+    def _stay(self, visit: Visit, before: RunState, budget: Budget | Part) -> Played | None:
+        """Observations that bring one stay about, from a snapshot on."""
+        restored = self._restoring(visit.state)
+        left = None if self.machine.run.epochs is None else self.machine.run.epochs - self.controller.run_state.epoch
+        for number, way in enumerate(_ways(self.machine, visit, left)):
+            if number:
+                self.controller.run_state = before.copy()
+            rows, cost = _attempt(self.controller, visit, self.coverage, *way)
+            budget.spend(cost + restored)
+            if rows is not None:
+                return rows
+        return None
+
+    @staticmethod
+    def _restoring(state: BoundState) -> float:
+        """What it costs to begin a stay anew, in configurations."""
+        return 1.0 + RESTORE * sum(len(t.guards) for t in state.transitions)
+
+    def look_for(self, visits: Sequence[Visit], wanted: Callable[[], bool], budget: Budget | Part, most: int) -> None:
+        """Play the last of some stays in several ways, until something was seen; the others as they are."""
+        if visits[:-1] and self.play(visits[:-1], budget) is None:
+            return
+        if not visits[:-1]:
+            self.controller.run_state = self._start.copy()
+        before, last = self.controller.run_state.copy(), visits[-1]
+        restored = self._restoring(last.state)
+        for way in islice(_ways(self.machine, last, None), most):
+            self.controller.run_state = before.copy()
+            _, cost = _attempt(self.controller, last, self.coverage, *way)
+            budget.spend(cost + restored)
+            if wanted():
+                break
+        self._played = []
+
+
+class Played(NamedTuple):
+    """The observations of one stay.
+
+    losses: one a step. evaluated, closed: how many of the last steps bring an evaluation, close an epoch that the
+    trainer closes. metrics: of those evaluations.
     """
-    rows: list[Row] = []
-    for visit in visits:
-        found = _played(controller.machine, controller, visit, budget)
-        if found is None:
-            return None
-        rows += found
-    return rows
+
+    losses: list[float]
+    evaluated: int
+    closed: int
+    metrics: list[dict[str, Any]]
 
 
-def _played(machine: Machine, controller: Controller, visit: Visit, budget: Budget) -> list[Row] | None:
-    before = controller.run_state.copy()
-    steps = visit.left - visit.entered
-    for number, (shapes, evaluated, closed) in enumerate(_ways(machine, visit)):
-        cost = 1 + sum(t.at == "step" for t in visit.state.transitions)
-        if budget.looks < cost * steps + COST_OF_EVALUATION * evaluated:
-            return None
-        if number:
-            controller.run_state = before.copy()
-        rows, seen = _attempt(controller, visit, shapes, evaluated, closed)
-        budget.looks -= cost * seen + COST_OF_EVALUATION * min(evaluated, seen)
-        if rows is not None:
-            return rows
-    return None
+def rows_of(machine: Machine, stays: Sequence[Played]) -> Iterator[Row]:
+    """The observations of a run, by the names of `Controller.observe` and with the plan they belong to."""
+    controller = controller_of(machine)
+    for stay in stays:
+        first = len(stay.losses) - stay.evaluated
+        for i, loss in enumerate(stay.losses):
+            plan = controller.plan
+            evaluates, closes = i >= first, i >= len(stay.losses) - stay.closed
+            metrics: dict[str, Any] = stay.metrics[i - first] if evaluates else {}
+            row: Row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "lr": plan.lr, "loss": loss}
+            yield row | metrics | ({"eval_end": True} if evaluates else {}) | ({"epoch_end": True} if closes else {})
+            controller.observe(loss, epoch_end=closes, eval_end=evaluates, **metrics)
 
 
 def _attempt(
-    controller: Controller, visit: Visit, shapes: dict[str, Shape], evaluated: int, closed: int
-) -> tuple[list[Row] | None, int]:
-    """Play one way; None where something else happens, and how many steps were observed.
+    controller: Controller, visit: Visit, coverage: Coverage, shapes: dict[str, Shape], evaluated: int, closed: int
+) -> tuple[Played | None, float]:
+    """Play one way; None where something else happens, and what it cost.
 
     evaluated, closed: how many of the last steps bring an evaluation, close an epoch.
     """
     steps, wanted = visit.left - visit.entered, visit.transition
     values = {metric: shape.values(steps) for metric, shape in shapes.items()}
     losses = values.pop("loss")
-    by_hand = controller.machine.run.steps_per_epoch is None
-    rows = []
-    for i in range(steps):
-        evaluates, closes = i >= steps - evaluated, by_hand and i >= steps - closed
-        metrics: dict[str, Any] = {metric: series[i] for metric, series in values.items()} if evaluates else {}
-        plan = controller.plan
+    closed = closed if controller.machine.run.steps_per_epoch is None else 0
+    played = Played([], min(evaluated, steps), closed, [])
+    quiet = steps - max(1, evaluated, closed, shapes["loss"].tail_steps)  # so many bring no more than a finite loss
+    looked_at, cost = 1 + sum(t.at == "step" for t in visit.state.transitions), 0.0
+    i = 0
+    while i < steps:
+        ahead = _uneventful(controller, quiet - i) if i else 0
+        if ahead:
+            found = list(islice(losses, ahead))
+            for series in values.values():
+                next(islice(series, ahead, ahead), None)
+            seen, decision = FastForward(controller.machine, controller.run_state).observe_all(found)
+            played.losses.extend(found)
+            cost += AT_ONCE * looked_at * seen
+            if decision is not None:
+                coverage.note_decision(visit.state, decision, controller, False, False)
+                return None, cost
+            i += ahead
+            continue
+        evaluates, closes = i >= steps - evaluated, i >= steps - closed
+        cost += LOOK * looked_at + EVALUATION * evaluates
+        loss, given = next(losses), {metric: next(series) for metric, series in values.items()}
+        metrics: dict[str, Any] = given if evaluates else {}
         try:
-            decision = controller.observe(losses[i], epoch_end=closes, eval_end=evaluates, **metrics)
+            decision = controller.observe(loss, epoch_end=closes, eval_end=evaluates, **metrics)
         except NonFiniteLoss:
-            return None, i + 1
-        row: Row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "lr": plan.lr, "loss": losses[i]}
-        rows.append(row | metrics | ({"eval_end": True} if evaluates else {}) | ({"epoch_end": True} if closes else {}))
+            return None, cost
+        played.losses.append(loss)
+        if evaluates:
+            played.metrics.append(metrics)
         last = i + 1 == steps
+        if decision is not None:
+            coverage.note_decision(visit.state, decision, controller, closes, evaluates)
+        elif last or coverage.is_new(visit.state, controller, closes, evaluates):
+            coverage.note_look(visit.state, controller, closes, evaluates)
         if decision is not None and not last:
-            return None, i + 1
+            return None, cost
         if last and not _is(decision, wanted, controller):
-            return None, i + 1
-    return rows, steps
+            return None, cost
+        i += 1
+    if visit.over and controller.plan.stop is None:
+        return None, cost
+    return played, cost
+
+
+def _uneventful(controller: Controller, most: int) -> int:
+    """How many steps may be observed at once: up to the end of the epoch, if they are worth it."""
+    per_epoch = controller.machine.run.steps_per_epoch
+    ahead = most if per_epoch is None else min(most, per_epoch - 1 - controller.run_state.step % per_epoch)
+    return ahead if ahead >= WORTH_IT else 0
 
 
 def _is(decision: Decision | None, wanted: BoundTransition | None, controller: Controller) -> bool:
@@ -172,11 +272,12 @@ def _is(decision: Decision | None, wanted: BoundTransition | None, controller: C
     return (decision.transition, decision.to_state) == (wanted.title, wanted.target)
 
 
-def _ways(machine: Machine, visit: Visit) -> Iterator[tuple[dict[str, Shape], int, int]]:
+def _ways(machine: Machine, visit: Visit, epochs_left: int | None) -> Iterator[tuple[dict[str, Shape], int, int]]:
     """Ways to play a stay, the likeliest first: the metrics' shapes, the evaluations, the ends of epochs."""
     steps = visit.left - visit.entered
     asked = _asked(machine, visit.state)
     nonfinite = _counts(machine, visit.state)
+    nonfinite += [machine.nonfinite_limit] if nonfinite else []  # where those that do not ask for it are passed over
     metrics = sorted({"loss", *asked})
     evaluates = len(metrics) > 1 or any(t.at == "eval" for t in visit.state.transitions)
     span, closings = _looks(machine, visit)
@@ -184,6 +285,8 @@ def _ways(machine: Machine, visit: Visit) -> Iterator[tuple[dict[str, Shape], in
     if visit.transition is not None and visit.transition.at != "eval":
         evaluations = evaluations[::-1] if evaluates else evaluations
     ends = list(dict.fromkeys(min(end, steps) for end in (closings, 0, span, closings + span)))
+    if visit.over and epochs_left is not None:
+        ends = [min(epochs_left, steps)]
     for shapes in _combined([list(islice(_shapes(asked.get(m, []), nonfinite if m == "loss" else [], steps, span),
                                          MOST_SHAPES)) for m in metrics]):  # fmt: skip
         for evaluated in evaluations:
@@ -259,6 +362,8 @@ def _shapes(asked: list[Hint], nonfinite: list[int], steps: int, span: int) -> I
     ended = [("nan", span - 1 + count) for count in nonfinite] + ended
     fitting = [(tail, length) for tail, length in ended if 0 < length <= steps]
     yield from (Shape("flat", level, 1.0, "flat", 0) for level in levels)
+    if any(hint.ratio is not None for hint in asked):
+        yield from (Shape("settles", level, by, "flat", 0) for by in (SETTLING, 4.0 * SETTLING) for level in levels)
     # A flat body shows at once where it does not hold a stay.
     turning = [end for end in fitting if end[0] not in ("flat", "level")]
     yield from (Shape("flat", level, 1.0, *end) for end in turning for level in levels)

@@ -2,7 +2,7 @@
 
 A node is a state with what was used up of its transitions, the rate's cycle, and a zone of moments of entry. Nodes are
 exact up to remainders in an epoch. Where a file has too many of them they are merged: then too much is called possible,
-never too little (`exact` says which), and what rests on them is to be confirmed by a run.
+never too little (`exact` says which), and what rests on them is to be confirmed by a run. README.md says why it is so.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from math import inf
 from typing import NamedTuple
 
 from plateau_rule.controller.language.amounts import steps_in
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.outcome import Looks
 from plateau_rule.controller.verifier.sojourn import Bound, Course, Courses
+from plateau_rule.controller.verifier.structure import goals, restarts_rate
 from plateau_rule.controller.verifier.zones import FAR, Moments, Zone, closed, contains, hull, moments, moved, up
 
-MOST_COURSES = 1000  # that are looked at before nodes are merged
 MOST_ALIKE = 150  # nodes of one kind, before nodes are merged
 ANY_CYCLE = -1  # where nodes are merged, and the rate's cycle is not kept
 MOST_BLOCKS = 8  # epochs in which a state can be entered, if what happens next is looked at for each of them
@@ -29,7 +31,7 @@ class Kind(NamedTuple):
     """What makes two nodes comparable.
 
     state: its place among the machine's; used: how often each counted transition was taken; cycle, warm: the rate's
-    cycle at its anchor, and the steps of warm-up after it; done: whether a final state was entered before.
+    cycle at its anchor, and the steps of warm-up after it; done: whether the goal was entered before.
     """
 
     state: int
@@ -75,55 +77,90 @@ class Edge:
 class Reach:
     """What is reachable in a machine within its run.
 
-    endless: as if the run had no end. exact: False merges nodes. finished: whether all was explored within the budget.
+    endless: as if the run had no end. exact: False merges nodes. budget: what may be explored. start: kind and zone to
+    begin with, in place of the run's first step. explored: False leaves it at that. finished: whether all was explored;
+    if not, nothing that was not found is thereby impossible.
     """
 
     def __init__(
-        self, machine: Machine, *, endless: bool = False, exact: bool = True, budget: int = MOST_COURSES
+        self,
+        machine: Machine,
+        *,
+        endless: bool = False,
+        exact: bool = True,
+        budget: Budget | Part | None = None,
+        start: tuple[Kind, Zone] | None = None,
+        explored: bool = True,
     ) -> None:
         self.machine, self.exact = machine, exact
+        self.budget = budget or Budget(inf)
         self.period = machine.run.steps_per_epoch or 1
-        total = machine.run.total_steps
-        self.total = None if endless else total
+        self.total = None if endless else machine.run.total_steps
         self.last = FAR if self.total is None else self.total - 1  # the last step on which a state can be entered
-        self.final = tuple(is_final(state) for state in machine.states)
+        # The first step on which the run can be over. Where the trainer closes epochs, one may be a single step.
+        self.ends_from = self.total if self.total is not None or endless else machine.run.epochs
+        self.goal = goals(machine)
         counted = {t.key: t.at_most for state in machine.states for t in state.transitions if t.at_most is not None}
         self.counted = {key: (place, most) for place, (key, most) in enumerate(counted.items())}
         self.looked: dict[tuple[int, int], set[tuple[int, int]]] = {}  # state, transition -> thresholds passed at looks
         self._noted: set[tuple[int, int, tuple[int, int]]] = set()
-        self._places = {state.name: place for place, state in enumerate(machine.states)}
-        self.courses = [Courses(Looks(machine, state, not exact), not exact) for state in machine.states]
+        self.places = {state.name: place for place, state in enumerate(machine.states)}
+        self._courses: dict[int, Courses] = {}
         self.nodes: list[Node] = []
         self._of_kind: dict[Kind, list[Node]] = {}
         self._growths: dict[Kind, int] = {}
-        self.finished = self._explore(budget)
+        self._todo: list[tuple[int, int, Node]] = []
+        self.finished = False
+        kind, zone = start or self._start()
+        self.add(kind, zone, None)
+        if explored:
+            self.finished = self._explore()
+
+    def forget(self) -> None:
+        """Begin without any node."""
+        self.nodes, self._of_kind, self._todo = [], {}, []
+
+    def courses(self, state: int) -> Courses:
+        """What can happen in the stays in a state."""
+        if state not in self._courses:
+            looks = Looks(self.machine, self.machine.states[state], not self.exact, self.budget)
+            self._courses[state] = Courses(looks, not self.exact)
+        return self._courses[state]
 
     # Exploring
 
-    def _explore(self, budget: int) -> bool:
-        machine = self.machine
-        used = (0,) * len(self.counted) if self.exact else ()
-        arc = (0, 0) if self.period > 1 else None
-        start = Zone(0, 0, 0, 0, 0, 0, arc, arc)
-        self._todo: list[tuple[int, int, Node]] = []
-        self._new(Kind(0, used, 0 if self.exact else ANY_CYCLE, machine.warmup_steps, self.final[0]), start, None)
-        while self._todo:
-            _, _, node = heappop(self._todo)
-            if machine.states[node.kind.state].stop is not None or node.into is not None:
-                continue
-            for stay in self.courses_of(node):
-                budget -= 1
-                edges, lasts_from = self._ways_on(node, *stay)
-                for edge in edges:
-                    node.to.append(edge)
-                    edge.to = self._entered(edge)
-                if node.lasts_from is None:
-                    node.lasts_from = lasts_from
-                if budget < 0 or (self.exact and len(self._of_kind[node.kind]) > MOST_ALIKE):
-                    return False
+    def _start(self) -> tuple[Kind, Zone]:
+        """The first step of a run."""
+        used, arc = (0,) * len(self.counted) if self.exact else (), (0, 0) if self.period > 1 else None
+        kind = Kind(0, used, 0 if self.exact else ANY_CYCLE, self.machine.warmup_steps, 0 in self.goal)
+        return kind, Zone(0, 0, 0, 0, 0, 0, arc, arc)
+
+    def _explore(self) -> bool:
+        try:
+            while self._todo:
+                _, _, node = heappop(self._todo)
+                if self.state(node).stop is not None or node.into is not None:
+                    continue
+                for stay in self.courses_of(node):
+                    self._go_on(node, *stay)
+                    if self.exact and len(self._of_kind[node.kind]) > MOST_ALIKE:
+                        return False
+        except BudgetSpent:
+            return False
         return True
 
-    def _new(self, kind: Kind, zone: Zone, by: Edge | None) -> Node:
+    def _go_on(self, node: Node, course: Course, first: int, last: int) -> None:
+        """Follow a node's stays, those of one course, wherever they lead."""
+        self.budget.spend(1.0)
+        edges, lasts_from = self._ways_on(node, course, first, last)
+        for edge in edges:
+            node.to.append(edge)
+            edge.to = self._entered(edge)
+        if node.lasts_from is None:
+            node.lasts_from = lasts_from
+
+    def add(self, kind: Kind, zone: Zone, by: Edge | None) -> Node:
+        """A new node, still to be explored."""
         node = Node(kind, zone, by)
         self.nodes.append(node)
         self._of_kind.setdefault(kind, []).append(node)
@@ -146,12 +183,12 @@ class Reach:
                         zone.entry_arc, zone.anchor_arc)  # fmt: skip
             merged = list(same)
             same.clear()
-        node = self._new(edge.kind, zone, edge)
+        node = self.add(edge.kind, zone, edge)
         for other in merged:
             other.into = node
         return node
 
-    def _present(self, kind: Kind) -> int:
+    def present(self, kind: Kind) -> int:
         """The transitions out of a node that are not used up, as bits."""
         if not self.exact or not self.counted:
             return (1 << len(self.machine.states[kind.state].transitions)) - 1
@@ -165,8 +202,8 @@ class Reach:
     def courses_of(self, node: Node) -> Iterator[tuple[Course, int, int]]:
         """What can happen to those who enter between two steps; few enough entries are told apart by their epoch."""
         zone = node.zone
-        courses = self.courses[node.kind.state]
-        for course in courses.entered(zone.entry_low, zone.entry_high, self._present(node.kind)):
+        courses = self.courses(node.kind.state)
+        for course in courses.entered(zone.entry_low, zone.entry_high, self.present(node.kind)):
             first, last = max(course.first, zone.entry_low), min(course.last, zone.entry_high)
             starts = {d.start.steps for d in course.deadlines if d.at_epochs and d.start.relative}
             cuts: set[int] = set()
@@ -186,6 +223,7 @@ class Reach:
         return [edge for edges, _ in found for edge in edges], any(lasts is not None for _, lasts in found)
 
     def _ways_on(self, node: Node, course: Course, first: int, last: int) -> tuple[list[Edge], int | None]:
+        self.budget.spend(0.2 * (len(course.stretches) + len(course.chances)))
         limits = self._limits(node, course, first, last)
         edges = list(self._edges(node, course, (first, last), limits))
         return edges, self._lasts_from(node, (first, last), limits)
@@ -202,22 +240,32 @@ class Reach:
         self, node: Node, course: Course, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]
     ) -> Iterator[Edge]:
         state = self.machine.states[node.kind.state]
+        answers = self.courses(node.kind.state).looks.answers
         for stretch in course.stretches:
-            times, steps = self._within(limits, None, stretch.starts, stretch.ends)
+            times, steps = self._within(limits, None, 0, stretch.starts, stretch.ends)
             self._note(node, state, entered, times, steps, (stretch.times, stretch.steps))
         for chance in course.chances:
-            times, steps = self._within(limits, chance.place, chance.start, chance.end)
+            times, steps = self._within(limits, chance.place, answers, chance.start, chance.end)
             found = moments(node.zone, self.period, entered, times, steps, chance.arc)
             if found is not None:
                 yield from self._taken(node, chance.place, found)
 
     def _within(
-        self, limits: list[tuple[Bound, int | None]], place: int | None, start: Iterable[Bound], end: Iterable[Bound]
+        self,
+        limits: list[tuple[Bound, int | None]],
+        place: int | None,
+        answers: int,
+        start: Iterable[Bound],
+        end: Iterable[Bound],
     ) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Bounds on the time in the state and on the step, for a transition or (None) for any look."""
+        """Bounds on the time in the state and on the step, for a transition or (None) for any look.
+
+        answers: the transitions that ask for non-finite losses, as bits.
+        """
         times, steps = [1, FAR], [1, self.last]
         for bound, by in limits:
-            beaten = place is not None and by is not None and place > by
+            # At the last look of all that may be one of those at which only transitions that ask for NaN are tried.
+            beaten = place is not None and by is not None and place > by and not answers >> place & 1
             bounds = times if bound.relative else steps
             bounds[1] = min(bounds[1], bound.steps - beaten)
         for bound in start:
@@ -238,7 +286,7 @@ class Reach:
         passed: tuple[int, int],
     ) -> None:
         """Remember which guards are looked at after which thresholds."""
-        present = self._present(node.kind)
+        present = self.present(node.kind)
         key = (state.index, present, passed)
         if key in self._noted:
             return
@@ -259,7 +307,7 @@ class Reach:
         machine, kind = self.machine, node.kind
         old = machine.states[kind.state]
         transition = old.transitions[place]
-        index = self._places[transition.target]
+        index = self.places[transition.target]
         new = machine.states[index]
         restarts = restarts_rate(transition)
         used = kind.used
@@ -282,7 +330,7 @@ class Reach:
                 entered = Zone(*entered[:2], *entered[:2], 0, 0, found.arc, found.arc)
             else:
                 entered = _later(entered, shift, self.period)
-            reached = Kind(index, used, cycle, warm, kind.done or self.final[index])
+            reached = Kind(index, used, cycle, warm, kind.done or index in self.goal)
             yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
                        (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
                        reached, entered)  # fmt: skip
@@ -292,7 +340,7 @@ class Reach:
         anchors, since = ((found.low, found.high), (0, 0)) if restarts else ((0, found.high), (0, found.high))
         zone = Zone(found.low, found.high, *anchors, *since, found.arc, found.arc if restarts else None)
         warm = self.machine.warmup_steps if self.machine.curriculum.lr.rewarm or not restarts else 0
-        kind = Kind(index, (), ANY_CYCLE, warm, node.kind.done or self.final[index])
+        kind = Kind(index, (), ANY_CYCLE, warm, node.kind.done or index in self.goal)
         return Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
                     (found.zone.entry_low, found.zone.entry_high), (0, FAR),
                     None if restarts else 0, kind, zone)  # fmt: skip
@@ -315,9 +363,9 @@ class Reach:
 
     def _lasts_from(self, node: Node, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]) -> int | None:
         """The first step between two on which someone can enter and still be there at the end of the run."""
-        first, end = entered[0], self.last + 1
+        first, end = entered[0], self.ends_from
         for bound, _ in limits:
-            if self.total is None or (not bound.relative and bound.steps < end):
+            if end is None or (not bound.relative and bound.steps < end):
                 return None
             if bound.relative:
                 first = max(first, end - bound.steps)
@@ -331,7 +379,7 @@ class Reach:
     @property
     def told_apart(self) -> bool:
         """Whether no configurations were merged, and no orders of clocks taken together."""
-        return self.exact and not any(courses.rough for courses in self.courses)
+        return self.exact and self.finished and not any(courses.rough for courses in self._courses.values())
 
     def edges(self) -> Iterator[Edge]:
         """Every transition that can be taken, from the nodes that were not merged into others."""
@@ -347,83 +395,9 @@ class Reach:
         """The transition that an edge takes."""
         return self.state(edge.source).transitions[edge.place]
 
-    def trail(self, node: Node, entry: int, anchor: int | None, tries: int = 60) -> list[tuple[int, int]] | None:
-        """How a node is entered on a step, with the rate's phase begun on another: places taken, with their steps.
-
-        tries: how many ways may turn out to lead nowhere.
-        """
-        edges: list[Edge] = []
-        while (edge := (edges[-1].source if edges else node).by) is not None:
-            edges.append(edge)
-        if not edges:
-            return [] if entry == 0 else None
-        found: list[tuple[int, int | None]] = [(entry, anchor)]
-        ways = [self.before(edges[0], entry, anchor)]
-        while ways and tries >= 0:
-            way = next(ways[-1], None)
-            if way is None:
-                ways.pop()
-                found.pop()
-                tries -= 1
-            elif len(ways) == len(edges):
-                return [(edge.place, step) for edge, (step, _) in zip(edges, found, strict=True)][::-1]
-            else:
-                found.append(way)
-                ways.append(self.before(edges[len(ways)], *way))
-        return None
-
-    def trail_through(self, edge: Edge, step: int, anchor: int | None) -> list[tuple[int, int]] | None:
-        """How an edge is taken so that it applies from a step on."""
-        return self.trail(Node(edge.kind, edge.zone, edge), step, anchor)
-
-    def before(self, edge: Edge, step: int, anchor: int | None) -> Iterator[tuple[int, int]]:
-        """Entries of the stay that an edge ends on `step`, the earliest and the latest, with their anchors' ends."""
-        zone, period = edge.source.zone, self.period
-        begun = max(zone.anchor_low, step - edge.phase[1]), min(zone.anchor_high, step - edge.phase[0])
-        if edge.shift is not None and anchor is not None:
-            begun = max(begun[0], anchor - edge.shift), min(begun[1], anchor - edge.shift)
-        low = max(zone.entry_low, edge.entered[0], step - edge.spent[1])
-        high = min(zone.entry_high, edge.entered[1], step - edge.spent[0])
-        part = zone._replace(entry_low=low, entry_high=high, anchor_low=begun[0], anchor_high=begun[1])
-        inside = closed(part, period)
-        if inside is not None:
-            first = closed(inside._replace(entry_high=inside.entry_low), period)
-            last = closed(inside._replace(entry_low=inside.entry_high), period)
-            found = [(part.entry_low, part.anchor_high, part.anchor_low) for part in (first, last) if part]
-            yield from dict.fromkeys((entry, anchor) for entry, *anchors in found for anchor in anchors)
-
-
-class Explored(NamedTuple):
-    """All that is reachable; and, where nodes had to be merged for it, what had been found before that."""
-
-    whole: Reach
-    near: Reach | None
-
-    def edges(self) -> Iterator[tuple[Reach, Edge]]:
-        """Every transition that can be taken, those of exact nodes first."""
-        for reach in filter(None, (self.near, self.whole)):
-            for edge in reach.edges():
-                yield reach, edge
-
-
-def explore(machine: Machine) -> Explored:
-    """Find what is reachable in a machine within its run."""
-    reach = Reach(machine)
-    return Explored(reach, None) if reach.finished else Explored(Reach(machine, exact=False, budget=FAR), reach)
-
-
-def is_final(state: BoundState) -> bool:
-    """Whether a state is where a run may end: it stops the training, or nothing but a retreat leaves it."""
-    return state.stop is not None or all(transition.regress for transition in state.transitions)
-
 
 def _later(zone: Zone, steps: int, period: int) -> Zone:
     """The same moments, with anchors so many steps later."""
     return zone._replace(anchor_low=zone.anchor_low + steps, anchor_high=zone.anchor_high + steps,
                          since_low=zone.since_low - steps, since_high=zone.since_high - steps,
                          anchor_arc=moved(zone.anchor_arc, steps, steps, period))  # fmt: skip
-
-
-def restarts_rate(transition: BoundTransition) -> bool:
-    """Whether a transition restarts the rate."""
-    return any(action.name == "lr_restart" for action in transition.actions)

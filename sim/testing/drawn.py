@@ -291,14 +291,16 @@ def tally(draws: Draws) -> DrawnTally:
     for place in range(draws.first, draws.first + draws.curricula):
         rng = np.random.default_rng([draws.seed, place])
         drawn = curriculum(rng)
-        findings = verify(bind(drawn, limits_of(drawn))).findings
-        promises = [one for one in findings if one.property in ("aligned", "monotone")]
+        machine = bind(drawn, limits_of(drawn))
+        findings = verify(machine).findings
+        promises = [one for one in findings if one.property in ("aligned", "monotone") and one.severity != "note"]
         found.drawn += 1
         if not promises and not any(one.severity == "error" for one in findings):
             found.sound += 1
             found.runs += draws.runs
             found.watched += watched(drawn, losses(rng, draws.runs, steps_of(drawn)))
-        streams = [one.counterexample.rows for one in promises if one.counterexample and one.counterexample.rows]
+        shown = [one.counterexample for one in promises if one.counterexample and one.counterexample.happened]
+        streams = [list(example.rows(machine)) for example in shown]
         found.broken += bool(streams)
         for rows in streams:
             stream = np.array([[row["loss"] for row in rows]], dtype=np.float64)

@@ -20,14 +20,12 @@ def test_largest(family: str) -> None:
     assert curriculum == largest(family)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        report = verify(bind(curriculum), looks=0)
+        report = verify(bind(curriculum), budget=4_000)
     assert not report.exact
     assert len(report.entries) == 64
     assert all(entry.latest is None or entry.latest < FAR for entry in report.entries)
-    # Without looks nothing was seen to happen, so what rests on merged nodes is no error.
-    codes = {finding.code for finding in report.findings if finding.severity == "error"}
-    assert not codes & {"misaligned", "rate-falls", "knob-falls", "unbounded-cycle"}
-    said = " ".join(finding.sentence for finding in report.findings)
-    if family == "ramps":
-        assert "(there are too many configurations to tell whether that can happen)" in said
-        assert "(no loss stream was found that brings it about)" in said
+    # What rests on merged nodes is broken only where it was seen to happen.
+    broken = [finding for finding in report.findings if finding.severity == "error" and finding.counterexample]
+    assert all(finding.counterexample.happened for finding in broken if finding.counterexample)
+    answers = {verdict.property: verdict.answer for verdict in report.verdicts}
+    assert answers["escape"] in ("not decided", "conditional")

@@ -48,7 +48,7 @@ def crowded(*transitions: dict[str, Any], **tables: Any) -> Curriculum:
     transitions: out of the last state but one, s18, or any other; only s19 has a cutoff of 2, all others of 1.
     """
     first = [f"s{i}" for i in range(18)]
-    ways = [{"from": first, "at_most": 20, "guards": [{"below": {"value": bound}}]} for bound in (1.0, 2.0, 3.0)]
+    ways = [{"from": first, "at_most": 20, "guards": [{"below": {"value": 1.0, "window": n}}]} for n in range(1, 7)]
     states = [{"name": f"s{i}", "set": {"cutoff": 1 if i < 19 else 2}} for i in range(20)]
     return small(*ways, *transitions, **{"state": states, "knob": {"cutoff": {"ladder": [1, 2]}}, **tables})
 

@@ -1,198 +1,302 @@
-"""Every loss stream of a small run, by the real order of one step, with a script in the place of each detector.
+"""Every loss stream of a short run, followed step by step: what the verifier's bounds must agree with.
 
-What the verifier computes with bounds is found here by trying: at each step every detector says each verdict that it
-has seen enough for, the loss is a number or not, an evaluation comes or not. Runs that have come to the same point are
-followed once.
+At each step the losses take every level of an alphabet around the numbers that the curriculum asks for, or are not
+finite, or are withheld; evaluations come or do not, with every level; the trainer closes an epoch or does not. Streams
+that lead to the same configuration are followed once, so that all of them are covered. Nothing here is taken from the
+verifier: what a property means is written down once more, as the language has it.
 """
 
 from __future__ import annotations
 
 import itertools
+import random
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from math import nan
+from typing import Any, NamedTuple
 from unittest import mock
 
-from plateau_rule import Curriculum, Decision, NonFiniteLoss
-from plateau_rule.controller.binding import bind
-from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached
+from plateau_rule.controller import step as steps
+from plateau_rule.controller.errors import NonFiniteLoss
+from plateau_rule.controller.guards import GuardInState, Joined, Opposite
 from plateau_rule.controller.language.amounts import parse_amount
-from plateau_rule.controller.language.consistency import hardness
-from plateau_rule.controller.machine import BoundState, BoundTransition, Machine, Stay, StayBuilder
-from plateau_rule.controller.plan import knobs_at, plan_of
+from plateau_rule.controller.language.consistency import hardness, walk
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.plan import Decision, knobs_at, plan_of
 from plateau_rule.controller.state import RunState
-from plateau_rule.controller.step import find_transition, start_run, take_step
 
-NAN = float("nan")
-
-
-class Scripted:
-    """A detector that says what it is told to; one script for all detectors."""
-
-    script: dict[int, bool | None] = {}  # noqa: RUF012  # meant to be shared
-
-    def __init__(self, real: Any) -> None:
-        self.knows, self.needs = real.knows, real.needs
-
-    def push(self, value: float) -> None:
-        """Nothing is remembered: how much was seen follows from the clocks."""
-
-    def verdict(self) -> bool | None:
-        """What the script says."""
-        return self.script.get(id(self))
-
-    def describe(self) -> str:
-        """Only for explain."""
-        return "scripted"
+LATE = 0.05  # of the run, in which a restart over `rest` is not judged for ending with it
+BY_HAND = 12  # steps that are followed where the trainer closes the epochs
 
 
-@contextmanager
-def scripted() -> Iterator[None]:
-    """Runs that begin in here have scripted detectors, which hold nothing, so that copies of a run share them."""
-    real = StayBuilder.new_detector
-    with (
-        mock.patch.object(StayBuilder, "new_detector", lambda self, word, spec: Scripted(real(self, word, spec))),
-        mock.patch.object(Stay, "copy", lambda stay: stay),
-    ):
-        yield
+class Observation(NamedTuple):
+    """What one step may bring."""
+
+    loss: float
+    skipped: bool
+    closes: bool
+    evaluates: bool
+    metrics: tuple[tuple[str, float], ...]
 
 
 @dataclass
 class Found:
     """What some stream does.
 
-    entered: the first steps of stays, by state. missed: states that some run ends without. taken: transitions by place
-    in the file. stays: whether a run can end without a final state. fallen, low: transitions on which a knob falls
-    unmarked, that raise one into a low rate. verdicts: of each guard of each transition and of each guard inside it, at
-    looks, by where they stand.
+    covered: whether every stream was followed. entered: the first steps of stays, by state. missed: states that some
+    run ends without. taken: transitions by place in the file. stays: whether a run ends without its goal. exhausted:
+    states that were entered with nothing left of what leads out of them. fallen, low: transitions on which a knob falls
+    unmarked, that raise one into a low rate. rounds: whether a state was entered again without a counted transition on
+    the way. vanished: whether the peak in force was no number any more. verdicts: of each guard of each transition and
+    of each guard inside it, at looks, by where they stand.
     """
 
+    covered: bool = True
     entered: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     missed: set[str] = field(default_factory=set)
     taken: set[int] = field(default_factory=set)
     stays: bool = False
+    exhausted: set[str] = field(default_factory=set)
     fallen: set[int] = field(default_factory=set)
     low: set[int] = field(default_factory=set)
+    rounds: bool = False
+    vanished: bool = False
     verdicts: dict[tuple[int | str, ...], set[bool | None]] = field(default_factory=lambda: defaultdict(set))
 
 
-@dataclass(frozen=True)
-class Point:
-    """Where a run is: its state, non-finite losses in this stay, the states that were entered, the last raise."""
+class Raised(NamedTuple):
+    """A raise whose rate is still judged: the transition, its first step, whether the rate was restarted since."""
 
-    machine: Machine
-    run: RunState
-    lost: int
-    entered: frozenset[str]
-    raised: tuple[int, int] | None  # the transition and its step, while its rate is still judged
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What the future depends on."""
-        run = self.run
-        hands = (run.step, run.epoch, run.time, run.closings, run.nonfinite)
-        rate = (run.rate.anchor, run.rate.warm_steps, run.rate.cycle, run.rate.length_steps)
-        taken = tuple(sorted(run.taken.items()))
-        return (run.state.name, *hands, self.lost, *run.sustained, taken, rate, self.entered, self.raised)
-
-    @property
-    def done(self) -> bool:
-        """Whether a final state was entered."""
-        return any(final(self.machine.by_name[name]) for name in self.entered)
+    way: int
+    step: int
+    restarted: bool
 
 
-def final(state: BoundState) -> bool:
-    """Whether a run may end in a state: it stops the training, or only retreats leave it."""
-    return state.stop is not None or all(transition.regress for transition in state.transitions)
+class Point(NamedTuple):
+    """A configuration: all that what follows depends on, and what a property remembers of the way."""
+
+    state: int
+    hands: tuple[int, ...]
+    contents: str
+    sustained: tuple[int, ...]
+    taken: tuple[tuple[str, int], ...]
+    rate: Any
+    entered: frozenset[int]
+    since: frozenset[int]  # states since the last counted transition
+    raised: Raised | None
 
 
-def every_stream(curriculum: Curriculum, most: int = 3000) -> Found | None:
-    """Follow every stream to the end of the run; None where that takes more than so many observations."""
-    found, step = Found(), "plateau_rule.controller.step"
-    machine = bind(curriculum)
-    noted = mock.patch(f"{step}.find_transition", _noting(machine, found))
-    with scripted(), noted, mock.patch(f"{step}.remember_look"):  # nothing is explained afterwards
-        run = start_run(machine)
-        found.entered[run.state.name].add(0)
-        states = frozenset(state.name for state in machine.states)
-        points = [Point(machine, run, 0, frozenset([run.state.name]), None)]
-        while points:
-            following: dict[tuple[Any, ...], Point] = {}
+class EveryStream:
+    """Follows all streams of a machine, as far as `most` observations allow; beyond, some, drawn from a seed."""
+
+    def __init__(self, machine: Machine, most: int = 1500, seed: int = 0) -> None:
+        self.machine, self.most, self.found = machine, most, Found()
+        self.rng = random.Random(seed)
+        self.total = machine.total_steps
+        self.goal = goal(machine)
+        self.places = {state.name: place for place, state in enumerate(machine.states)}
+        self.stays = [machine.stay(state, machine.total_steps) for state in machine.states]
+        self.alphabets = [list(self._alphabet(place)) for place in range(len(machine.states))]
+
+    def follow(self) -> Found:
+        """Follow them to the end of the run."""
+        with mock.patch.object(steps, "find_transition", _noting(self.found, self.total)):
+            run = steps.start_run(self.machine)
+            self.found.entered[run.state.name].add(0)
+            self._judge_entry(run)
+            first = frozenset([0])
+            points = {self._point(run, first, first, None): None}
+            end = self.total if self.total is not None else BY_HAND
+            for number in range(end):
+                points = self._step(points, end - number)
             for point in points:
-                if point.run.step >= (machine.total_steps or 0):
-                    found.stays |= not point.done
-                    found.missed |= states - point.entered
-                elif point.run.state.stop is not None:
-                    found.missed |= states - point.entered
-                else:
-                    for after in _after(point, found):
-                        following[after.key] = after
-                        most -= 1
-                if most < 0:
-                    return None
-            points = list(following.values())
-    return found
+                if self.total is not None and self.machine.states[point.state].stop is None:
+                    self._over(point)
+        return self.found
 
-
-def _after(point: Point, found: Found) -> Iterator[Point]:
-    """Every point that one observation can lead to."""
-    run, stay = point.run, point.run.stay
-    raised = _judged(point, found)
-    detectors = list(stay.detectors.values())
-    counts = any(isinstance(p, Reached) and p.hand == "nonfinite" for guard in stay.guards for p in parts(guard))
-    evaluations = any(transition.at == "eval" for transition in run.state.transitions)
-    for loss in (1.0, NAN) if counts else (1.0,):
-        lost = point.lost + (loss != loss)
-        choices = []
-        for metric, detector in detectors:
-            seen = run.time + 1 - (lost if metric == "loss" else 0)
-            choices.append([None, *[False] * (seen >= detector.knows), *[True] * (seen >= detector.needs)])
-        for verdicts in itertools.product(*choices):
-            Scripted.script = {id(d): verdict for (_, d), verdict in zip(detectors, verdicts, strict=True)}
-            for evaluates in (False, True) if evaluations else (False,):
-                after = _observed(point, loss, lost, evaluates, raised, found)
+    def _step(self, points: dict[Point, None], left: int) -> dict[Point, None]:
+        allowed = max(20, self.most // max(1, left))
+        following: dict[Point, None] = {}
+        chosen = list(points)
+        per_point = max(map(len, self.alphabets))
+        if len(chosen) * per_point > 3 * allowed:
+            self.found.covered = False
+            chosen = self.rng.sample(chosen, min(len(chosen), max(4, 3 * allowed // per_point)))
+        for point in chosen:
+            if self.machine.states[point.state].stop is not None:
+                self.found.missed |= self._others(point.entered)
+                continue
+            if self.total is None and point.hands[1] >= (self.machine.run.epochs or 10**9):
+                self._over(point)
+                continue
+            for observation in self.alphabets[point.state]:
+                self.most -= 1
+                after = self._observed(point, observation)
                 if after is not None:
-                    yield after
+                    following[after] = None
+        return following
+
+    def _over(self, point: Point) -> None:
+        self.found.stays |= not point.entered & self.goal
+        self.found.missed |= self._others(point.entered)
+
+    def _others(self, entered: frozenset[int]) -> set[str]:
+        return {state.name for place, state in enumerate(self.machine.states) if place not in entered}
+
+    # One observation
+
+    def _observed(self, point: Point, given: Observation) -> Point | None:
+        machine = self.machine
+        run = self._run(point)
+        raised = self._judged(run, point.raised)
+        there, old = knobs_at(run, run.time + 1), run.state
+        loss = None if run.time < machine.lag and given.loss != given.loss else given.loss
+        try:
+            decision = steps.take_step(machine, run, loss, given.closes, given.evaluates, given.skipped, given.metrics)
+        except NonFiniteLoss:
+            return None
+        if decision is None:
+            return self._point(run, point.entered, point.since, raised)
+        if self.total is not None and run.step >= self.total:  # no step is left for the new state
+            return self._point(run, point.entered, point.since, None)
+        return self._taken(run, point, old, decision, raised, there)
+
+    def _taken(
+        self, run: RunState, point: Point, old: BoundState, decision: Decision, raised: Raised | None, there: Any
+    ) -> Point:
+        found = self.found
+        way = next(t for t in old.transitions if (t.title, t.target) == (decision.transition, decision.to_state))
+        place = self.places[decision.to_state]
+        found.taken.add(way.index)
+        found.entered[decision.to_state].add(run.step)
+        if not way.regress and any(hardness(v) < hardness(decision.knobs_before[k]) for k, v in decision.knobs.items()):
+            found.fallen.add(way.index)
+        names = {action.name for action in way.actions}
+        rises = any(hardness(value) > hardness(there[name]) for name, value in decision.knobs.items())
+        if rises and run.state.stop is None:
+            raised = Raised(way.index, run.step, "lr_restart" in names)
+        elif way.regress or "lr_scale" in names or run.state.stop is not None or rises:
+            raised = None
+        elif raised is not None and "lr_restart" in names:
+            raised = raised._replace(restarted=True)
+        since = frozenset([place])
+        if way.at_most is None:
+            found.rounds |= place in point.since
+            since |= point.since
+        self._judge_entry(run)
+        return self._point(run, point.entered | {place}, since, raised)
+
+    def _judge_entry(self, run: RunState) -> None:
+        state = run.state
+        if state.stop is None:
+            self.found.vanished |= self.machine.peak * run.rate.scale * state.rate.peak < 2.0**-1022
+            counted = [t for t in state.transitions if t.at_most is not None and run.taken.get(t.key, 0) >= t.at_most]
+            if (
+                state.transitions
+                and len(counted) == len(state.transitions)
+                and self.places[state.name] not in self.goal
+            ):
+                self.found.exhausted.add(state.name)
+
+    def _judged(self, run: RunState, raised: Raised | None) -> Raised | None:
+        """Measure the rate of the step to come against [check] align; the raise, while there is more to measure."""
+        if raised is None:
+            return None
+        align = self.machine.curriculum.check.align
+        within, since = int(parse_amount(align.within).count), run.step - raised.step
+        if since > max(align.steps, within - 1):
+            return None
+        asked = align.min if since == within - 1 else align.hold if since >= within else 0.0
+        asked = 0.0 if since >= within and since > align.steps else asked
+        peak = self.machine.peak * run.rate.scale * run.state.rate.peak
+        ending = raised.restarted and self.total is not None and run.rate.anchor >= self.total - int(LATE * self.total)
+        if not ending and peak >= 2.0**-1022 and plan_of(self.machine, run).lr / peak < asked - 1e-9:
+            self.found.low.add(raised.way)
+            return None
+        return raised
+
+    # Configurations
+
+    def _point(self, run: RunState, entered: frozenset[int], since: frozenset[int], raised: Raised | None) -> Point:
+        hands = (run.step, run.epoch, run.time, run.closings, run.nonfinite)
+        contents = repr([detector.contents() for _, detector in run.stay.detectors.values()])
+        taken = tuple(sorted(run.taken.items()))
+        return Point(self.places[run.state.name], hands, contents, tuple(run.sustained), taken, run.rate, entered,
+                     since, raised)  # fmt: skip
+
+    def _run(self, point: Point) -> RunState:
+        """A run at a configuration. One stay serves all that are in a state: its detectors are filled anew."""
+        state, stay = self.machine.states[point.state], self.stays[point.state]
+        for (_, detector), contents in zip(stay.detectors.values(), _read(point.contents), strict=True):
+            detector.restore(contents)
+        run = RunState(state, stay, point.rate, self.total)
+        run.step, run.epoch, run.time, run.closings, run.nonfinite = point.hands
+        run.sustained, run.taken = list(point.sustained), dict(point.taken)
+        return run
+
+    def _alphabet(self, place: int) -> Iterator[Observation]:
+        """What a step in a state may bring: values around the numbers that are asked for."""
+        state, curriculum = self.machine.states[place], self.machine.curriculum
+        guards = [curriculum.resolve(guard) for way in state.transitions for guard in way.guards]
+        asked = [part for guard in guards for part, _ in walk(curriculum, guard, ()) if not isinstance(part, str)]
+        levels: dict[str, list[float]] = {"loss": [2.0]}
+        for part in asked:
+            metric = getattr(part.value, "metric", None)
+            if metric is not None:
+                levels[metric] = _levels([p for p in asked if getattr(p.value, "metric", None) == metric])
+        counts = any(part.word == "nonfinite" for part in asked)
+        losses: list[tuple[float, bool]] = [(level, False) for level in levels.pop("loss")]
+        losses += [(nan, False)] * (counts or self.rng.random() < 0.3) + [(2.0, True)] * (self.rng.random() < 0.3)
+        looks = any(way.at == "eval" for way in state.transitions)
+        others: list[tuple[bool, tuple[tuple[str, float], ...]]] = [(False, ())]
+        others += [(True, ())] * looks
+        if levels:
+            others += [(True, tuple(zip(levels, given, strict=True))) for given in itertools.product(*levels.values())]
+        hand = self.machine.steps_per_epoch is None
+        for (loss, skipped), (evaluates, metrics), closes in itertools.product(losses, others, (False, *[True] * hand)):
+            yield Observation(loss, skipped, closes, evaluates, metrics)
 
 
-def _observed(
-    point: Point, loss: float, lost: int, evaluates: bool, raised: tuple[int, int] | None, found: Found
-) -> Point | None:
-    machine, old, run = point.machine, point.run.state, point.run.copy()
-    try:
-        decision = take_step(machine, run, loss, eval_end=evaluates)
-    except NonFiniteLoss:
-        return None
-    if decision is None:
-        return Point(machine, run, lost, point.entered, raised)
-    if run.step >= (machine.total_steps or 0):  # no step is left for the new state
-        return Point(machine, run, 0, point.entered, None)
-    transition = next(t for t in old.transitions if (t.title, t.target) == (decision.transition, decision.to_state))
-    found.taken.add(transition.index)
-    found.entered[decision.to_state].add(run.step)
-    if not transition.regress and any(
-        hardness(v) < hardness(decision.knobs_before[k]) for k, v in decision.knobs.items()
-    ):
-        found.fallen.add(transition.index)
-    rises = _rises(point.run, decision)
-    return Point(
-        machine, run, 0, point.entered | {decision.to_state}, (transition.index, decision.step) if rises else None
-    )
+def _levels(asked: list[Any]) -> list[float]:
+    """A value in each stretch between the levels that are asked for; where it is about changes, some that change."""
+    bounds = sorted({float(part.value.value) for part in asked if part.word in ("below", "above")})
+    changes = any(part.word not in ("below", "above") for part in asked)
+    found = [bounds[0] - 0.5, *(bound + 0.5 for bound in bounds)] if bounds else []
+    return found[:4] if len(found) > 2 or not changes else [1.0, 2.0, 4.0]
 
 
-def _noting(machine: Machine, found: Found) -> Any:
-    """The search for a transition, writing down every guard's verdict first."""
+_CONTENTS: dict[str, Any] = {}
+
+
+def _read(contents: str) -> Any:
+    """Detectors' contents, which are plain data: written and read as Python spells them."""
+    if contents not in _CONTENTS:
+        import ast
+
+        _CONTENTS[contents] = ast.literal_eval(contents)
+    return _CONTENTS[contents]
+
+
+def goal(machine: Machine) -> frozenset[int]:
+    """The states that a run is to get to."""
+    training = [i for i, state in enumerate(machine.states) if state.stop is None]
+    final = [i for i in training if not machine.states[i].transitions or machine.states[i].final]
+    return frozenset(final or training[-1:] or range(len(machine.states)))
+
+
+def _noting(found: Found, total: int | None) -> Any:
+    """`find_transition`, writing down every guard's verdict first."""
+    look = steps.find_transition
 
     def noting(run: RunState, closes: bool, eval_end: bool, dead: bool) -> int | None:
-        if run.step < (machine.total_steps or 0):
+        if total is None or run.step < total:
             for transition, guard in zip(run.state.transitions, run.stay.guards, strict=True):
                 if _looked_at(run, transition, closes, eval_end):
                     for j, part in enumerate(guard.parts):
                         for where, inner in placed(part, (transition.index, j)):
                             found.verdicts[where].add(inner.verdict(run))
-        return find_transition(run, closes, eval_end, dead)
+        return look(run, closes, eval_end, dead)
 
     return noting
 
@@ -200,37 +304,6 @@ def _noting(machine: Machine, found: Found) -> Any:
 def _looked_at(run: RunState, transition: BoundTransition, closes: bool, eval_end: bool) -> bool:
     used_up = transition.at_most is not None and run.taken.get(transition.key, 0) >= transition.at_most
     return not used_up and {"step": True, "epoch": closes, "eval": eval_end}[transition.at]
-
-
-def _rises(before: RunState, decision: Decision) -> bool:
-    """Whether a knob rises by the transition, beyond where its ramp would have taken it by then."""
-    there = knobs_at(before, before.time + 1)
-    return any(hardness(value) > hardness(there[name]) for name, value in decision.knobs.items())
-
-
-def _judged(point: Point, found: Found) -> tuple[int, int] | None:
-    """Measure the rate of the step to come against [check] align; the raise, while there is more to measure."""
-    if point.raised is None:
-        return None
-    machine, run, (index, step) = point.machine, point.run, point.raised
-    align = machine.curriculum.check.align
-    within, since = int(parse_amount(align.within).count), run.step - step
-    peak = machine.peak * run.rate.scale * run.state.rate.peak
-    asked = align.min if since == within - 1 else align.hold if since >= within else 0.0
-    if plan_of(machine, run).lr / peak < asked - 1e-9:
-        found.low.add(index)
-        return None
-    return point.raised if since < max(align.steps, within) else None
-
-
-def parts(guard: GuardInState) -> Iterator[GuardInState]:
-    """A guard and everything inside it."""
-    yield guard
-    if isinstance(guard, Joined):
-        for part in guard.parts:
-            yield from parts(part)
-    elif isinstance(guard, Opposite):
-        yield from parts(guard.part)
 
 
 def placed(guard: GuardInState, where: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], GuardInState]]:
@@ -241,6 +314,3 @@ def placed(guard: GuardInState, where: tuple[int | str, ...]) -> Iterator[tuple[
             yield from placed(part, (*where, i))
     elif isinstance(guard, Opposite):
         yield from placed(guard.part, (*where, "not"))
-
-
-__all__ = ["Found", "Stay", "every_stream", "final", "parts", "placed", "scripted"]

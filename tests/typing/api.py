@@ -100,7 +100,8 @@ def checking(machine: Machine) -> Sequence[str]:
     """A bound curriculum is verified, and the report can be read."""
     report: Report = verify(machine)
     findings: Sequence[Finding] = report.findings
-    return [finding.sentence for finding in findings if report.failed()]
+    answers: Sequence[str] = [verdict.answer for verdict in report.verdicts]
+    return [*answers, *(finding.sentence for finding in findings if report.broken or report.exit_code(strict=True))]
 
 
 def training(curriculum: Curriculum, losses: Sequence[float]) -> dict[str, Any]:

@@ -9,11 +9,13 @@ import pytest
 
 from plateau_rule import load
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.verifier.alignment import Alignment, Jump, Moment, _longest
+from plateau_rule.controller.verifier.alignment import Alignment, Jump
+from plateau_rule.controller.verifier.budget import Budget
+from plateau_rule.controller.verifier.explored import explore
 from plateau_rule.controller.verifier.findings import Finding, Report, percent
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.witness import controller_of
-from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Kind, Reach, explore
+from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Kind, Reach
 from plateau_rule.controller.verifier.zones import FAR
 from tests.controller.small import crowded, small
 
@@ -22,52 +24,55 @@ ONE = Kind(0, (), 0, 0, False)
 
 def rates(*transitions: dict[str, Any], **tables: Any) -> Alignment:
     """The rates of a small machine."""
-    return Alignment(bind(small(*transitions, **tables)))
+    return Alignment(bind(small(*transitions, **tables)), Budget())
 
 
 def test_share() -> None:
     """The rate on a step is a share of the peak in force, with the state's own peak taken out."""
     found = rates(lr={"peak": 2.0, "shape": "linear", "length": "50 steps", "floor": 0.2})
-    assert [found.share(ONE, 0, step) for step in (0, 25, 50, 99)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
-    assert [found.share(ONE, 10, step) for step in (10, 35)] == pytest.approx([1.0, 0.6])
+    assert [found.shares.share(ONE, 0, step) for step in (0, 25, 50, 99)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    assert [found.shares.share(ONE, 10, step) for step in (10, 35)] == pytest.approx([1.0, 0.6])
     warm = ONE._replace(warm=4)
-    assert [found.share(warm, 10, step) for step in (10, 13, 14, 39)] == pytest.approx([0.2, 0.8, 1.0, 0.6])
+    assert [found.shares.share(warm, 10, step) for step in (10, 13, 14, 39)] == pytest.approx([0.2, 0.8, 1.0, 0.6])
 
 
 def test_share_over_rest() -> None:
     """Over `rest` the length is what is left at the anchor."""
     found = rates(lr={"peak": 1.0, "shape": "cosine", "length": "rest"})
-    assert found.share(ONE, 60, 80) == pytest.approx(0.5)
-    assert found.share(ONE, 60, 70) == pytest.approx(0.5 * (1 + cos(pi / 4)))
+    assert found.shares.share(ONE, 60, 80) == pytest.approx(0.5)
+    assert found.shares.share(ONE, 60, 70) == pytest.approx(0.5 * (1 + cos(pi / 4)))
 
 
-def test_bends() -> None:
-    """The rate turns where the warm-up ends, and where a cycle does."""
-    found = rates(lr={"peak": 1.0, "cycles": ["20 steps", "3 epochs", "rest"]})
-    warm = ONE._replace(warm=5)
-    assert found.bends(warm, 0, 99) == [4, 24, 54]
-    assert found.bends(warm, 5, 54) == [24, 54]
-    assert found.bends(ONE._replace(cycle=1), 0, 99) == [29]
-    assert found.bends(ONE._replace(cycle=2), 0, 99) == []
+def test_bounds() -> None:
+    """Over a box of steps and anchors the bounds hold every share in it, and are exact in a corner."""
+    found = rates(lr={"peak": 1.0, "shape": "linear", "cycles": ["20 steps", "30 steps", "rest"]}).shares
+    assert found.bounds(ONE, (0, 19), (0, 5)) == pytest.approx((0.05, 1.0))
+    assert found.bounds(ONE, (10, 25), (0, 0)) == pytest.approx((0.05, 1.0))
+    warm = ONE._replace(warm=4)
+    assert found.bounds(warm, (1, 3), (0, 0)) == pytest.approx((0.4, 0.8))
+    merged = ONE._replace(cycle=ANY_CYCLE)
+    assert found.bounds(merged, (15, 15), (0, 0)) == pytest.approx((0.25, 0.85))
 
 
-def test_first_below() -> None:
-    """The first step on which the rate is too low is found to the step, also behind a bend."""
-    found = rates(lr={"peak": 1.0, "shape": "linear", "cycles": ["20 steps", "30 steps", "rest"]})
-    assert [found.share(ONE, 0, step) for step in (10, 11)] == pytest.approx([0.5, 0.45])
-    assert found.first_below(ONE, 0, 0, 19, 0.5 - 1e-9) == 11
-    assert found.first_below(ONE, 0, 0, 10, 0.5 - 1e-9) is None
-    assert found.first_below(ONE, 0, 15, 19, 0.5) == 15
-    assert found.first_below(ONE, 0, 20, 60, 0.5 - 1e-9) == 36
-    assert found.first_below(ONE, 0, 5, 9, 0.5) is None
+@pytest.mark.parametrize("shape", ["linear", "cosine", "wsd"])
+@pytest.mark.parametrize("lengths", [{"length": "rest"}, {"length": "33 steps"}, {"cycles": ["7 steps", "rest"]}])
+def test_bounds_hold_every_share(shape: str, lengths: dict[str, Any]) -> None:
+    """Whatever the box, no share in it lies outside its bounds."""
+    found = rates(lr={"peak": 1.0, "shape": shape, "floor": 0.1, "warmup": "3 steps", **lengths}).shares
+    kind = ONE._replace(warm=3)
+    for first, last, early, late in ((0, 9, 0, 3), (4, 40, 10, 10), (2, 2, 5, 50), (6, 12, 70, 80)):
+        low, high = found.bounds(kind, (first, last), (early, late))
+        shares = [found.share(kind, anchor, anchor + since)
+                  for anchor in range(early, late + 1) for since in range(first, last + 1)]  # fmt: skip
+        assert low - 1e-12 <= min(shares)
+        assert max(shares) <= high + 1e-12
 
 
 def test_due() -> None:
     """How many steps after a raise the rate is asked for."""
     assert rates().due == 0
     assert rates(check={"align": {"within": "5 steps"}}).due == 4
-    assert rates(check={"align": {"within": "5 steps", "steps": 20}}).last_whole == 79
-    assert rates(check={"align": {"within": "31 steps", "steps": 20}}).last_whole == 69
+    assert rates(check={"align": {"within": "31 steps", "steps": 20}}).judged == 30
 
 
 def test_jump() -> None:
@@ -102,38 +107,14 @@ def test_jump_from_a_ramp(guard: dict[str, Any], before: int, raised: tuple[str,
     assert found.jump(edge) == Jump({"size": before}, {"size": 20}, raised, longest)
 
 
-def test_moments() -> None:
-    """A raise is judged at the ends of the stretches on which the rate moves one way."""
-    found = rates({"from": "low", "to": "mid", "guards": [{"min_step": 5}, {"below": {"value": 1}}]},
-                  lr={"peak": 1.0, "cycles": ["20 steps", "rest"]})  # fmt: skip
-    reach = Reach(found.machine)
-    moments = [moment for edge in reach.edges() for _, moment in found.moments(reach, edge)]
-    assert moments == [Moment(5, 0), Moment(19, 0), Moment(20, 0), Moment(99, 0), Moment(49, 0)]
-
-
-def test_moments_in_a_cycle_that_is_not_known() -> None:
-    """Where nodes are merged, each cycle is tried that the rate could be in."""
-    found = rates({"from": "low", "to": "mid", "guards": [{"min_step": 5}, {"below": {"value": 1}}]},
-                  lr={"peak": 1.0, "shape": "linear", "cycles": ["20 steps", "rest"]})  # fmt: skip
-    reach = Reach(found.machine, exact=False, budget=FAR)
-    (edge,) = reach.edges()
-    assert edge.kind.cycle == ANY_CYCLE
-    moments: dict[int, list[float]] = {}
-    for known, moment in found.moments(reach, edge):
-        moments.setdefault(known.kind.cycle, []).append(found.share(known.kind, moment.anchor, moment.step))
-    assert [min(shares) for shares in moments.values()] == pytest.approx([1 / 80, 1 / 100])
-    assert list(moments) == [0, 1]
-    assert 1 / 20 in [pytest.approx(share) for share in moments[0]]  # the last step of the first cycle
-
-
 def test_a_ramp_that_has_passed_the_next_state() -> None:
     """Who stays until the ramp is there raises nothing, and the table of raises tells of the others alone."""
     found = rates({"from": "low", "to": "mid", "guards": [{"below": {"value": 1}}], "actions": ["lr_restart"]},
                   lr={"peak": 1.0, "shape": "linear", "cycles": ["15 steps", "rest"]}, state=RAMP,
                   knob={"size": {"range": {"min": 10, "max": 40}}})  # fmt: skip
     reach = Reach(found.machine)
-    moments = [[moment for _, moment in found.moments(reach, edge)] for edge in reach.edges()]
-    assert moments == [[Moment(1, 1), Moment(9, 9)], []]
+    zones = [found.raising(reach, edge) for edge in reach.edges()]
+    assert [zone and zone[:2] for zone in zones] == [(1, 9), None]
     (row,) = verify(found.machine).raises
     assert (row.knobs, row.after) == ({"size": (11, 20)}, (1.0, 1.0))
     assert row.before == pytest.approx((7 / 15, 1.0))
@@ -157,13 +138,13 @@ def test_miss(align: dict[str, Any], step: int, share: float, asked: float, late
     found = rates({"from": "low", "to": "mid", "guards": [{"min_step": 40}]}, check={"align": align})
     reach = Reach(found.machine)
     (edge,) = reach.edges()
-    miss = found.miss(reach, edge, Moment(40, 0))
+    miss = next(found.misses(reach, edge), None)
     if not step:
         assert miss is None
         return
     assert miss is not None
-    assert (miss.step, miss.asked, miss.late) == (step, asked, late)
-    assert miss.share == pytest.approx(share)
+    assert (miss.low.step, miss.low.asked, miss.low.late) == (step, asked, late)
+    assert miss.low.share == pytest.approx(share)
 
 
 def test_a_stay_that_ends_is_judged_no_longer() -> None:
@@ -175,9 +156,8 @@ def test_a_stay_that_ends_is_judged_no_longer() -> None:
         found = rates(*transitions, check=held)
         reach = Reach(found.machine)
         edge = next(reach.edges())
-        miss = found.miss(reach, edge, Moment(3, 0))
-        assert (miss and miss.step) == step
-        assert _longest(reach, edge, 3) == (10 if step is None else FAR)
+        miss = next(found.misses(reach, edge), None)
+        assert (miss and miss.low.step) == step
 
 
 def lowest(report: Report) -> Finding:
@@ -186,17 +166,18 @@ def lowest(report: Report) -> Finding:
     example = finding.counterexample
     assert finding.severity == "error"
     assert example is not None
-    assert example.rows is not None
+    rows = list(example.rows(report.machine))
+    assert rows
     controller = controller_of(report.machine)
-    for row in example.rows:
+    for row in rows:
         assert (row["step"], row["state"], row["lr"]) == (
             controller.plan.step,
             controller.plan.state,
             controller.plan.lr,
         )
         controller.observe(row["loss"])
-    assert example.rows[-1]["step"] == example.step
-    assert f"the rate is {percent(example.rows[-1]['lr'])} of the peak" in example.shows
+    assert rows[-1]["step"] == example.step
+    assert f"the rate is {percent(rows[-1]['lr'])} of the peak" in example.shows
     return finding
 
 
@@ -214,9 +195,11 @@ def test_lowest_between_remainders() -> None:
                        check={"align": {"min": 0.7, "hold": 0.0}})  # fmt: skip
     report = verify(bind(curriculum))
     finding = lowest(report)
-    assert finding.sentence == "cutoff rises from 1 to 2 while the rate is at 22.7 % of the peak; 70 % is asked"
+    assert finding.sentence == (
+        "cutoff rises from 1 to 2 while the rate is at 68.2 % of the peak, at other moments 22.7 %; 70 % is asked"
+    )
     assert finding.counterexample is not None
-    assert [visit.left for visit in finding.counterexample.visits] == [10, 13, 30, 31]
+    assert [visit.left for visit in finding.counterexample.visits] == [10, 13, 20, 21]
     (row,) = report.raises
     assert row.before == pytest.approx((6 / 22, 0.997))
     assert row.after == pytest.approx((5 / 22, 0.996))
@@ -247,47 +230,39 @@ def test_after_many_transitions() -> None:
 
 
 def test_too_many_configurations() -> None:
-    """Where the raise lies behind more configurations than are told apart, it is a warning that says so, once."""
+    """Where the raise lies behind more configurations than are told apart, it is not decided."""
     report = verify(bind(crowded({"from": "s18", "guards": [{"below": {"value": 1.0}}]},
                                  lr={"peak": 1.0, "shape": "linear", "length": "20 steps"})))  # fmt: skip
     assert not report.exact
     (finding,) = [one for one in report.findings if one.property == "aligned"]
-    assert (finding.severity, finding.counterexample) == ("warning", None)
-    assert finding.sentence == (
-        "cutoff rises from 1 to 2, and 5 steps later the rate is at 75 % of the peak; 80 % is asked for 50 steps "
-        "(there are too many configurations to tell whether that can happen)"
-    )
+    assert (finding.severity, finding.counterexample) == ("undecided", None)
+    assert finding.sentence.endswith("(there are too many configurations to tell)")
+    assert report.verdict("aligned").answer == "not decided"
     assert report.raises == ()
 
 
-def test_left() -> None:
-    """A restart over `rest` is too low only near the end of the run; how near is known to the step."""
-    found = rates({"from": "low", "to": "mid", "guards": [{"below": {"value": 1}}], "actions": ["lr_restart"]},
-                  lr={"peak": 1.0, "shape": "linear", "length": "rest"},
-                  run={"epochs": 100, "steps_per_epoch": 10})  # fmt: skip
-    reach = Reach(found.machine)
-    (edge,) = reach.edges()
-    misses = [miss for _, moment in found.moments(reach, edge) if (miss := found.miss(reach, edge, moment))]
-    assert [miss.moment.step for miss in misses] == [949]  # of the run's last steps, too few are asked about
-    # over n steps the rate is 1 - 50 / n fifty steps later, and 80 % were asked
-    assert {found.left(miss) for miss in misses} == {249}
-    plain = rates({"from": "low", "to": "mid", "guards": [{"min_step": 40}]})
-    reach = Reach(plain.machine)
-    (edge,) = reach.edges()
-    miss = plain.miss(reach, edge, Moment(40, 0))
-    assert miss is not None
-    assert plain.left(miss) == FAR
-
-
-def test_late_raises_are_warned_of() -> None:
-    """What is low only in the last twentieth of the run is a warning that says so, and an error where it is more."""
-    for epochs, severity in ((497, "error"), (498, "warning")):
+def test_late_raises_are_noted() -> None:
+    """What is low only in the last twentieth of the run, over `rest`, is a note, and broken where it is more."""
+    for epochs, severity in ((497, "error"), (498, "note")):
         curriculum = small({"from": "low", "to": "mid", "guards": [{"below": {"value": 1}}], "actions": ["lr_restart"]},
                            lr={"peak": 1.0, "shape": "linear", "length": "rest"},
                            run={"epochs": epochs, "steps_per_epoch": 10})  # fmt: skip
-        (finding,) = [one for one in verify(bind(curriculum)).findings if one.code == "rate-falls"]
+        report = verify(bind(curriculum))
+        (finding,) = [one for one in report.findings if one.property == "aligned"]
         assert finding.severity == severity
-        assert ("(only in the last 249 steps of the run)" in finding.sentence) is (severity == "warning")
+        assert report.verdict("aligned").answer == ("broken" if severity == "error" else "proved")
+
+
+def test_the_next_state_is_judged_too() -> None:
+    """A raise is judged on through states that neither raise, nor retreat, nor scale the rate."""
+    on = {"from": "low", "to": "mid", "guards": [{"min_step": 40}], "actions": ["lr_restart"]}
+    states = [{"name": "low", "set": {"cutoff": 1}}, {"name": "mid", "set": {"cutoff": 2}},
+              {"name": "tail", "set": {"cutoff": 2}, "lr": {"length": "2 steps"}}]  # fmt: skip
+    lr = {"peak": 1.0, "length": "1000 steps"}
+    for extra, broken in (({}, True), ({"regress": True}, False), ({"actions": [{"lr_scale": 0.5}]}, False)):
+        after = {"from": "mid", "to": "tail", "guards": [{"dwell": "5 steps"}], **extra}
+        report = verify(bind(small(on, after, state=states, lr=lr, knob={"cutoff": {"ladder": [1, 2]}})))
+        assert (report.verdict("aligned").answer == "broken") is broken
 
 
 def test_fixed_epochs_by_length() -> None:

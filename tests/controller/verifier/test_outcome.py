@@ -21,6 +21,7 @@ from plateau_rule.controller.verifier.outcome import (
     Facts,
     Looks,
     Node,
+    possible,
     truth,
 )
 from tests.controller.small import small
@@ -54,13 +55,13 @@ def test_atoms() -> None:
     assert found.nodes[0] == ("all", [("atom", 0), ("atom", 1), ("atom", 2), ("atom", 3)])
     assert found.nodes[1] == ("all", [("atom", 0), ("atom", 4), ("not", ("atom", 5)), ("atom", 1)])
     assert found.parts[1] == found.nodes[1][1]
-    assert found.counts == [3]
+    assert found.counts == [3, 25]  # the limit has a look of its own
 
 
 def test_thresholds() -> None:
     """Times are those of clocks, of counts, and of detectors, later by what can be lost; steps are those of clocks."""
     found = looks({"guards": [FLAT, {"nonfinite": 3}, HIGH, {"dwell": "1 step"}, {"min_step": 30}, {"min_epoch": 1}]})
-    assert found.times == [3, 4, 7]  # acc is given beside the loss, and no loss takes it away
+    assert found.times == [3, 4, 7, 25, 29]  # acc is given beside the loss, and no loss takes it away
     assert found.steps == [10, 30]
 
 
@@ -75,8 +76,8 @@ def test_epochs_that_the_trainer_closes() -> None:
         Atom(STEP, 0, 0),
     ]
     assert (found.times, found.steps) == ([3], [2])
-    assert [found.possible(("atom", 0), 9, step, 0) for step in (1, 2)] == [FALSE, TRUE | FALSE]
-    assert [found.possible(("atom", 1), time, 9, 0) for time in (2, 3)] == [FALSE, TRUE | FALSE]
+    assert [found.bits_of(found.atoms[0], 9, step, 0) for step in (1, 2)] == [FALSE, TRUE | FALSE]
+    assert [found.bits_of(found.atoms[1], time, 9, 0) for time in (2, 3)] == [FALSE, TRUE | FALSE]
 
 
 def test_closed_epochs_are_known() -> None:
@@ -128,14 +129,11 @@ def test_truth(node: Node, values: list[bool | None]) -> None:
 @given(nodes, st.lists(st.sampled_from((UNKNOWN, UNKNOWN | TRUE, UNKNOWN | FALSE, 7)), min_size=3, max_size=3))
 def test_possible(node: Node, bits: list[int]) -> None:
     """Every verdict that a guard can have is called possible; without a shared part, none else is."""
-    found = looks()
-    found.bits_of = lambda atom, *_: atom  # type: ignore[method-assign]
-    found.atoms = bits  # type: ignore[assignment]
     ways = product(*[[v for v, bit in BITS.items() if bit & some] for some in bits])
     brought = 0
     for way in ways:
         brought |= BITS[kleene(node, list(way))]
-    said = found.possible(node, 1, 1, 0)
+    said = possible(node, bits)
     assert brought & ~said == 0
     if len(set(atoms := [*leaves(node)])) == len(atoms):
         assert said == brought
@@ -220,26 +218,52 @@ def test_shared_detectors_are_decided_together() -> None:
 @pytest.mark.parametrize("count", [11, 12])
 def test_too_many_detectors(count: int) -> None:
     """Beyond 2048 assignments guards are taken as independent of each other: too much may be said, never too little."""
-    values = [{"below": {"value": 1.0 + i}} for i in range(count)]
+    values = [{"below": {"value": 1.0, "window": 1 + i}} for i in range(count)]
     found = looks({"guards": [{"any": values}]}, {"guards": [{"all": values}], "from": "low"})
     assert (2**count > MOST_ASSIGNMENTS) == (count == 12)
     together = {11: {0b00, 0b01, 0b11}, 12: {0b00, 0b01, 0b10, 0b11}}
-    assert found.truths(1, 1, 0, EVERYONE) == [together[count]]
-    assert found.truths(1, 1, 0, 0b01) == [{0b00, 0b01}]
+    assert found.truths(99, 99, 0, EVERYONE) == [together[count]]
+    assert found.truths(99, 99, 0, 0b01) == [{0b00, 0b01}]
 
 
 def test_far_too_many_guards() -> None:
     """Where even the independent ones have too many combinations, each is taken for itself."""
-    values = [{"below": {"value": 1.0 + i}} for i in range(12)]
+    values = [{"below": {"value": 1.0, "window": 1 + i}} for i in range(12)]
     found = looks(*[{"guards": [{"any": values}], "from": "low"} for _ in range(13)])
-    assert found.truths(1, 1, 0, EVERYONE) == [{0, *(1 << j for j in range(13))}]
+    assert found.truths(99, 99, 0, EVERYONE) == [{0, *(1 << j for j in range(13))}]
 
 
 def test_verdicts() -> None:
     """The verdicts of a guard over all numbers of non-finite losses that there can be by then."""
     found = looks({"guards": [{"any": [{"nonfinite": 3}, {"not": FLAT}]}]}, nonfinite={"limit": 5})
     ((count, _),) = [part[1] for part in found.parts[0]]
-    assert [found.verdicts(count, i, 0) for i in range(len(found.times) + 1)] == [FALSE, FALSE | TRUE, 3, 3]
-    assert found.times == [3, 4, 7]
+    assert [found.verdicts(count, i, 0) for i in range(len(found.times) + 1)] == [FALSE, FALSE | TRUE, 3, 3, 3, 3]
+    assert found.times == [3, 4, 5, 7, 9]
     dead = looks({"guards": [{"nonfinite": 30}]})
     assert dead.verdicts(dead.parts[0][0], 1, 0) == FALSE
+
+
+def test_levels_of_one_metric() -> None:
+    """Two levels of one mean, and two patiences, are told apart only as far as they can be."""
+    below, lower, above = ({"below": {"value": 3.0}}, {"below": {"value": 2.0}}, {"above": {"value": 3.0}})
+    found = looks({"guards": [below]}, {"guards": [lower], "from": "low"}, {"guards": [above], "from": "low"})
+    assert found.truths(5, 5, 0, EVERYONE) == [{0b000, 0b001, 0b011, 0b100}]
+    other = looks({"guards": [below]}, {"guards": [{"below": {"value": 2.0, "window": 2}}], "from": "low"})
+    assert [group[:2] for group in other.groups] == [(0b01, [0]), (0b10, [1])]
+
+
+def test_the_look_of_a_dead_run() -> None:
+    """At the last NaN only what asks for NaN can be taken; what always holds otherwise is passed over."""
+    found = looks({"guards": []}, {"guards": [{"nonfinite": 1}], "from": "low"}, nonfinite={"limit": 2})
+    assert facts(found, 1, 0).fires_off == 0b11
+    early = looks({"guards": []}, {"guards": [{"nonfinite": 1}], "from": "low"}, nonfinite={"limit": 9})
+    assert facts(early, 0, 0).fires_off == 0b01
+
+
+def test_a_late_loss() -> None:
+    """With a lag the detectors see as much less, and so do the counts of NaN."""
+    machine = bind(small({"guards": [FLAT, {"nonfinite": 3}]}), lag=2)
+    found = Looks(machine, machine.states[0], False)
+    assert found.times == [5, 6, 9, 27, 31]
+    assert found.levels(4) == [0]
+    assert found.levels(5) == [0, 3]

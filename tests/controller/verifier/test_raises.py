@@ -8,8 +8,8 @@ import pytest
 
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.machine import Machine
-from plateau_rule.controller.verifier.alignment import Alignment
-from plateau_rule.controller.verifier.raises import _fallen, _ramped
+from plateau_rule.controller.verifier.monotone import _fallen, _ramped
+from plateau_rule.controller.verifier.shares import Shares
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.zone_graph import Kind, Reach
 from tests.controller.small import STATES, small
@@ -44,7 +44,7 @@ def test_what_a_ramp_has_reached() -> None:
     ("guards", "sentence", "shows", "step"),
     [
         ([{"dwell": "13 steps"}], "size falls from 22, which its ramp can have reached, to 20", "from 22 to 20", 18),
-        ([LOW], "size falls from 30, which its ramp can have reached, to 20", "from 30 to 20", 99),
+        ([LOW], "size falls from 30, which its ramp can have reached, to 20", "from 21 to 20", 17),
     ],
 )
 def test_a_fall_from_a_ramp(guards: list[Any], sentence: str, shows: str, step: int) -> None:
@@ -53,7 +53,7 @@ def test_a_fall_from_a_ramp(guards: list[Any], sentence: str, shows: str, step: 
     assert finding.sentence == f'{sentence} between "ramp" and "last", and the transition is not marked'
     example = finding.counterexample
     assert example is not None
-    assert example.rows is not None
+    assert example.happened
     assert (example.shows, example.step) == (f"size falls {shows}", step)
 
 
@@ -64,7 +64,7 @@ def test_no_fall_from_a_ramp(dwell: int) -> None:
     assert [found.code for found in verify(machine).findings if found.property == "monotone"] == []
     reach = Reach(machine)
     edge = next(edge for edge in reach.edges() if reach.state(edge.source).name == "ramp")
-    assert _fallen(machine, reach, edge, "size") is None
+    assert list(_fallen(machine, reach, edge, "size")) == []
 
 
 def test_several_knobs_rise_at_once() -> None:
@@ -89,5 +89,5 @@ def test_a_share_is_one_of_the_own_peak() -> None:
     states = [STATES[0], STATES[1] | {"lr": {"peak": 0.25}}]
     machine = bind(small({"guards": [{"dwell": "5 steps"}], "actions": ["lr_restart"]}, state=states,
                          lr={"peak": 8.0, "shape": "linear", "length": "50 steps"}))  # fmt: skip
-    rates = Alignment(machine)
+    rates = Shares(machine)
     assert [rates.share(Kind(1, (), 0, 0, True), 5, step) for step in (5, 30, 55)] == [1.0, 0.5, 0.0]

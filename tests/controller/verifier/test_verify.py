@@ -9,8 +9,10 @@ import pytest
 
 from plateau_rule import load
 from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.escape import _listed
 from plateau_rule.controller.verifier.findings import Finding, Report, percent, visits_of
-from plateau_rule.controller.verifier.verify import _listed, verify
+from plateau_rule.controller.verifier.trails import trail, trail_through
+from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.zone_graph import Reach
 from tests.controller.small import crowded, small
 
@@ -38,9 +40,10 @@ def test_order_of_findings() -> None:
         ("never-final", "error"), ("knob-falls", "error"), ("unbounded-cycle", "error"),
         ("unreachable", "waived"), ("unreachable", "waived"), ("idle-waiver", "note"),
     ]  # fmt: skip
-    assert found.failed()
-    assert not report({"guards": [FLAT]}).failed()
-    assert report({"guards": [FLAT]}).failed(strict=True)
+    assert (found.broken, found.exit_code(), found.exit_code(strict=True)) == (True, 1, 1)
+    assert report({"guards": [FLAT]}).exit_code() == 0
+    assert report({"guards": [FLAT]}).exit_code(strict=True) == 3
+    assert report({"guards": [{"dwell": "9 steps"}]}).exit_code(strict=True) == 0
 
 
 def test_what_keeps_a_run() -> None:
@@ -51,7 +54,7 @@ def test_what_keeps_a_run() -> None:
         return finding.suggestion
 
     timeout = 'To bound the stay, add a transition with a timeout: guards = [{ dwell = "0.3 run" }]'
-    assert way_out({"guards": [FLAT]}) == f"A loss that keeps improving is no plateau. {timeout}"
+    assert way_out({"guards": [FLAT]}) == f"A loss that keeps improving keeps it there. {timeout}"
     assert way_out({"at": "eval", "guards": []}) == f"Evaluations need not come. {timeout}"
     assert way_out({"guards": [{"nonfinite": 2}]}) == timeout
     assert way_out({"guards": [FLAT]}, {"guards": [{"dwell": "0.4 run"}]}) == (
@@ -64,7 +67,7 @@ def test_may_stay_names_states() -> None:
     (finding,) = [one for one in report({"guards": [FLAT]}).findings if one.code == "may-stay"]
     assert finding.sentence == '"top" may never be entered: some losses keep the run in "low", "mid" or "high"'
     assert finding.counterexample is not None
-    assert (finding.counterexample.step, finding.counterexample.rows) == (100, None)
+    assert (finding.counterexample.step, finding.counterexample.happened) == (100, True)
     assert finding.counterexample.shows == 'the run is over, in state "low"'
 
 
@@ -92,13 +95,13 @@ def test_a_fall_that_only_bounds_allow() -> None:
     assert [edge.kind.cycle for edge in (first, second)] == [0, 1]
     assert first.zone == second.zone
     reach = Reach(found.machine)
-    assert [reach.trail_through(edge, 5, None) for edge in (first, second)] == [None, [(0, 1), (0, 2), (0, 4), (0, 5)]]
+    assert [trail_through(reach, edge, 5, None) for edge in (first, second)] == [None, [(0, 1), (0, 2), (0, 4), (0, 5)]]
     (finding,) = [one for one in found.findings if one.code == "knob-falls"]
     assert (finding.severity, finding.sentence) == (
         "error", 'cutoff falls from 2 to 1 between "s3" and "s4", and the transition is not marked',
     )  # fmt: skip
     assert finding.counterexample is not None
-    assert finding.counterexample.rows is not None
+    assert finding.counterexample.happened
     assert [visit.left for visit in finding.counterexample.visits] == [1, 2, 4, 5]
 
 
@@ -110,11 +113,11 @@ def test_a_stay_that_only_bounds_allow() -> None:
     reach = Reach(machine)
     lasting = [node for node in reach.nodes if node.stays and not node.kind.done]
     assert [(node.kind.cycle, node.lasts_from) for node in lasting] == [(0, 4), (1, 4)]
-    assert [reach.trail(node, 4, None) for node in lasting] == [None, [(0, 1), (0, 2), (0, 4)]]
-    (finding,) = [one for one in verify(machine, streams=True).findings if one.code == "may-stay"]
+    assert [trail(reach, node, 4, None) for node in lasting] == [None, [(0, 1), (0, 2), (0, 4)]]
+    (finding,) = [one for one in verify(machine).findings if one.code == "may-stay"]
     assert finding.sentence == '"s4" may never be entered: some losses keep the run in "s3"'
     assert finding.counterexample is not None
-    assert finding.counterexample.rows is not None
+    assert finding.counterexample.happened
     assert [(visit.state.name, visit.left) for visit in finding.counterexample.visits] == [
         ("s0", 1), ("s1", 2), ("s2", 4), ("s3", 8),
     ]  # fmt: skip
@@ -124,24 +127,21 @@ def test_a_stay_begins_late_enough() -> None:
     """Where a timeout bounds a stay, the run is over in it only for who enters late: the trace does, and happens."""
     timeout = {"from": "*", "guards": [{"dwell": "40 steps"}]}
     machine = bind(small({"from": "low", "guards": [FLAT]}, timeout, lr=RATE))
-    (finding,) = [one for one in verify(machine, streams=True).findings if one.code == "may-stay"]
+    (finding,) = [one for one in verify(machine).findings if one.code == "may-stay"]
     assert finding.counterexample is not None
-    assert finding.counterexample.rows is not None
+    assert finding.counterexample.happened
     assert [(visit.state.name, visit.left) for visit in finding.counterexample.visits] == [
         ("low", 20), ("mid", 60), ("high", 100),
     ]  # fmt: skip
 
 
 def test_a_stay_that_is_not_known_exactly() -> None:
-    """Where configurations are merged and none that is told apart can stay, the warning says that it may not happen."""
+    """Where configurations are merged and none that is told apart can stay, it is not decided whether any does."""
     leave = {"from": [f"s{i}" for i in range(18)], "guards": [{"dwell": "3 steps"}]}
     found = verify(bind(crowded(leave, {"from": "s18", "guards": [LOW]}, lr=RATE)))
-    (finding,) = found.findings
-    assert (finding.code, finding.severity, finding.counterexample) == ("may-stay", "warning", None)
-    assert finding.sentence == (
-        '"s19" may never be entered: some losses keep the run in "s0", "s1", "s2", "s3", "s4", "s5" or 13 others '
-        "(there are too many configurations to tell whether that can happen)"
-    )
+    (finding,) = [one for one in found.findings if one.code == "may-stay"]
+    assert (finding.severity, finding.counterexample) == ("undecided", None)
+    assert found.verdict("escape").answer == "not decided"
 
 
 def test_listed() -> None:
@@ -164,7 +164,7 @@ def test_without_a_run() -> None:
     assert codes(dead)[0] == ("dead-end", "error")
     round_and_round = report({"from": "low", "to": "low", "guards": [FLAT], "at_most": 1}, run={})
     (trapped,) = [one for one in round_and_round.findings if one.code == "never-final"]
-    assert trapped.sentence == 'no loss stream leads from "low" to a final state'
+    assert trapped.sentence == 'no loss stream leads from "low" to "mid", "high" or "top"'
 
 
 def test_merged_by_limits() -> None:
@@ -194,10 +194,10 @@ def test_a_raise_into_a_stopping_state() -> None:
 
 
 def test_finding_in_words() -> None:
-    """A finding without a place is a sentence with its code; a weaker one says why."""
+    """A finding without a place is a sentence with its code; one that is not decided says why."""
     finding = Finding("some-code", "reach", "error", ("state", 0), "it is so", "Change it")
     assert str(finding) == "error: it is so. Change it [some-code]"
-    assert str(finding.weaker("warning", "perhaps")) == "warning: it is so (perhaps). Change it [some-code]"
+    assert str(finding.undecided("perhaps")) == "not decided: it is so (perhaps). Change it [some-code]"
     assert str(Finding("some-code", "reach", "note", (), "it is so")) == "note: it is so. [some-code]"
 
 

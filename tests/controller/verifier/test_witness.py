@@ -10,8 +10,9 @@ import pytest
 
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.verifier.budget import Budget, BudgetSpent
 from plateau_rule.controller.verifier.witness import (
-    Budget,
+    Player,
     Shape,
     Visit,
     _asked,
@@ -22,8 +23,7 @@ from plateau_rule.controller.verifier.witness import (
     _ratios,
     _shapes,
     _ways,
-    controller_of,
-    stream_of,
+    rows_of,
 )
 from tests.controller.small import small
 
@@ -32,13 +32,13 @@ FLAT = {"plateau": {"window": 4}}
 
 def test_shapes() -> None:
     """A body falls, slides, sinks or rises; a tail follows from its last value or from its level."""
-    assert Shape("flat", 4.0, 1.0, "flat", 0).values(3) == [4.0, 4.0, 4.0]
-    assert Shape("falls", 4.0, 2.0, "flat", 1).values(4) == [32.0, 16.0, 8.0, 8.0]
-    assert Shape("slides", 4.0, 1.5, "level", 2).values(4) == [8.0, 6.0, 4.0, 4.0]
-    assert Shape("sinks", 4.0, 2.0, "down", 1).values(3) == [-4.0, -8.0, -8000.0]
-    assert Shape("rises", 0.5, 2.0, "up", 1).values(3) == [0.5, 1.0, 1000.0]
-    assert Shape("rises", 4.0, 2.0, "up", 1).values(1) == [4000.0]
-    found = Shape("flat", 4.0, 1.0, "nan", 2).values(3)
+    assert list(Shape("flat", 4.0, 1.0, "flat", 0).values(3)) == [4.0, 4.0, 4.0]
+    assert list(Shape("falls", 4.0, 2.0, "flat", 1).values(4)) == [32.0, 16.0, 8.0, 8.0]
+    assert list(Shape("slides", 4.0, 1.5, "level", 2).values(4)) == [8.0, 6.0, 4.0, 4.0]
+    assert list(Shape("sinks", 4.0, 2.0, "down", 1).values(3)) == [-4.0, -8.0, -8000.0]
+    assert list(Shape("rises", 0.5, 2.0, "up", 1).values(3)) == [0.5, 1.0, 1000.0]
+    assert list(Shape("rises", 4.0, 2.0, "up", 1).values(1)) == [4000.0]
+    found = list(Shape("flat", 4.0, 1.0, "nan", 2).values(3))
     assert found[0] == 4.0
     assert all(map(isnan, found[1:]))
 
@@ -72,10 +72,14 @@ def visits(machine: Machine, *stays: tuple[int, int | None]) -> list[Visit]:
     return found
 
 
-def played(*stays: tuple[int, int | None], transition: dict[str, Any], looks: int = 20_000, **tables: Any) -> Any:
+def played(*stays: tuple[int, int | None], transition: dict[str, Any], budget: int = 20_000, **tables: Any) -> Any:
     """The rows of a run of a small machine with one transition, each `*` to `next`; or None."""
     machine = bind(small(transition, **tables))
-    return stream_of(controller_of(machine), visits(machine, *stays), Budget(looks))
+    try:
+        found = Player(machine).play(visits(machine, *stays), Budget(budget))
+    except BudgetSpent:
+        return None
+    return None if found is None else list(rows_of(machine, found))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_each_guard_can_be_brought_about(guard: dict[str, Any]) -> None:
 def test_metrics_come_with_evaluations() -> None:
     """Another metric is given with an evaluation; each metric has a shape of its own."""
     guards = [{"below": {"metric": "acc", "value": 1.0, "window": 2}}, {"above": {"metric": "bleu", "value": 3.0}}]
-    rows = played((30, 0), transition={"guards": guards, "at": "eval", "sustain": 2}, looks=200_000)
+    rows = played((30, 0), transition={"guards": guards, "at": "eval", "sustain": 2})
     assert rows is not None
     told = [row for row in rows if row.get("eval_end")]
     assert told
@@ -139,16 +143,8 @@ def test_what_cannot_be() -> None:
     assert played((3, 0), transition={"guards": [FLAT]}) is None
     assert played((30, None), transition={"guards": [{"min_step": 20}]}) is None
     assert played((30, 0), transition={"guards": [{"min_step": 20}]}) is None
-    assert played((30, 0), transition={"guards": [FLAT]}, looks=20) is None
+    assert played((30, 0), transition={"guards": [FLAT]}, budget=1) is None
     assert played((40, 0), transition={"guards": [{"nonfinite": 30}]}, nonfinite={"limit": 5}) is None
-
-
-def test_the_budget_is_used_up() -> None:
-    """Each look costs: one for the step, and one for each transition that is looked at."""
-    machine = bind(small({"guards": [{"min_step": 20}]}))
-    budget = Budget(1000)
-    assert stream_of(controller_of(machine), visits(machine, (20, 0)), budget) is not None
-    assert budget.looks == 1000 - 2 * 20
 
 
 def test_the_last_step_of_the_run() -> None:
@@ -270,9 +266,9 @@ def test_shapes_that_are_tried() -> None:
 def test_no_shape_overflows() -> None:
     """A ratio is tried only where its power over the whole stay is a float; a length only where the stay is as long."""
     asked = asked_by({"diverging": {"window": 4, "factor": 2.0}})
-    assert {line.split()[2] for line in shapes_of(asked, [], 700, 1)} == {"1", "2", "1.001"}
-    assert {line.split()[2] for line in shapes_of(asked, [], 800, 1)} == {"1", "1.001"}
-    assert {line.split()[2] for line in shapes_of(asked, [], 10**6, 1)} == {"1"}
+    assert {line.split()[2] for line in shapes_of(asked, [], 700, 1)} == {"1", "2", "1.001", "12", "48"}
+    assert {line.split()[2] for line in shapes_of(asked, [], 800, 1)} == {"1", "1.001", "12", "48"}
+    assert {line.split()[2] for line in shapes_of(asked, [], 10**6, 1)} == {"1", "12", "48"}
     assert {line.split()[4] for line in shapes_of(asked, [9], 3, 1)} == {"0", "1", "2", "3"}
 
 
@@ -282,7 +278,8 @@ def test_ways_to_play_a_stay() -> None:
     def first(transition: dict[str, Any], most: int = 9, **tables: Any) -> list[tuple[set[str], int, int]]:
         machine = bind(small(transition, lr={"peak": 1.0, "shape": "constant"}, **tables))
         return [
-            (set(shapes), evaluated, end) for shapes, evaluated, end in islice(_ways(machine, first_of(machine)), most)
+            (set(shapes), evaluated, end)
+            for shapes, evaluated, end in islice(_ways(machine, first_of(machine), None), most)
         ]
 
     acc = {"below": {"metric": "acc", "value": 1.0}}
@@ -300,7 +297,7 @@ def test_shapes_of_each_metric() -> None:
     """Counts of non-finite losses shape the loss alone; the metrics are combined, early shapes of each first."""
     acc = {"below": {"metric": "acc", "value": 1.0}}
     machine = bind(small({"guards": [acc, {"nonfinite": 3}]}))
-    ways = [shapes for shapes, evaluated, _ in _ways(machine, first_of(machine)) if evaluated == 0]
+    ways = [shapes for shapes, evaluated, _ in _ways(machine, first_of(machine), None) if evaluated == 0]
     assert {shapes["loss"].tail for shapes in ways} == {"flat", "nan"}
     assert "nan" not in {shapes["acc"].tail for shapes in ways}
     assert [(shapes["acc"].level, shapes["loss"].tail) for shapes in ways[:3]] == [
@@ -308,27 +305,6 @@ def test_shapes_of_each_metric() -> None:
         (2, "nan"),
         (0.5, "flat"),
     ]
-
-
-def test_what_a_try_costs() -> None:
-    """The steps that were observed are paid for, each with its looks and evaluations, and only as far as it went."""
-    machine = bind(small({"guards": [FLAT]}))
-    # A flat body, with any of nine ends, is cut short where the plateau comes, on the fourth step; not one that falls.
-    for looks, left in ((9 * 8 + 40, 0), (9 * 8 + 39, 39)):
-        budget = Budget(looks)
-        found = stream_of(controller_of(machine), visits(machine, (20, None)), budget)
-        assert (found is not None, budget.looks) == (left == 0, left)
-
-
-def test_evaluations_cost_more() -> None:
-    """An evaluation costs thirty looks more; of a try that ended early, only those that came."""
-    machine = bind(small({"guards": [{"below": {"metric": "acc", "value": 1.0}}], "at": "eval"}))
-    budget = Budget(10_000)
-    rows = stream_of(controller_of(machine), visits(machine, (5, 0)), budget)
-    assert rows is not None
-    # An acc of 2, beside two shapes of the loss, is not below 1, with one evaluation, with five or with none; 0.5 is.
-    assert budget.looks == 10_000 - 2 * ((5 + 30) + (5 + 5 * 30) + 5) - (5 + 30)
-    assert [row.get("eval_end", False) for row in rows] == [False] * 4 + [True]
 
 
 def test_rows_tell_their_plan() -> None:

@@ -9,19 +9,13 @@ from hypothesis import given, settings
 
 from plateau_rule import Curriculum
 from plateau_rule.controller.binding import bind
+from plateau_rule.controller.verifier.budget import Budget
+from plateau_rule.controller.verifier.explored import explore, whatever
 from plateau_rule.controller.verifier.findings import Entry
+from plateau_rule.controller.verifier.structure import goals, is_final, restarts_rate
+from plateau_rule.controller.verifier.trails import before, trail, trail_through
 from plateau_rule.controller.verifier.verify import verify
-from plateau_rule.controller.verifier.zone_graph import (
-    ANY_CYCLE,
-    Edge,
-    Kind,
-    Node,
-    Reach,
-    _later,
-    explore,
-    is_final,
-    restarts_rate,
-)
+from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Edge, Kind, Node, Reach, _later
 from plateau_rule.controller.verifier.zones import FAR, Zone, contains
 from plateau_rule.sim.strategies import curricula
 from tests.controller.small import STATES, small
@@ -68,13 +62,13 @@ def test_trails() -> None:
     """A trail says how a node is entered on a step, and none where it cannot be."""
     found = reach({"guards": [FLAT]}, {"guards": [{"dwell": "9 steps"}]})
     top = found.nodes[3]
-    assert found.trail(top, 12, None) == [(0, 4), (0, 8), (0, 12)]
-    assert found.trail(found.nodes[4], 27, None) == [(0, 9), (0, 18), (0, 27)]
-    assert found.trail(found.nodes[4], 28, None) is None
-    assert found.trail(found.nodes[0], 0, None) == []
-    assert found.trail(found.nodes[0], 1, None) is None
+    assert trail(found, top, 12, None) == [(0, 4), (0, 8), (0, 12)]
+    assert trail(found, found.nodes[4], 27, None) == [(0, 9), (0, 18), (0, 27)]
+    assert trail(found, found.nodes[4], 28, None) is None
+    assert trail(found, found.nodes[0], 0, None) == []
+    assert trail(found, found.nodes[0], 1, None) is None
     edge = next(edge for edge in found.edges() if edge.to is top)
-    assert found.trail_through(edge, 20, None) is not None
+    assert trail_through(found, edge, 20, None) is not None
     assert found.state(top).name == "top"
     assert found.transition(edge).title == "transition 1"
 
@@ -84,9 +78,9 @@ def test_long_trails() -> None:
     round_and_round = {"from": "low", "to": "low", "guards": [{"dwell": "1 step"}], "at_most": 80}
     found = reach(round_and_round, {"guards": [{"min_step": 1}]})
     (top,) = [node for node in found.nodes if node.kind.state == 3]
-    trail = found.trail(top, 83, None)
-    assert trail == [*((0, step) for step in range(1, 81)), (1, 81), (0, 82), (0, 83)]
-    assert found.trail(top, 83, None, tries=0) == trail
+    taken = trail(found, top, 83, None)
+    assert taken == [*((0, step) for step in range(1, 81)), (1, 81), (0, 82), (0, 83)]
+    assert trail(found, top, 83, None, tries=0) == taken
 
 
 def test_dead_ends() -> None:
@@ -98,7 +92,7 @@ def test_dead_ends() -> None:
                   state=states, knob={"cutoff": {"ladder": [1]}})  # fmt: skip
     last = found.nodes[-1]
     assert (last.kind.state, last.zone[:4]) == (4, (5, 5, 1, 2))  # by the latest restart first, at 2: too late
-    assert [found.trail(last, 5, None, tries=tries) for tries in (0, 1)] == [None, [(0, 1), (0, 2), (0, 4), (0, 5)]]
+    assert [trail(found, last, 5, None, tries=tries) for tries in (0, 1)] == [None, [(0, 1), (0, 2), (0, 4), (0, 5)]]
 
 
 def test_before() -> None:
@@ -110,15 +104,15 @@ def test_before() -> None:
     edges = {(edge.source.kind.cycle, edge.kind.cycle): edge for edge in found.edges() if edge.kind.state == 3}
     # Restarted at 1 to 5, and left in the first cycle: 2 to 5 steps later, which is at 5 here.
     assert (edges[0, 0].phase, edges[0, 0].shift) == ((2, 5), 0)
-    assert list(found.before(edges[0, 0], 10, None)) == [(6, 5), (9, 5)]
+    assert list(before(found, edges[0, 0], 10, None)) == [(6, 5), (9, 5)]
     # Left in the second one, which began 6 steps after the restart: that is where the phase begins afterwards.
     assert (edges[0, 1].phase[0], edges[0, 1].shift) == (6, 6)
-    assert list(found.before(edges[0, 1], 10, None)) == [(2, 1), (9, 4), (9, 1)]
-    assert list(found.before(edges[0, 1], 10, 9)) == [(4, 3), (9, 3)]
-    assert list(found.before(edges[0, 1], 10, 11)) == []
+    assert list(before(found, edges[0, 1], 10, None)) == [(2, 1), (9, 4), (9, 1)]
+    assert list(before(found, edges[0, 1], 10, 9)) == [(4, 3), (9, 3)]
+    assert list(before(found, edges[0, 1], 10, 11)) == []
     # Restarted in the second cycle, at 6 or later.
-    assert list(found.before(edges[1, 1], 10, None)) == [(7, 6), (9, 8), (9, 6)]
-    assert list(found.before(edges[1, 1], 10, 7)) == [(8, 7), (9, 7)]
+    assert list(before(found, edges[1, 1], 10, None)) == [(7, 6), (9, 8), (9, 6)]
+    assert list(before(found, edges[1, 1], 10, 7)) == [(8, 7), (9, 7)]
 
 
 def test_rate() -> None:
@@ -143,13 +137,22 @@ def test_a_cycle_without_an_end_of_an_epoch() -> None:
 
 
 def test_final() -> None:
-    """A state is final that stops the training, that nothing leaves, or that only a retreat leaves."""
-    states = [{"name": "low", "set": {"cutoff": 1}}, {"name": "mid", "set": {"cutoff": 2}, "stop": "enough"},
-              {"name": "high", "set": {"cutoff": 4}}, {"name": "top", "set": {"cutoff": 8}}]  # fmt: skip
-    machine = bind(small({"from": "low", "to": "mid"}, {"from": "top", "to": "high", "regress": True, "at_most": 1},
-                         {"from": "mid", "to": "top"}, {"from": "high", "to": "low", "regress": True},
-                         {"from": "high", "to": "top"}, state=states))  # fmt: skip
-    assert [is_final(state) for state in machine.states] == [False, True, False, True]
+    """A run is to get to the states that nothing leaves, or that say so; else to the last one that does not stop."""
+    states: list[dict[str, Any]] = [
+        {"name": "low", "set": {"cutoff": 1}}, {"name": "mid", "set": {"cutoff": 2}, "stop": "enough"},
+        {"name": "high", "set": {"cutoff": 4}}, {"name": "top", "set": {"cutoff": 8}},
+    ]  # fmt: skip
+    on = [{"from": "low", "to": "mid"}, {"from": "low", "to": "high"}, {"from": "high", "to": "top"}]
+    back = {"from": "top", "to": "high", "regress": True, "at_most": 1}
+    assert goals(bind(small(*on, state=states))) == {3}
+    assert goals(bind(small(*on, back, state=states))) == {3}
+    early = {"from": "top", "to": "low", "regress": True}
+    assert goals(bind(small(*on[:2], early, state=states))) == {2}
+    final = [*states[:3], states[3] | {"final": True}]
+    assert goals(bind(small(*on[:2], early, state=final))) == {2, 3}
+    ends = [state | {"stop": "enough"} for state in states]
+    assert goals(bind(small(*on, state=ends))) == {0, 1, 2, 3}
+    assert [is_final(state) for state in bind(small(*on, back, state=states)).states] == [False, True, False, False]
 
 
 def test_without_a_run() -> None:
@@ -175,13 +178,18 @@ def test_without_an_end_there_is_no_latest_entry() -> None:
 def test_budget() -> None:
     """What is not explored within the budget is said; then nodes are merged, and nothing is forgotten."""
     machine = bind(small({"guards": [FLAT]}, {"from": "top", "to": "low", "regress": True, "guards": [FLAT]}))
-    assert not Reach(machine, budget=2).finished
-    rough = Reach(machine, exact=False, budget=FAR)
+    assert not Reach(machine, budget=Budget(2)).finished
+    rough = Reach(machine, exact=False)
     assert rough.finished
     assert not rough.told_apart
     assert {node.kind for node in rough.nodes if node.kind.state == 1} == {
         Kind(1, (), ANY_CYCLE, 0, done) for done in (False, True)
     }
+    anything = whatever(machine)
+    assert [node.kind.state for node in anything.nodes] == [0, 1, 2, 3]
+    assert all(edge.spent == (1, 99) for edge in anything.edges())
+    spent = explore(machine, Budget(2))
+    assert (spent.decides, spent.whole.finished, spent.by_run.exact) == (False, False, True)
     whole, near = explore(machine)
     assert (whole.exact, near) == (True, None)
 
@@ -189,7 +197,7 @@ def test_budget() -> None:
 def test_edges_of_merged_nodes() -> None:
     """A node that was merged into another has left it its transitions: each is told once."""
     back = {"from": "mid", "to": "low", "regress": True, "guards": [LOW]}
-    rough = Reach(bind(small({"guards": [FLAT]}, back)), exact=False, budget=FAR)
+    rough = Reach(bind(small({"guards": [FLAT]}, back)), exact=False)
     merged = [node for node in rough.nodes if node.into is not None]
     assert any(node.to for node in merged)
     assert {id(edge.source) for edge in rough.edges()}.isdisjoint(map(id, merged))
@@ -210,7 +218,6 @@ def test_merged_edges(restarts: bool, rewarm: bool, warm: int) -> None:
             )
         ),
         exact=False,
-        budget=FAR,
     )
     first, second = rough.edges()
     # Low is left when an epoch closes, at 30 or later; mid four steps after or later, within the run of a hundred.
@@ -249,7 +256,7 @@ def held(nodes: list[Node], edge: Edge, period: int) -> bool:
 def test_merged_holds_exact(curriculum: Curriculum) -> None:
     """Whatever the exact exploration finds, the merged one does: entries, transitions, stays."""
     machine = bind(curriculum)
-    exact, rough = Reach(machine), Reach(machine, exact=False, budget=FAR)
+    exact, rough = Reach(machine), Reach(machine, exact=False)
     assert {(e.source.kind.state, e.place) for e in exact.edges()} <= {
         (node.kind.state, edge.place) for node in rough.nodes for edge in node.to
     }

@@ -7,15 +7,12 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plateau_rule.controller.verifier.alignment import Moment, _moments
 from plateau_rule.controller.verifier.zones import (
     FAR,
     Arc,
     Zone,
     closed,
-    contains,
     down,
-    hull,
     met,
     moments,
     moved,
@@ -181,76 +178,3 @@ def test_moments_to_the_step() -> None:
     assert moments(zone, PERIOD, (0, 10), (1, 3), (0, 17), (0, 0)) is None
     assert moments(zone, PERIOD, (0, 10), (5, 20), (0, 6), None) is None
     assert moments(zone, PERIOD, (0, 10), (6, 6), (0, 17), (0, 0)) is None
-
-
-def nearest(values: set[int], wanted: int) -> set[int]:
-    """The largest number up to one, and the smallest from it on, as far as there are such."""
-    return {*sorted(n for n in values if n <= wanted)[-1:], *sorted(n for n in values if n >= wanted)[:1]}
-
-
-def counted(zone: Zone, since: int, between: int) -> set[Moment]:
-    """For the numbers of steps next to one: the first pair, the last pair, and those next to an entry between."""
-    held = pairs(zone)
-    found = set()
-    for number in nearest({entry - anchor for entry, anchor in held}, since):
-        entries = {entry for entry, anchor in held if entry - anchor == number}
-        chosen = {min(entries), max(entries), *nearest(entries, between)}
-        found |= {Moment(entry, entry - number) for entry in chosen}
-    return found
-
-
-@given(zones, numbers, numbers)
-def test_moments_with_a_distance(zone: Zone, since: int, between: int) -> None:
-    """With so many steps since the anchor, or as near to that as can be: exactly the pairs that counting out finds."""
-    tight = closed(zone, PERIOD)
-    if tight is not None and tight.since_low <= since <= tight.since_high:
-        assert set(_moments(tight, since, PERIOD, between)) == counted(tight, since, between)
-
-
-def test_moments_where_remainders_fit_and_bounds_do_not() -> None:
-    """A distance that remainders allow and no pair has is left out for the next one that some pair has."""
-    zone = Zone(3, 9, 0, 6, 3, 7, (3, 2), (4, 2))
-    assert closed(zone, PERIOD) == zone
-    assert {entry - anchor for entry, anchor in pairs(zone)} == {3, 4, 5}
-    assert list(_moments(zone, 7, PERIOD, FAR)) == [Moment(5, 0), Moment(9, 4)]
-    assert list(_moments(zone, 6, PERIOD, FAR)) == [Moment(5, 0), Moment(9, 4)]
-    zone = Zone(8, 13, 2, 6, 2, 8, (1, 1), (0, 2))
-    assert {entry - anchor for entry, anchor in pairs(zone)} == {2, 6, 7}
-    assert list(_moments(zone, 3, PERIOD, FAR)) == [Moment(8, 6), Moment(8, 2)]
-
-
-def test_moments_around_one_between() -> None:
-    """The last moment up to one between, and the first from it on, are told as well, if it lies between."""
-    zone = Zone(4, 28, 2, 26, 2, 2, (4, 0), (2, 0))
-    steps = {
-        between: [moment.step for moment in _moments(zone, 2, PERIOD, between)] for between in (3, 4, 5, 16, 17, 28)
-    }
-    assert steps == {3: [4, 28], 4: [4, 28], 5: [4, 10, 28], 16: [4, 16, 28], 17: [4, 16, 22, 28], 28: [4, 28]}
-
-
-@given(zones, zones)
-def test_contains_and_hull(one: Zone, other: Zone) -> None:
-    """A zone that contains another has all its pairs; a hull contains both and reaches no further than it must."""
-    if contains(one, other, PERIOD):
-        assert pairs(other) <= pairs(one)
-    around = hull(one, other)
-    assert contains(around, one, PERIOD)
-    assert contains(around, other, PERIOD)
-    assert around[:6] == tuple(
-        (min if i % 2 == 0 else max)(a, b) for i, (a, b) in enumerate(zip(one[:6], other[:6], strict=True))
-    )
-    assert hull(one, one) == one
-    assert (around.entry_arc is None) == (one.entry_arc != other.entry_arc or one.entry_arc is None)
-    assert (around.anchor_arc is None) == (one.anchor_arc != other.anchor_arc or one.anchor_arc is None)
-
-
-def test_contains_looks_at_every_bound() -> None:
-    """Each bound and each arc decides by itself."""
-    zone = Zone(2, 8, 0, 4, 1, 7, (1, 2), (0, 3))
-    assert contains(zone, zone, PERIOD)
-    for field, wider in [("entry_low", 1), ("entry_high", 9), ("anchor_low", -1), ("anchor_high", 5),
-                         ("since_low", 0), ("since_high", 8), ("entry_arc", (1, 3)), ("anchor_arc", (5, 3)),
-                         ("entry_arc", None), ("anchor_arc", None)]:  # fmt: skip
-        larger = zone._replace(**{field: wider})  # type: ignore[arg-type]
-        assert contains(larger, zone, PERIOD) is (field != "anchor_arc" or wider is None), field
-        assert not contains(zone, larger, PERIOD), field
