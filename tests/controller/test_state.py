@@ -85,12 +85,13 @@ def test_a_copy_that_shares_something_is_caught(
         independent(small({"guards": [{"plateau": {"window": 4}}]}), said[:2], said[2:], said)
 
 
-def test_a_copy_shares_nothing_that_changes() -> None:
+@pytest.mark.parametrize("copied", [RunState.copy, copy.copy, copy.deepcopy], ids=["method", "copy", "deepcopy"])
+def test_a_copy_shares_nothing_that_changes(copied: Callable[[RunState], RunState]) -> None:
     """Every list, dict and detector of a copy is another one; only what never changes is shared."""
     controller = Controller(small({"guards": [{"plateau": {"window": 4}}]}))
     through(controller, [5.0] * 6)
     run = controller.run_state
-    twin = run.copy()
+    twin = copied(run)
     changing = [name for name in RunState.__slots__ if isinstance(getattr(run, name), list | dict | deque | Stay)]
     assert sorted(changing) == ["floors", "looks", "stay", "sustained", "taken"]
     assert all(getattr(run, name) is not getattr(twin, name) for name in changing)
