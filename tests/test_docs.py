@@ -44,7 +44,7 @@ def commands(page: Path) -> list[str]:
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run Python with these words, where the examples lie in `folder` as they do in the repository."""
     copytree(EXAMPLES, folder / "docs" / "examples", ignore=ignore_patterns("__pycache__", ".*"))
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST") and key != "COLUMNS"}
     env["CI"] = "1"  # hypothesis then draws the same every time
     return subprocess.run([sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
 

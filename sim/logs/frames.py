@@ -40,6 +40,7 @@ _NAME = re.compile(
 )
 # The words that follow a number, where numbers stand before their names: "1.25 avg loss, 0.001 rate".
 _NAME_AFTER = re.compile(r"\s{1,3}([A-Za-z_][\w-]{0,30}(?: [A-Za-z_][\w-]{0,30}){0,2})\s{0,3}(?:[,;|)]|$)")
+_PLACE = re.compile(r"\w\.(?:py|cpp|cc|c|cu|h|go|rs|jl):$")  # a line of a program: "solver.cpp:218"
 _STRICT = re.compile(r"[\w)'\"]\s{0,9}[:=]?\s{0,9}[-+.(\[]{0,3}$")
 # What makes a number something else: 23ms, 10k, 1.2.3.
 _UNIT = re.compile(r"\w|\.\d")
@@ -135,7 +136,7 @@ def _pair_up(numbers: list[_Number]) -> None:
 def _name_all(numbers: list[_Number], line: str) -> None:
     """Give each number the name before it; or the one after it, where the line is written that way round."""
     for number in numbers:
-        if number.used or (_UNIT.match(number.after) and not number.length):
+        if number.used or (_UNIT.match(number.after) and not number.length) or _PLACE.search(number.before):
             continue
         if found := _NAME.search(number.before[-NAME_CHARACTERS:]):
             number.name, number.sign = found[1], found[2]
@@ -190,6 +191,11 @@ def _find_clock(numbers: list[_Number], line: str, pairs: bool) -> None:
             number.clock = "epoch" if glued[1].lower() == "epoch" else "step"
         elif not number.used and (not _UNIT.match(number.after) or number.length):
             number.clock = _clock_of(number.name)
+            if number.clock and number.after.startswith("%"):  # "Epochs:  5%|███ | 1/20": the pair counts them
+                counted = next((each for each in numbers if each.start > number.start and each.length), None)
+                number.name = ""
+                if counted is not None:
+                    counted.name, number.clock = "epoch" if number.clock == "epoch" else "step", ""
     if pairs:
         _unnamed_clock(numbers)
     if not any(number.clock for number in numbers) and (lead := _LEAD.match(line)):
@@ -321,7 +327,11 @@ def _carried(number: _Number, numbers: list[_Number]) -> str:
 def _is_heading(numbers: list[_Number], line: str) -> bool:
     """Whether a line that tells a clock tells no more than that, for the lines below it."""
     lengths = [number.length for number in numbers if number.length]
-    others = [number for number in numbers if not (number.used or number.clock or number in lengths)]
+    others = [
+        number
+        for number in numbers
+        if not (number.used or number.clock or number in lengths or _UNIT.match(number.after))
+    ]
     text = [word.lower() for word in re.findall(r"[A-Za-z]+", line)]
     spoken = [word for word in text if word not in _LEVELS]
     if any("/" in number.name for number in numbers if number.clock):  # one of many values that are logged

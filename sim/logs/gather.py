@@ -80,6 +80,7 @@ class Gather:
         self._runs: Runs | None = None
         self._size = np.inf  # of the last loss that was not 0
         self._state: object = None
+        self._passes = 0  # over the steps of an epoch, where the log tells no epochs
         self._clock, self._epoch = np.nan, np.nan  # of the last row that had one
 
     def read(self) -> Roles:
@@ -182,6 +183,15 @@ class Gather:
         rows = np.flatnonzero(is_point)
         lengths = numbers(block.column(LENGTH))[0] if LENGTH in block.columns else np.full(block.count, np.nan)
         cuts = rows[self.runs.cut(points["step"][rows].astype(np.float64), points["epoch"][rows])]
+        if len(cuts) and self._passes_are_epochs(roles):
+            passes = np.searchsorted(cuts, np.arange(block.count), side="right")
+            points["epoch"] = self._passes + passes
+            self._passes += len(cuts)
+            self.runs.steps_back -= len(cuts)
+            cuts = cuts[:0]
+            self.runs.within = True
+        elif self._passes:
+            points["epoch"] = self._passes
         edges = [0, *cuts.tolist(), block.count]
         for start, stop in pairwise(edges):
             if start > 0:
@@ -191,12 +201,17 @@ class Gather:
             self.spans[-1].extend(kept)
             if self._is_wanted(len(self.spans) - 1):
                 self.points.add(kept)
-                self.lengths.take(kept["step"].astype(np.float64), kept["epoch"], lengths[part][is_point[part]])
+                epochs = np.nan_to_num(kept["epoch"]) if self._passes_are_epochs(roles) else kept["epoch"]
+                self.lengths.take(kept["step"].astype(np.float64), epochs, lengths[part][is_point[part]])
                 for name, values, has in evals:
                     if has[part].any():
                         values["step"], values["epoch"] = points["step"], points["epoch"]
                         self.evals.setdefault(name, Spool()).add(values[part][has[part]])
                 self._note_changes(block, points, np.flatnonzero(is_point[part]) + start)
+
+    def _passes_are_epochs(self, roles: Roles) -> bool:
+        """Whether steps that begin anew are those of the next epoch: the log has none, and the person says how long."""
+        return roles.epoch is None and self.counted == "step" and self.wanted.steps_per_epoch is not None
 
     def _steps(self, block: Block, has_loss: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
         """The step of each row, and whether it is one."""
@@ -343,9 +358,16 @@ class Gather:
             raise LogError(
                 self.file,
                 f"{len(self.spans)} runs one after the other (the {anew} begin anew):",
-                remedy="Choose one with --run and its number",
+                remedy="Choose one with --run and its number" + self._or_epochs(),
                 choices=self._listed(),
             )
+
+    def _or_epochs(self) -> str:
+        """What to do if the passes over the same steps are no runs."""
+        if self.roles.epoch is not None or not self.lengths.stated:
+            return ""
+        length, _ = self.lengths.length()
+        return f"; or, if these are epochs of one run, --steps-per-epoch {length}"
 
     def _listed(self) -> list[str]:
         """A line for each run, to choose from."""

@@ -547,3 +547,13 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "fastai": fastai,
     "spaCy": spacy,
 }
+
+
+def row_of(name: str) -> str:
+    """The row of a family in docs/logs.md."""
+    family = FAMILIES[name]()
+    read = f"asked; `--column '{family.series}'`" if family.refusal else f"{family.points}, `{family.series}`"
+    meaning = family.meaning.removesuffix(", one every") + (
+        " (every so many steps)" if "every" in family.meaning else ""
+    )
+    return f"| {name} | {family.points} | {read} | {meaning} |"

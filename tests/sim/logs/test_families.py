@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plateau_rule.sim.logs import Log, LogError, read
-from tests.sim.logs.families import FAMILIES, curve
+from tests.sim.logs.families import FAMILIES, curve, row_of
 
 
 def read_text(folder: Path, text: str, column: str | None = None) -> Log:
@@ -127,3 +127,10 @@ def test_damaged(name: str, damage: object, tmp_path: Path) -> None:
         said = words_of(log)
         assert said or not wrong, f"{len(wrong)} points of {len(found)} stand elsewhere, and nothing is said"
         assert said or len(found) <= len(right)
+
+
+def test_docs_list_the_families(pytestconfig: pytest.Config) -> None:
+    """docs/logs.md has a row for each family, with what its log holds, and no other."""
+    text = (pytestconfig.rootpath / "docs" / "logs.md").read_text()
+    rows = [line for line in text.split("## Families")[1].splitlines() if line.startswith("| ")][1:]
+    assert rows == [row_of(name) for name in FAMILIES]

@@ -192,6 +192,30 @@ def test_a_length_that_is_guessed(write: Write) -> None:
     assert steps_of(read(write(iterations("/120")), steps_per_epoch=200))[3] == 200
 
 
+def test_passes_without_an_epoch(write: Write) -> None:
+    """Bars that begin anew, with no epoch anywhere, are runs or epochs: the person is asked, and told both options."""
+    bars = [
+        f"{i // 10}%|██ | {i}/1000 [00:10<00:12, loss={curve(e * 4 + i / 300):.3f}]"
+        for e in range(3)
+        for i in range(100, 1001, 100)
+    ]
+    path = write(bars)
+    with pytest.raises(
+        LogError, match="--run and its number; or, if these are epochs of one run, --steps-per-epoch 1000"
+    ):
+        read(path)
+    log = read(path, steps_per_epoch=1000)
+    assert steps_of(log) == list(range(100, 3001, 100))
+    assert log.report.warnings == ()
+    assert read(write(f"step {s} loss {curve(s)}" for s in range(30)), steps_per_epoch=10).report.epochs is None
+
+
+def test_a_bar_of_epochs(write: Write) -> None:
+    """A bar that is drawn around the epochs counts epochs, not steps."""
+    log = read(write(f"Epochs: {e * 5}%|███| {e}/20 [00:01<00:02, t_loss={curve(e):.3f}]" for e in range(1, 21)))
+    assert (steps_of(log), log.report.meaning) == (list(range(1, 21)), "epoch value")
+
+
 def test_samples_become_steps(write: Write) -> None:
     """Pairs that count samples become steps where the person says how many an epoch has."""
     path = write(FAMILIES["PyTorch MNIST"]().lines)
