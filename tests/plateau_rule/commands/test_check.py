@@ -86,13 +86,13 @@ def test_the_replay_of_a_counterexample_is_bound_in_the_same_way(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The command beside a counterexample carries the length of the run and the limits, and replays its transitions."""
-    bound = ["--epochs", "20", "--limit", "cutoff=1025"]
+    bound = ["--epochs", "20", "--limit", "cutoff=1025", "--peak", "0.5"]
     assert plateau.main(["check", "misaligned", *bound, "--counterexample", str(tmp_path)]) == 1
     losses = tmp_path / "1-misaligned.jsonl"
     line, *_ = [line for line in capfd.readouterr().out.splitlines() if str(losses) in line]
     told = shlex.split(line.partition("See: plateau ")[2])
     assert told == ["replay", str(shipped()["misaligned"]), str(losses), "--epochs", "20", "--steps-per-epoch", "1000",
-                    "--limit", "cutoff=1025"]  # fmt: skip
+                    "--limit", "cutoff=1025", "--peak", "0.5"]  # fmt: skip
     assert plateau.main([*told, "--json"]) == 0
     found = json.loads(capfd.readouterr().out)["transitions"]
     assert [(one["step"], one["from"], one["to"]) for one in found] == [(2000, "syntax", "words")]
