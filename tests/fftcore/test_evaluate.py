@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from plateau_rule.controller import NonFiniteLoss
 from plateau_rule.fftcore.config import Config, Model
 from plateau_rule.fftcore.data import held_out, read_text
 from plateau_rule.fftcore.errors import LeakError
@@ -111,3 +112,14 @@ def test_generation_is_the_model_s_own() -> None:
         logits_TBV = model(torch.tensor([list(text)], dtype=torch.uint8))
         assert byte == int(logits_TBV[-1, 0].argmax())
         text += bytes([byte])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_nothing_is_written_by_a_ruined_model(temperature: float) -> None:
+    """A model whose logits are not finite writes nothing, says so, and is left in the mode it was in."""
+    model = made(SMALL).train()
+    with torch.no_grad():
+        model.table.weight.fill_(float("nan"))
+    with pytest.raises(NonFiniteLoss, match="byte 0 of what the model writes: its logits are not finite"):
+        generate(model, b"ab", 3, temperature=temperature)
+    assert model.training
