@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from plateau_rule.controller import NonFiniteLoss
+from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.fftcore.config import Config, Model
 from plateau_rule.fftcore.data import held_out, read_text
 from plateau_rule.fftcore.errors import LeakError
