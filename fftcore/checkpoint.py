@@ -186,7 +186,7 @@ def read_commit(path: Path) -> Commit:
             raise ValueError(f"it holds {sorted(found)}, and its manifest names {sorted(manifest.files)}")
         files = {name: read_verified(path / name, listed) for name, listed in manifest.files.items()}
         state = parse(files[STATE])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, MemoryError) as error:
         raise CheckpointError(f"{path}: {_why(error)}") from None
     return Commit(manifest.step, path, files, state)
 
@@ -212,7 +212,7 @@ def _read_manifest(path: Path) -> _Manifest:
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
     if content.get("format") != FORMAT:
-        raise ValueError(f"it has format {content.get('format')}, and this version reads format {FORMAT}")
+        raise ValueError(f"it has format {content.get('format')!s:.20}, and this version reads format {FORMAT}")
     return _Manifest.model_validate(content)
 
 
@@ -233,6 +233,8 @@ def _why(error: Exception) -> str:
         return f"it cannot be read: {error.strerror or error}"
     if isinstance(error, ValidationError):
         return f"its manifest is wrong: {first_fault(error)}"
+    if isinstance(error, MemoryError):
+        return "it does not fit into the memory"
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -94,6 +95,11 @@ class Record(Frozen):
         del own["bound"]["epochs"], own["text"]["name"]
         return own
 
+    def version(self) -> dict[str, Any]:
+        """Return how often the run was resumed, and the SHA-256 of all that the record said then."""
+        content = self.model_dump_json().encode()
+        return {"resumed": len(self.resumed), "sha256": hashlib.sha256(content).hexdigest()}
+
 
 def versions() -> dict[str, str]:
     """Return the versions of all that a result depends on."""
@@ -140,7 +146,7 @@ def read_record(folder: Path) -> Record:
     try:
         content = unseal(read_file(path, LARGEST_RECORD_BYTES))
         if content.get("format") != FORMAT:
-            raise ValueError(f"it has format {content.get('format')}, and this version reads format {FORMAT}")
+            raise ValueError(f"it has format {content.get('format')!s:.20}, and this version reads format {FORMAT}")
         return Record.model_validate(content)
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(

@@ -37,6 +37,7 @@ from plateau_rule.fftcore.record import (
 from plateau_rule.fftcore.storage import Disk, locked
 
 if TYPE_CHECKING:
+    from plateau_rule.fftcore.checkpoint import Commit
     from plateau_rule.fftcore.data import Text
     from plateau_rule.fftcore.learner import Learner
     from plateau_rule.fftcore.progress import Progress
@@ -55,8 +56,10 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, re
     Returns:
         The exit code.
     """
+    written = None
     if resume:
-        record = continue_run(read_record(asked.out), curriculum, source, asked)
+        written = read_record(asked.out)
+        record = continue_run(written, curriculum, source, asked)
         text = read_same_text(record, asked)
     else:
         record, text = plan_run(curriculum, source, asked)
@@ -66,38 +69,33 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, re
             sweep(asked.out, disk)
             write_curriculum(asked.out, record, disk)
             write_record(asked.out, record, disk)
-        return _carry_out(record, curriculum, text, asked, resume, disk)
+        return _carry_out(record, written, curriculum, text, asked, disk)
 
 
 # Carrying it out
 
 
-def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: RunOptions, resume: bool, disk: Disk) -> int:
-    import torch
-
+def _carry_out(
+    record: Record, written: Record | None, curriculum: Curriculum, text: Text, asked: RunOptions, disk: Disk
+) -> int:
+    """Train, and score. `written` is the record of the run that is resumed, as it was read."""
     from plateau_rule.fftcore.checkpoint import Checkpoints
-    from plateau_rule.fftcore.device import device_of, take_threads
     from plateau_rule.fftcore.finish import finish
     from plateau_rule.fftcore.introduction import introduce
-    from plateau_rule.fftcore.learner import Learner
     from plateau_rule.fftcore.progress import progress
     from plateau_rule.fftcore.signals import Caught, Interruption
     from plateau_rule.fftcore.state import refuse_another_run
     from plateau_rule.fftcore.train import CHECKPOINTS, Training
 
-    run = record.bound
+    run, resume = record.bound, written is not None
     controller = bind_to_trainer(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
     checkpoints = Checkpoints(asked.out / CHECKPOINTS, record.config.save_every, disk)
     commit = checkpoints.newest() if resume else None
     if commit is not None:
-        refuse_another_run(commit, record)
+        refuse_another_run(commit, written or record)
     elif resume:
         _refuse_lost_checkpoints(record, controller, asked, checkpoints.folder)
-    device = device_of(record, asked.device) if resume else torch.device(record.device)
-    threads = take_threads(record, device)
-    learner = Learner(record.config, text, record.seed, device, record.heads_only)
-    if record.backbone is not None and commit is None:
-        _take_backbone(learner, Path(record.backbone))
+    learner, threads = _learner(record, text, asked, commit, resume)
     with progress(run.epochs * run.steps_per_epoch, asked.log_every) as show, Caught() as caught:
         training = Training(record, controller, learner, asked.out, show, checkpoints, text, disk)
         introduce(record, controller, learner, asked.out, show)
@@ -112,7 +110,7 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: RunOpt
                 training.resume(commit, asked.on_change)
                 checkpoints.set_aside(commit.step)
             if resume:
-                _note_resume(record, controller, asked, show, disk)
+                training.record = _note_resume(record, controller, asked, show, disk)
                 checkpoints.sweep()
             training.run(caught)
         finally:
@@ -131,6 +129,23 @@ def _carry_out(record: Record, curriculum: Curriculum, text: Text, asked: RunOpt
     return 0 if show.lost is None else _without_output(show.lost, over, training.saved, asked.out)
 
 
+def _learner(
+    record: Record, text: Text, asked: RunOptions, commit: Commit | None, resume: bool
+) -> tuple[Learner, str | None]:
+    """Return what is trained, and what is to be said about its threads."""
+    import torch
+
+    from plateau_rule.fftcore.device import device_of, take_threads
+    from plateau_rule.fftcore.learner import Learner
+
+    device = device_of(record, asked.device) if resume else torch.device(record.device)
+    threads = take_threads(record, device)
+    learner = Learner(record.config, text, record.seed, device, record.heads_only)
+    if record.backbone is not None and commit is None:
+        _take_backbone(learner, Path(record.backbone))
+    return learner, threads
+
+
 def _refuse_lost_checkpoints(record: Record, controller: Controller, asked: RunOptions, folder: Path) -> None:
     """Refuse to begin a run again that has left something behind: its logs would be overwritten."""
     from plateau_rule.fftcore.train import LOGS
@@ -146,8 +161,8 @@ def _refuse_lost_checkpoints(record: Record, controller: Controller, asked: RunO
         )
 
 
-def _note_resume(record: Record, controller: Controller, asked: RunOptions, show: Progress, disk: Disk) -> None:
-    """Write into the record that the run was resumed, and the curriculum beside it if that is another now."""
+def _note_resume(record: Record, controller: Controller, asked: RunOptions, show: Progress, disk: Disk) -> Record:
+    """Write into the record that the run was resumed, and the curriculum beside it if that is another; the record."""
     sweep(asked.out, disk)
     if asked.on_change == "accept" or not os.path.lexists(asked.out / CURRICULUM):
         write_curriculum(asked.out, record, disk)
@@ -157,7 +172,9 @@ def _note_resume(record: Record, controller: Controller, asked: RunOptions, show
         )
     note = Resumed(step=controller.plan.step, epochs=record.bound.epochs, command=command_line())
     changed = {"resumed": (*record.resumed, note), "fingerprint": controller.fingerprint}
-    write_record(asked.out, record.model_copy(update=changed), disk)
+    noted = record.model_copy(update=changed)
+    write_record(asked.out, noted, disk)
+    return noted
 
 
 def _without_output(error: OSError, over: bool, saved: int | None, out: Path) -> int:

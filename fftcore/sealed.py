@@ -58,7 +58,7 @@ def first_fault(error: ValidationError) -> str:
     """Put the first of a document's faults into words: where it is, and what is wrong there."""
     first = error.errors()[0]
     where = ".".join(str(key) for key in first["loc"])
-    return f"{where or 'the document'}: {first['msg']}"
+    return f"{where or 'the document':.100}: {first['msg']:.200}"
 
 
 def _refuse(word: str) -> NoReturn:
@@ -66,4 +66,7 @@ def _refuse(word: str) -> NoReturn:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    try:
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    except RecursionError:
+        raise ValueError("it is too deeply nested") from None

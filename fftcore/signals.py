@@ -32,7 +32,7 @@ class Caught:
         self._before = {
             number: signal.signal(number, self._note)
             for number in ENDING
-            if signal.getsignal(number) is not signal.SIG_IGN
+            if signal.getsignal(number) not in (signal.SIG_IGN, None)
         }
         return self
 

@@ -22,12 +22,20 @@ class LogState(Frozen):
     sha256: str
 
 
+class RecordVersion(Frozen):
+    """How often the run was resumed when its record was written, and the SHA-256 of the record."""
+
+    resumed: Natural
+    sha256: str
+
+
 class State(Frozen):
     """A run between two steps, but for its tensors.
 
     Args:
         step: the next step.
         run: what no resume changes, of the record.
+        record: which version of it.
         controller: its snapshot.
         late: losses that it has not observed yet, and whether their steps were skipped.
         logs: by their names.
@@ -37,6 +45,7 @@ class State(Frozen):
 
     step: Natural
     run: dict[str, Any]
+    record: RecordVersion
     controller: dict[str, Any]
     late: tuple[tuple[float, bool], ...]
     logs: dict[str, LogState]
@@ -57,12 +66,24 @@ def state_of(commit: Commit) -> State:
 
 
 def refuse_another_run(commit: Commit, record: Record) -> None:
-    """Raise CheckpointError where a commit was not made in the run that a record describes."""
-    there, here = state_of(commit).run, record.identity()
+    """Raise CheckpointError where a commit was not made in the run that a record describes, or under a later record.
+
+    Args:
+        commit: the one to go on from.
+        record: as it was read. One that was written by a later resume may differ in what a resume can change.
+    """
+    state, version = state_of(commit), record.version()
+    there, here = state.run, record.identity()
     if differing := sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key)):
         raise CheckpointError(
             f"{commit.path}: a checkpoint of another model or run: its {' and '.join(differing)} differs from what "
             f"{RECORD} says. Put the run's own checkpoints back"
+        )
+    if version["resumed"] < state.record.resumed or (
+        version["resumed"] == state.record.resumed and version["sha256"] != state.record.sha256
+    ):
+        raise CheckpointError(
+            f"{commit.path}: was made under another {RECORD} than the one that is there. Put that one back from a copy"
         )
 
 

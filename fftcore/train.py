@@ -122,6 +122,11 @@ class Training:
             raise CheckpointError(f"{commit.path}: {STATE} cannot be read: it is not of this step and these logs")
         for line in self.controller.load_state_dict(state.controller, on_change=on_change):
             self.show.say(line)
+        late, asked = min(self.record.bound.lag, commit.step), len(self.controller.plan.requests)
+        if len(state.late) != late or state.answered > asked or (state.scores and not state.answered):
+            raise CheckpointError(
+                f"{commit.path}: {STATE} cannot be read: it is not what a run holds between two steps"
+            )
         self.learner.restore(commit)
         self.learner.turn(self.controller.plan.knobs)
         for name, log in state.logs.items():  # both are verified before one is cut
@@ -157,6 +162,7 @@ class Training:
         state = {
             "step": step,
             "run": self.record.identity(),
+            "record": self.record.version(),
             "controller": self.controller.state_dict(),
             "late": [[spelled(late.loss), late.skipped] for late in self._late],
             "logs": {log.path.name: {"bytes": log.size, "sha256": log.sha256} for log in self._logs},

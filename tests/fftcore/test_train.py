@@ -217,6 +217,12 @@ def test_an_edited_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (out / "run.json").write_bytes(seal(unseal(content) | change))
         with pytest.raises(CheckpointError, match=rf"another model or run: its {next(iter(change))} differs"):
             run(out, resume=True)
+    bound = unseal(content)["bound"]
+    another = ({"fingerprint": "0"}, {"bound": bound | {"epochs": 77}}, {"curriculum": {"name": "a", "text": "b"}})
+    for changed in another:
+        (out / "run.json").write_bytes(seal(unseal(content) | changed))
+        with pytest.raises(CheckpointError, match=r"was made under another run.json than the one that is there"):
+            run(out, resume=True)
     (out / "run.json").write_bytes(seal({**unseal(content), "curriculum": {"text": ""}}))
     with pytest.raises(RunError, match=r"run.json: damaged: curriculum.name: Field required"):
         run(out, resume=True)
