@@ -163,10 +163,8 @@ def test_missing_extras_are_named(pytestconfig: pytest.Config) -> None:
 # A file below 400 lines, a function below 60; what is longer says why.
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 LONGER = {
-    "controller/drawing.py": "three pictures of one machine, from the same words",
     "controller/language/codes.py": "a table: one entry for each code of a fault",
     "controller/verifier/zone_graph.py": "one algorithm, with the argument why it is right beside it",
-    "sim/noise.py": "the estimate of noise, and what it means for a curriculum",
     "sim/logs/reading.py::_finish": "what is said of a log, in the order in which it is said",
 }
 
