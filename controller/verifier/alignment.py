@@ -238,8 +238,8 @@ class Alignment:
     def _judged_as(self, stay: Stay, kind: Kind, anchor: int) -> int:
         """The anchor that the rate is judged by.
 
-        Over `rest` a restart falls the faster, the later it comes: one in the last part of the run is judged as if it
-        had come just before that part.
+        Over `rest`, a later restart has less time to fall, so it falls faster: one in the last part of the run is
+        judged as if it had come just before that part.
         """
         late = stay.restarted and self._over_rest(kind.state, kind.cycle)
         return min(anchor, self.late_from - 1) if late else anchor
@@ -266,7 +266,7 @@ class Alignment:
         return total - first
 
     def _over_rest(self, state: int, cycle: int) -> bool:
-        """Whether the rate falls up to the end of the run, so that it falls the faster, the later that begins."""
+        """Whether the rate falls up to the end of the run, so that a later beginning makes it fall faster."""
         rate = self.machine.states[state].rate
         return self.total is not None and (rate.cycles[cycle] if rate.cycles else rate.length).unit == "rest"
 

@@ -1,7 +1,7 @@
 """The learning rate as a share of the peak in force: on a step, and bounds on it over a box of steps and anchors.
 
 Between two bends (the end of the warm-up, the ends of cycles) a share only falls with the steps since the anchor, and
-in a warm-up it only rises. Over `rest` it falls the faster, the later the anchor. So the lowest and the highest share
+in a warm-up it only rises. Over `rest`, a later anchor makes it fall faster. So the lowest and the highest share
 in a box are taken in its corners and at the bends inside it.
 """
 

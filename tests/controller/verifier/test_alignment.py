@@ -206,7 +206,7 @@ def test_lowest_between_remainders() -> None:
 
 
 def test_lowest_of_the_last_entries() -> None:
-    """Over `rest` the rate falls the faster, the later it restarts: 6 steps after the last restart it is lowest.
+    """Over `rest`, a rate that restarts later falls faster: 6 steps after the last restart it is lowest.
 
     7 steps are the longest distance, and after the last restart, at 14 of 21 steps, the run is over by then.
     """
