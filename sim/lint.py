@@ -102,6 +102,12 @@ def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int,
         f"one look, over {spec.window} losses, calls the loss flat with probability {chance:.1%} although it still "
         f"improves at twice the threshold ({seen}); the threshold stands for {noise.told(rate)}."
     )
+    if spec.window > noise.points:
+        remedy = (
+            f"This log has only {noise.points} losses, fewer than the window of {spec.window}: on it the guard never "
+            "answers. Ask for a shorter window, or read a longer log."
+        )
+        return Lint((*path, "window"), title, True, sentence, remedy, chance, needed)
     if chance <= FALSE_ALLOWED:
         return Lint(path, title, False, sentence, "", chance, needed)
     threshold = threshold_for(spec, rate, needed, run, noise.steps)

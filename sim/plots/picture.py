@@ -125,7 +125,9 @@ def picture_of_log(log: Log, name: str, per_epoch: int | None = None) -> Picture
 
 
 def smoothed(trace: Trace, cuts: Sequence[int]) -> Floats:
-    """A moving mean over a 150th of the curve, of a short one over up to 25 points; narrower towards its ends.
+    """A moving mean over a 150th of the curve, of a short one over up to 25 points; a line at its ends.
+
+    A mean that gets narrower there ends in the noise of a single point, which looks like a hook.
 
     cuts: steps at which it begins anew, so that no spike is smeared over them.
     """
@@ -139,5 +141,20 @@ def smoothed(trace: Trace, cuts: Sequence[int]) -> Floats:
         sums = np.concatenate(([0.0], np.cumsum(trace.mean[start:stop] * count)))
         counts = np.concatenate(([0.0], np.cumsum(count)))
         high, low = place + reach + 1, place - reach
-        parts.append((sums[high] - sums[low]) / (counts[high] - counts[low]))
+        mean = (sums[high] - sums[low]) / (counts[high] - counts[low])
+        if 0 < 2 * widest < stop - start:
+            first, last = slice(0, 2 * widest + 1), slice(stop - start - 2 * widest - 1, stop - start)
+            losses = trace.mean[start:stop]
+            mean[:widest] = _line(losses[first], count[first])[:widest]
+            mean[-widest:] = _line(losses[last], count[last])[-widest:]
+        parts.append(mean)
     return np.concatenate(parts)
+
+
+def _line(losses: Floats, count: Floats) -> Floats:
+    """The line that fits losses best, each with the weight of its count."""
+    place = np.arange(len(losses)) - np.average(np.arange(len(losses)), weights=count)
+    level = np.average(losses, weights=count)
+    slope = float((count * place * (losses - level)).sum() / (count * place**2).sum())
+    line: Floats = np.clip(level + slope * place, losses.min(), losses.max())
+    return line

@@ -199,3 +199,15 @@ def test_between_takes_the_stretches_of_some_steps() -> None:
     assert empty.between(0, 20).step.tolist() == [0]
     assert empty.between(5, None).average == 3.0
     assert np.isnan(empty.between(30, None).average)
+
+
+def test_a_smoothed_curve_has_no_hooks() -> None:
+    """At its ends a smoothed curve does not follow the noise of single points."""
+    tracer = Tracer(600)
+    random = np.random.default_rng(0)
+    tracer.add(np.arange(600), 3 + 0.2 * random.standard_normal(600))
+    curve = smoothed(tracer.trace(), [])
+    middle = float(np.abs(np.diff(curve[50:-50])).max())
+    assert np.abs(np.diff(curve[:20])).max() < 3 * middle
+    assert np.abs(np.diff(curve[-20:])).max() < 3 * middle
+    assert np.abs(curve - 3).max() < 0.2  # 2.5 standard errors of the end of a line through 25 points

@@ -346,3 +346,11 @@ def test_quarters_of_short_logs_are_quarters(count: int) -> None:
     found = noise_of([(np.arange(count), np.array(losses))])
     assert found.fall_first > 0.01
     assert found.fall_last == pytest.approx(0, abs=1e-9)
+
+
+def test_noise_says_that_a_window_is_longer_than_the_log(log_of: MakeLog) -> None:
+    """A guard that cannot answer on a log is no `ok` there, as a replay says that it never had enough losses."""
+    log = log_of(range(30), curve(30, 0.001))
+    found = lint(load("plateau"), noise_of(log))[0]
+    assert found.warning
+    assert "only 30 losses, fewer than the window of 50" in found.remedy
