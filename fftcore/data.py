@@ -24,7 +24,7 @@ LARGEST_IN_MEMORY = 1 << 30
 PIECE_BYTES = 1 << 20
 
 
-class Batch(NamedTuple):
+class WindowBatch(NamedTuple):
     """What one forward pass trains on."""
 
     windows_BW: Tensor
@@ -266,7 +266,7 @@ class Windows:
         self.text, self.train_N = text, text.split("train").to(device) if text.in_memory else None
         self.seed, self.chunk, self.device = seed, chunk, device
 
-    def batch(self, step: int, rank: int = 0, *, part: int = 0, batch_size: int, seq_len: int) -> Batch:
+    def batch(self, step: int, rank: int = 0, *, part: int = 0, batch_size: int, seq_len: int) -> WindowBatch:
         """Return the windows of one forward pass.
 
         Args:
@@ -283,9 +283,9 @@ class Windows:
         phase = int(generator.integers(self.chunk))
         if self.train_N is None:
             windows_BW = self.text.windows("train", starts_B.tolist(), width)
-            return Batch(self._moved(windows_BW), self._moved(torch.tensor(phase)))
+            return WindowBatch(self._moved(windows_BW), self._moved(torch.tensor(phase)))
         drawn = self._moved(torch.tensor([*starts_B.tolist(), phase]))
-        return Batch(self.train_N.unfold(0, width, 1)[drawn[:-1]], drawn[-1])
+        return WindowBatch(self.train_N.unfold(0, width, 1)[drawn[:-1]], drawn[-1])
 
     def _moved(self, drawn: Tensor) -> Tensor:
         """Bring a tensor to the device; from pinned memory, so that the device is not waited for."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plateau_rule.fftcore.checkpoint import Commit
 from plateau_rule.fftcore.config import Config
-from plateau_rule.fftcore.data import Batch, Text, Windows, held_out
+from plateau_rule.fftcore.data import Text, WindowBatch, Windows, held_out
 from plateau_rule.fftcore.device import product_type, with_index
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.evaluate import bpb_draft, evaluate
@@ -135,7 +135,7 @@ class Learner:
         self.optimizer.zero_grad()
         return torch.cat((losses_2, torch.stack((norm.float(), skipped))))
 
-    def _losses_and_gradients(self, batch: Batch) -> Tensor:
+    def _losses_and_gradients(self, batch: WindowBatch) -> Tensor:
         """Add the gradients of one forward pass, a share of the step's, and return its loss and chunk loss, (2,)."""
         with torch.autocast(self.device.type, self.product_type, enabled=self.product_type != torch.float32):
             next_loss, chunk_loss = self._losses(batch.windows_BW, batch.phase)

@@ -29,7 +29,7 @@ class RecordVersion(Frozen):
     sha256: str
 
 
-class State(Frozen):
+class SavedState(Frozen):
     """A run between two steps, but for its tensors.
 
     Args:
@@ -53,14 +53,14 @@ class State(Frozen):
     scores: dict[str, float]
 
 
-def state_of(commit: Commit) -> State:
+def state_of(commit: Commit) -> SavedState:
     """Read a commit's state.
 
     Raises:
         CheckpointError: it is not what a run of ours says.
     """
     try:
-        return State.model_validate(commit.state)
+        return SavedState.model_validate(commit.state)
     except ValidationError as error:
         raise CheckpointError(f"{commit.path}: {STATE} cannot be read: {first_fault(error)}") from None
 

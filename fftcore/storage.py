@@ -108,7 +108,7 @@ class Disk:
             for folder in reversed(emptied):
                 self._rmdir(folder)
 
-    def open_log(self, path: Path, size: int = 0, sha256: str = NOTHING_SHA256) -> Log:
+    def open_log(self, path: Path, size: int = 0, sha256: str = NOTHING_SHA256) -> AppendLog:
         """Open a log to append to, and verify its beginning; nothing is changed before `Log.cut`.
 
         Args:
@@ -138,7 +138,7 @@ class Disk:
             except BaseException:
                 os.close(file)
                 raise
-        return Log(self, file, path, size, digest)
+        return AppendLog(self, file, path, size, digest)
 
     @contextmanager
     def _opened(self, path: Path, flags: int) -> Iterator[int]:
@@ -155,7 +155,7 @@ class Disk:
             rest = rest[self._write(file, rest) :]
 
 
-class Log:
+class AppendLog:
     """A file that grows by whole lines; `size` is its length in bytes, `sha256` that of all of them."""
 
     def __init__(self, disk: Disk, file: int, path: Path, size: int, digest: hashlib._Hash) -> None:

@@ -24,7 +24,7 @@ from plateau_rule.fftcore.progress import Progress, in_units
 from plateau_rule.fftcore.record import Record, one_line, spelled
 from plateau_rule.fftcore.signals import Caught
 from plateau_rule.fftcore.state import state_of
-from plateau_rule.fftcore.storage import Disk, Log
+from plateau_rule.fftcore.storage import AppendLog, Disk
 
 METRICS, DECISIONS, CHECKPOINTS = "metrics.jsonl", "decisions.jsonl", "checkpoints"
 LOGS = (METRICS, DECISIONS)
@@ -95,7 +95,7 @@ class Training:
         self.saved: int | None = None
         self._late: deque[Late] = deque()
         self._finite = True
-        self._logs: list[Log] = []
+        self._logs: list[AppendLog] = []
         # Of the plan's requests, how many are answered, and what they brought.
         self._answered = 0
         self._scores: dict[str, float] = {}

@@ -13,8 +13,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("controller", "sim", "fftcore", "plateau_rule/commands")
 
 # Names that are taken twice, and why nobody can mistake one for the other.
-LATER = "of rooms that hardly meet; still to be renamed"
-TWICE = dict.fromkeys(("Batch", "Block", "Log", "Place", "Report", "State", "Stay", "Table"), LATER)
+TWICE: dict[str, str] = {}
 
 
 def classes_in(files: Iterable[Path]) -> dict[str, set[str]]:

@@ -64,7 +64,7 @@ class Miss(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class JudgedStay:
     """A stay that a raise is still judged in: the node, how long ago the raise was, whether the rate was restarted."""
 
     node: Node
@@ -145,7 +145,7 @@ class Alignment:
                     continue
                 box = part
             self.budget.spend(0.5)
-            if not self._may_be_low(reach, Stay(Node(edge.kind, box, edge), (0, 0), edge.shift is None)):
+            if not self._may_be_low(reach, JudgedStay(Node(edge.kind, box, edge), (0, 0), edge.shift is None)):
                 continue
             if not reach.exact:
                 count += 1
@@ -161,12 +161,12 @@ class Alignment:
             if not reach.exact:
                 yield None
                 return
-            low = self._low(reach, Stay(Node(edge.kind, box, edge), (0, 0), edge.shift is None), box.entry_low)
+            low = self._low(reach, JudgedStay(Node(edge.kind, box, edge), (0, 0), edge.shift is None), box.entry_low)
             if low is not None:
                 yield Miss(edge, box.entry_low, box.anchor_low, low)
                 after, leap = box.entry_low + leap - 1, 2 * leap
 
-    def _may_be_low(self, reach: Reach, first: Stay) -> bool:
+    def _may_be_low(self, reach: Reach, first: JudgedStay) -> bool:
         """Whether a bound on the rate, over all that a stay and those after it may be, is lower than asked."""
         todo, count = [first], 0
         while todo:
@@ -180,7 +180,7 @@ class Alignment:
             todo += self._onward(reach, stay)
         return False
 
-    def _bounds(self, reach: Reach, stay: Stay) -> Iterator[bool]:
+    def _bounds(self, reach: Reach, stay: JudgedStay) -> Iterator[bool]:
         """Whether the rate may be lower than asked, for each of the two things that are asked."""
         kind, zone, (ago_low, ago_high) = stay.node.kind, stay.node.zone, stay.ago
         longest = self._longest(reach, stay.node)
@@ -196,7 +196,7 @@ class Alignment:
             anchors = self._judged_as(stay, kind, zone.anchor_low), self._judged_as(stay, kind, zone.anchor_high)
             yield self.shares.bounds(kind, since, anchors)[0] < least - TOLERANCE
 
-    def _low(self, reach: Reach, stay: Stay, raised: int) -> Low | None:
+    def _low(self, reach: Reach, stay: JudgedStay, raised: int) -> Low | None:
         """The first step on which the rate is lower than asked, after a raise whose moment is known."""
         kind, zone = stay.node.kind, stay.node.zone
         entry, anchor = zone.entry_low, zone.anchor_low
@@ -218,7 +218,7 @@ class Alignment:
                 assert edge is not None  # it was followed
                 taken = (*stay.taken, (edge.place, point.entry_low))
                 ago = (point.entry_low - raised,) * 2
-                exact = Stay(Node(edge.kind, point, edge), ago, further.restarted, taken)
+                exact = JudgedStay(Node(edge.kind, point, edge), ago, further.restarted, taken)
                 if self._raises_after(edge, point.entry_low - entry):
                     continue
                 if (later := self._low(reach, exact, raised)) is not None:
@@ -235,7 +235,7 @@ class Alignment:
         first = self._first_below(kind, anchor, low, middle, least)
         return self._first_below(kind, anchor, middle + 1, high, least) if first is None else first
 
-    def _judged_as(self, stay: Stay, kind: Kind, anchor: int) -> int:
+    def _judged_as(self, stay: JudgedStay, kind: Kind, anchor: int) -> int:
         """The anchor that the rate is judged by.
 
         Over `rest`, a later restart has less time to fall, so it falls faster: one in the last part of the run is
@@ -272,7 +272,7 @@ class Alignment:
 
     # The stays that follow
 
-    def _onward(self, reach: Reach, stay: Stay) -> Iterator[Stay]:
+    def _onward(self, reach: Reach, stay: JudgedStay) -> Iterator[JudgedStay]:
         """The stays after a stay in which the raise is still judged."""
         node, (ago_low, ago_high) = stay.node, stay.ago
         left = self.judged - ago_low
@@ -286,7 +286,7 @@ class Alignment:
             entered = closed(zone, reach.period)
             if entered is not None:
                 ago = (ago_low + edge.spent[0], min(self.judged, ago_high + edge.spent[1]))
-                yield Stay(Node(edge.kind, entered, edge), ago, stay.restarted or edge.shift is None, stay.taken)
+                yield JudgedStay(Node(edge.kind, entered, edge), ago, stay.restarted or edge.shift is None, stay.taken)
 
     def _carrying(self, state: int) -> bool:
         """Whether any transition out of a state leaves a raise judged that came before it."""

@@ -75,7 +75,7 @@ def _alike(one: str, other: str) -> bool:
 # Guards and transitions
 
 
-class Place(NamedTuple):
+class TransitionPlace(NamedTuple):
     """A transition out of one state that can be reached: the state's place, and its own among the state's."""
 
     state: int
@@ -88,13 +88,13 @@ def idle(reach: Reach, stuck: set[int]) -> Iterator[Finding]:
     reached = {node.kind.state for node in reach.nodes}
     taken = {(edge.source.kind.state, edge.place) for node in reach.nodes for edge in node.to}
     for index in range(len(machine.curriculum.transition)):
-        places = [Place(s, j) for s in sorted(reached) for j, t in enumerate(machine.states[s].transitions)
+        places = [TransitionPlace(s, j) for s in sorted(reached) for j, t in enumerate(machine.states[s].transitions)
                   if t.index == index and machine.states[s].stop is None]  # fmt: skip
         if any(place.state not in stuck for place in places):
             yield from _of_transition(reach, index, places, any(place in taken for place in places))
 
 
-def _of_transition(reach: Reach, index: int, places: list[Place], taken: bool) -> Iterator[Finding]:
+def _of_transition(reach: Reach, index: int, places: list[TransitionPlace], taken: bool) -> Iterator[Finding]:
     looked = [place for place in places if reach.looked.get(place)]
     transition = reach.machine.states[places[0].state].transitions[places[0].place]
     path: Path = ("transition", index)
@@ -114,7 +114,7 @@ def _of_transition(reach: Reach, index: int, places: list[Place], taken: bool) -
         yield _never_taken(reach, transition, path, looked)
 
 
-def _verdicts(reach: Reach, looked: list[Place], nodes: list[Node]) -> int:
+def _verdicts(reach: Reach, looked: list[TransitionPlace], nodes: list[Node]) -> int:
     """The verdicts that a condition has at some look."""
     found = 0
     for place, node in zip(looked, nodes, strict=True):
@@ -125,7 +125,7 @@ def _verdicts(reach: Reach, looked: list[Place], nodes: list[Node]) -> int:
 
 
 def _constant(
-    reach: Reach, condition: Guard | str, path: Path, looked: list[Place], nodes: list[Node]
+    reach: Reach, condition: Guard | str, path: Path, looked: list[TransitionPlace], nodes: list[Node]
 ) -> tuple[str, list[Finding]]:
     """Whether a condition has the same verdict at every look (a code, or nothing), and what to say of it and its parts.
 
@@ -171,7 +171,7 @@ def _words(condition: Guard | str) -> str:
     return condition.word
 
 
-def _reason(reach: Reach, looked: list[Place], nodes: list[Node]) -> str:
+def _reason(reach: Reach, looked: list[TransitionPlace], nodes: list[Node]) -> str:
     """What a guard asks for that there is not enough of, if that is why it is never true."""
     atoms = []
     for place, node in zip(looked, nodes, strict=True):
@@ -201,7 +201,7 @@ def _reason(reach: Reach, looked: list[Place], nodes: list[Node]) -> str:
     return f": it takes {atom.needs} {what}, and {end}"
 
 
-def _never_taken(reach: Reach, transition: BoundTransition, path: Path, looked: list[Place]) -> Finding:
+def _never_taken(reach: Reach, transition: BoundTransition, path: Path, looked: list[TransitionPlace]) -> Finding:
     """Why a transition whose guards can each be true is never taken."""
     together = fires = False
     beaten: set[int] | None = None

@@ -5,7 +5,7 @@ from plateau_rule.sim.logs.gather import Change
 from plateau_rule.sim.logs.log import Log
 from plateau_rule.sim.logs.points import Chunk
 from plateau_rule.sim.logs.reading import read
-from plateau_rule.sim.logs.report import Report
+from plateau_rule.sim.logs.report import LogReport
 from plateau_rule.sim.logs.spans import Span
 
-__all__ = ["Change", "Chunk", "Log", "LogError", "Report", "Span", "read"]
+__all__ = ["Change", "Chunk", "Log", "LogError", "LogReport", "Span", "read"]

@@ -15,7 +15,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 
-from plateau_rule.sim.logs.rows import Block, Reader, Records, batches, merged
+from plateau_rule.sim.logs.rows import Reader, Records, RowBlock, batches, merged
 from plateau_rule.sim.logs.source import Source
 
 LARGEST_RECORD = 1 << 22  # pictures and graphs are larger; a scalar takes some 100 bytes
@@ -37,13 +37,13 @@ class EventFile(Reader):
         self.source = source
         self.dropped: Counter[str] = Counter()
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """A row a step, as long as its scalars stand together."""
         rows = merged(self._scalars())
         for batch in batches(rows, BATCH_ROWS):
-            yield Block(len(batch), Records(batch), 0, self.dropped.copy())
+            yield RowBlock(len(batch), Records(batch), 0, self.dropped.copy())
             self.dropped.clear()
-        yield Block(0, Records([]), 0, self.dropped)
+        yield RowBlock(0, Records([]), 0, self.dropped)
 
     def _scalars(self) -> Iterator[tuple[int, str, object]]:
         for record in self._records():

@@ -17,7 +17,7 @@ _LOGS = ("metrics.jsonl", "trainer_state.json", "metrics.csv", "trainer_log.json
 
 
 @dataclass(slots=True)
-class Part:
+class LogPart:
     """What a folder holds of one run: files that follow on each other, by name."""
 
     run: str
@@ -29,7 +29,7 @@ class Part:
         return f"run {self.run!r}" + (f", named {self.alias!r}" if self.alias else "")
 
 
-def choose_part(folder: Path, name: str, run: str | None) -> tuple[Part, bool]:
+def choose_part(folder: Path, name: str, run: str | None) -> tuple[LogPart, bool]:
     """The files of one run in a folder, and whether `run` was needed to choose it.
 
     Raises:
@@ -63,7 +63,7 @@ def choose_part(folder: Path, name: str, run: str | None) -> tuple[Part, bool]:
     return parts[0], False
 
 
-def _with_evals(parts: list[Part]) -> list[Part]:
+def _with_evals(parts: list[LogPart]) -> list[LogPart]:
     """One run and folders of its evaluations (Keras: train and validation) belong together."""
     trained = [part for part in parts if not words(part.run) & EVAL]
     if len(trained) != 1:
@@ -74,16 +74,16 @@ def _with_evals(parts: list[Part]) -> list[Part]:
     return trained
 
 
-def _parts(folder: Path, name: str) -> list[Part]:
+def _parts(folder: Path, name: str) -> list[LogPart]:
     """The runs in a folder: its own log, else those of the folders in it."""
     if own := next((folder / log for log in _LOGS if (folder / log).is_file()), None):
-        return [Part(folder.name, [own])]
-    parts: dict[str, Part] = {}
+        return [LogPart(folder.name, [own])]
+    parts: dict[str, LogPart] = {}
     checkpoints: list[Path] = []
     for path in _files(folder, name):
         run = path.parent.relative_to(folder).as_posix()
         if ".tfevents." in path.name or (path.name in _LOGS and not re.search(r"checkpoint-\d+$", run)):
-            parts.setdefault(run, Part(run)).files.append(path)
+            parts.setdefault(run, LogPart(run)).files.append(path)
         elif path.name in _LOGS:
             checkpoints.append(path)
         elif "metrics" in path.relative_to(folder).parts[:-1] or folder.name == "metrics":
@@ -91,11 +91,11 @@ def _parts(folder: Path, name: str) -> list[Part]:
             while root.name != "metrics":
                 root = root.parent
             if "model" not in root.parts[len(folder.parts) :]:
-                part = parts.setdefault(f"{root}", Part(root.parent.name, alias=_run_name(root.parent)))
+                part = parts.setdefault(f"{root}", LogPart(root.parent.name, alias=_run_name(root.parent)))
                 part.files.append(path)
     if checkpoints and not parts:
         newest = max(checkpoints, key=lambda path: int(path.parent.name.rpartition("-")[2]))
-        return [Part(newest.parent.name, [newest])]
+        return [LogPart(newest.parent.name, [newest])]
     for part in parts.values():
         part.files.sort(key=_order)
     return [parts[run] for run in sorted(parts)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from plateau_rule.sim.logs.errors import LogError
 from plateau_rule.sim.logs.points import POINT, Points, Spool
-from plateau_rule.sim.logs.rows import ABSENT, NOT_A_NUMBER, NUMBER, Block, Floats, Reader, numbers
+from plateau_rule.sim.logs.rows import ABSENT, NOT_A_NUMBER, NUMBER, Floats, Reader, RowBlock, numbers
 from plateau_rule.sim.logs.runs import EpochLengths, Runs, carried_on
 from plateau_rule.sim.logs.series import LENGTH, Roles, Tally, Wanted, choose, is_eval
 from plateau_rule.sim.logs.spans import FilePoints, Span
@@ -115,9 +115,9 @@ class Gather:
 
     # What is what
 
-    def _with_roles(self, blocks: Iterator[Block]) -> Iterator[Block]:
+    def _with_roles(self, blocks: Iterator[RowBlock]) -> Iterator[RowBlock]:
         """Look at the first rows, or more if there is no loss in them; then hand all of them out."""
-        seen: list[Block] = []
+        seen: list[RowBlock] = []
         rows = 0
         self.tally.know(known := self.reader.names())
         for block in blocks if not known else ():
@@ -142,7 +142,7 @@ class Gather:
         self._roles = choose(self.file, self.tally, self.wanted, self.reader.exported, final, self.reader.lines)
         return self._roles is not None
 
-    def _decide_steps(self, seen: Iterable[Block]) -> None:
+    def _decide_steps(self, seen: Iterable[RowBlock]) -> None:
         """Without a column of steps: about one row an epoch counts epochs, anything else counts rows."""
         if self.roles.step is None:
             self.counted = "row"
@@ -161,7 +161,7 @@ class Gather:
 
     # Block by block
 
-    def _take(self, block: Block, roles: Roles) -> None:
+    def _take(self, block: RowBlock, roles: Roles) -> None:
         loss, kind = numbers(block.column(roles.loss))
         epoch = numbers(block.column(roles.epoch))[0] if roles.epoch else np.full(block.count, np.nan)
         lr = numbers(block.column(roles.lr))[0] if roles.lr else np.full(block.count, np.nan)
@@ -213,7 +213,7 @@ class Gather:
         """Whether steps that begin anew are those of the next epoch: the log has none, and the person says how long."""
         return roles.epoch is None and self.counted == "step" and self.wanted.steps_per_epoch is not None
 
-    def _steps(self, block: Block, has_loss: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
+    def _steps(self, block: RowBlock, has_loss: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
         """The step of each row, and whether it is one."""
         if self.counted == "row":
             # A row between two losses, an evaluation for instance, stands at the one before it.
@@ -230,7 +230,7 @@ class Gather:
             return run == 0
         return str(run + 1) == self.wanted.run
 
-    def _evals(self, block: Block, placed: NDArray[np.bool_]) -> list[tuple[str, Points, NDArray[np.bool_]]]:
+    def _evals(self, block: RowBlock, placed: NDArray[np.bool_]) -> list[tuple[str, Points, NDArray[np.bool_]]]:
         """The columns of evaluations in this block, each with the rows that have a number in it."""
         found = []
         for name in block.columns:
@@ -297,7 +297,7 @@ class Gather:
 
         return change
 
-    def _note_changes(self, block: Block, points: Points, rows: NDArray[np.intp]) -> None:
+    def _note_changes(self, block: RowBlock, points: Points, rows: NDArray[np.intp]) -> None:
         """In a log of ours: the rows where the state changes, with the knobs there."""
         knobs = [name for name in self.tally.counts if name.startswith("knobs.") or name == "cutoff"]
         if "state" not in self.tally.counts or not knobs:
@@ -313,7 +313,7 @@ class Gather:
                 values = {name.removeprefix("knobs."): block.column(name)[row] for name in knobs}
                 self.into.changes.append(Change(int(points["step"][row]), str(self._state), values))
 
-    def _zeros_to_nan(self, block: Block, loss: Floats, is_point: NDArray[np.bool_]) -> None:
+    def _zeros_to_nan(self, block: RowBlock, loss: Floats, is_point: NDArray[np.bool_]) -> None:
         """Hugging Face's Trainer logs 0.0 for an interval in which every loss was NaN or infinite.
 
         An interval with a finite gradient that is not 0 had a finite loss, and a loss that was all but 0 before may
@@ -331,13 +331,13 @@ class Gather:
 
     # What is passed over
 
-    def _drop(self, reason: str, which: NDArray[np.bool_], block: Block) -> None:
+    def _drop(self, reason: str, which: NDArray[np.bool_], block: RowBlock) -> None:
         if count := int(which.sum()):
             self.into.dropped[reason] += count
             if block.line:
                 self.into.places.setdefault(reason, f"{self.file}:{block.line + int(np.argmax(which))}")
 
-    def _count_dropped(self, block: Block) -> None:
+    def _count_dropped(self, block: RowBlock) -> None:
         for reason, count in block.dropped.items():
             self.into.dropped[reason] += count
             if block.line:

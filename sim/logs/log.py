@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from plateau_rule.sim.logs.gather import Change, Gathered
 from plateau_rule.sim.logs.points import BATCH, Chunk, Points, Spool
-from plateau_rule.sim.logs.report import Report
+from plateau_rule.sim.logs.report import LogReport
 
 
 class Log:
@@ -22,7 +22,7 @@ class Log:
     such a log, the steps whose update was dropped because a gradient overflowed.
     """
 
-    def __init__(self, points: Spool, evals: Mapping[str, Spool], gathered: Gathered, report: Report) -> None:
+    def __init__(self, points: Spool, evals: Mapping[str, Spool], gathered: Gathered, report: LogReport) -> None:
         self.report = report
         self.changes: tuple[Change, ...] = tuple(gathered.changes)
         self.skipped: tuple[int, ...] = tuple(gathered.skipped)

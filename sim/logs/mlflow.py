@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from plateau_rule.sim.logs.errors import LogError
-from plateau_rule.sim.logs.rows import Block, Reader, Records, Row, batches, merged
+from plateau_rule.sim.logs.rows import Reader, Records, Row, RowBlock, batches, merged
 from plateau_rule.sim.logs.series import Wanted
 from plateau_rule.sim.logs.source import Source
 
@@ -33,7 +33,7 @@ class MetricFile(Reader):
         self.source = source
         self.name = name or metric_name(source.path)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """A row a line."""
         line = 1
         for data in self.source.lines():
@@ -47,7 +47,7 @@ class MetricFile(Reader):
                     )
                 elif parts:
                     dropped["line is not time, value and step"] += 1
-            yield Block(len(rows), Records(rows), line, dropped)
+            yield RowBlock(len(rows), Records(rows), line, dropped)
             line += data.count(b"\n")
 
     def names(self) -> Mapping[str, int]:
@@ -151,12 +151,12 @@ class Database(Reader):
             )
         return runs[0][0]
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """A row a step, in the order in which the values were logged."""
         sql = "SELECT step, key, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY rowid"
         rows = merged(self._values(sql))
         for batch in batches(rows, BATCH_ROWS):
-            yield Block(len(batch), Records(batch))
+            yield RowBlock(len(batch), Records(batch))
 
     def names(self) -> Mapping[str, int]:
         """The metrics of the run."""

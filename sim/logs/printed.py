@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from plateau_rule.sim.logs.frames import Frame, frame_of
 from plateau_rule.sim.logs.printed_tables import MOST_CELLS, Aligned, Pairs
-from plateau_rule.sim.logs.rows import Block, Reader, Records, Row
+from plateau_rule.sim.logs.rows import Reader, Records, Row, RowBlock
 from plateau_rule.sim.logs.series import EVAL, LENGTH, TRAIN, words
 from plateau_rule.sim.logs.source import Source
 from plateau_rule.sim.logs.splits import section_of
@@ -88,7 +88,7 @@ class Printed(Reader):
         self.llmc = name == _STYLES[0][0]
         self.nanogpt = name == _STYLES[1][0]
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """A row for each line, or table, that tells a loss."""
         for data in self.source.lines():
             dropped: Counter[str] = Counter()
@@ -99,9 +99,9 @@ class Printed(Reader):
             rows: list[Row] = []
             for line in lines:
                 rows += self._rows(line, pattern, dropped)
-            yield Block(len(rows), Records(rows), 0, dropped)
+            yield RowBlock(len(rows), Records(rows), 0, dropped)
         if rows := self.pairs.end():
-            yield Block(len(rows), Records(rows), 0)
+            yield RowBlock(len(rows), Records(rows), 0)
 
     def names_beside(self) -> Mapping[str, int]:
         """How many numbers of each name were seen in lines that tell no loss."""

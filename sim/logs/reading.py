@@ -15,7 +15,7 @@ import numpy as np
 
 from plateau_rule.sim.logs.errors import LogError
 from plateau_rule.sim.logs.events import EventFile, is_event_file
-from plateau_rule.sim.logs.folders import Part, choose_part
+from plateau_rule.sim.logs.folders import LogPart, choose_part
 from plateau_rule.sim.logs.gather import Gather, Gathered
 from plateau_rule.sim.logs.jsonl import JsonLines, is_json_lines
 from plateau_rule.sim.logs.log import Log
@@ -23,13 +23,13 @@ from plateau_rule.sim.logs.mlflow import SQLITE_MAGIC, Database, MetricFile, is_
 from plateau_rule.sim.logs.parts import check_parts
 from plateau_rule.sim.logs.points import Points, Repeats, Spool, in_order
 from plateau_rule.sim.logs.printed import Printed
-from plateau_rule.sim.logs.report import Report
+from plateau_rule.sim.logs.report import LogReport
 from plateau_rule.sim.logs.rows import Chain, Reader
 from plateau_rule.sim.logs.series import Roles, Wanted, is_loss
 from plateau_rule.sim.logs.smoothing import Unsmooth
 from plateau_rule.sim.logs.source import Source
 from plateau_rule.sim.logs.survey import meaning, oddities, survey
-from plateau_rule.sim.logs.table import Table, delimiter
+from plateau_rule.sim.logs.table import TableReader, delimiter
 from plateau_rule.sim.logs.trackio import Trackio, is_trackio
 from plateau_rule.sim.logs.trainer_state import TrainerState, is_json_array, is_trainer_state
 
@@ -154,7 +154,7 @@ def _read_one(name: str, wanted: Wanted, keep_zeros: bool, gathered: Gathered, m
     return reader, roles
 
 
-def _part_reader(part: Part, wanted: Wanted, opened: Callable[[Path], Source]) -> Reader:
+def _part_reader(part: LogPart, wanted: Wanted, opened: Callable[[Path], Source]) -> Reader:
     """One reader for all files of a run."""
     if len(part.files) == 1 and not part.evals:
         return detect(opened(part.files[0]), wanted)
@@ -190,7 +190,7 @@ def detect(source: Source, wanted: Wanted) -> Reader:
     if is_metric_file(head):
         return MetricFile(source)
     if delimiter(head) is not None:
-        return Table(source)
+        return TableReader(source)
     return Printed(source, wanted.column or wanted.metric)
 
 
@@ -243,7 +243,7 @@ def _finish(
     if what == "epoch value" and found.spacing == 1:
         gathered.counted = "epoch"  # TensorBoard's callback in Keras hands epochs over as steps
     counts = {name: spool.count for name, spool in evals.items()}
-    report = Report(
+    report = LogReport(
         files=tuple(names),
         format=", ".join(dict.fromkeys(each.format for each, _ in files)),
         series=", ".join(dict.fromkeys(each.loss for _, each in files)),

@@ -9,7 +9,7 @@ from plateau_rule.sim.logs.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class LogReport:
     """The truth about a log.
 
     files: what was read. format: the formats found in them. series: the column that was read; run: the run, where a

@@ -23,7 +23,7 @@ _WRAPPED = re.compile(r"(?:tensor|array|np\.float\d+)\(\[?([-+.\w]+)")  # a prin
 
 
 @dataclass(slots=True)
-class Block:
+class RowBlock:
     """Some rows: `count` of them, as `columns` (None or "" where a row lacks one), the first from line `line`.
 
     `dropped` counts what was passed over before rows came of it, by reason.
@@ -61,7 +61,7 @@ class Reader(ABC):
         self.warnings: list[str] = []
 
     @abstractmethod
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """The rows in file order; memory does not grow with the file."""
 
     def names(self) -> Mapping[str, int]:
@@ -90,15 +90,15 @@ class Chain(Reader):
             self.format, self.averages, self.running = reader.format, reader.averages, reader.running
             self.lines = reader.lines
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """The rows of all files."""
         for prefix, reader in self.readers:
             for block in reader.blocks():
                 if prefix:
                     named = {name if name == "step" else prefix + name: block.columns[name] for name in block.columns}
-                    yield Block(block.count, named, 0, block.dropped)
+                    yield RowBlock(block.count, named, 0, block.dropped)
                 else:
-                    yield Block(block.count, block.columns, 0, block.dropped)  # a line of which file, nobody knows
+                    yield RowBlock(block.count, block.columns, 0, block.dropped)  # a line of which file, nobody knows
             self.warnings += reader.warnings
 
     def names(self) -> Mapping[str, int]:

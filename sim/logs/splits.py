@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from plateau_rule.sim.logs.rows import Block
+from plateau_rule.sim.logs.rows import RowBlock
 from plateau_rule.sim.logs.series import (
     CLOCKS,
     COST,
@@ -121,7 +121,7 @@ def _label(token: str) -> str:
     return "" if found <= TRAIN or found & QUALITY or is_loss(token) else token
 
 
-def told_apart(blocks: Iterator[Block]) -> Iterator[Block]:
+def told_apart(blocks: Iterator[RowBlock]) -> Iterator[RowBlock]:
     """Rows that say in a column of their own of which split they are: what evaluations bring gets the split's name.
 
     As {"mode": "val", "loss": 2.5} of mmdetection: its loss is called "val loss".
@@ -149,4 +149,4 @@ def told_apart(blocks: Iterator[Block]) -> Iterator[Block]:
                 columns[f"{_ACTIONS.get(split, split)} {column}"] = [
                     value if mark == split else None for mark, value in pairs
                 ]
-        yield Block(block.count, columns, block.line, block.dropped)
+        yield RowBlock(block.count, columns, block.line, block.dropped)

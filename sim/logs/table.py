@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from plateau_rule.sim.logs.errors import LogError
-from plateau_rule.sim.logs.rows import MOST_CELLS, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Block, Reader, numbers
+from plateau_rule.sim.logs.rows import MOST_CELLS, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Reader, RowBlock, numbers
 from plateau_rule.sim.logs.series import is_loss, normal, words
 from plateau_rule.sim.logs.source import Source
 
@@ -19,7 +19,7 @@ _RAGGED = "row has not as many fields as the header"
 _DELIMITERS = (",", "\t", ";", "|", " ")
 
 
-class Table(Reader):
+class TableReader(Reader):
     """A CSV by its header. A row with more or fewer fields than that is passed over."""
 
     format = "CSV"
@@ -65,7 +65,7 @@ class Table(Reader):
     def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
         return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """The rows, in batches; line numbers are right as long as no cell holds a line break."""
         dropped: Counter[str] = Counter()
         rows = self._rows(dropped)
@@ -76,10 +76,10 @@ class Table(Reader):
         while batch := list(islice(rows, min(BATCH_ROWS, 1 + MOST_CELLS // len(names)))):
             good = batch if set(map(len, batch)) == {len(names)} else self._whole(batch, len(names), dropped)
             columns = dict(zip(names, zip(*good, strict=True), strict=True)) if good else {}
-            yield Block(len(good), columns, line if len(batch) == len(good) else 0, dropped.copy())
+            yield RowBlock(len(good), columns, line if len(batch) == len(good) else 0, dropped.copy())
             dropped.clear()
             line += len(batch)
-        yield Block(0, {}, 0, dropped)
+        yield RowBlock(0, {}, 0, dropped)
 
     def _whole(self, rows: list[list[str]], fields: int, dropped: Counter[str]) -> list[list[str]]:
         """The rows with as many fields as the header; a separator at the end of a row makes no field."""

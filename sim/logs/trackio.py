@@ -9,7 +9,7 @@ import orjson
 
 from plateau_rule.sim.logs.errors import LogError
 from plateau_rule.sim.logs.mlflow import BATCH_ROWS, Database
-from plateau_rule.sim.logs.rows import Block, Records, Row, batches
+from plateau_rule.sim.logs.rows import Records, Row, RowBlock, batches
 from plateau_rule.sim.logs.series import Wanted
 
 
@@ -44,13 +44,13 @@ class Trackio(Database):
             raise LogError(self.name, f"{len(runs)} runs:", remedy="Choose one with --run", choices=listing)
         return runs[0][0]
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """A row a call, in the order in which they were made."""
         dropped: Counter[str] = Counter()
         for batch in batches(self._rows(dropped), BATCH_ROWS):
-            yield Block(len(batch), Records(batch), 0, dropped.copy())
+            yield RowBlock(len(batch), Records(batch), 0, dropped.copy())
             dropped.clear()
-        yield Block(0, Records([]), 0, dropped)
+        yield RowBlock(0, Records([]), 0, dropped)
 
     def _rows(self, dropped: Counter[str]) -> Iterator[Row]:
         sql = "SELECT step, metrics FROM metrics WHERE run_name = ? ORDER BY id"

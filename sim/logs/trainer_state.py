@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from plateau_rule.sim.logs.errors import LogError
-from plateau_rule.sim.logs.rows import Block, Reader, Records, Row
+from plateau_rule.sim.logs.rows import Reader, Records, Row, RowBlock
 from plateau_rule.sim.logs.source import LINE_BYTES, Source
 
 _HISTORY = re.compile(r'"log_history"\s*:\s*\[')
@@ -30,7 +30,7 @@ class TrainerState(Reader):
         if not is_trainer_state(source.head):
             self.format, self.averages = "JSON array", False
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """The rows in file order."""
         rows: list[Row] = []
         dropped: Counter[str] = Counter()
@@ -43,9 +43,9 @@ class TrainerState(Reader):
                 dropped[found if isinstance(found, str) else "element of the array is no object"] += 1
             if len(rows) >= BATCH_ROWS or self.passed >= BATCH_CHARACTERS:
                 self.passed = 0
-                yield Block(len(rows), Records(rows), 0, dropped)
+                yield RowBlock(len(rows), Records(rows), 0, dropped)
                 rows, dropped = [], Counter()
-        yield Block(len(rows), Records(rows), 0, dropped)
+        yield RowBlock(len(rows), Records(rows), 0, dropped)
 
     def _objects(self) -> Iterator[object]:
         """The elements of the array, or a reason where one cannot be read; ends with the array, or the file."""

@@ -27,7 +27,7 @@ from plateau_rule.controller.plan import Decision
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.series import EVAL, words
 from plateau_rule.sim.replayer.setting import ReplayError, Setting, per_point, setting_of
-from plateau_rule.sim.replayer.timeline import Asked, Sample, Stay, Timeline
+from plateau_rule.sim.replayer.timeline import Asked, LoggedStay, Sample, Timeline
 from plateau_rule.sim.replayer.trace import Floats, Tracer
 
 PROBES = 4000  # looks at which the guards' values are written down, at most about so many
@@ -285,7 +285,7 @@ class _Replay:
         if self.first_only and self.over is None:
             self.over = "after the first transition, as asked"
 
-    def _new_stay(self) -> Stay:
+    def _new_stay(self) -> LoggedStay:
         """Begin a stay in the controller's present state."""
         plan = self.controller.plan
         resolve = self.controller.machine.curriculum.resolve
@@ -295,7 +295,7 @@ class _Replay:
             for written, part in zip(transition.guards, guard.parts, strict=True)
         ]
         self.next_probe = 0
-        return Stay(plan.state, plan.knobs, plan.step, None, [asked for _, _, asked in self.guards])
+        return LoggedStay(plan.state, plan.knobs, plan.step, None, [asked for _, _, asked in self.guards])
 
     def _sample(self) -> None:
         plan = self.controller.plan

@@ -12,7 +12,7 @@ from plateau_rule.controller.guards.word import Advice
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
 from plateau_rule.controller.machine import BoundTransition, Knobs
 from plateau_rule.controller.plan import Decision, Plan
-from plateau_rule.sim.logs import Report
+from plateau_rule.sim.logs import LogReport
 from plateau_rule.sim.replayer.setting import Setting
 from plateau_rule.sim.replayer.trace import Floats, Trace
 
@@ -59,7 +59,7 @@ class Asked:
 
 
 @dataclass
-class Stay:
+class LoggedStay:
     """One stay in a state, from step `entered` up to `left`, None if it lasted to the end.
 
     asked: the guards of the transitions out of it. refused: how often all clocks allowed a transition, the losses were
@@ -96,12 +96,12 @@ class Timeline:
     curriculum: Curriculum
     fingerprint: str
     setting: Setting
-    report: Report
+    report: LogReport
     points: int
     skipped: Mapping[str, int]
     decisions: tuple[Decision, ...]
     before: tuple[Floats, ...]
-    stays: tuple[Stay, ...]
+    stays: tuple[LoggedStay, ...]
     final: Plan
     ended: str
     trace: Trace

@@ -31,7 +31,7 @@ from plateau_rule.sim.noise import (
 )
 from plateau_rule.sim.replayer.advice import SURE, earlier, later, plateau_of, slope_of, watches
 from plateau_rule.sim.replayer.replay import replay
-from plateau_rule.sim.replayer.timeline import Asked, Stay, Timeline
+from plateau_rule.sim.replayer.timeline import Asked, LoggedStay, Timeline
 from plateau_rule.sim.replayer.trace import Floats, Trace
 
 QUICKEST, SLOWEST, FLAT = 2, 5, 10  # epochs
@@ -40,7 +40,7 @@ PUBLISHED = Plateau()  # window 50, threshold 0.005
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunVerdict:
     """What became of a run, or would have.
 
     word: "healthy", "too fast", "too slow" or "unclear". signs: what speaks for it, in sentences. turn: what to change.
@@ -76,14 +76,14 @@ class _Raise:
     """One raise: the stay that it ended, the transition, and the losses before it."""
 
     step: int
-    stay: Stay
-    after: Stay
+    stay: LoggedStay
+    after: LoggedStay
     transition: str
     losses: Floats
     by_loss: bool  # whether a guard on a metric was true; else a timeout, or another clock, decided
 
 
-def verdict_of_run(curriculum: Curriculum, folder: str | Path) -> Verdict:
+def verdict_of_run(curriculum: Curriculum, folder: str | Path) -> RunVerdict:
     """Judge a run of our own by the folder that it wrote.
 
     curriculum: what it ran under. folder: holds metrics.jsonl and run.json.
@@ -97,13 +97,13 @@ def verdict_of_run(curriculum: Curriculum, folder: str | Path) -> Verdict:
     return verdict_of(replay(curriculum, log), noise)
 
 
-def verdict_of(timeline: Timeline, noise: Noise | None = None) -> Verdict:
+def verdict_of(timeline: Timeline, noise: Noise | None = None) -> RunVerdict:
     """Judge a replay.
 
     timeline: what `replay` gave. noise: the log's, without which nothing can be said about single raises.
     """
     if noise is not None and noise.crosses_zero and plateau_of(timeline.curriculum) is not None:
-        return Verdict("unclear", (BOTH_SIDES,), (ANOTHER_METRIC,))
+        return RunVerdict("unclear", (BOTH_SIDES,), (ANOTHER_METRIC,))
     raises = list(_raises(timeline))
     spec = plateau_of(timeline.curriculum)
     fast = [*_at_every_look(raises, timeline), *_against_the_loss(raises, timeline, spec, noise)]
@@ -112,11 +112,11 @@ def verdict_of(timeline: Timeline, noise: Noise | None = None) -> Verdict:
     slow, held = _flat_stretches(timeline, spec, noise)
     if fast and slow:  # one part asks to loosen what the other asks to tighten
         both = "some raises came too fast and others too slowly, so no one setting is to be turned"
-        return Verdict("unclear", (both, *fast, *slow), ())
+        return RunVerdict("unclear", (both, *fast, *slow), ())
     if fast:
-        return Verdict("too fast", tuple(fast), later(timeline, spec, noise))
+        return RunVerdict("too fast", tuple(fast), later(timeline, spec, noise))
     if slow:
-        return Verdict("too slow", tuple(slow), earlier(timeline, held, spec, noise))
+        return RunVerdict("too slow", tuple(slow), earlier(timeline, held, spec, noise))
     return _quiet(raises, timeline, recovered, noise)
 
 
@@ -275,7 +275,7 @@ def _surely_flat(trace: Trace, rate: float | None, noise: Noise | None) -> float
     return falls if falls + SURE_OF_ALL * error < limit else None
 
 
-def _holding(stay: Stay) -> list[Asked]:
+def _holding(stay: LoggedStay) -> list[Asked]:
     """The guards that were true least often."""
     least = min((asked.true / asked.looks for asked in stay.asked if asked.looks), default=0.0)
     return [asked for asked in stay.asked if asked.looks and asked.true / asked.looks == least and least < 1]
@@ -291,24 +291,24 @@ def _named(guards: Sequence[Asked]) -> str:
 # Neither
 
 
-def _quiet(raises: Sequence[_Raise], timeline: Timeline, recovered: Sequence[str], noise: Noise | None) -> Verdict:
+def _quiet(raises: Sequence[_Raise], timeline: Timeline, recovered: Sequence[str], noise: Noise | None) -> RunVerdict:
     """No sign of trouble: healthy if there were raises at healthy distances, else unclear and why."""
     per_epoch = timeline.setting.steps_per_epoch
     if not any(stay.asked for stay in timeline.stays):
-        return Verdict("unclear", ("this curriculum has nothing to raise",), ())
+        return RunVerdict("unclear", ("this curriculum has nothing to raise",), ())
     if not raises:
         waited = "" if per_epoch is None else f" in {timeline.final.step / per_epoch:.1f} epochs"
         guards = _holding(timeline.stays[0])
         held = f", held by {_named(guards)}" if guards else ""
-        return Verdict("unclear", (f"no raise{waited}{held}; nor {FLAT} epochs that are surely flat",), ())
+        return RunVerdict("unclear", (f"no raise{waited}{held}; nor {FLAT} epochs that are surely flat",), ())
     if per_epoch is None:
-        return Verdict("unclear", ("how long an epoch is, is not known: give steps_per_epoch",), ())
+        return RunVerdict("unclear", ("how long an epoch is, is not known: give steps_per_epoch",), ())
     apart = [((each.stay.left or 0) - each.stay.entered) / per_epoch for each in raises]
     after = ", ".join(f"{epochs:.1f}" for epochs in apart)
     told = f"{len(raises)} raise{'s' * (len(raises) > 1)}, after {after} epochs in the state before"
     clocks = [each for each in raises if not each.by_loss]
     if len(clocks) == len(raises):
-        return Verdict("unclear", (f"{told}: the clock decided, not the loss", *recovered), ())
+        return RunVerdict("unclear", (f"{told}: the clock decided, not the loss", *recovered), ())
     doubts = [*_not_trained(raises, timeline), *_by_chance(timeline, noise)]
     if clocks:
         steps = ", ".join(f"{timeline.shown(each.step):,}" for each in clocks)
@@ -316,9 +316,9 @@ def _quiet(raises: Sequence[_Raise], timeline: Timeline, recovered: Sequence[str
     if not all(QUICKEST <= epochs <= SLOWEST for epochs in apart):
         doubts.append(f"{QUICKEST} to {SLOWEST} epochs are usual")
     if doubts:
-        return Verdict("unclear", (f"{told}; {doubts[0]}", *doubts[1:], *recovered), ())
+        return RunVerdict("unclear", (f"{told}; {doubts[0]}", *doubts[1:], *recovered), ())
     stand_in = () if timeline.answers else ("a replay cannot see the spike and the recovery after a raise",)
-    return Verdict("healthy", (told, *recovered, *stand_in), ())
+    return RunVerdict("healthy", (told, *recovered, *stand_in), ())
 
 
 def _not_trained(raises: Sequence[_Raise], timeline: Timeline) -> Iterator[str]:
