@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import Key
-from plateau_rule.controller.language.curriculum import Guard
+from plateau_rule.controller.language.curriculum import Guard, word_of
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.plan import Decision
 
@@ -94,8 +94,5 @@ class Coverage:
         yield path
         guard = self.machine.curriculum.resolve(condition)
         inner = path if isinstance(condition, Guard) else None
-        if guard.word in ("any", "all"):
-            for i, part in enumerate(guard.value):
-                yield from self._inside(part, None if inner is None else (*inner, guard.word, i))
-        elif guard.word == "not":
-            yield from self._inside(guard.value, None if inner is None else (*inner, "not"))
+        for part, below in word_of(guard).parts(guard.value):
+            yield from self._inside(part, None if inner is None else (*inner, *below))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from plateau_rule.controller.guards.dwell import TIMEOUT
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.coverage import Coverage
@@ -186,7 +187,7 @@ class Escape:
             looks = [self.reach.courses(place).looks for place in sorted(staying)]
             why = _kept_by(look for place in looks for look in place.keeping())
             why += "Evaluations need not come. " * any(t.at == "eval" for look in looks for t in look.transitions)
-        return f'{why}To bound the stay, add a transition with a timeout: guards = [{{ dwell = "0.3 run" }}]'
+        return f"{why}To bound the stay, add a transition with a timeout: guards = [{TIMEOUT}]"
 
     def _stays_in(self, places: set[int]) -> Iterator[Trail | None]:
         """Ways to stay in one of some states until the run is over."""

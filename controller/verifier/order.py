@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from plateau_rule.controller.guards.not_ import Not
 from plateau_rule.controller.language.consistency import walk
-from plateau_rule.controller.language.curriculum import Guard
+from plateau_rule.controller.language.curriculum import Guard, word_of
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.coverage import Coverage, Path
@@ -58,7 +59,7 @@ def _unseen_verdicts(machine: Machine, coverage: Coverage) -> Iterator[tuple[int
         for j, condition in enumerate(transition.guards):
             for part, path in walk(machine.curriculum, condition, ("transition", index, "guards", j)):
                 seen = coverage.verdicts.get(path, set())
-                if path[-1] == "not" and not (isinstance(part, Guard) and part.word in ("any", "all", "not")):
+                if path[-1] == Not.name and not (isinstance(part, Guard) and word_of(part).joins):
                     continue  # what `not` is around is judged with it
                 if "true" not in seen:
                     yield index, path, "true"

@@ -37,8 +37,14 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "all": {"controller/verifier/outcome.py": "a node of the verifier's own logic"},
     "not": {"controller/verifier/outcome.py": "a node of the verifier's own logic"},
-    "below": {"controller/guards/level.py": "what below and above have in common"},
-    "above": {"controller/guards/level.py": "what below and above have in common"},
+    "below": {
+        "controller/guards/level.py": "what below and above have in common",
+        "controller/verifier/words.py": "a side, in plain words",
+    },
+    "above": {
+        "controller/guards/level.py": "what below and above have in common",
+        "controller/verifier/words.py": "a side, in plain words",
+    },
 }
 
 
