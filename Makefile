@@ -22,7 +22,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint types tests test-wheel coverage mutation faults format demo bench bench-quality transitions constraints clean
+.PHONY: help setup quick test lint types tests test-wheel coverage mutation verifier faults format demo bench bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -63,6 +63,9 @@ test-wheel: setup  ## build the wheel, install it bare and with its light extras
 coverage: setup  ## the tests, and the lines and branches that they never reach: none of controller/
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html
 	$(BIN)/python -m coverage report --include='controller/*' --fail-under=100
+
+verifier: setup  ## `check` against every loss stream of 5,000 small curricula, fifteen minutes
+	$(BIN)/python -P -m tests.properties.agreement 5000
 
 mutation: setup  ## does any test see it, if controller/ is changed in one place? hours; it goes on where it was stopped
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[mutation]'

@@ -146,6 +146,7 @@ def family_row(family: str, turns: int) -> dict[str, Any]:
     severities = [finding.severity for finding in report.findings]
     return {"family": family, "states": len(machine.states), "transitions": TRANSITIONS, "exact": report.exact,
             "errors": severities.count("error"), "warnings": severities.count("warning"),
+            "not_decided": sum(verdict.answer == "not decided" for verdict in report.verdicts),
             "seconds": min(seconds), "median": median(seconds)}  # fmt: skip
 
 
@@ -175,11 +176,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "verify.json")
     given = parser.parse_args()
     families = [family_row(family, given.turns) for family in FAMILIES]
-    print(f"| {STATES} states, {TRANSITIONS} transitions | told apart | errors, warnings | seconds, least | median |")
+    print(
+        f"| {STATES} states, {TRANSITIONS} transitions | told apart | errors, warnings, not decided | seconds, least | median |"
+    )
     print("| --- | --- | --- | --- | --- |")
     for row in families:
         exact = "all" if row["exact"] else "merged"
-        print(f"| {row['family']} | {exact} | {row['errors']}, {row['warnings']} "
+        print(f"| {row['family']} | {exact} | {row['errors']}, {row['warnings']}, {row['not_decided']} "
               f"| {row['seconds']:.2f} | {row['median']:.2f} |")  # fmt: skip
     processes = [process_row(name, given.turns) for name in (*sorted(shipped()), LIBRARIES)]
     print("\n| plateau check, a process | seconds, least | median |")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from math import nan
+from math import inf, nan
 from typing import Any
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.witness import controller_of
 
+OBSERVED, RESTORED = 0.1, 1.0  # configurations: what a step of both runs costs, and a guard of a stay that is begun
 MOST_KILLS = 200  # each costs as much as a hundred steps
 GOLDEN = 0.6180339887498949  # multiples of it modulo 1 are spread evenly: chance without chance
 
@@ -24,12 +26,15 @@ def losses(steps: int) -> Iterator[float]:
         yield nan if i % 37 == 36 else level * (1.0 + 0.05 * spread) + (20.0 if i % 53 == 52 else 0.0)
 
 
-def killed_and_resumed(machine: Machine, steps: int, near: int = 8) -> tuple[int, str]:
+def killed_and_resumed(
+    machine: Machine, steps: int, near: int = 8, budget: Budget | Part | None = None
+) -> tuple[int, str]:
     """Run a stream twice, one run killed and resumed over and over: how often, and the first difference of the plans.
 
-    steps: observations at most. near: it is killed after each of the first `4 * near` steps, and of so many after each
-    transition, 200 times at most.
+    steps: observations at most. near: it is killed after each of the first `4 * near` steps, and of this many after
+    each transition, 200 times at most. budget: it ends where nothing is left.
     """
+    budget = budget or Budget(inf)
     steady, resumed, next_one = (controller_of(machine) for _ in range(3))
     kills, until = 0, 4 * near
     for i, loss in enumerate(losses(steps)):
@@ -45,7 +50,13 @@ def killed_and_resumed(machine: Machine, steps: int, near: int = 8) -> tuple[int
             break
         if decision is not None:
             until = i + near
-        if i <= until and kills < MOST_KILLS:
+        killed = i <= until and kills < MOST_KILLS
+        guards = sum(len(t.guards) for t in machine.by_name[steady.plan.state].transitions)
+        try:
+            budget.spend(OBSERVED + (killed + 2 * (decision is not None)) * (1.0 + RESTORED * guards))
+        except BudgetSpent:
+            break
+        if killed:
             kills += 1
             next_one.load_state_dict(json.loads(json.dumps(resumed.state_dict())))
             resumed, next_one = next_one, resumed

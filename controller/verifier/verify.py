@@ -142,7 +142,7 @@ class _Verification:
     def _resume(self) -> Iterator[Finding]:
         first = min((edge.steps[0] for edge in self.reach.edges()), default=FAR)
         steps = RESUMED_STEPS if first <= RESUMED_STEPS else WITHOUT_TRANSITION
-        self.resumed, difference = killed_and_resumed(self.machine, steps)
+        self.resumed, difference = killed_and_resumed(self.machine, steps, budget=self.budget.part(0.5))
         if difference:
             yield Finding("resume-differs", "resume", "error", (), difference, "Please report this, with the file")
 

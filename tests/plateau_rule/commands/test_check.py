@@ -86,13 +86,13 @@ def test_the_replay_of_a_counterexample_is_bound_in_the_same_way(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The command beside a counterexample carries the length of the run and the limits, and replays its transitions."""
-    bound = ["--epochs", "20", "--limit", "cutoff=1025", "--peak", "0.5"]
+    bound = ["--epochs", "20", "--limit", "cutoff=1025"]
     assert plateau.main(["check", "misaligned", *bound, "--counterexample", str(tmp_path)]) == 1
     losses = tmp_path / "1-misaligned.jsonl"
     line, *_ = [line for line in capfd.readouterr().out.splitlines() if str(losses) in line]
     told = shlex.split(line.partition("See: plateau ")[2])
     assert told == ["replay", str(shipped()["misaligned"]), str(losses), "--epochs", "20", "--steps-per-epoch", "1000",
-                    "--limit", "cutoff=1025", "--peak", "0.5"]  # fmt: skip
+                    "--limit", "cutoff=1025"]  # fmt: skip
     assert plateau.main([*told, "--json"]) == 0
     found = json.loads(capfd.readouterr().out)["transitions"]
     assert [(one["step"], one["from"], one["to"]) for one in found] == [(2000, "syntax", "words")]
@@ -112,11 +112,33 @@ def test_a_trace_without_losses(tmp_path: Path, capfd: pytest.CaptureFixture[str
 
 
 def test_strict(capfd: pytest.CaptureFixture[str]) -> None:
-    """--strict turns a warning into an exit code of its own."""
+    """--strict exits with 3 where something is open, and changes no verdict."""
     assert plateau.main(["check", "plateau"]) == 0
-    assert capfd.readouterr().out.splitlines()[-1] == "nothing broken: 1 warning."
+    plain = capfd.readouterr().out.splitlines()
+    assert plain[-1] == "nothing broken: 1 warning."
     assert plateau.main(["check", "plateau", "--strict"]) == 3
-    assert capfd.readouterr().out.splitlines()[-1] == "open: 1 warning."
+    strict = capfd.readouterr().out.splitlines()
+    assert strict[-1] == "open: 1 warning."
+    assert strict[:-1] == plain[:-1]
+
+
+def test_budget(capfd: pytest.CaptureFixture[str]) -> None:
+    """With a small budget less is decided: nothing is broken that is not, and the report says what is missing."""
+    assert plateau.main(["check", "plateau", "--budget", "1"]) == 0
+    out = capfd.readouterr().out
+    assert "escape    not decided" in out
+    assert "the budget ran out" in out
+    assert plateau.main(["check", "plateau", "--budget", "1", "--strict"]) == 3
+
+
+def test_progress(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a line says how much of the budget was spent, once that takes a while; then it is taken away."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("plateau_rule.commands.check.QUIET_S", -1.0)
+    assert plateau.main(["check", "plateau"]) == 0
+    err = capfd.readouterr().err
+    assert "% of the budget" in err
+    assert err.endswith("\r\033[K")
 
 
 def test_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +148,11 @@ def test_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capfd.readouterr().out)
     assert found["run"] == {"epochs": 20, "steps_per_epoch": 1000, "total_steps": 20_000}
     assert (found["broken"], found["exit_code"], found["exact"], found["limits"]) == (True, 1, True, None)
+    verdicts = {one["property"]: one["answer"] for one in found["properties"]}
+    assert verdicts == {
+        "names": "proved", "reach": "proved", "escape": "proved", "monotone": "proved", "aligned": "broken",
+        "order": "proved", "timing": "table", "noise": "not asked", "resume": "tested",
+    }  # fmt: skip
     first = found["findings"][0]
     assert {key: first[key] for key in ("code", "property", "severity", "line", "column", "end_column", "text")} == {
         "code": "misaligned", "property": "aligned", "severity": "error",
