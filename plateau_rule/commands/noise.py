@@ -26,19 +26,20 @@ def noise(
     from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.lint import lint
     from plateau_rule.sim.noise import noise_of
-    from plateau_rule.sim.replayer.tables import print_noise
+    from plateau_rule.sim.replayer.tables import print_noise, say
 
     guards = load(curriculum)
     history = read_logs(logs, reading, steps_per_epoch)
+    if not as_json:
+        say(str(history.report))  # it is worth reading also where there are too few losses for more
+        print()
     found = noise_of(history)
     lints = lint(guards, found)
     if as_json:
         print_json({**asdict(found), "curriculum": guards.name, "guards": [asdict(each) for each in lints]})
         return
-    print(history.report)
-    print()
     print_noise(found)
     if lints:
         print(f'\nWhat it does to curriculum "{guards.name}":')
     for each in lints:
-        print(f"{'warning' if each.warning else 'ok'}: {each}")
+        say(f"{'warning' if each.warning else 'ok'}: {each}")

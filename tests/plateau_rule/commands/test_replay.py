@@ -244,7 +244,8 @@ def test_a_log_without_enough_points_for_noise_is_still_replayed(tmp_path: Path,
     path = tmp_path / "short.csv"
     path.write_text("step,loss\n" + "".join(f"{i},{3 - i / 10}\n" for i in range(7)))
     assert said("replay", "plateau", path)[0] == 0
-    code, _, err = said("noise", path)
+    code, out, err = said("noise", path)
+    assert "7 points" in out  # what was read is said all the same
     assert code == 2
     assert "too few" in err
 
