@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from plateau_rule.controller.language.canonical import digest
 
 SEAL = "checksum"
 
@@ -67,6 +68,8 @@ def _refuse(word: str) -> NoReturn:
 
 def _checksum(content: Mapping[str, Any]) -> str:
     try:
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest(content)
     except RecursionError:
         raise ValueError("it is too deeply nested") from None
+    except ValueError:
+        raise ValueError("it holds a number that JSON does not have") from None

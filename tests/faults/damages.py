@@ -372,5 +372,5 @@ def manifest_repaired(run: Path, outside: Path, chance: random.Random) -> None:
         return
     name = chance.choice(sorted(manifest["files"]))
     manifest["files"][name]["bytes"] = chance.choice((float("inf"), float("-inf"), float("nan"), 1e400, 1.5, -5))
-    checksum = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    checksum = hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     path.write_text(json.dumps({**manifest, "checksum": checksum}))

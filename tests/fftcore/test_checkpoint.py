@@ -207,7 +207,7 @@ def test_sizes_that_are_none(tmp_path: Path, size: str) -> None:
     source = json.dumps(manifest).replace('"weights": {', f'"weights": {{"bytes": {size}, ')
     with suppress(ValueError):
         manifest = json.loads(source)
-    checksum = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    checksum = hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     (path / "manifest.json").write_text(source[:-1] + f', "checksum": "{checksum}"}}')
     with pytest.raises(CheckpointError, match=r"step-00000010: .*(manifest|JSON)"):
         read_commit(path)
