@@ -9,7 +9,11 @@ from plateau_rule.sim.batch.kleene import FALSE, TRUE, Answer, Verdicts
 
 
 class Clocks:
-    """What the clocks of every run say after an observation; steps and epochs are those of the batch."""
+    """What the clocks of every run say after an observation.
+
+    All runs are at the same step, so that steps and epochs are plain numbers, and a clock of the state is the distance
+    from the step on which a run entered it: nothing need be counted up for each run.
+    """
 
     def __init__(self, runs: int) -> None:
         self.step = 0

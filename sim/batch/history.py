@@ -13,9 +13,13 @@ Rows = NDArray[np.intp]
 class History:
     """The newest values of one metric in every run, counted as each run's detectors count them.
 
-    runs: how many. depth: values of a run that are kept. As long as every run brings a value at every push, the runs
-    stand together and a value of the past is one row of the table; from the first gap on, each has a place of its own.
-    Before the first value there are zeros: a sum over a window that is not full yet is then a sum of what there is.
+    As long as every run brings a value at every push, the runs stand together, and a value of the past is one row of
+    the table, which costs no gathering. From the first push on that some run has missed, each has a place of its own.
+    Before the first value there are zeros, so that a sum over a window that is not full yet is a sum of what there is.
+
+    Args:
+        runs: how many.
+        depth: values of a run that are kept.
     """
 
     def __init__(self, runs: int, depth: int) -> None:

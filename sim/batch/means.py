@@ -35,8 +35,13 @@ def _split(a: Floats) -> tuple[Floats, Floats]:
 class RunningMeans:
     """The mean of `size` values of each run: the last ones, or those that came `delay` values before them.
 
-    history: where the values are kept, at least delay + size of them. Its runs may enter states at any time: a mean is
-    that of values of one state as soon as so many have been seen in it.
+    The sums go on when a run enters a state, since starting one anew would cost more than it saves: a mean is one of
+    values of that state alone as soon as `size` of them have been seen in it, and is not asked for before.
+
+    Args:
+        size: values in a mean.
+        history: where the values are kept, at least delay + size of them.
+        delay: how many values came after the newest of the mean.
     """
 
     def __init__(self, size: int, history: History, delay: int = 0) -> None:

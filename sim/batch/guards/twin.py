@@ -46,8 +46,10 @@ class Detectors:
 class Twin:
     """How one of the controller's detectors is put into every run of a history.
 
-    of: the controller's class. make: from that detector, as yet empty, the history of its metric, and whether it is
-    asked at every step. depth: how many values of the past it must be able to read; 0 where it only sees them come.
+    Attributes:
+        of: the controller's class.
+        make: from that detector, as yet empty, the history of its metric, and whether it is asked at every step.
+        depth: how many values of the past it must be able to read; 0 where it only sees them come.
     """
 
     of: type[Any]
