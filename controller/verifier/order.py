@@ -21,7 +21,7 @@ from plateau_rule.controller.verifier.witness import Player, Visit
 from plateau_rule.controller.verifier.zone_graph import Edge, Node, Reach
 
 MOST_TRAILS = 4  # that are tried for one transition
-MOST_WAYS = 60  # to play a stay, that are tried for one guard
+MOST_WAYS = 40  # to play a stay, that are tried for one guard
 
 
 def cover(machine: Machine, explored: Explored, player: Player, budget: Budget | Part) -> None:
@@ -83,7 +83,8 @@ def _look_for(reach: Reach, player: Player, index: int, path: Path, word: str, b
             if taken is None:
                 continue
             last = reach.machine.run.total_steps
-            for time in sorted({1, *looks.times, *(atom.needs for atom in looks.atoms)}):
+            # With one more step than a detector needs, it can be true and not true; with fewer, only some can.
+            for time in sorted({1, *(atom.needs + extra for atom in looks.atoms for extra in (0, 1))}):
                 until = node.zone.entry_low + max(1, time)
                 if seen() or (last is not None and until >= last):
                     break
