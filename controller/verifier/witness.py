@@ -362,7 +362,7 @@ def _shapes(asked: list[Hint], nonfinite: list[int], steps: int, span: int) -> I
     ended = [("nan", span - 1 + count) for count in nonfinite] + ended
     fitting = [(tail, length) for tail, length in ended if 0 < length <= steps]
     yield from (Shape("flat", level, 1.0, "flat", 0) for level in levels)
-    if any(hint.ratio is not None for hint in asked):
+    if any(not hint.levels for hint in asked):  # it is no matter of levels, but of how the metric moves
         yield from (Shape("settles", level, by, "flat", 0) for by in (SETTLING, 4.0 * SETTLING) for level in levels)
     # A flat body shows at once where it does not hold a stay.
     turning = [end for end in fitting if end[0] not in ("flat", "level")]
