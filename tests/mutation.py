@@ -67,7 +67,7 @@ def _asked(test: str, seconds: float, function: str) -> bool:
     """
     path = Path(test.partition("::")[0]).with_suffix("")
     mirrored = (*path.parts[1:-1], path.name.removeprefix("test_"))  # tests/controller/test_guards: controller.guards
-    module = tuple(function.split(".")[:-1])
+    module = tuple(function.removeprefix("plateau_rule.").split(".")[:-1])
     if seconds > LONG_S:
         return mirrored[-1] == module[-1]
     return mirrored[0] != "controller" or mirrored[:-1] == module[:-1]
@@ -138,7 +138,7 @@ class Mutants:
     def _unasked(self) -> list[tuple[Any, str]]:
         file_data = import_module("mutmut.mutation.data").SourceFileMutationData
         found = []
-        for path in sorted(Path("controller").rglob("*.meta")):
+        for path in sorted(Path("plateau_rule", "controller").rglob("*.meta")):
             file = file_data(path=path.with_suffix(""))
             file.meta_path = path  # seen from inside `mutants`
             file.load()
@@ -259,10 +259,11 @@ def main(patterns: Sequence[str]) -> int:
     os.chdir("mutants")
     sys.path[0] = str(Path.cwd())  # in the place of this file's folder
     import_module("mutmut.mutation.trampoline").__dict__["wrap_in_trampoline"] = _as_it_is
-    for file in Path("controller").rglob("*.py"):  # also those that are imported where they are used
+    for file in Path("plateau_rule", "controller").rglob("*.py"):  # also those that are imported where they are used
         import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
     settings = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]
     arguments = [*settings["pytest_add_cli_args_test_selection"], *settings["pytest_add_cli_args"]]
+    arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the changed modules are imported before pytest
     return int(pytest.main(["-qq", "-s", "--rootdir=.", *arguments], plugins=[Mutants(patterns, os.cpu_count() or 2)]))
 
 
