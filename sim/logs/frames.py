@@ -40,6 +40,7 @@ _NAME = re.compile(
 )
 # The words that follow a number, where numbers stand before their names: "1.25 avg loss, 0.001 rate".
 _NAME_AFTER = re.compile(r"\s{1,3}([A-Za-z_][\w-]{0,30}(?: [A-Za-z_][\w-]{0,30}){0,2})\s{0,3}(?:[,;|)]|$)")
+_COUNTED = re.compile(r"\s{0,3}(?:batches|steps|iters|iterations|updates)\b")
 _PLACE = re.compile(r"\w\.(?:py|cpp|cc|c|cu|h|go|rs|jl):$")  # a line of a program: "solver.cpp:218"
 _STRICT = re.compile(r"[\w)'\"]\s{0,9}[:=]?\s{0,9}[-+.(\[]{0,3}$")
 # What makes a number something else: 23ms, 10k, 1.2.3.
@@ -49,7 +50,7 @@ _STAMP = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[ T,_-]{1,3}(?=\d))?|\d{1
 _FILLER = {"the", "a", "is", "was", "at", "of", "and", "on", "in", "after", "current", "this", "for"}
 _STEP_WORDS = {*STEPS, "up", "upd", "minibatch", "mini_batch", "timestep", "timesteps", "batches"}
 _EPOCH_WORDS = {*EPOCHS, "eps"}
-_CLOCK_BESIDE = PLAIN | EVAL | _FILLER | {"global", "optimizer", "starting", "beginning", "start", "begin", "num"}
+_CLOCK_BESIDE = PLAIN | LINE_EVAL | _FILLER | {"global", "optimizer", "starting", "beginning", "start", "begin", "num"}
 _OF = {"/", "of", "out of"}
 _LOOSE_LOSS = re.compile(rf"({_WORD}(?:[ ]{_WORD}){{0,3}})\s?(?:\([^()\d]{{1,40}}\))?\s{{0,3}}$")
 _AT_CLOCK = re.compile(r"(?:\b(?:at|after|in|on|for)\s)?\s{0,3}(?:the\s)?\s{0,3}\w{1,20}\W{0,5}$")
@@ -143,6 +144,17 @@ def _name_all(numbers: list[_Number], line: str) -> None:
             begin = number.start - min(len(number.before), NAME_CHARACTERS)
             number.span = begin + found.start(1), begin + found.end(1)
             _clean_name(number)
+    for number, value in pairwise(numbers):  # "loss 1: 0.5": the first number belongs to the name
+        counts = number.whole and not number.length and number.before.endswith(f"{number.name} ")
+        if (
+            number.name
+            and counts
+            and value.before.strip() in (":", "=")
+            and not value.used
+            and not _clock_of(number.name)
+        ):
+            value.name, value.span = f"{number.name} {number.value}", number.span
+            number.name, number.used = "", True
     after = {number.at: found for number in numbers if (found := _NAME_AFTER.match(number.after)) and not number.used}
     strict = any(is_loss(number.name) and _STRICT.search(number.before) for number in numbers)
     if len(after) >= 2 and not strict and any(is_loss(found[1]) for found in after.values()):
@@ -157,7 +169,8 @@ def _name_all(numbers: list[_Number], line: str) -> None:
 def _clean_name(number: _Number) -> None:
     """Take the level of a logger off a name; and where only "is" stands before a number, what stands before that."""
     first, blank, rest = number.name.partition(" ")
-    if blank and first.lower() in _LEVELS:
+    counted = number.before.lstrip().startswith(f"{first} ") and _COUNTED.match(number.before) is not None
+    if blank and (first.lower() in _LEVELS or counted):  # "200/1000 steps loss=2.5"
         number.name, number.span = rest, (number.span[0] + len(first) + 1, number.span[1])
     if number.name.lower() in _FILLER and (found := _SAID_OF.search(number.before[-NAME_CHARACTERS:])):
         begin = number.start - min(len(number.before), NAME_CHARACTERS)
@@ -171,7 +184,9 @@ def _clock_of(name: str) -> str:
     tokens = [normal(token) for token in bare.split()]
     if not tokens:
         return ""
-    last = tokens[-1].rpartition("/")[2]
+    path, _, last = tokens[-1].rpartition("/")
+    if path and not words(path) <= _CLOCK_BESIDE | {"trainer", "time"}:  # "ms/batch"
+        return ""
     for clock, known in (("step", _STEP_WORDS), ("epoch", _EPOCH_WORDS)):
         if whole in known or (last in known and (set(tokens[:-1]) <= _CLOCK_BESIDE or _preposition(tokens))):
             return clock
@@ -191,6 +206,8 @@ def _find_clock(numbers: list[_Number], line: str, pairs: bool) -> None:
             number.clock = "epoch" if glued[1].lower() == "epoch" else "step"
         elif not number.used and (not _UNIT.match(number.after) or number.length):
             number.clock = _clock_of(number.name)
+            if number.clock == "step" and not number.whole:
+                number.clock = ""
             if number.clock and number.after.startswith("%"):  # "Epochs:  5%|███ | 1/20": the pair counts them
                 counted = next((each for each in numbers if each.start > number.start and each.length), None)
                 number.name = ""
@@ -247,6 +264,7 @@ def _is_bare_pair(number: _Number) -> bool:
     before, after = number.before.rstrip(), number.length.after
     opened = not before or before[-1] in "[(|]:>%"
     closed = not after.strip() or after.lstrip()[:1] in "])|([,:-<" or after.startswith(("  ", "\t"))
+    closed |= _COUNTED.match(after) is not None or not number.before.strip()
     return (opened or bool(number.name)) and (closed or before.endswith(":")) and not _UNIT.match(after)
 
 

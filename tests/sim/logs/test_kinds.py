@@ -276,6 +276,31 @@ def test_other_words_and_marks(line: str, series: str, write: Write) -> None:
     assert log.points().loss[0] == curve(0)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| epoch   {e} |    {i}/1000 batches | lr 5.00 | ms/batch 5.5 | loss  {l} | ppl   100.0",
+        "Training epoch {e}: 100%|███| {i}/1000 [00:10<00:00, 10.0it/s, loss={l}]",
+        "epoch {e} {i}/1000 steps loss={l}",
+    ],
+)
+def test_pairs_beside_other_words(line: str, write: Write) -> None:
+    """A pair that counts batches by a word behind it is the clock, and milliseconds a batch are none."""
+    lines = [line.format(e=e, i=i, l=round(curve(e * 3 + i / 300), 4)) for e in range(3) for i in range(200, 1001, 200)]
+    log = read(write([*lines, "Validating epoch 2: 100%|███| 20/20 [00:01<00:00, 20.0it/s, loss=9]"]))
+    assert steps_of(log) == list(range(200, 3001, 200))
+    assert 9 not in log.points().loss
+
+
+def test_a_number_in_a_name(write: Write) -> None:
+    """Two losses that are told apart by a number are two series, and the number is no loss."""
+    path = write(f"iteration {s}: loss 1: {curve(s)}, loss 2: 0.5" for s in range(20))
+    with pytest.raises(LogError, match="2 series could be meant") as refused:
+        read(path)
+    assert refused.value.choices == ("loss 1 (20 points seen)", "loss 2 (20 points seen)")
+    assert read(path, column="loss 1").points().loss[0] == curve(0)
+
+
 def test_a_perplexity_is_marked(write: Write) -> None:
     """A perplexity that is read because nothing else is there is called one."""
     assert read(write(f"step {s} ppl {curve(s)}" for s in range(20))).report.meaning == "perplexity"
