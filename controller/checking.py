@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from plateau_rule.controller.drawing import arrows, definitions, facts
+from plateau_rule.controller.drawing import Arrow, arrows, definitions, facts
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.findings import ORDER, Counterexample, Finding, Report, percent
@@ -40,15 +40,13 @@ def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
     yield f"{curriculum.name}: {length}{limits}" + (f". {curriculum.description}" if curriculum.description else "")
     for name in curriculum.state:
         yield f"  {name.name}: {'; '.join(facts(curriculum, name))}"
-    told: set[int] = set()
+    ways_of: dict[int, list[Arrow]] = {}
     for arrow in arrows(curriculum):
-        if arrow.number in told:
-            continue
-        told.add(arrow.number)
-        same = [a for a in arrows(curriculum) if a.number == arrow.number]
-        names = [f"{curriculum.state[a.source].name} -> {curriculum.state[a.target].name}" for a in same]
-        ways = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        line = places.of(("transition", arrow.number - 1)).line
+        ways_of.setdefault(arrow.number, []).append(arrow)
+    for number, same in ways_of.items():
+        names = [f"{curriculum.state[a.source].name} -> {curriculum.state[a.target].name}" for a in same[:4]]
+        ways = ", ".join(names) + (f" and {len(same) - 4} more" if len(same) > 4 else "")
+        line, arrow = places.of(("transition", number - 1)).line, same[0]
         actions = f" / {arrow.actions}" if arrow.actions else ""
         yield f"  {arrow.title} (line {line}): {ways}, {arrow.guards}{actions}"
     for line_of_guard in definitions(curriculum):

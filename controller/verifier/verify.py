@@ -63,7 +63,7 @@ class _Verification:
     def report(self) -> Report:
         """All findings, the worst first, then in the order of the file."""
         machine, budget, player = self.machine, self.budget, self.player
-        found = [*unused(machine), *self._merged()]
+        found = [*unused(machine), *self._merged(), *self._resume()]
         escape = Escape(machine, self.explored, Examples(machine, budget.part(0.4), player), budget.part(0.3))
         found += escape.escape_findings()
         found += monotone(machine, self.explored, Examples(machine, budget.part(0.4), player))
@@ -71,7 +71,7 @@ class _Verification:
         cover(machine, self.explored, player, budget.part(0.8))
         found += escape.reach_findings(player.coverage)
         found += self._order(escape.stuck)
-        found += [*self._timing(), *self._resume()]
+        found += self._timing()
         found = [*map(self._waived, found), *self._idle_waivers(found)]
         found.sort(key=lambda finding: ORDER[finding.severity])
         raises = tuple(raise_rates(machine, self.explored, budget.part(0.5)))
@@ -142,7 +142,7 @@ class _Verification:
     def _resume(self) -> Iterator[Finding]:
         first = min((edge.steps[0] for edge in self.reach.edges()), default=FAR)
         steps = RESUMED_STEPS if first <= RESUMED_STEPS else WITHOUT_TRANSITION
-        self.resumed, difference = killed_and_resumed(self.machine, steps, budget=self.budget.part(0.5))
+        self.resumed, difference = killed_and_resumed(self.machine, steps, budget=self.budget.part(0.25))
         if difference:
             yield Finding("resume-differs", "resume", "error", (), difference, "Please report this, with the file")
 
