@@ -80,12 +80,11 @@ class Escape:
     def _dead_ends(self) -> Iterator[Finding]:
         """States that can be entered in such a way that nothing leads on, however long the run were."""
         near = self.explored.by_run
-        if not self.reach.exact and self.reach.counted:
-            bounded = [s for p, s in enumerate(self.machine.states) if p not in self.reach.goal and s.transitions
-                       and any(t.at_most is not None for t in s.transitions)]  # fmt: skip
-            if bounded:
-                yield Finding("dead-end", "reach", "undecided", ("state", bounded[0].index, "name"),
-                              f'"{bounded[0].name}" may be entered with too little left of at_most ({TOO_MANY})',
+        if not self.reach.told_apart:
+            left = [s for p, s in enumerate(self.machine.states) if p not in self.reach.goal and s.transitions]
+            if left:
+                yield Finding("dead-end", "reach", "undecided", ("state", left[0].index, "name"),
+                              f'"{left[0].name}" may be entered when nothing leads on from it any more ({TOO_MANY})',
                               "Allow more: --budget NUMBER")  # fmt: skip
         told = set[tuple[str, int]]()
         for node in self._suspects(near):
