@@ -11,6 +11,13 @@ UNITS = ("steps", "epochs", "tokens", "run")
 PATTERN = r"^(rest|[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? (steps?|epochs?|tokens?|run))$"
 _SPELLED = re.compile(PATTERN)
 _LARGEST = Fraction(10) ** 15
+# What people write for an amount: "30% of the run", "0,3 run", "2k steps", "3epochs".
+_ALMOST = re.compile(
+    r"([0-9]+(?:[.,_][0-9]+)*?(?:e\+?[0-9]{1,2})?) ?([kmb](?![a-z]))?\s*(%|percent|per cent)?\s*"
+    r"(?:of\s+)?(?:the\s+|a\s+)?([a-z]{0,20})"
+)
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+_REST = {"rest", "therest", "restoftherun", "therestoftherun", "restofrun", "remainder", "untiltheend"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +61,22 @@ def parse_amount(text: str) -> Amount:
 
 def amount_hint(text: str) -> str:
     """A sentence that suggests the amount of time that was probably meant, or nothing."""
-    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,2})?)\s*([a-z]{1,20}|%)\s*", text[:100].lower())
+    plain = text[:100].strip().lower()
+    if plain.replace(" ", "") in _REST:
+        return 'Did you mean "rest"?'
+    found = _ALMOST.fullmatch(plain)
     if found is None:
-        return 'Did you mean "rest"?' if text.strip().lower() == "rest" else ""
-    number, unit = found.groups()
-    if unit == "%":
-        shares = Fraction(number) / 100
-        number, units = f"{float(shares):g}", ["run"]
+        return ""
+    number, factor, percent, unit = found.groups()
+    count = Fraction(number.replace(",", ".").replace("_", "")) * _FACTORS[factor or ""]
+    if percent or unit == "run":
+        count, units = count / 100 if percent else count, ["run"]
     else:
         units = get_close_matches(unit, [*UNITS, "step", "epoch", "token"], n=1, cutoff=0.7)
-    suggested = f"{number} {units[0]}" if units else ""
+    if not unit and not percent:
+        return f'Say the unit: "{number} steps".' if number.isdecimal() else f"Units: {', '.join(UNITS)}."
+    written = number if number.isdecimal() and not factor and not percent else f"{float(count):.15g}"
+    suggested = f"{written} {units[0]}" if units else ""
     try:
         parse_amount(suggested)
     except ValueError:

@@ -62,7 +62,21 @@ CODES = {
         "Parsers are recursive, and deep nesting breaks them.",
         "Give inner conditions names, under [guard.NAME].",
     ),
-    "not-utf8": Code("bytes that are no UTF-8", "TOML is UTF-8 text.", "Save the file as UTF-8."),
+    "not-utf8": Code(
+        "bytes that are no UTF-8",
+        "TOML is UTF-8 text. Some editors, and > in Windows' PowerShell, write UTF-16.",
+        "Save the file as UTF-8; in PowerShell: Get-Content OLD | Set-Content -Encoding utf8 NEW",
+    ),
+    "empty-file": Code(
+        "a file that holds no key",
+        "A curriculum has at least a name, a rate and a state. A file may be empty because it was never saved.",
+        "Begin with a shipped one: plateau fmt plateau --print > mine.toml",
+    ),
+    "other-format": Code(
+        "a file in another language than TOML",
+        "Curricula are TOML: KEY = value, one a line, below headers in brackets. YAML, JSON and Python are not read.",
+        "See what one looks like: plateau fmt plateau --print",
+    ),
     "hidden-character": Code(
         "a character that does not show",
         "Control characters, zero-width characters and marks that turn the direction of reading let a file look like "

@@ -186,6 +186,18 @@ def target(curriculum: Curriculum, index: int, source: str) -> str:
     return names[names.index(source) + 1] if to == NEXT else to
 
 
+_WILDCARDS = {
+    "all",
+    "any",
+    "anything",
+    "anywhere",
+    "each",
+    "every",
+    "everything",
+    "everywhere",
+}  # what people write for *
+
+
 def _transition_faults(curriculum: Curriculum) -> Iterator[Fault]:
     names = [state.name for state in curriculum.state]
     titles = [(t.name, ("transition", i, "name")) for i, t in enumerate(curriculum.transition) if t.name is not None]
@@ -198,7 +210,9 @@ def _transition_faults(curriculum: Curriculum) -> Iterator[Fault]:
             here: Path = (*path, "from", j) if listed else (*path, "from")
             if name == "*":
                 continue
-            if name not in names:
+            if name.lower() in _WILDCARDS and name not in names:
+                yield Fault("unknown-state", here, f'no state "{name}"', "", 'Write from = "*" for all states.')
+            elif name not in names:
                 yield unknown("unknown-state", here, "state", name, names)
             elif transition.to == NEXT and name == names[-1]:
                 yield Fault("no-next-state", here, f'"{name}" is the last state, it has no next one',

@@ -60,7 +60,7 @@ class Places:
         if _has_place(node):
             return self._written(node, at_key)
         header = self._header(path)
-        return header or self._first_within(node) or self._nearest(path, around)
+        return header or self._header_below(path) or self._first_within(node) or self._nearest(path, around)
 
     def raw(self, path: tuple[Key, ...]) -> str | None:
         """A value exactly as it is written, or None where there is none at the path."""
@@ -96,6 +96,11 @@ class Places:
         if self._headers is None:
             self._headers = {header.path: header[1:] for header in headers(self._text)} if self._nodes else {}
         return self._place(*self._headers[path]) if path in self._headers else None
+
+    def _header_below(self, path: tuple[Key, ...]) -> Place | None:
+        """The first header of a table inside: of `knobs`, [knobs.cutoff]."""
+        below = next((one for one in self._headers or {} if path and one[: len(path)] == path), None)
+        return None if below is None else self._header(below)
 
     def _first_within(self, node: Any) -> Place | None:
         """Tables that come from dotted keys or from headers below them: the first thing that is written in them."""

@@ -88,6 +88,10 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
         raise ArgumentError(f"loads: {kind_of(content)}; expected TOML, as str or bytes{hint}")
     text = within_limits(content, file)
     written = toml_of(text, file)
+    if not written:
+        from plateau_rule.controller.language.formats import empty_file
+
+        raise CurriculumError([empty_file(text, file)])
     try:
         # A file says `from` and `not`; `from_` and `not_` are Python's.
         curriculum = Curriculum.model_validate(written, by_alias=True, by_name=False)
@@ -121,8 +125,12 @@ def toml_of(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
+        from plateau_rule.controller.language.formats import other_format
         from plateau_rule.controller.language.places import syntax_fault
+        from plateau_rule.controller.language.syntax import syntax_mistake
 
+        if (named := other_format(text, file) or syntax_mistake(text, file)) is not None:
+            raise CurriculumError([named]) from None
         fault = syntax_fault(text)
         lines = text.split("\n")
         if fault is None:

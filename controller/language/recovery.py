@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -43,6 +44,7 @@ def further_faults(written: dict[str, Any], faults: list[Fault]) -> list[Fault]:
     left_out = [fault.path for fault in faults]
     for fault in sorted(faults, key=lambda fault: _deepest_last(fault.path)):
         _leave_out(sound, fault)
+    left_out += [(meant,) for fault in faults if (meant := _meant(fault)) is not None]
     try:
         Curriculum.model_validate(sound, by_alias=True, by_name=False)
     except CurriculumError as error:
@@ -50,6 +52,13 @@ def further_faults(written: dict[str, Any], faults: list[Fault]) -> list[Fault]:
     except (ValidationError, RecursionError):
         pass
     return []
+
+
+def _meant(fault: Fault) -> str | None:
+    """The part of the file that was probably meant by a misspelt header, such as [knobs.cutoff]."""
+    if fault.code != "unknown-key" or len(fault.path) != 1:
+        return None
+    return next(iter(get_close_matches(fault.word, _UNKNOWN, n=1)), None)
 
 
 def _deepest_last(path: Path) -> tuple[tuple[bool, Key], ...]:
@@ -132,6 +141,10 @@ def _may_follow(fault: Fault, left_out: list[Path]) -> bool:
         nameless = len(path) <= 2 or path[2:] == ("name",)
         if nameless and path and fault.code in _UNKNOWN.get(str(path[0]), ()):
             return True
-        if path[:1] == ("knob",) and fault.code in ("off-ladder", "falling-ramp") and path[1] in fault.path:
+        if (
+            path[:1] == ("knob",)
+            and fault.code in ("off-ladder", "falling-ramp")
+            and (len(path) == 1 or path[1] in fault.path)
+        ):
             return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from collections.abc import Iterator
@@ -59,6 +60,8 @@ def within_limits(content: bytes | str, file: str) -> str:
         raise CurriculumError(
             [Fault("file-too-large", (), "a file of more than 64 KiB", "65,536 bytes at most", place=place)]
         )
+    if isinstance(content, bytes) and (found := _utf_16(content, file)) is not None:
+        raise CurriculumError([found])
     text = _decoded(content, file).removeprefix("\ufeff").replace("\r\n", "\n")
     faults = [
         Fault(
@@ -82,6 +85,24 @@ def within_limits(content: bytes | str, file: str) -> str:
     return text
 
 
+def _utf_16(content: bytes, file: str) -> Fault | None:
+    """The fault of a file in UTF-16 or UTF-32, which a byte order mark, or zeros between ASCII letters, give away."""
+    start = content[:400]
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        name, codec = "UTF-32", "utf-32"
+    elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        name, codec = "UTF-16", "utf-16"
+    elif len(start) > 3 and (start[1::2].count(0) == len(start) // 2 or start[::2].count(0) == (len(start) + 1) // 2):
+        name, codec = "UTF-16", "utf-16-le" if start[1] == 0 else "utf-16-be"
+        if not any(start[::2] if start[1] == 0 else start[1::2]):
+            return None  # zeros and nothing else
+    else:
+        return None
+    line = start[: len(start) // 4 * 4].decode(codec, "replace").split("\n")[0].rstrip("\r")
+    hint = "In an editor: save with the encoding UTF-8. In PowerShell: Get-Content OLD | Set-Content -Encoding utf8 NEW"
+    return Fault("not-utf8", (), f"the file is {name}", "UTF-8", hint, Place(file, 1, 1, 1, line))
+
+
 def _decoded(content: bytes | str, file: str) -> str:
     try:
         if isinstance(content, bytes):
@@ -96,8 +117,18 @@ def _decoded(content: bytes | str, file: str) -> str:
         rest = rest.decode("utf-8", "replace") if isinstance(rest, bytes) else rest.encode("utf-8", "replace").decode()
         place = _place(before + rest, len(before), file)
         raise CurriculumError(
-            [Fault("not-utf8", (), "a byte that is no UTF-8", "a text in UTF-8", place=place)]
+            [Fault("not-utf8", (), f"a byte that is no UTF-8{_byte(content, start)}", "a text in UTF-8", place=place)]
         ) from None
+
+
+def _byte(content: bytes | str, at: int) -> str:
+    """The byte, and the letter that it is in Windows' usual encoding."""
+    if not isinstance(content, bytes):
+        return ""
+    letter = content[at : at + 1].decode("cp1252", "ignore")
+    return f", 0x{content[at]:02x}" + (
+        f', which Windows-1252 has for "{letter}"' if letter.isprintable() and letter else ""
+    )
 
 
 def _place(text: str, offset: int, file: str) -> Place:

@@ -288,10 +288,15 @@ _TABLES_OF_GUARDS = {word: [t for t in tables_in(kind) if t is not Guard] for wo
 _KEYS_IN_GUARDS = {key for tables in _TABLES_OF_GUARDS.values() for table in tables for key in keys_of(table)}
 
 
+_SINGLE = "A table of which there is one has single brackets, […]."
+
+
 def _hint(code: str, kind: Any, found: Any) -> tuple[str, str, tuple[str, ...]]:
     """A hint in words, or a word with those that may have been meant."""
     core, notes = bare(kind)
     asks = next((note for note in notes if isinstance(note, Asks)), None)
+    if code == "bad-name" and found in ("*", "**") and (asks is None or '"*"' not in asks.phrase or found == "**"):
+        return 'Alone and not in a list, "*" means all states.', "", ()
     if code == "bad-amount" and isinstance(found, str):
         return amount_hint(found), "", ()
     if code == "unknown-word" and isinstance(found, str):
@@ -310,15 +315,21 @@ def _hint(code: str, kind: Any, found: Any) -> tuple[str, str, tuple[str, ...]]:
         if core is int and float(found).is_integer():
             return f"Write {int(found)}.", "", ()
     if isinstance(found, str) and (core in (int, float, bool) or (asks is not None and "number" in asks.phrase)):
+        if core is bool and found.lower() in ("true", "false") and not found.islower():
+            return f"Write {found.lower()}, in small letters and without quotation marks.", "", ()
         share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?) ?%", found)
         return f"Write {float(share[1]) / 100:g}." if share else "Write it without quotation marks.", "", ()
     if get_origin(core) is list and "[[" not in phrase(kind):
         return f"Put it into brackets: {'[ { … } ]' if isinstance(found, Mapping) else '[ … ]'}.", "", ()
+    if isinstance(found, list) and core is Knob and found and isinstance(found[0], Mapping):
+        return _SINGLE, "", ()
     if isinstance(found, list) and core is Knob:
         return "Write { ladder = [ … ] }.", "", ()
     if isinstance(found, list) and Guard in tables_in(kind):
         joining = [word.name for word in WORDS.values() if isinstance(word, Joining)]
         return f"Join several by {' or '.join(f'{{ {name} = [ … ] }}' for name in joining)}.", "", ()
     if isinstance(found, list) and isinstance(core, type) and issubclass(core, Table):
-        return "A table of which there is one has single brackets, […].", "", ()
+        return _SINGLE, "", ()
+    if isinstance(found, Mapping) and get_origin(core) is list:
+        return "Its header has double brackets.", "", ()
     return "", "", ()

@@ -8,11 +8,19 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from plateau_rule.commands.options import BOUND, BoundOptions, Output, write_text
+from plateau_rule.commands.options import BOUND, BoundOptions, Output, UsageError, write_text
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.clamping import as_bound
-from plateau_rule.controller.errors import BindingWarning
+from plateau_rule.controller.errors import BindingWarning, visible
 from plateau_rule.controller.language.reading import contents, loads
+
+ENDINGS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".md": "mermaid"}
+PICTURES = {".png", ".pdf", ".jpg", ".jpeg", ".gif", ".webp", ".eps", ".ps", ".bmp", ".tif", ".tiff"}
+
+
+def _fits(kind: str, ending: str) -> bool:
+    """Whether a file with this ending may hold a drawing of this kind."""
+    return ENDINGS.get(ending, kind) == kind and ending not in PICTURES
 
 
 def draw(
@@ -33,8 +41,12 @@ def draw(
     """
     from plateau_rule.controller.drawing import DRAWINGS
 
-    ends = {".svg": "svg", ".dot": "dot", ".gv": "dot"}
-    kind = as_ or (ends.get(output.suffix.lower(), "mermaid") if output else "mermaid")
+    kind = as_ or (ENDINGS.get(output.suffix.lower()) if output else "mermaid")
+    if kind is None or (output and not _fits(kind, output.suffix.lower())):
+        raise UsageError(
+            f"{visible(str(output))}: a curriculum is drawn as SVG (.svg), DOT (.dot, .gv) or Mermaid (.mmd, .md). "
+            "Name a file that ends so; --as names the format where the file's name does not"
+        )
     binding, curriculum = bound.binding(), loads(*contents(file))
     if binding != Binding():
         with warnings.catch_warnings():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from plateau_rule.commands.options import READING, JsonFlag, Reading, print_json, read_logs, short
+from plateau_rule.commands.options import OUT, READING, JsonFlag, Reading, print_json, read_logs, short
 
 
 def fit(
     *logs: str,
-    out: Path | None = None,
+    out: Annotated[Path | None, OUT] = None,
     seen: float = 0.7,
     seed: int = 0,
     as_json: JsonFlag = False,

@@ -24,6 +24,8 @@ JsonFlag = Annotated[bool, Parameter(name="--json", show_default=False)]
 Several = Annotated[tuple[str, ...], Parameter(show_default=False)]
 Many = Annotated[tuple[str, ...], Parameter(show_default=False, consume_multiple=True)]
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
+Picture = Annotated[Path | None, Parameter(name=["--plot", "-o"])]  # beside what is printed
+OUT = Parameter(name=["--out", "-o"])
 
 
 class UsageError(PlateauError):

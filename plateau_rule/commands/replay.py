@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from plateau_rule.commands.options import (
     LATE,
@@ -12,6 +11,7 @@ from plateau_rule.commands.options import (
     Flag,
     JsonFlag,
     LateOptions,
+    Picture,
     Reading,
     Several,
     UsageError,
@@ -27,7 +27,7 @@ def replay(
     *words: str,
     log: Several = (),
     as_json: JsonFlag = False,
-    plot: Path | None = None,
+    plot: Picture = None,
     why: int | None = None,
     first_only: Flag = False,
     reading: Reading = READING,

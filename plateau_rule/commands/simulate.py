@@ -12,6 +12,7 @@ from plateau_rule.commands.options import (
     JsonFlag,
     LateOptions,
     Many,
+    Picture,
     Several,
     UsageError,
     bar,
@@ -34,7 +35,7 @@ def simulate(
     engine: Engine = "processes",
     workers: int | None = None,
     as_json: JsonFlag = False,
-    plot: Path | None = None,
+    plot: Picture = None,
     bound: LateOptions = LATE,
 ) -> None:
     """Put curricula through thousands of synthetic trainings: the losses answer to what they decide.

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from plateau_rule.commands.options import Flag
+from plateau_rule.commands.options import OUT, Flag
 from plateau_rule.controller.language.reading import contents, loads
 from plateau_rule.fftcore.binding import NOTHING, Overrides, RunOptions
 from plateau_rule.fftcore.run import begin_or_resume
@@ -21,7 +21,7 @@ def train(
     /,
     *,
     data: Path | None = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, OUT] = None,
     resume: Flag = False,
     preset: Literal["tiny", "base"] | None = None,
     epochs: int | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from plateau_rule.commands.options import (
     LATE,
@@ -11,6 +10,7 @@ from plateau_rule.commands.options import (
     JsonFlag,
     LateOptions,
     Many,
+    Picture,
     Reading,
     Several,
     UsageError,
@@ -32,7 +32,7 @@ def tune(
     flat: str | None = None,
     workers: int | None = None,
     as_json: JsonFlag = False,
-    plot: Path | None = None,
+    plot: Picture = None,
     reading: Reading = READING,
     bound: LateOptions = LATE,
 ) -> None:

@@ -34,7 +34,17 @@ def codes_used() -> set[str]:
 @cache
 def codes_of_reading() -> set[str]:
     """The codes that reading the text of a file may show."""
-    names = ("scanning", "reading", "values", "curriculum", "vocabulary", "faults", "conditions", "consistency")
+    names = (
+        "scanning",
+        "reading",
+        "values",
+        "curriculum",
+        "vocabulary",
+        "faults",
+        "conditions",
+        "consistency",
+        "formats",
+    )
     of_files = {"no-such-file", "not-a-file", "unreadable", "file-too-large"}
     language = [ROOT / "controller" / "language" / f"{name}.py" for name in names]
     return codes_in([*language, *(ROOT / "controller" / "guards").rglob("*.py")]) - of_files

@@ -220,16 +220,16 @@ def test_equal_wherever_read_from() -> None:
         ("x = ", (5, 5), 'nothing after "="'),
         ("x = plateau", (5, 5), "found plateau"),
         ("x = 50%", (5, 5), "found 50%"),
-        ("x: 1", (5, 4), "key with no value"),
-        ("x", (5, 2), "key with no value"),
-        ("x = [1, 2", (5, 10), "unclosed array"),
-        ('x = "abc', (5, 9), "invalid basic string"),
+        ("x: 1", (5, 2), '":" after the key "x"'),
+        ("x", (5, 1), '"x" without a value'),
+        ("x = [1, 2", (5, 5), "the bracket [ is not closed"),
+        ('x = "abc', (5, 5), "the text is not closed"),
         ("name = 'again'", (5, 1), 'the key "name" a second time'),
-        ("x = { a = 1, }", (5, 12), "trailing commas"),  # allowed in TOML 1.1 only
+        ("x = { a = 1, }", (5, 12), 'a comma before "}"'),  # allowed in TOML 1.1 only
     ],
 )
 def test_no_toml(line: str, place: tuple[int, int], found: str) -> None:
-    """A text that is no TOML is shown where the parser stumbled, in words."""
+    """A text that is no TOML is shown where the mistake is, in words."""
     (fault,) = faults(SMALL + line + "\n")
     assert fault.place is not None
     assert fault.found.startswith(found), fault

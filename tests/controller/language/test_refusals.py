@@ -52,12 +52,15 @@ REFUSED = {
     lr('shape = "zzz"'): [
         '2:28: lr.shape: found "zzz"; expected one of "cosine", "linear", "constant", "wsd" [unknown-word]'
     ],
-    TOP + "state = [1]\n": ["4:10: [[state]] 1: found 1; expected a table of name, set, lr, ramp, stop [wrong-type]"],
+    TOP + "state = [1]\n": [
+        "4:10: [[state]] 1: found 1; expected a table of name, set, lr, ramp, stop, final [wrong-type]"
+    ],
     TOP + 'state = "a"\n': [
         '4:9: state: found "a"; expected tables with double brackets, [[…]], at least one [wrong-type]'
     ],
     TOP + STATE + '[transition]\nfrom = "a"\n': [
-        "7:1: transition: found a table; expected tables with double brackets, [[…]] [wrong-type]"
+        "7:1: transition: found a table; expected tables with double brackets, [[…]]. "
+        "Its header has double brackets. [wrong-type]"
     ],
     TOP + STATE + '[check.waive]\nreach = ""\n': [
         "8:9: check.waive.reach: found an empty text; expected a reason, in one line of 1 to 300 characters [bad-text]"
@@ -77,9 +80,12 @@ REFUSED = {
         '4:7: guard.a: the guard "a" contains itself; expected guards that end somewhere [circular-guard]',
         '5:7: guard.b: the guard "b" contains itself; expected guards that end somewhere [circular-guard]',
     ],
-    TOP + STATE + "x = { a = 1,\n b = 2 }\n": ["7:13: newlines are unsupported in inline tables [not-toml]"],
+    TOP + STATE + "x = { a = 1,\n b = 2 }\n": [
+        '7:13: a table in braces that goes on in the next line; expected "}" in the same line. '
+        "Write it in one line, or give it a header of its own. [not-toml]"
+    ],
     TOP + "= 1\n": [
-        '4:1: unquoted keys cannot be empty; expected letters, numbers, "-", "_" [not-toml]'
+        '4:1: nothing before "="; expected a key. Write NAME = value. [not-toml]'
     ],
     TOP + STATE + WAY + "regress = 1\n": [
         "10:11: [[transition]] 1, regress: found 1; expected true or false [wrong-type]"

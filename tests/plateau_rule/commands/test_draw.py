@@ -43,6 +43,39 @@ def test_draw_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert "No such file or directory" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words", [["a.png"], ["a.PDF"], ["a"], ["a.txt"], ["a.png", "--as", "svg"], ["a.svg", "--as", "dot"]]
+)
+def test_draw_refuses_an_ending(tmp_path: Path, capfd: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """A file whose ending is none of the formats', or is that of another one, is refused, and nothing is written."""
+    file = tmp_path / words[0]
+    assert plateau.main(["draw", "plateau", "-o", str(file), *words[1:]]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith(f"{file}: a curriculum is drawn as SVG (.svg), DOT (.dot, .gv) or Mermaid (.mmd, .md). ")
+    assert not file.exists()
+
+
+def test_draw_as(tmp_path: Path) -> None:
+    """With --as, an ending that means nothing is no obstacle."""
+    assert plateau.main(["draw", "plateau", "--as", "dot", "-o", str(tmp_path / "a.txt")]) == 0
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8").startswith("digraph")
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("plot a.csv", "-o a.bmp"),
+        ("replay plateau a.csv", "-o a.bmp"),
+        ("simulate plateau", "-o a.bmp"),
+        ("tune plateau --log a.csv", "-o a.bmp"),
+    ],
+)
+def test_o_everywhere(capfd: pytest.CaptureFixture[str], words: str, option: str) -> None:
+    """Every command that draws takes -o, and refuses an ending that it cannot write before it reads anything."""
+    assert plateau.main([*words.split(), *option.split()]) == 2
+    assert "a.bmp: pictures are written as PNG or SVG; name a file that ends in .png or .svg" in capfd.readouterr().err
+
+
 def test_draw_within_a_limit(capfd: pytest.CaptureFixture[str]) -> None:
     """With a limit the machine is drawn as it is bound: larger values are the limit, merged states are named."""
     assert plateau.main(["draw", "plateau", "--limit", "cutoff=300", "--peak", "0.5"]) == 0

@@ -1,0 +1,601 @@
+"""Files mistyped in the ways that people mistype them: the sentence names the mistake, in its line, and nothing else."""
+
+# ruff: noqa: E501  # sentences are given to the letter
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plateau_rule import CurriculumError, loads
+from plateau_rule.controller.language.formats import other_format
+from plateau_rule.controller.language.reading import shipped
+from plateau_rule.controller.language.syntax import syntax_mistake
+
+MINE = """\
+format      = 1
+name        = "mine"
+
+[run]
+epochs          = 50
+steps_per_epoch = 1000
+
+[lr]
+peak   = 2e-4
+shape  = "cosine"
+floor  = 0.1
+length = "3 epochs"
+
+[knob.cutoff]
+ladder = [128, 256, "full"]
+
+[guard.flat]
+plateau = { window = 50, threshold = 0.005 }
+
+[[state]]
+name = "coarse"
+set  = { cutoff = 128 }
+
+[[state]]
+name = "finer"
+set  = { cutoff = 256 }
+
+[[state]]
+name = "full"
+set  = { cutoff = "full" }
+lr   = { floor = 0.05, length = "rest" }
+
+[[transition]]
+from    = "*"
+to      = "next"
+at      = "epoch"
+guards  = [{ min_epoch = 2 }, "flat"]
+actions = ["lr_restart"]
+"""
+
+# What is mistyped, and how; an addition at the end where nothing is replaced. Then what is said.
+MISTYPED = [
+    (
+        "set  = { cutoff = 256 }",
+        "set  = { cutoff = 256",
+        '26:8: the brace { is not closed; expected "}". Write } at the end of what it holds: { cutoff = 256 }. [not-toml]',
+    ),
+    (
+        'ladder = [128, 256, "full"]',
+        'ladder = [128, 256, "full"',
+        '15:10: the bracket [ is not closed; expected "]". Write ] at the end of what it holds: [128, 256, "full"]. [not-toml]',
+    ),
+    (
+        'actions = ["lr_restart"]',
+        'actions = ["lr_restart"',
+        '38:11: the bracket [ is not closed; expected "]". Write ] at the end of what it holds: ["lr_restart"]. [not-toml]',
+    ),
+    (
+        'guards  = [{ min_epoch = 2 }, "flat"]',
+        'guards  = [{ min_epoch = 2 , "flat"]',
+        '37:12: the brace { is not closed; expected "}". Write } at the end of what it holds. [not-toml]',
+    ),
+    (
+        'guards  = [{ min_epoch = 2 }, "flat"]',
+        'guards  = [{ min_epoch = 2 }, "flat"',
+        '37:11: the bracket [ is not closed; expected "]". Write ] at the end of what it holds: [{ min_epoch = 2 }, "flat"]. [not-toml]',
+    ),
+    (
+        "set  = { cutoff = 256 }",
+        "set  = cutoff = 256 }",
+        '26:8: no brace before "cutoff"; expected "{". Write { cutoff = 256 }. [not-toml]',
+    ),
+    (
+        'ladder = [128, 256, "full"]',
+        'ladder = [128, 256, "full"}',
+        '15:27: the bracket [ is closed by "}"; expected "]". Write ]. [not-toml]',
+    ),
+    (
+        "threshold = 0.005 }",
+        "threshold = 0.005",
+        '18:11: the brace { is not closed; expected "}". Write } at the end of what it holds: { window = 50, threshold = 0.005 }. [not-toml]',
+    ),
+    (
+        "[guard.flat]",
+        "[guard.flat",
+        '17:1: a header with no closing bracket; expected "]". Write [guard.flat]. [not-toml]',
+    ),
+    ("[[state]]", "[[state]", '20:1: a header with one closing bracket; expected "]]". Write [[state]]. [not-toml]'),
+    (
+        "[[state]]",
+        "[state]]",
+        "20:1: a header with a closing bracket too many; expected as many as at its beginning. Write [[state]]. [not-toml]",
+    ),
+    ("[[state]]", "[state", '20:1: a header with no closing bracket; expected "]". Write [[state]]. [not-toml]'),
+    (
+        "[knob.cutoff]",
+        "[knob cutoff]",
+        '14:2: "knob cutoff" in a header; expected names with dots between them. Write [knob.cutoff]. [not-toml]',
+    ),
+    (
+        "[run]",
+        "[run] epochs = 3",
+        "4:7: a key behind a header; expected the end of the line. Give it a line of its own. [not-toml]",
+    ),
+    (
+        "[run]",
+        "[run]:",
+        '4:6: ":" after a header; expected the end of the line. Remove it; comments begin with #. [not-toml]',
+    ),
+    ("[run]", "[run];", "4:6: a semicolon after a header. Remove it. [not-toml]"),
+    (
+        "[[state]]",
+        "[state]",
+        "20:1: the header [state] beside [[state]]; expected double brackets for each of them. Write [[state]]. [duplicate-key]",
+    ),
+    ("", "regress = True\n", "39:11: found True; expected true or false. Write true. [not-toml]"),
+    ("", "regress = TRUE\n", "39:11: found TRUE; expected true or false. Write true. [not-toml]"),
+    ("", "regress = yes\n", "39:11: found yes; expected true or false. Write true. [not-toml]"),
+    (
+        "",
+        'regress = "True"\n',
+        '39:11: [[transition]] 1, regress: found "True"; expected true or false. Write true, in small letters and without quotation marks. [wrong-type]',
+    ),
+    (
+        "",
+        "regress = None\n",
+        "39:11: found None; expected a value. TOML has no word for nothing: leave the key out. [not-toml]",
+    ),
+    ("", "regress = tru\n", '39:11: found tru; expected a value. Texts stand in quotation marks: "tru". [not-toml]'),
+    ("peak   = 2e-4", "peak: 2e-4", '9:5: ":" after the key "peak"; expected "=". Write peak = 2e-4. [not-toml]'),
+    ("peak   = 2e-4", "peak == 2e-4", '9:6: "==" after the key "peak"; expected "=". Write peak = 2e-4. [not-toml]'),
+    ("peak   = 2e-4", "peak := 2e-4", '9:6: ":=" after the key "peak"; expected "=". Write peak = 2e-4. [not-toml]'),
+    ("peak   = 2e-4", "peak 2e-4", '9:6: no "=" after the key "peak"; expected "=". Write peak = 2e-4. [not-toml]'),
+    ("peak   = 2e-4", "peak = = 2e-4", '9:8: a second "="; expected a value. Remove it. [not-toml]'),
+    ("peak   = 2e-4", "peak => 2e-4", '9:6: "=>" after the key "peak"; expected "=". Write peak = 2e-4. [not-toml]'),
+    (
+        "{ cutoff = 256 }",
+        "{ cutoff: 256 }",
+        '26:16: ":" after the key "cutoff"; expected "=". Write cutoff = 256. [not-toml]',
+    ),
+    (
+        "peak   = 2e-4",
+        "peak = 0,0002",
+        "9:8: found 0,0002; expected a number with a decimal point. Write 0.0002. [not-toml]",
+    ),
+    ("peak   = 2e-4", "peak = 1e-4,", "9:12: a comma at the end of the line. Remove it. [not-toml]"),
+    (
+        "epochs          = 50",
+        "epochs = 1,000",
+        "5:10: found 1,000; expected a number without a comma. Write 1000, or 1.000 if the comma is the decimal one. [not-toml]",
+    ),
+    (
+        "peak   = 2e-4",
+        "peak = 2,5e-4",
+        "9:8: found 2,5e-4; expected a number with a decimal point. Write 2.5e-4. [not-toml]",
+    ),
+    (
+        "{ floor = 0.05,",
+        "{ floor = 0,05,",
+        "31:18: found 0,05; expected a number with a decimal point. Write 0.05. [not-toml]",
+    ),
+    ("[knob.cutoff]", "[knobs.cutoff]", '14:1: knobs: unknown key "knobs". Did you mean "knob"? [unknown-key]'),
+    ("[guard.flat]", "[guards.flat]", '17:1: guards: unknown key "guards". Did you mean "guard"? [unknown-key]'),
+    (
+        "[[transition]]",
+        "[[transitions]]",
+        '33:3: transitions: unknown key "transitions". Did you mean "transition"? [unknown-key]',
+    ),
+    ("[[state]]", "[[states]]", '20:3: states: unknown key "states". Did you mean "state"? [unknown-key]'),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "30% run" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30% run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "30 % of the run" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30 % of the run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "30%" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30%"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "0,3 run" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "0,3 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "1k steps" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "1k steps"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "1000 steps"? [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "500" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "500"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Say the unit: "500 steps". [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        "{ dwell = 500 }",
+        '37:22: [[transition]] 1, guards 1, dwell: found 500; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Say the unit: "500 steps". [wrong-type]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "3epochs" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "3epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 epochs"? [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "3 Epochs" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "3 Epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 epochs"? [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "5 min" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "5 min"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, run. [bad-amount]',
+    ),
+    (
+        "{ min_epoch = 2 }",
+        '{ dwell = "half the run" }',
+        '37:22: [[transition]] 1, guards 1, dwell: found "half the run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest" [bad-amount]',
+    ),
+    ('"3 epochs"', "3 epochs", '12:10: the amount 3 epochs without quotation marks. Write "3 epochs". [not-toml]'),
+    (
+        "{ min_epoch = 2 }",
+        "{ dwell = 500 steps }",
+        '37:22: the amount 500 steps without quotation marks. Write "500 steps". [not-toml]',
+    ),
+    ('"3 epochs"', "3epochs", '12:10: found 3epochs; expected a text. Write "3 epochs". [not-toml]'),
+    ('"*"', '"all"', '34:11: [[transition]] 1, from: no state "all". Write from = "*" for all states. [unknown-state]'),
+    ('"*"', '"any"', '34:11: [[transition]] 1, from: no state "any". Write from = "*" for all states. [unknown-state]'),
+    (
+        '"*"',
+        '["all"]',
+        '34:12: [[transition]] 1, from 1: no state "all". Write from = "*" for all states. [unknown-state]',
+    ),
+    (
+        '"*"',
+        '["*"]',
+        '34:12: [[transition]] 1, from 1: found "*"; expected a name of letters a-z, digits, - and _, a letter first, at most 64. Alone and not in a list, "*" means all states. [bad-name]',
+    ),
+    ('"*"', "*", '34:11: found *; expected a value. Texts stand in quotation marks: "*". [not-toml]'),
+    (
+        '"next"',
+        '"all"',
+        '35:11: [[transition]] 1, to: no state "all". Known here: coarse, finer, full, next. [unknown-state]',
+    ),
+    (
+        '"*"',
+        '"every"',
+        '34:11: [[transition]] 1, from: no state "every". Write from = "*" for all states. [unknown-state]',
+    ),
+    (
+        '"*"',
+        '"**"',
+        '34:11: [[transition]] 1, from: found "**"; expected the name of a state, a list of names, or "*". Alone and not in a list, "*" means all states. [bad-name]',
+    ),
+    ('"mine"', "“mine”", '2:15: the quotation mark “ (U+201C); expected the plain one, ". Write "mine". [not-toml]'),
+    ('"mine"', "‘mine’", '2:15: the quotation mark ‘ (U+2018); expected the plain one, ". Write "mine". [not-toml]'),
+    ('"full"]', "“full”]", '15:21: the quotation mark “ (U+201C); expected the plain one, ". Write "full". [not-toml]'),
+    ('"mine"', "`mine`", '2:15: the quotation mark ` (U+0060); expected the plain one, ". Write "mine". [not-toml]'),
+    ('"mine"', "«mine»", '2:15: the quotation mark « (U+00AB); expected the plain one, ". Write "mine". [not-toml]'),
+    (
+        '"cosine"',
+        "cosine",
+        '10:10: found cosine; expected a value. Texts stand in quotation marks: "cosine". [not-toml]',
+    ),
+    (
+        'name        = "mine"',
+        "name = my first run",
+        '2:8: found my first run; expected a value. Texts stand in quotation marks: "my first run". [not-toml]',
+    ),
+    ('"full"]', "full]", '15:21: found full; expected a value. Texts stand in quotation marks: "full". [not-toml]'),
+    (
+        '{ cutoff = "full" }',
+        "{ cutoff = full }",
+        '30:19: found full; expected a value. Texts stand in quotation marks: "full". [not-toml]',
+    ),
+    ('"mine"', '"mine', '2:15: the text is not closed; expected " at its end. Write "mine". [not-toml]'),
+    ('"mine"', 'mine"', '2:15: a text without a quotation mark at its beginning; expected ". Write "mine". [not-toml]'),
+    ('"full"]', '"full]', '15:21: the text is not closed; expected " at its end. Write "full". [not-toml]'),
+    (
+        '["lr_restart"]',
+        '["lr_restart]',
+        '38:12: the text is not closed; expected " at its end. Write "lr_restart". [not-toml]',
+    ),
+    (
+        '"mine"',
+        "\"mine'",
+        '2:15: the text begins with " and ends with \'; expected the same mark at both ends, ". Write "mine". [not-toml]',
+    ),
+    (
+        '{ cutoff = "full" }',
+        '{ cutoff = "full }',
+        '30:19: the text is not closed; expected " at its end. Write "full". [not-toml]',
+    ),
+    (
+        '"mine"',
+        '"""mine',
+        '2:15: the text after """ is not closed; expected """ at its end. In one line, write "mine". [not-toml]',
+    ),
+    ("peak   = 2e-4", "peak = 2e-4;", "9:12: a semicolon at the end of the line. Remove it. [not-toml]"),
+    (
+        "epochs          = 50",
+        "epochs = 50; steps_per_epoch = 3",
+        "5:12: a second key in the line; expected one key a line. Give it a line of its own. [not-toml]",
+    ),
+    ("[128, 256,", "[128; 256;", "15:14: a semicolon between two values; expected a comma. Write a comma. [not-toml]"),
+    (
+        "peak   = 2e-4",
+        "peak\xa0= 2e-4",
+        "9:5: the blank U+00A0, which is none to TOML; expected a plain blank. Delete it and press the space bar. [not-toml]",
+    ),
+    (
+        "peak   = 2e-4",
+        "peak   = 2e-4 // the peak",
+        '9:15: a comment with "//"; expected "#". Write # the peak. [not-toml]',
+    ),
+    ("peak   = 2e-4", "peak   = 2e-4 -- peak", '9:15: a comment with "--"; expected "#". Write # peak. [not-toml]'),
+    (
+        "peak   = 2e-4",
+        "peak   = 2e-4// the peak",
+        '9:14: a comment with "//"; expected "#". Write # the peak. [not-toml]',
+    ),
+    (
+        "peak   = 2e-4",
+        "peak   = 2e-4 as in the paper",
+        '9:15: "as in the paper" after the value; expected the end of the line. Remove it; comments begin with #. [not-toml]',
+    ),
+    (
+        '"cosine"',
+        '"cosine" here',
+        '10:19: "here" after the value; expected the end of the line. Remove it; comments begin with #. [not-toml]',
+    ),
+    (
+        "epochs          = 50",
+        "epochs = 50 steps_per_epoch = 1000",
+        "5:13: a second key in the line; expected one key a line. Give it a line of its own. [not-toml]",
+    ),
+    (
+        "epochs          = 50",
+        "epochs = 50, steps_per_epoch = 1000",
+        "5:12: a second key in the line; expected one key a line. Give it a line of its own. [not-toml]",
+    ),
+    (
+        "[128, 256",
+        "[128 256",
+        '15:15: no comma before 256; expected a comma or "]". Write a comma between the two. [not-toml]',
+    ),
+    (
+        "{ window = 50, threshold",
+        "{ window = 50 threshold",
+        '18:25: no comma before threshold; expected a comma or "}". Write a comma between the two. [not-toml]',
+    ),
+    (
+        '}, "flat"',
+        '} "flat"',
+        '37:30: no comma before "flat"; expected a comma or "]". Write a comma between the two. [not-toml]',
+    ),
+    (
+        '[128, 256, "full"]',
+        '(128, 256, "full")',
+        '15:10: a list in "( )"; expected "[ ]". Write [128, 256, "full"]. [not-toml]',
+    ),
+    (
+        "{ cutoff = 256 }",
+        "{ cutoff = 256, }",
+        '26:22: a comma before "}"; expected no comma behind the last key. Remove the comma. [not-toml]',
+    ),
+    (
+        "{ window = 50, threshold = 0.005 }",
+        "{\n window = 50,\n threshold = 0.005\n}",
+        '18:12: a table in braces that goes on in the next line; expected "}" in the same line. Write it in one line, or give it a header of its own. [not-toml]',
+    ),
+    (
+        "steps_per_epoch =",
+        "steps per epoch =",
+        '6:1: "steps per epoch" as a key; expected a key without blanks. Write steps_per_epoch = … [not-toml]',
+    ),
+    (
+        "steps_per_epoch",
+        "steps-per-epoch",
+        '6:1: run: unknown key "steps-per-epoch". Did you mean "steps_per_epoch"? [unknown-key]',
+    ),
+    ("0.1", ".1", "11:10: found .1; expected a digit before the point. Write 0.1. [not-toml]"),
+    ("0.1", "1.", "11:10: found 1.; expected a digit after the point. Write 1.0. [not-toml]"),
+    ("2e-4", "2e−4", "9:10: found 2e−4; expected a number with a plain minus sign. Write 2e-4. [not-toml]"),
+    ("2e-4", "10^-4", "9:10: found 10^-4; expected a number. Write 1e-4. [not-toml]"),
+    ("0.1", "10%", "11:10: found 10%; expected a number. Write 0.1. [not-toml]"),
+    ("0.1", "1/3", "11:10: found 1/3; expected a number. Write 0.333333. [not-toml]"),
+    ("= 50", "= 050", "5:19: found 050; expected a number without zeros in front. Write 50. [not-toml]"),
+    ("1000", "1k", "6:19: found 1k; expected a number. Write 1000. [not-toml]"),
+    ("2e-4", "2*10^-4", "9:10: found 2*10^-4; expected a number. Write 2e-4. [not-toml]"),
+    ("2e-4", "2e-4f", "9:10: found 2e-4f; expected a number. Write 2e-4. [not-toml]"),
+    ("1000", "50 * 20", "6:22: a calculation; expected a number. Write its result. [not-toml]"),
+    (
+        '"mine"',
+        '"C:\\data"',
+        "2:18: a backslash in a text; expected a letter that it stands with, such as \\n. Write 'C:\\data', in single marks, or \\\\ for it. [not-toml]",
+    ),
+    ("peak   = 2e-4", "peak", '9:1: "peak" without a value; expected KEY = value. Write peak = … [not-toml]'),
+    (
+        "peak   = 2e-4",
+        "peak =",
+        '9:7: nothing after "="; expected a number, true, false, or a text in quotation marks [not-toml]',
+    ),
+    ("peak   = 2e-4", "= 2e-4", '9:1: nothing before "="; expected a key. Write NAME = value. [not-toml]'),
+    (
+        '["lr_restart"]',
+        '["lr_restart"]]',
+        '38:25: a "]" too many; expected the end of the line. Remove it, or write what opens it. [not-toml]',
+    ),
+    (
+        "{ cutoff = 256 }",
+        "{ cutoff = 256 }}",
+        '26:24: a "}" too many; expected the end of the line. Remove it, or write what opens it. [not-toml]',
+    ),
+    (
+        "name",
+        "\u200bname",
+        "2:1: the character U+200B, which does not show; expected characters that can be seen, blanks and line ends [hidden-character]",
+    ),
+    (
+        "peak   = 2e-4",
+        "peak   = 2e-4\npeak = 1",
+        '10:1: the key "peak" a second time; expected each key of a table once [duplicate-key]',
+    ),
+    ("", "[lr]\npeak=1\n", '39:2: the key "lr" a second time; expected each key of a table once [duplicate-key]'),
+    (
+        "peak   = 2e-4",
+        "- peak = 3",
+        '9:1: a line that begins with "-", as in YAML; expected KEY = value. Lists have brackets: [ … ]. [not-toml]',
+    ),
+]
+ADDED_IN_FRONT = [
+    ("// my curriculum\n", '1:1: a comment with "//"; expected "#". Write # my curriculum. [not-toml]'),
+    ("/* mine */\n", '1:1: a comment with "/*"; expected "#". Write # mine. [not-toml]'),
+    ("; mine\n", '1:1: a comment with ";"; expected "#". Write # mine. [not-toml]'),
+    ("```toml\n", "1:1: a fence of Markdown; expected TOML alone. Delete the line. [not-toml]"),
+    (
+        "<<<<<<< HEAD\n",
+        "1:1: a conflict that git left in the file; expected one of its two versions. Keep one of the two versions, and delete the marks. [not-toml]",
+    ),
+]
+WHOLE_FILES = [
+    (
+        "name: mine\nrun:\n  epochs: 50\n",
+        "1:1: the file is YAML; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        "---\nname: mine\n",
+        "1:1: the file is YAML; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        "states:\n- name: a\n- name: b\n",
+        "1:1: the file is YAML; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        '{\n "name": "mine"\n}\n',
+        "1:1: the file is JSON; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        '[\n {"name": "a"}]',
+        "1:1: the file is JSON; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        "import torch\nx = 1\n",
+        "1:1: the file is Python; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        'curriculum = {\n    "name": "mine",\n}\n',
+        "1:1: the file is Python; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        'name = "x"\nlr = dict(peak=1e-3)\n',
+        "2:1: the file is Python; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        "<!DOCTYPE html>\n<html>",
+        "1:1: the file is XML or HTML; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+    ),
+    (
+        "",
+        "1:1: an empty file; expected a curriculum: a name, [lr] and [[state]]. Begin with a shipped one: plateau fmt plateau --print [empty-file]",
+    ),
+    (
+        "# hi\n",
+        "1:1: a file with nothing but comments; expected a curriculum: a name, [lr] and [[state]]. Begin with a shipped one: plateau fmt plateau --print [empty-file]",
+    ),
+    (
+        "\n\n",
+        "1:1: an empty file; expected a curriculum: a name, [lr] and [[state]]. Begin with a shipped one: plateau fmt plateau --print [empty-file]",
+    ),
+]
+
+
+def said(content: bytes | str) -> list[str]:
+    """The sentences by which a file is refused, without the lines that they show."""
+    with pytest.raises(CurriculumError) as caught:
+        loads(content, "x.toml")
+    return [str(fault).split("\n")[0].removeprefix("x.toml:") for fault in caught.value.faults]
+
+
+def test_sound() -> None:
+    """The file that is mistyped below is sound itself."""
+    assert loads(MINE).name == "mine"
+
+
+@pytest.mark.parametrize(("old", "new", "sentence"), MISTYPED)
+def test_mistyped(old: str, new: str, sentence: str) -> None:
+    """One mistake is answered by one sentence, which names it and says what to write."""
+    assert old in MINE
+    assert said(MINE.replace(old, new, 1) if old else MINE + new) == [sentence]
+
+
+@pytest.mark.parametrize(("front", "sentence"), ADDED_IN_FRONT)
+def test_added_in_front(front: str, sentence: str) -> None:
+    """What stands before the first key, and is no comment, is named."""
+    assert said(front + MINE) == [sentence]
+
+
+@pytest.mark.parametrize(("text", "sentence"), WHOLE_FILES)
+def test_other_files(text: str, sentence: str) -> None:
+    """A file that is empty, or YAML, JSON, Python or HTML, is called what it is."""
+    assert said(text) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("plural", "single"), [("knobs", "knob"), ("states", "state"), ("guards", "guard"), ("transitions", "transition")]
+)
+def test_plural_headers(plural: str, single: str) -> None:
+    """A table under a misspelt header is one fault, in the line of the first such header; what uses it is none."""
+    text = MINE.replace(f"[{single}", f"[{plural}")
+    line = next(number for number, written in enumerate(text.split("\n"), 1) if f"[{plural}" in written)
+    (sentence,) = said(text)
+    assert sentence.startswith(f"{line}:")
+    assert sentence.endswith(f'{plural}: unknown key "{plural}". Did you mean "{single}"? [unknown-key]')
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_utf_16(codec: str) -> None:
+    """A file in UTF-16, with a byte order mark or without one, is called that."""
+    (sentence,) = said(MINE.encode(codec))
+    assert sentence.startswith(f"1:1: the file is UTF-{codec[4:6]}; expected UTF-8. In an editor: save")
+
+
+def test_byte_order_mark() -> None:
+    """A byte order mark before UTF-8 is no mistake, and neither are tabs."""
+    assert loads(b"\xef\xbb\xbf" + MINE.encode()) == loads(MINE.replace(" = ", "\t=\t")) == loads(MINE)
+
+
+SOUND = [*shipped().values(), *(Path(__file__).parents[2] / "machines" / "good").glob("*.toml")]
+
+
+@pytest.mark.parametrize("file", SOUND, ids=lambda file: file.stem)
+def test_nothing_in_sound_files(file: Path) -> None:
+    """The reader that names mistakes has no name for anything in a sound file."""
+    text = file.read_text(encoding="utf-8")
+    assert syntax_mistake(text, file.name) is None
+    assert other_format(text, file.name) is None
+
+
+def test_all_of_toml() -> None:
+    """Nor for what TOML has and curricula rarely use: all kinds of numbers, texts, dates, keys and lists."""
+    text = (
+        """
+a.'b c'."d" = 0xFF
+e = [ 1_000, +1.5e-3, -inf, nan, 0o17, 0b1, # a comment, with 'marks
+  1979-05-27T07:32:00Z, 1979-05-27 07:32:00, 07:32:00.5,
+  [ "a\\tb\\u00e9", 'C:\\x', """
+        + '"""x "y" z"""'
+        + """, ], { x = { y = true }, "z" = [] },
+]
+[ x . "y.z" ] # a header
+[[state]]
+f = """
+        + "'''\nfirst = line\n[second]\n'''"
+        + """
+g = {}
+-1 = false
+"""
+    )
+    assert syntax_mistake(text, "x.toml") is None
