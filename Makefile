@@ -22,7 +22,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint types tests test-wheel coverage mutation verifier faults format demo bench bench-quality transitions constraints clean
+.PHONY: help setup quick test lint types tests test-wheel coverage mutation verifier faults format demo bench bench-boundary bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -84,8 +84,11 @@ format: setup    ## put the code into the form that lint asks for
 demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, a few minutes
 	@env -u OMP_NUM_THREADS $(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 20 --steps-per-epoch 80
 
-bench: setup     ## run the benchmarks, but for the next two
-	@for benchmark in $(filter-out benchmarks/quality.py benchmarks/transitions.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
+bench: setup     ## run the benchmarks, but for the next three
+	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/transitions.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
+
+bench-boundary: setup ## how often a loss at the stated rate is called flat in 100,000 steps, half an hour on two cores
+	$(BIN)/python -P benchmarks/boundary.py
 
 bench-quality: setup  ## train the models that docs/model.md compares, 45 minutes at most; goes on where it was cut off
 	$(BIN)/python -P benchmarks/quality.py

@@ -57,6 +57,7 @@ PLATEAUS = {
     "halves, window 50": "window = 50",
     "halves, window 5000": "window = 5000",
     "trend": 'method = "trend"',
+    "sure": 'method = "sure", min_window = 240',  # a file's epoch, which is the default, is a billion steps here
     "returns": 'method = "returns"',
 }
 Turn = Callable[[list[float]], None]

@@ -8,7 +8,8 @@ from math import ceil
 from pathlib import Path
 from statistics import NormalDist
 
-from plateau_rule.controller.guards.plateau import Plateau
+from plateau_rule.controller.guards.plateau import MIN_WINDOW, Plateau
+from plateau_rule.controller.guards.plateau.sure import BLOCK, Sure, t_of
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.conditions import walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard
@@ -91,6 +92,8 @@ def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int,
     if spec.method == "returns":
         sentence = "`returns` asks for no rate and has no window; it measures the noise of its own blocks."
         return Lint(path, title, False, sentence, "", None, None)
+    if spec.method == "sure":
+        return _lint_of_sure(spec, run, noise, path, title)
     if spec.method == "trend":
         return _lint_of_trend(spec, run, noise, path, title)
     rate = rate_of(spec, run, noise.steps)
@@ -127,11 +130,11 @@ def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int,
 def rate_of(spec: Plateau, run: RunLength | None = None, spacing: float = 1.0) -> float:
     """Relative improvement from one value to the next under which a guard calls the loss flat.
 
-    spec: `halves`, whose means stand half a window apart, or `trend`, which asks for 1.5 times as much per window. run:
-    its length, for thresholds per epoch or per share of the run; where it is not known, they count as per window.
-    spacing: steps that one value stands for.
+    spec: `halves`, whose means stand half a window apart, or `trend` or `sure`, which ask for 1.5 times as much per
+    window. run: its length, for thresholds per epoch or per share of the run; where it is not known, they count as per
+    window. spacing: steps that one value stands for.
     """
-    room = 1.5 if spec.method == "trend" else 1.0
+    room = 1.0 if spec.method == "halves" else 1.5
     if spec.per != "window":
         amount, run = parse_amount(spec.per), run or RunLength()
         try:
@@ -151,9 +154,27 @@ def _lint_of_trend(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str 
     z = NormalDist().inv_cdf(spec.confidence)
     quantile = z + (z**3 + z) / (4 * 14)  # Student's, 14 degrees of freedom, to first order
     variance = (1 + noise.rho) / (1 - noise.rho) * noise.sigma**2
-    needed = max(spec.min_window, ceil((12 * variance * (quantile + 1.282) ** 2 / rate**2) ** (1 / 3)))
+    needed = max(spec.min_window or MIN_WINDOW, ceil((12 * variance * (quantile + 1.282) ** 2 / rate**2) ** (1 / 3)))
     sentence = (
         f"`trend` bounds false raises by itself (confidence {spec.confidence:g}); in noise of sigma {noise.sigma:.2%}, "
         f"rho {noise.rho:.2f} it needs about {needed} losses that are flat before it says so."
+    )
+    return Lint(path, title, False, sentence, "", None, needed)
+
+
+def _lint_of_sure(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int, ...], title: str) -> Lint:
+    rate = rate_of(spec, run, noise.steps)
+    detector = Sure(rate, spec.alpha, spec.min_window or run.steps_per_epoch or 1)
+    variance = (1 + noise.rho) / (1 - noise.rho) * noise.sigma**2
+    windows = sorted((size * BLOCK << level, size) for level, sizes in enumerate(detector.windows) for size in sizes)
+    needed = None
+    told = f"a flat loss may never be called so: its longest window, {windows[-1][0]} losses, is short for that."
+    for losses, size in windows:
+        if losses**3 * rate**2 >= 12 * variance * (t_of(detector.window_alpha, size, 0) + 1.282) ** 2:
+            needed, told = losses, f"it needs about {losses} losses that are flat before it says so."
+            break
+    sentence = (
+        f"`sure` is wrong in at most {spec.alpha:.3g} of all states, by itself; in noise of sigma {noise.sigma:.2%}, "
+        f"rho {noise.rho:.2f} {told}"
     )
     return Lint(path, title, False, sentence, "", None, needed)

@@ -14,6 +14,7 @@ from plateau_rule.controller.guards.level import Beside
 from plateau_rule.controller.guards.patience import NoNewBest
 from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
 
 Verdict = bool | None
@@ -77,4 +78,6 @@ def _surely_stronger(one: Detector, other: Detector) -> bool:
     if isinstance(one, Trend) and isinstance(other, Trend):
         same = (one.confidence, one.min_window) == (other.confidence, other.min_window)
         return same and one.cooldown >= other.cooldown and one.max_rate <= other.max_rate
+    if isinstance(one, Sure) and isinstance(other, Sure):  # another rate has other windows, and other shares of alpha
+        return (one.rate, one.windows) == (other.rate, other.windows) and one.alpha <= other.alpha
     return isinstance(one, Returns) and isinstance(other, Returns) and one.share <= other.share

@@ -11,6 +11,7 @@ import numpy as np
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.guards.plateau.halves import Halves
+from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import hardness
@@ -182,6 +183,6 @@ def _own_rate(machine: Machine) -> float | None:
         for _, detector in machine.stay(state, machine.run.total_steps).detectors.values():
             if isinstance(detector, Halves):
                 return 2.0 * detector.threshold / detector.window
-            if isinstance(detector, Trend):
+            if isinstance(detector, Trend | Sure):
                 return detector.max_rate
     return None

@@ -13,7 +13,7 @@ from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.strategies.losses import LEVELS
 
-METHODS = ("halves", "trend", "returns")
+METHODS = ("halves", "trend", "sure", "returns")
 _SHAPES = ("constant", "linear", "cosine", "wsd")
 _RUNGS = (1, 2, 3, 4, 6, 8, 12, 16)
 

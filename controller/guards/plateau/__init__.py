@@ -1,8 +1,9 @@
-"""`plateau`: a metric has stopped improving, by one of three methods; each has its detector in a file below."""
+"""`plateau`: a metric has stopped improving, by one of four methods; each has its detector in a file below."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from plateau_rule.controller.errors import Fault
 from plateau_rule.controller.guards.detector import Detector
 from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.controller.guards.word import Advice, AmountAsked, Condition, Hint, Metric, Path, Pick, steps_of
 from plateau_rule.controller.language.amounts import Amount, parse_amount
@@ -20,8 +22,10 @@ from plateau_rule.controller.language.values import AmountOrWindow, Name, Positi
 METHOD_KEYS = {
     "halves": ("window", "threshold", "per"),
     "trend": ("window", "threshold", "per", "confidence", "min_window", "cooldown"),
+    "sure": ("window", "threshold", "per", "alpha", "min_window"),
     "returns": ("share",),
 }
+MIN_WINDOW = 160  # of a trend, where the file says nothing
 
 
 class Plateau(Table):
@@ -29,8 +33,8 @@ class Plateau(Table):
 
     metric: Name = "loss"
     """The metric to watch."""
-    method: Literal["halves", "trend", "returns"] = "halves"
-    """The detector: `halves` as published, `trend` tells a plateau from noise, `returns` needs no threshold."""
+    method: Literal["halves", "trend", "sure", "returns"] = "halves"
+    """`halves` as published; `trend` and `sure` tell a plateau from noise; `returns` needs no threshold."""
     window: Window = 50
     """Observations over which the improvement is taken; not with `returns`."""
     threshold: Positive = 0.005
@@ -39,22 +43,30 @@ class Plateau(Table):
     """What the threshold is measured on: `window`, or an amount of time such as `1000 steps`; not with `returns`."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.998
     """With `trend`: how sure it must be."""
-    min_window: Window = 160
-    """With `trend`: the least observations that it decides on; no less than a period of the order of the data."""
+    alpha: Annotated[float, Field(ge=1e-9, lt=0.5)] = 0.05
+    """With `sure`: the share of states in which it may ever be wrong."""
+    min_window: Window | None = None
+    """The least observations that `trend` (160) and `sure` (an epoch, if bound) decide on; no less than a period."""
     cooldown: Annotated[int, Field(ge=0, le=10**9)] = 200
     """With `trend`: observations in a state before it decides."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """With `returns`: flat when the last half of the time in the state brought less than this share of it all."""
 
 
-def new_plateau(spec: Plateau, per_steps: int | None) -> Detector:
-    """An empty plateau detector; `per_steps` is what the threshold is measured on, None for the window itself."""
+def new_plateau(spec: Plateau, per_steps: int | None, epoch_steps: int | None = None) -> Detector:
+    """An empty plateau detector.
+
+    per_steps: what the threshold is measured on, None for the window itself. epoch_steps: steps in an epoch, None where
+    that is not known; the order of the data may repeat with it.
+    """
     if spec.method == "returns":
         return Returns(spec.share)
-    if spec.method == "trend":
+    if spec.method in ("trend", "sure"):
         # The means of two halves stand half a window apart; 1.5 leaves room for being sure at the threshold itself.
         rate = 1.5 * 2.0 * spec.threshold / spec.window if per_steps is None else spec.threshold / per_steps
-        return Trend(rate, spec.confidence, spec.min_window, spec.cooldown)
+        if spec.method == "sure":
+            return Sure(rate, spec.alpha, spec.min_window or epoch_steps or 1)
+        return Trend(rate, spec.confidence, spec.min_window or MIN_WINDOW, spec.cooldown)
     return Halves(spec.window, spec.threshold if per_steps is None else spec.threshold * (spec.window / 2) / per_steps)
 
 
@@ -72,7 +84,7 @@ class PlateauWord(Metric[Plateau]):
             fitting = " or ".join(f'"{method}"' for method, keys in METHOD_KEYS.items() if key in keys)
             found = f'"{key}" with method "{value.method}"'
             yield Fault("key-of-other-method", (*path, key), found, f"method {fitting}", at_key=True)
-        if value.method == "trend" and value.per != "window" and "window" in given:
+        if value.method in ("trend", "sure") and value.per != "window" and "window" in given:
             yield Fault("key-without-effect", (*path, "window"), '"window" beside "per"',
                         "one of the two: per says what the threshold is measured on", at_key=True)  # fmt: skip
         if value.method == "halves" and value.window < 2:
@@ -90,28 +102,42 @@ class PlateauWord(Metric[Plateau]):
     def meaning(self, value: Plateau, of_part: Callable[[Condition], Any]) -> Any:
         """The keys of its method alone."""
         own = {"metric", "method", *METHOD_KEYS[value.method]}
+        if value.method == "trend" and value.min_window == MIN_WINDOW:
+            own.remove("min_window")  # what it is without being written
         return written(value, *(type(value).model_fields.keys() - own))
 
     def per_point(self, value: dict[str, Any], spacing: int, steps: Callable[[str], int]) -> dict[str, Any] | None:
-        """A rate per time is that many times larger per value."""
-        if value.get("per", "window") == "window":
-            return None
-        return {**value, "threshold": value.get("threshold", Plateau().threshold) * spacing}
+        """A rate per time is that many times larger per value, and an epoch has that many times fewer values."""
+        changed: dict[str, Any] = {}
+        if value.get("per", "window") != "window":
+            changed["threshold"] = value.get("threshold", Plateau().threshold) * spacing
+        if value.get("method") == "sure" and "min_window" not in value:
+            with suppress(ValueError):
+                changed["min_window"] = -(-steps("1 epoch") // spacing)
+        return {**value, **changed} if changed else None
 
     def detector(self, value: Plateau, steps: Callable[[Amount], int]) -> Detector:
         """By its method."""
-        return new_plateau(value, None if value.per == "window" else steps_of(value.per, steps))
+        per = None if value.per == "window" else steps_of(value.per, steps)
+        epoch = None
+        with suppress(ValueError):  # the trainer may say when an epoch ends
+            epoch = steps_of("1 epoch", steps)
+        return new_plateau(value, per, epoch)
 
     def advice(self, value: Plateau) -> Advice:
         """The published advice has one backwards: a larger threshold holds earlier, a larger window later."""
         if value.method == "returns":
             return Advice("raise share", "lower share")
+        if value.method == "sure":
+            return Advice("raise threshold", "lower threshold")
         return Advice("first raise threshold, then shorten window", "first lengthen window, then lower threshold")
 
     def hint(self, value: Plateau, steps: Callable[[Amount], int]) -> Hint:
         """A fall of four times the threshold in half a window."""
         if value.method == "returns":
             return Hint(value.window)
+        if value.method == "sure":
+            return Hint(self.detector(value, steps).needs)
         return Hint(value.window, ratio=(1.0 + 4.0 * min(value.threshold, 10.0)) ** (2.0 / max(2, value.window)))
 
     def example(self, pick: Pick) -> dict[str, Any]:
@@ -126,6 +152,8 @@ class PlateauWord(Metric[Plateau]):
             value["per"] = pick.amount(pick.most_steps)
         if not per or method == "halves":
             value["window"] = pick.whole(2, 12)
+        if method == "sure":
+            value |= {"alpha": pick.one_of((0.05, 0.4)), "min_window": pick.whole(1, 300)}
         if method == "trend":
             value |= {"confidence": pick.one_of((0.9, 0.99)), "min_window": pick.whole(1, 100)}
             value["cooldown"] = pick.whole(0, 20)

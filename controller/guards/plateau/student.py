@@ -40,3 +40,37 @@ def quantile(confidence: float, freedom: int) -> float:
     while low < (middle := 0.5 * (low + high)) < high:
         low, high = (middle, high) if within(middle, freedom) < asked else (low, middle)
     return high
+
+
+def above(t: float, freedom: int) -> float:
+    """The probability that T > t; t above 0, freedom even: exact to a few roundings, however small it is.
+
+    One less the sum that `within` takes, which is the rest of the same series.
+    """
+    square = freedom / (freedom + t * t)
+    term, total = 0.5 * t / sqrt(freedom + t * t), 0.0
+    for k in range(1, freedom // 2):
+        term *= square * (2 * k - 1) / (2 * k)
+    k = freedom // 2
+    while True:
+        term *= square * (2 * k - 1) / (2 * k)
+        if total + term == total:
+            return total
+        total += term
+        k += 1
+
+
+@cache
+def quantile_above(share: float, freedom: int) -> float:
+    """The t that T exceeds with probability `share`; share: above 0, at most 0.25. freedom: even.
+
+    Of `share` the smallest that a float can hold has a quantile. By + - * / and square roots alone.
+    """
+    if not (0.0 < share <= 0.25 and freedom >= 2 and freedom % 2 == 0):
+        raise ValueError(f"share {share}, freedom {freedom}; expected 0 < share <= 0.25 and an even freedom")
+    low, high = 0.5, 1.0
+    while above(high, freedom) > share:
+        low, high = high, 2.0 * high
+    while low < (middle := 0.5 * (low + high)) < high:
+        low, high = (middle, high) if above(middle, freedom) > share else (low, middle)
+    return high

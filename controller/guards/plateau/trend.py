@@ -4,6 +4,9 @@ Means of blocks of losses are kept on a ladder of scales: level j holds the last
 each level a line is fitted to the 16 means. Its slope, with the error that Student's t gives it, says one of four
 things: the loss is flat, improves, worsens, or it cannot be told yet. Short levels tell when the noise is low, long
 ones when it is high; in the means of long blocks the correlation of neighbouring losses no longer matters.
+
+A loss that falls at a steady relative rate is a curve, and a line through L losses of it reads 6 / L at most, however
+fast it falls. So L losses are called flat only where the line falls and rises by less than 4 / L, too.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from plateau_rule.controller.guards.plateau.student import quantile
 
 BLOCKS = 16  # means on a level
 BLOCK = 5  # losses in a block of level 0
+REACH = 4.0  # rate times losses up to which a line tells the rate from twice the rate
 _PLACES = tuple(place - (BLOCKS - 1) / 2 for place in range(BLOCKS))
 _SPREAD = BLOCKS * (BLOCKS * BLOCKS - 1) / 12  # the sum of their squares
 _LARGEST = sys.float_info.max
@@ -134,8 +138,15 @@ class Trend:
             width = BLOCK << level
             falls, error = fitted(self._levels[level], width, self._t)
             verdict = four_valued(falls, error, self.max_rate)
+            if verdict == "flat":
+                verdict = four_valued(falls, error, self._flat_within(width * BLOCKS))
+                verdict = "flat" if verdict == "flat" else "undecided"
             found = self._slopes[level] = Slope(falls, error, width * BLOCKS, verdict)
         return found
+
+    def _flat_within(self, losses: int) -> float:
+        """The rate under which so many losses are flat."""
+        return min(self.max_rate, REACH / losses)
 
     def verdict(self) -> bool | None:
         """True, false, or None for unknown."""
@@ -170,7 +181,7 @@ class Trend:
         low, high = 1e5 * (first.falls - first.error) + 0.0, 1e5 * (first.falls + first.error) + 0.0
         return (
             f"{first.verdict}: falls {low:.3g}% to {high:.3g}% per 1000 losses, by the last {first.losses}; "
-            f"flat within {1e5 * self.max_rate:.3g}%"
+            f"flat within {1e5 * self._flat_within(first.losses):.3g}%"
         )
 
     def distance(self) -> float:

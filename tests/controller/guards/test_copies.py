@@ -18,6 +18,7 @@ from plateau_rule.controller.guards.level import Beside, Level
 from plateau_rule.controller.guards.patience import NoNewBest, Patience
 from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.sim.strategies import loss_streams
 from tests.controller.small import small
@@ -25,6 +26,7 @@ from tests.controller.small import small
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "halves": lambda: Halves(7, 0.05),
     "trend": lambda: Trend(2e-3, 0.9, 80, 20),
+    "sure": lambda: Sure(8e-3, 0.4),
     "returns": lambda: Returns(0.1),
     "patience": lambda: NoNewBest(Patience(steps=4, smooth=6, min_delta=0.125)),
     "below": lambda: Beside(Level(value=2.0, window=5), True),
@@ -66,7 +68,7 @@ def test_every_detector_is_copied_here() -> None:
     made = {type(make()) for make in DETECTORS.values()}
     machine = bind(
         small(
-            {"guards": [{"plateau": {"method": method}} for method in ("halves", "trend", "returns")]},
+            {"guards": [{"plateau": {"method": method}} for method in ("halves", "trend", "sure", "returns")]},
             {"guards": [{"patience": {"steps": 2}}, {"below": {"value": 1.0}}, {"above": {"value": 1.0}}]},
             {"guards": [{"diverging": {}}, {"gap": {"over": "2 steps", "value": 1.0}}]},
         )

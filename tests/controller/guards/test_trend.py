@@ -45,7 +45,8 @@ def first(detector: Trend, values: list[float]) -> float:
 
 def test_defaults_are_those_of_the_language() -> None:
     """What a file leaves out is what the detector takes by itself, so that what is measured of it is true of files."""
-    detector, written = Trend(1e-3), Plateau(method="trend")
+    detector, written = Trend(1e-3), new_plateau(Plateau(method="trend"), None)
+    assert isinstance(written, Trend)
     assert (detector.confidence, detector.min_window, detector.cooldown) == (
         written.confidence, written.min_window, written.cooldown,
     )  # fmt: skip
@@ -175,6 +176,26 @@ def test_four_lines() -> None:
         early.push(2.0)
         assert (early.describe() == f"cooldown: {count} of 160 losses") == (count < 160)
     assert early.describe() == "flat: falls 0% to 0% per 1000 losses, by the last 160; flat within 30%"
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("times", [1.5, 2.0, 5.0, -2.0])
+def test_a_long_window_does_not_hide_the_rate(times: float, sign: float) -> None:
+    """A loss that falls, or rises, at 1.5, 2 or 5 times the rate for ever is never called flat, however long it is."""
+    rate = 1e-3
+    detector = Trend(rate)
+    for step in range(60_000):  # 60 times the time constant of the rate
+        detector.push(sign * (1.0 - sign * times * rate) ** step)
+        if step % 80 == 79:
+            assert detector.verdict() is not True, detector.describe()
+
+
+def test_a_window_past_its_reach_asks_for_less() -> None:
+    """L losses are flat within 4 / L at most, and that is what it says."""
+    detector = Trend(0.1, min_window=640)
+    for _ in range(640):
+        detector.push(1.0)
+    assert detector.describe() == "flat: falls 0% to 0% per 1000 losses, by the last 640; flat within 625%"
 
 
 def test_noise_makes_it_wait() -> None:

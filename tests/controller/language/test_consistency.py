@@ -132,7 +132,7 @@ def test_method_keys_are_keys() -> None:
 )
 def test_keys_of_other_methods(method: str, key: str) -> None:
     """A key that another method has is told so."""
-    value = {"per": '"9 steps"', "confidence": "0.9", "share": "0.5", "threshold": "0.1"}.get(key, "9")
+    value = {"per": '"9 steps"', "confidence": "0.9", "share": "0.5", "alpha": "0.1", "threshold": "0.1"}.get(key, "9")
     if key not in ("metric", "method"):
         assert codes_of(HEAD + STATES + f"[guard.g]\nplateau = {{ method = '{method}', {key} = {value} }}\n") == [
             "key-of-other-method"

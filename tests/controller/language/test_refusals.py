@@ -139,9 +139,9 @@ REFUSED = {
     ],
     TOP + STATE + WAY + 'guards = [{ plateau = { method = "returns", window = 3, per = "1 run", cooldown = 3 } }]\n': [
         '10:45: [[transition]] 1, guards 1, plateau.window: "window" with method "returns"; '
-        'expected method "halves" or "trend" [key-of-other-method]',
+        'expected method "halves" or "trend" or "sure" [key-of-other-method]',
         '10:57: [[transition]] 1, guards 1, plateau.per: "per" with method "returns"; '
-        'expected method "halves" or "trend" [key-of-other-method]',
+        'expected method "halves" or "trend" or "sure" [key-of-other-method]',
         '10:72: [[transition]] 1, guards 1, plateau.cooldown: "cooldown" with method "returns"; '
         'expected method "trend" [key-of-other-method]',
     ],

@@ -14,6 +14,7 @@ from plateau_rule.controller.guards.level import Beside, Level
 from plateau_rule.controller.guards.patience import NoNewBest, Patience
 from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.sim.batch.guards import depth_of, many
 from plateau_rule.sim.batch.guards.twin import Each
@@ -21,7 +22,7 @@ from plateau_rule.sim.batch.history import Floats, History
 from plateau_rule.sim.batch.kleene import FALSE, TRUE, UNKNOWN
 from plateau_rule.sim.batch.means import RunningMeans
 
-RUNS, STEPS = 12, 700
+RUNS, STEPS = 12, 900
 SPELLED = {None: UNKNOWN, False: FALSE, True: TRUE}
 
 DETECTORS: dict[str, Callable[[], Detector]] = {
@@ -38,6 +39,11 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
     "gap of many blocks": lambda: Apart(130, 0.01),
     "trend": lambda: Trend(2e-3, 0.9, 80, 20),
     "trend, slow": lambda: Trend(1e-4, 0.99, 300, 0),
+    "trend, windows past its reach": lambda: Trend(2e-2, 0.9, 80, 0),
+    "sure": lambda: Sure(2e-3),
+    "sure, quick": lambda: Sure(8e-3, 0.4),
+    "sure, faster than can be asked": lambda: Sure(1.0, 0.4),
+    "sure, long windows": lambda: Sure(2e-3, 0.4, 480),
     "returns": lambda: Returns(0.1),
 }
 
@@ -72,7 +78,8 @@ def extreme(rng: np.random.Generator) -> Floats:
 
 def lines(rng: np.random.Generator) -> Floats:
     """Straight falls without noise, at about the rates that are asked for: a line leaves nothing but rounding."""
-    rates = rng.choice([1e-4, 2e-3], RUNS) * rng.choice([0.0, 0.5, 1.0 - 1e-9, 1.0, 1.0 + 1e-9, 2.0, -1.0], RUNS)
+    about = rng.choice([0.0, 0.5, 1.0 - 1e-9, 1.0, 1.0 + 1e-9, 2.0, -1.0], RUNS)
+    rates = rng.choice([1e-4, 2e-3, 4 / 320, 4 / 640], RUNS) * about
     return np.asarray(3.0 - 3.0 * np.arange(STEPS)[:, None] * rates, dtype=np.float64)
 
 

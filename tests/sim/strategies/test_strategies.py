@@ -88,7 +88,7 @@ def test_the_whole_language_is_drawn() -> None:
         "ramp",
         "root",
     }
-    methods = {"halves", "trend", "returns", "stop", "loss", "val_loss"}
+    methods = {"halves", "trend", "sure", "returns", "stop", "loss", "val_loss"}
     assert (guards | actions | rates | ways | rest | methods) - seen == set()
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from plateau_rule.sim.batch.guards.plateau import halves, returns, trend
+from plateau_rule.sim.batch.guards.plateau import halves, returns, sure, trend
 
-TWINS = (halves.TWIN, trend.TWIN, returns.TWIN)
+TWINS = (halves.TWIN, trend.TWIN, returns.TWIN, sure.TWIN)

@@ -81,6 +81,7 @@ class _Level:
 
     def __init__(self, runs: int, width: int, rate: float, t: float) -> None:
         self._runs, self._width, self._max_rate, self._t = runs, width, rate, t
+        self._flat_within = min(rate, trend.REACH / (width * trend.BLOCKS))
         self._table = np.zeros(trend.BLOCKS * runs)  # [place, run], flat: the mean numbered n at place (n - 1) % BLOCKS
         self._total, self._cross, self._square = np.zeros(runs), np.zeros(runs), np.zeros(runs)
         self._largest = np.zeros(runs)  # of the magnitudes that have entered the sums
@@ -114,14 +115,15 @@ class _Level:
         self._square[rows] = square = self._square[rows] - gone * gone + means * means
         self._largest[rows] = largest = np.maximum(self._largest[rows], np.abs(means))
         # All of it in units of what the slope, times _SPREAD, is given in; see the controller's.
-        bound = (self._max_rate * self._width * _SPREAD / trend.BLOCKS) * np.abs(total)
+        unit = (self._width * _SPREAD / trend.BLOCKS) * np.abs(total)
+        bound, flat_bound = self._max_rate * unit, self._flat_within * unit
         slope = np.abs(cross)
         rest = square - total * total / trend.BLOCKS - cross * cross / _SPREAD
         doubt = 1e-9 * largest * largest  # more than _ANEW steps can have lost of `rest`
         factor = self._t * (_SPREAD / (trend.BLOCKS - 2)) ** 0.5
         least, most = factor * np.sqrt(np.maximum(0.0, rest - doubt)), factor * np.sqrt(np.maximum(0.0, rest) + doubt)
         slack = (1e-10 + 1e-12 * self._max_rate * self._width * _SPREAD) * largest + 1e-12 * (bound + most)
-        flat, not_flat = slope + most + slack < bound, slope + least - slack > bound
+        flat, not_flat = slope + most + slack < flat_bound, slope + least - slack > flat_bound
         decided, not_decided = slope - most - slack > bound, slope - least + slack < bound
         words = np.where(flat, np.int8(_FLAT), np.where(decided, np.int8(_DECIDED), np.int8(_UNDECIDED)))
         sure = (flat | not_flat) & (decided | not_decided) & (largest > _TINY) & (largest < _HUGE)
@@ -152,7 +154,8 @@ class _Level:
         error = np.where(residue > 0.0, np.sqrt(residue / ((trend.BLOCKS - 2) * _SPREAD)), residue * 0.0)
         falls = np.where(size == 0.0, 0.0, -cross / _SPREAD / self._width)
         error = np.where(size == 0.0, np.inf, self._t * error / self._width)
-        flat, decided = four_valued(falls, error, self._max_rate)
+        flat = four_valued(falls, error, self._flat_within)[0]
+        decided = four_valued(falls, error, self._max_rate)[1]
         return np.where(flat, np.int8(_FLAT), np.where(decided, np.int8(_DECIDED), np.int8(_UNDECIDED)))
 
 
