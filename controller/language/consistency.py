@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 from fractions import Fraction
 from itertools import pairwise
 
@@ -117,8 +118,9 @@ def _state_faults(curriculum: Curriculum) -> Iterator[Fault]:
                 yield unknown("unknown-knob", (*path, "set", name), "knob", name, curriculum.knob, at_key=True)
             elif problem := misfit(curriculum.knob[name], value):
                 yield Fault("off-ladder", (*path, "set", name), f"{name} = {_spell(value)}", problem)
+        misspelt = [name for name in state.set if name not in curriculum.knob]
         for name in curriculum.knob:
-            if name not in state.set:
+            if name not in state.set and not get_close_matches(name, misspelt, n=1):
                 yield Fault("knob-not-set", (*path, "set"), f'the knob "{name}" is not set',
                             "a value for every knob in every state", at_key=True)  # fmt: skip
         for name in state.ramp:

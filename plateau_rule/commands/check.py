@@ -2,76 +2,194 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from plateau_rule.commands.options import BOUND, BoundOptions, Flag, JsonFlag, print_json, require_drawable
-from plateau_rule.controller.binding import bind
+from cyclopts import Parameter
+
+from plateau_rule.commands.app import version
+from plateau_rule.commands.options import (
+    BOUND,
+    BoundOptions,
+    Flag,
+    JsonFlag,
+    Output,
+    UsageError,
+    require_drawable,
+    write_text,
+)
+from plateau_rule.commands.sources import STDIN, content_of, curricula, one_file
+from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.checking import as_dict, in_words, write_counterexamples
-from plateau_rule.controller.errors import BindingWarning, visible
+from plateau_rule.controller.errors import BindingWarning, CurriculumError, visible
 from plateau_rule.controller.language.places import Places
-from plateau_rule.controller.language.reading import contents, loads
+from plateau_rule.controller.language.reading import loads
+from plateau_rule.controller.language.scanning import within_limits
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.budget import MOST_CONFIGURATIONS
-from plateau_rule.controller.verifier.findings import Finding, Severity, Verdict
+from plateau_rule.controller.verifier.findings import Finding, Report, Severity, Verdict
 from plateau_rule.controller.verifier.verify import verify
 
+if TYPE_CHECKING:
+    from plateau_rule.commands.annotations import Annotation
+
+Form = Literal["text", "json", "github", "sarif"]
+# The library's own answer to a misspelt option is lost, because - may be a file here.
+OPTIONS = (
+    *("--strict", "--format", "--json", "--output", "--counterexample", "--log", "--plot", "--budget", "--limit"),
+    *("--epochs", "--steps-per-epoch", "--tokens-per-step", "--peak", "--help"),
+)
+WORST = (0, 3, 1, 2)  # exit codes, from the best to the worst
 QUIET_S = 0.5  # before a line of progress is shown
 
 
 def check(
-    file: str,
-    /,
-    *,
+    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
     strict: Flag = False,
+    form: Annotated[Form | None, Parameter(name="--format")] = None,
     as_json: JsonFlag = False,
+    output: Output = None,
     counterexample: Path | None = None,
     log: Path | None = None,
     plot: Path | None = None,
     budget: int = MOST_CONFIGURATIONS,
     bound: BoundOptions = BOUND,
 ) -> int:
-    """Check a curriculum for every possible loss stream.
+    """Check curricula for every possible loss stream.
 
-    Exits with 0 if nothing is broken, 1 if a property is, 2 if the file is no curriculum; with --strict 3 if something
-    is open: a property not decided or conditional, or a warning.
+    Exits with 0 if nothing is broken, 1 if a property is, 2 if a file is no curriculum; with --strict 3 if something
+    is open: a property not decided or conditional, or a warning. Of several files, the worst counts: 2, then 1, then 3.
 
     Args:
-        file: A path, or the bare name of a shipped curriculum.
+        files: Files, names of shipped curricula, patterns, or folders of curricula. `-` reads the standard input.
         strict: Exit with 3 where a property is not decided or conditional, or a warning stands.
-        as_json: Print JSON.
+        form: As text (the default), json, github (annotations of a workflow) or sarif (SARIF 2.1.0).
+        as_json: Print JSON; the same as --format json.
+        output: Write the report to this file instead of the standard output.
         counterexample: Write the counterexamples into this folder: traces, and losses that `plateau replay` reads.
         log: A log of an earlier run. Says whether the windows are long enough for its noise.
         plot: Draw the knobs and the rate into this file (.png or .svg), raised as early and as late as possible.
         budget: Try at most this many configurations; what is left then is not decided.
         bound: What the curriculum is bound to; without a limit, `full` stays a word.
     """
+    _usable(files, as_json, form, counterexample, plot)
     require_drawable(plot)
-    content, name = contents(file)
-    curriculum = loads(content, name)
+    form = "json" if as_json else form or "text"
+    names, single = curricula(files), one_file(files)
+    binding = bound.binding()
+    results: list[Result] = []
+    for name in names:
+        try:
+            results.append(_checked(name, binding, budget, log))
+        except CurriculumError as error:
+            if single and form == "text":
+                raise
+            results.append(Result(name, error=error))
+    write_text(_printed(results, form, single, strict, counterexample), output)
+    if plot is not None and (report := results[0].report) is not None:
+        _draw(report.machine, plot)
+    return max((result.exit_code(strict) for result in results), key=WORST.index)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found of one file: a report with the places of its findings, or why it is no curriculum."""
+
+    file: str
+    report: Report | None = None
+    places: Places | None = None
+    error: CurriculumError | None = None
+
+    def exit_code(self, strict: bool) -> int:
+        """The exit code for this file."""
+        return self.report.exit_code(strict) if self.report else 2
+
+
+def _usable(
+    files: Sequence[str], as_json: bool, form: Form | None, counterexample: Path | None, plot: Path | None
+) -> None:
+    """Refuse words that do not go together."""
+    if not files:
+        raise UsageError("plateau check: FILE is missing. See: plateau check --help")
+    if option := next((name for name in files if name.startswith("-") and name != STDIN), None):
+        word = option.partition("=")[0]
+        near = get_close_matches(word, OPTIONS, n=1)
+        hint = f' Did you mean "{near[0]}"?' if near else ""
+        raise UsageError(f"plateau check: unknown option {visible(word)}.{hint} See: plateau check --help")
+    if as_json and form not in (None, "json"):
+        raise UsageError(f"--json and --format {form}: expected one of the two")
+    if not one_file(files) and (plot or counterexample):
+        option = "--plot" if plot else "--counterexample"
+        raise UsageError(f"{option} with several curricula: expected one")
+
+
+def _checked(name: str, binding: Binding, budget: int, log: Path | None) -> Result:
+    """Read, bind and verify one file."""
+    content, shown = content_of(name)
+    curriculum = loads(content, shown)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)  # the report says it
-        machine = bind(curriculum, bound.binding())
+        machine = bind(curriculum, binding)
     progress = _Progress()
     report = verify(machine, budget=budget, tick=progress.tick if sys.stderr.isatty() else None)
     progress.clear()
-    places = Places(content.decode(), name)
+    places = Places(within_limits(content, shown), shown)
     found = [*report.findings, *(_noise(machine, log) if log else ())]
     placed = [replace(finding, place=places.of(finding.path, finding.at_key)) for finding in found]
     report = replace(report, findings=tuple(placed), verdicts=_with_noise(report.verdicts, placed, log))
-    files = write_counterexamples(report, places, counterexample) if counterexample else {}
-    if as_json:
-        print_json(as_dict(report, places, files, strict))
-    else:
-        print("\n".join(visible(line) for line in in_words(report, places, files, strict)))
-    if plot is not None:
-        _draw(machine, plot)
-    return report.exit_code(strict)
+    return Result(shown, report, places)
+
+
+def _printed(results: list[Result], form: Form, single: bool, strict: bool, counterexample: Path | None) -> str:
+    """All of it, in one of the formats."""
+    if form in ("github", "sarif"):
+        from plateau_rule.commands import annotations
+
+        found = [one for result in results for one in _annotations(result)]
+        if form == "github":
+            return "".join(f"{line}\n" for line in annotations.github(found))
+        return json.dumps(annotations.sarif(found, version()), indent=2) + "\n"
+    if form == "json":
+        written = [_as_data(result, strict, counterexample) for result in results]
+        if not single:
+            written = [{"file": one.file, **data} for one, data in zip(results, written, strict=True)]
+        code = max((result.exit_code(strict) for result in results), key=WORST.index)
+        data = written[0] if single else {"files": written, "exit_code": code}
+        return json.dumps(data, allow_nan=False) + "\n"
+    parts = ["\n".join(map(visible, _in_words(result, strict, counterexample))) for result in results]
+    if not single:
+        parts = [f"== {visible(result.file)}\n{part}" for result, part in zip(results, parts, strict=True)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _annotations(result: Result) -> Iterator[Annotation]:
+    from plateau_rule.commands import annotations
+
+    if result.report is not None:
+        return annotations.of_report(result.report, result.file)
+    return annotations.of_error(result.error or CurriculumError([]), result.file)
+
+
+def _as_data(result: Result, strict: bool, counterexample: Path | None) -> dict[str, Any]:
+    if result.report is None or result.places is None:
+        return (result.error or CurriculumError([])).fields()
+    files = write_counterexamples(result.report, result.places, counterexample) if counterexample else {}
+    return as_dict(result.report, result.places, files, strict)
+
+
+def _in_words(result: Result, strict: bool, counterexample: Path | None) -> list[str]:
+    if result.report is None or result.places is None:
+        return str(result.error).split("\n")
+    files = write_counterexamples(result.report, result.places, counterexample) if counterexample else {}
+    return list(in_words(result.report, result.places, files, strict))
 
 
 class _Progress:

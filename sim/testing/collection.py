@@ -7,14 +7,17 @@ each `NAME.test.toml` is a file of scenarios as for `plateau test`. `plugin.py` 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from plateau_rule.controller.binding import Binding
     from plateau_rule.controller.language.curriculum import Curriculum
 
+BOUND = ("epochs", "steps_per_epoch", "tokens_per_step", "peak")
 SCENARIOS = ".test.toml"
 LONGEST = 200_000  # steps of a run that is tried step by step; `plateau check` knows no such limit
 # What is tested of each curriculum: the property of `plateau check` that it is an instance of, which a file may waive.
@@ -100,15 +103,15 @@ class PropertyItem(_Item):
 
     def runtest(self) -> None:
         """Show it, or find the shortest stream that breaks it."""
-        from plateau_rule.controller.binding import bind, limits_in
+        from plateau_rule.controller.binding import bind
         from plateau_rule.controller.language.reading import load
         from plateau_rule.controller.verifier.verify import verify
 
         curriculum, waivable = load(self.path), PROPERTIES[self.name]
         if waivable in curriculum.check.waive:
             pytest.skip(f"waived in the file: {curriculum.check.waive[waivable]}")
-        limits = limits_in(self.config.getoption("--curricula-limit"), "--curricula-limit")
-        report = verify(bind(curriculum, limits))
+        binding = binding_of(self.config)
+        report = verify(bind(curriculum, binding))
         found = [finding for finding in report.findings if finding.severity in ("error", "warning")]
         if self.name == "sound":
             if report.broken:
@@ -116,7 +119,25 @@ class PropertyItem(_Item):
         elif self.name == "finishes" and (may_stay := [one for one in found if one.property == waivable]):
             pytest.skip(f"not for every loss stream, as plateau check says: {may_stay[0].sentence}")
         else:
-            _holds(self.name, curriculum, limits, self.config.getoption("--curricula-examples"))
+            _holds(self.name, curriculum, binding, self.config.getoption("--curricula-examples"))
+
+
+def binding_of(config: pytest.Config) -> Binding:
+    """What the options bind curricula to, as those of `plateau check` do.
+
+    Raises:
+        BindingError: Where an option's value is none.
+    """
+    from plateau_rule.controller.binding import Binding, limits_in
+    from plateau_rule.controller.errors import BindingError
+
+    limits = limits_in(config.getoption("--curricula-limit"), "--curricula-limit")
+    given = {name: config.getoption(f"--curricula-{name.replace('_', '-')}") for name in BOUND}
+    try:
+        return Binding(limits, **given)
+    except BindingError as error:
+        faults = [replace(one, where="--curricula-" + str(one.path[0]).replace("_", "-")) for one in error.faults]
+        raise BindingError(faults) from None
 
 
 class Stretched(tuple[float, ...]):
@@ -139,7 +160,7 @@ class Stretched(tuple[float, ...]):
         return f"<{len(self)} losses: {losses}; each of them {self.times} times>"
 
 
-def _holds(name: str, curriculum: Curriculum, limits: dict[str, float] | None, examples: int) -> None:
+def _holds(name: str, curriculum: Curriculum, binding: Binding, examples: int) -> None:
     """Try a property on drawn streams, as long as the run."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
@@ -147,10 +168,10 @@ def _holds(name: str, curriculum: Curriculum, limits: dict[str, float] | None, e
     from plateau_rule.controller.binding import bind
     from plateau_rule.sim import strategies
 
-    machine = bind(curriculum, limits)
+    machine = bind(curriculum, binding)
     total = machine.run.total_steps
     if total is None:
-        pytest.skip("its [run] has no length: add epochs and steps_per_epoch")
+        pytest.skip("its [run] has no length: add epochs and steps_per_epoch, or give them as options")
     if total > LONGEST:
         pytest.skip(f"a run of {total:,} steps is too long to be tried step by step")
     check: Callable[..., None] = getattr(strategies, f"assert_{name}")
@@ -176,6 +197,6 @@ def _holds(name: str, curriculum: Curriculum, limits: dict[str, float] | None, e
     )
     @given(losses=streams())
     def tried(losses: tuple[float, ...]) -> None:
-        check(curriculum, losses, limits=limits)
+        check(curriculum, losses, limits=binding.limits, **{name: getattr(binding, name) for name in BOUND})
 
     tried()

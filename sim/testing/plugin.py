@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = 25
+LENGTHS = {
+    "epochs": "epochs in the run",
+    "steps-per-epoch": "optimizer steps in an epoch",
+    "tokens-per-step": "tokens in an optimizer step",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option `--curricula`, and two that go with it."""
+    """The option `--curricula`, and those that go with it."""
     group = parser.getgroup("plateau", "training curricula")
     group.addoption("--curricula", metavar="DIR", type=Path, help="test every curriculum in this folder")
     group.addoption(
@@ -30,6 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         help="largest value of a knob; once for each knob",
+    )
+    for name, what in LENGTHS.items():
+        group.addoption(
+            f"--curricula-{name}", metavar="N", type=int, help=f"{what}, in place of what the curricula say"
+        )
+    group.addoption(
+        "--curricula-peak", metavar="RATE", type=float, help="peak learning rate, in place of the curricula's"
     )
 
 

@@ -132,7 +132,7 @@ def test_unknown_option(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         ("check plateau --limits a=3", 'plateau check: unknown option --limits. Did you mean "--limit"?'),
         ("check plateau --no-json", 'plateau check: unknown option --no-json. Did you mean "--json"?'),
         ("check plateau --sideways", "plateau check: unknown option --sideways."),
-        ("check plateau other", 'plateau check: "other" is one word too many.'),
+        ("draw plateau other", 'plateau draw: "other" is one word too many.'),
         ("schema other", 'plateau schema: "other" is one word too many.'),
         ("check", "plateau check: FILE is missing."),
         ("train", "plateau train: CURRICULUM is missing."),

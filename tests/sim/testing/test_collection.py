@@ -43,6 +43,21 @@ def test_sound_curricula_pass(tmp_path: Path) -> None:
     assert "not for every loss stream" in found.stdout
 
 
+def test_bound_as_the_trainer_would(tmp_path: Path) -> None:
+    """Length, peak and limits come from options; what is no length is refused with the option's name."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    text = shipped()["full"].read_text().split("[run]")
+    (folder / "full.toml").write_text(text[0] + "[lr]" + text[1].partition("[lr]")[2])
+    words = ["-rs", "--curricula-examples", "2", "-k", "aligned or never"]
+    assert "2 passed" not in run_pytest(folder, *words).stdout
+    length = ["--curricula-epochs", "60", "--curricula-steps-per-epoch", "20", "--curricula-peak", "0.5"]
+    found = run_pytest(folder, *words, *length)
+    assert "2 passed" in found.stdout, found.stdout
+    found = run_pytest(folder, *words, "--curricula-epochs", "0")
+    assert "--curricula-epochs: 0; expected a whole number of at least 1" in found.stdout, found.stdout
+
+
 def test_a_misaligned_curriculum_fails_with_its_stream(tmp_path: Path) -> None:
     """A raise into a decayed rate fails; the shortest stream and what happened in it are shown, and no traceback."""
     found = run_pytest(

@@ -1,0 +1,62 @@
+"""Which curricula a command is to read: files, names of shipped ones, folders, patterns, the standard input."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from plateau_rule.controller.errors import CurriculumError, Fault, visible
+from plateau_rule.controller.language.reading import contents, shipped
+
+STDIN = "-"
+SCENARIOS = ".test.toml"  # files for `plateau test`
+OTHERS = {"pyproject.toml", "Cargo.toml", "ruff.toml", "uv.toml", "book.toml", "netlify.toml"}  # of well-known tools
+
+
+def curricula(words: Sequence[str]) -> list[str]:
+    """The files that words name, each once, in order.
+
+    Args:
+        words: Paths, names of shipped curricula, patterns with `*`, folders, or `-`.
+
+    Raises:
+        CurriculumError: Where a pattern or a folder holds no curriculum.
+    """
+    return list(dict.fromkeys(name for word in words for name in _named(word)))
+
+
+def one_file(words: Sequence[str]) -> bool:
+    """Whether the words name a single file by itself."""
+    return len(words) == 1 and list(_named(words[0])) == [words[0]]
+
+
+def _named(word: str) -> Iterator[str]:
+    path = Path(word)
+    if word == STDIN or word in shipped():
+        yield word
+    elif path.is_dir():
+        yield from _some(sorted(str(file) for file in path.rglob("*.toml") if _curriculum(file, path)), word)
+    elif glob.has_magic(word) and not path.exists():
+        yield from _some(sorted(glob.glob(word, recursive=True)), word)  # noqa: PTH207  # pathlib takes no absolute ones
+    else:
+        yield word
+
+
+def _curriculum(file: Path, folder: Path) -> bool:
+    """Whether a TOML file in a folder is one of ours; hidden folders are passed over."""
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not hidden and file.is_file() and file.name not in OTHERS and not file.name.endswith(SCENARIOS)
+
+
+def _some(files: list[str], word: str) -> list[str]:
+    if not files:
+        found = f"no curriculum in {visible(word)}"
+        raise CurriculumError([Fault("no-such-file", (), found, "files that end in .toml")])
+    return files
+
+
+def content_of(name: str) -> tuple[bytes, str]:
+    """The bytes of one of them, and the name that errors show."""
+    return (sys.stdin.buffer.read(), "<stdin>") if name == STDIN else contents(name)
