@@ -45,7 +45,7 @@ _PLACE = re.compile(r"\w\.(?:py|cpp|cc|c|cu|h|go|rs|jl):$")  # a line of a progr
 _STRICT = re.compile(r"[\w)'\"]\s{0,9}[:=]?\s{0,9}[-+.(\[]{0,3}$")
 # What makes a number something else: 23ms, 10k, 1.2.3.
 _UNIT = re.compile(r"\w|\.\d")
-_GLUED = re.compile(r"(epoch|batch|batches|iters?|steps?)\b", re.IGNORECASE)
+_GLUED = re.compile(r"(epoch|batch|batches|iters?|steps?|it(?= \[))\b", re.IGNORECASE)  # "450it [00:10, 12it/s]"
 _STAMP = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[ T,_-]{1,3}(?=\d))?|\d{1,3}:\d\d(?::\d\d)?(?:[.,]\d{1,9})?")
 _FILLER = {"the", "a", "is", "was", "at", "of", "and", "on", "in", "after", "current", "this", "for"}
 _STEP_WORDS = {*STEPS, "up", "upd", "minibatch", "mini_batch", "timestep", "timesteps", "batches"}
@@ -67,11 +67,12 @@ _LEAD = re.compile(r"^[\s>*|-]{0,10}(?:\[(\d{1,12})\][\s:]|(\d{1,12})\s?:(?=\s))
 class Frame(NamedTuple):
     """Names in lines of one kind, the places of their numbers among a line's pieces, their signs.
 
-    heading: whether such a line only tells the time, for the lines below it.
+    heading: whether such a line only tells the time, for the lines below it. rank: of the process that printed it.
     """
 
     fields: tuple[tuple[str, int, str], ...]
     heading: bool = False
+    rank: str = ""
 
 
 @dataclass
@@ -160,6 +161,8 @@ def _name_all(numbers: list[_Number], line: str) -> None:
     if len(after) >= 2 and not strict and any(is_loss(found[1]) for found in after.values()):
         for number in numbers:
             found = after.get(number.at)
+            if not found and _clock_of(number.name):  # "step 10: 2.5 loss, 0.1 lr"
+                continue
             end = number.start + len(number.value)
             number.name = found[1] if found else ""
             number.sign = ""
@@ -235,6 +238,8 @@ def _unnamed_clock(numbers: list[_Number]) -> None:
             number.clock, epochs = "epoch", [number]
     if not epochs and len(bare) > 1 and bare[0].length and _follows(numbers, bare[0].length, bare[1]):
         bare[0].clock, epochs, bare = "epoch", [bare[0]], bare[1:]
+    if not epochs and bare and _leads(numbers[0], bare[0]):
+        numbers[0].clock, epochs = "epoch", [numbers[0]]
     if epochs:
         later = [number for number in bare if number.start > epochs[0].start]
         if later:
@@ -251,6 +256,13 @@ def _unnamed_clock(numbers: list[_Number]) -> None:
         first[0].clock, first[1].clock = "epoch", "step"  # [1,  2000] loss: 2.2
 
 
+def _leads(lead: _Number, pair: _Number) -> bool:
+    """Whether a number alone stands before the first pair: "3: [ 200/1000] loss 2.5"."""
+    if lead.used or lead.length or lead.name or not lead.whole or lead.before.strip():
+        return False
+    return pair.at == lead.at + 2 and lead.after.strip() in (":[", ": [")
+
+
 def _follows(numbers: list[_Number], one: _Number, other: _Number) -> bool:
     return other.at == one.at + 2 and other.before.strip() in ("][", "] [", ") (", ")(")
 
@@ -262,8 +274,8 @@ def _is_bare_pair(number: _Number) -> bool:
     if number.name and not words(number.name) <= TRAIN | LINE_EVAL:
         return False
     before, after = number.before.rstrip(), number.length.after
-    opened = not before or before[-1] in "[(|]:>%"
-    closed = not after.strip() or after.lstrip()[:1] in "])|([,:-<" or after.startswith(("  ", "\t"))
+    opened = not before or before[-1] in "[(|]:><{%"
+    closed = not after.strip() or after.lstrip()[:1] in "])|([,:-<>}" or after.startswith(("  ", "\t"))
     closed |= _COUNTED.match(after) is not None or not number.before.strip()
     return (opened or bool(number.name)) and (closed or before.endswith(":")) and not _UNIT.match(after)
 

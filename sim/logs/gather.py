@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.sim.logs.errors import LogError
+from plateau_rule.sim.logs.mixtures import separate
 from plateau_rule.sim.logs.points import POINT, Points, Spool
 from plateau_rule.sim.logs.rows import ABSENT, NOT_A_NUMBER, NUMBER, Floats, Reader, RowBlock, numbers
 from plateau_rule.sim.logs.runs import EpochLengths, Runs, carried_on
 from plateau_rule.sim.logs.series import LENGTH, Roles, Tally, Wanted, choose, is_eval
 from plateau_rule.sim.logs.spans import FilePoints, Span
-from plateau_rule.sim.logs.splits import told_apart
 
 HEAD_ROWS = 1000  # rows looked at before the columns get their roles
 LARGEST_STEP = 2.0**53
@@ -89,7 +89,7 @@ class Gather:
         Raises:
             LogError: it holds no training loss, or several that could be meant, or several runs.
         """
-        blocks = self._with_roles(told_apart(self.reader.blocks()))
+        blocks = self._with_roles(separate(self.reader.blocks()))
         for block in blocks:
             self._count_dropped(block)
             if block.count:

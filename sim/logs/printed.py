@@ -34,7 +34,7 @@ MOST_KINDS, LONGEST_KIND = 2000, 1000  # that are remembered
 MOST_BESIDE = 4000  # lines without a loss that are looked at, for a message
 _TELLS = re.compile(
     r"loss|nll|xent|cost|objective|ppl|perplexity|entropy|rmse|rmsle|logloss|huber|learn:|\bm[as]p?e\b|\bl[12]\b"
-    r"|\b[bcw]{1,2}er\b",
+    r"|\b[bcw]{1,2}er\b|\bbp[bc]\b",
     re.IGNORECASE,
 )
 _SPEAKS_OF_TIME = re.compile(r"epoch|step|iter|batch", re.IGNORECASE)
@@ -42,6 +42,7 @@ _SPEAKS_OF_SPLIT = re.compile(r"train|valid|eval|test", re.IGNORECASE)
 LONGEST_HEADING = 200  # characters
 # llm.c: s:10 trl:3.2 (train loss), tel:3.3 (the test loss), eval:0.3 (an accuracy).
 _LLMC = {"s": "step", "trl": "train loss", "tel": "val loss", "eval": "eval accuracy"}
+_RANK = re.compile(r"\W{0,3}(?:rank|gpu|worker|node|default)(\d{1,5})\b", re.IGNORECASE)  # "[rank0]: step 10"
 _LLMC_LINE = re.compile(r"^s:\d+ (trl|tel|eval):", re.M)
 # Keras draws its bar again and again; only the bar of a finished epoch is a value to keep.
 _KERAS_BAR = re.compile(r"^ {0,9}(\d+)/(\d+) .{0,200}?(?:ETA: |\ds |/step ).{0,200}?- (?:\w{1,40}_)?loss:")
@@ -54,6 +55,12 @@ _STYLES = (
     ("lines printed by PyTorch's examples", re.compile(r"^Train Epoch: \d+ \[\d+/\d+ \(\d+%\)\]", re.M)),
     ("progress printed by Keras", re.compile(r"^ {0,9}\d+/\d+ .{0,200}?s/(?:step|epoch) .{0,200}?- loss:", re.M)),
 )
+# Decimal commas: a number that follows a loss, and cannot be one of thousands ("0,345", "3,4", "12,0345").
+_LOSS_NUMBER = r"(?i:loss|nll|xent|cost)['\"]?\s{0,4}[:=|]?\s{0,4}-?"
+_COMMA = re.compile(_LOSS_NUMBER + r"(?:0,\d+|\d+,(?:\d{1,2}|\d{4,}))(?!\d|[,.]\d|\])")
+_POINT = re.compile(_LOSS_NUMBER + r"\d+\.\d")
+_GROUPED = re.compile(_LOSS_NUMBER + r"[1-9]\d{0,2},\d{3}(?!\d|[,.]\d)")
+_DECIMAL_COMMA = re.compile(r"(?<![\d.,\[(])(\d+),(\d+)(?!\d|,\d)")
 _NO_LINE = "line that tells no loss"
 
 
@@ -86,13 +93,28 @@ class Printed(Reader):
             self.running = name.endswith("Keras")
             self.samples = name.endswith("examples")
         self.llmc = name == _STYLES[0][0]
+        self.commas = False
+        if "," in text and not _POINT.search(text):
+            self._look_for_commas(text)
         self.nanogpt = name == _STYLES[1][0]
+
+    def _look_for_commas(self, text: str) -> None:
+        """Whether commas stand before decimals; say how they are read."""
+        if found := _COMMA.search(text):
+            self.commas = True
+            self.warnings.append(f"{self.source.name}: commas stand for decimal points there ({found[0]!r})")
+        elif found := _GROUPED.search(text):
+            self.warnings.append(
+                f"{self.source.name}: the comma in {found[0]!r} is taken for one of thousands; if it stands for a "
+                "decimal point, write a point"
+            )
 
     def blocks(self) -> Iterator[RowBlock]:
         """A row for each line, or table, that tells a loss."""
         for data in self.source.lines():
             dropped: Counter[str] = Counter()
-            lines = _clean(data).split("\n")
+            text = _clean(data)
+            lines = (_DECIMAL_COMMA.sub(r"\1.\2", text) if self.commas else text).split("\n")
             if not lines[-1]:
                 lines.pop()
             pattern = _ANY if _ODD.search(data) else _DIGITS
@@ -151,6 +173,8 @@ class Printed(Reader):
             return None
         if len(row) == ("step" in row) + ("epoch" in row) + (LENGTH in row):
             return None
+        if frame.rank:
+            row["rank"] = frame.rank
         if "step" not in row:
             if self.section is not None:
                 row = self._in_section(row)
@@ -174,7 +198,7 @@ class Printed(Reader):
         return self.frames.get(key) or self._learn(key, pieces)
 
     def _learn(self, key: tuple[str, ...], pieces: list[str]) -> Frame:
-        fields, heading = frame_of(pieces, pairs=not self.running)
+        fields, heading, _ = frame_of(pieces, pairs=not self.running)
         names = {name for name, _, _ in fields}
         if self.averages and "train_runtime" in names:
             fields = tuple(each for each in fields if each[0] != "train_loss")
@@ -186,7 +210,8 @@ class Printed(Reader):
             fields = tuple((name, at, sign) for name, (at, sign) in both.items())
         if len(self.frames) >= MOST_KINDS:
             self.frames.clear()
-        frame = Frame(fields, heading)
+        rank = _RANK.match(key[0])
+        frame = Frame(fields, heading, rank[1] if rank else "")
         if sum(map(len, key)) <= LONGEST_KIND:
             self.frames[key] = frame
         return frame

@@ -17,6 +17,7 @@ from plateau_rule.sim.logs.errors import LogError
 from plateau_rule.sim.logs.events import EventFile, is_event_file
 from plateau_rule.sim.logs.folders import LogPart, choose_part
 from plateau_rule.sim.logs.gather import Gather, Gathered
+from plateau_rule.sim.logs.history import History, is_history
 from plateau_rule.sim.logs.jsonl import JsonLines, is_json_lines
 from plateau_rule.sim.logs.log import Log
 from plateau_rule.sim.logs.mlflow import SQLITE_MAGIC, Database, MetricFile, is_metric_file
@@ -185,6 +186,8 @@ def detect(source: Source, wanted: Wanted) -> Reader:
         )
     if is_trainer_state(head) or is_json_array(head):
         return TrainerState(source)
+    if is_history(head):
+        return History(source)
     if is_json_lines(head):
         return JsonLines(source)
     if is_metric_file(head):
@@ -221,6 +224,11 @@ def _finish(
         gathered.counted, evals = "row", {}
         points = _changed(_number_rows(points))
     elif not increasing:
+        if (beside := _differing_beside(points)) * 10 > count:
+            gathered.warnings.append(
+                f"{beside:,} losses stand right behind another one of the same {gathered.counted}: several processes, "
+                "evaluations or parts of a step may be mixed there"
+            )
         points = in_order(points, repeats)
         if repeated := count - points.count:
             gathered.dropped[f"step that is repeated (the {repeats} one was kept)"] += repeated
@@ -282,6 +290,15 @@ def _look(spool: Spool) -> tuple[bool, bool]:
         increasing &= bool(np.all(moves > 0))
         last = int(steps[-1])
     return differ, increasing
+
+
+def _differing_beside(spool: Spool) -> int:
+    """How many points have the step of the point before them, and another loss."""
+    count = 0
+    for points in spool.parts():
+        same = np.diff(points["step"]) == 0
+        count += int((same & ~np.isclose(points["loss"][1:], points["loss"][:-1], rtol=1e-6, equal_nan=True)).sum())
+    return count
 
 
 def _one_a_step(spool: Spool, repeats: Repeats) -> Spool:

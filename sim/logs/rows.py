@@ -18,6 +18,7 @@ Columns = Mapping[str, Sequence[object]]
 
 MOST_COLUMNS = 1000  # that are looked at; no log of a training has more
 MOST_CELLS = 100_000  # in a block
+MOST_NESTED = 4  # dictionaries in dictionaries, that are looked into
 NUMBER, ABSENT, NOT_A_NUMBER = 0, 1, 2
 _WRAPPED = re.compile(r"(?:tensor|array|np\.float\d+)\(\[?([-+.\w]+)")  # a print of a tensor instead of its value
 
@@ -118,11 +119,9 @@ class Records(Mapping[str, Sequence[object]]):
             return list(map(itemgetter(name), self.rows))  # twice as fast as asking row by row
         except KeyError:
             pass
-        outer, dot, inner = name.partition(".")
         values = [row.get(name) for row in self.rows]
-        if dot and not any(value is not None for value in values):
-            nests = (row.get(outer) for row in self.rows)
-            return [nest.get(inner) if type(nest) is dict else None for nest in nests]
+        if "." in name and not any(value is not None for value in values):
+            return [_inside(row, name) for row in self.rows]
         return values
 
     def __iter__(self) -> Iterator[str]:
@@ -130,13 +129,31 @@ class Records(Mapping[str, Sequence[object]]):
         names = [*first, *sorted(set().union(*self.rows).difference(first))]
         for name in names[:MOST_COLUMNS]:
             value = next((value for row in self.rows if (value := row.get(name)) is not None), None)
-            if type(value) is dict:
-                yield from (f"{name}.{inner}" for inner in value)
-            else:
-                yield name
+            yield from _spelt(name, value)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _spelt(name: str, value: object, depth: int = MOST_NESTED) -> Iterator[str]:
+    """The names of the fields of a value: its own, or those of what is nested in it."""
+    if type(value) is not dict or not depth:
+        yield name
+        return
+    for inner, nested in value.items():
+        yield from _spelt(f"{name}.{inner}", nested, depth - 1)
+
+
+def _inside(row: Row, name: str) -> object:
+    """The value of a nested field; names may hold dots themselves."""
+    outer, dot, inner = name.partition(".")
+    while dot:
+        nest = row.get(outer)
+        if type(nest) is dict:
+            return nest[inner] if inner in nest else _inside(nest, inner)
+        more, dot, inner = inner.partition(".")
+        outer = f"{outer}.{more}"
+    return None
 
 
 def numbers(values: Sequence[object]) -> tuple[Floats, NDArray[np.uint8]]:

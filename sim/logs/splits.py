@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from plateau_rule.sim.logs.rows import RowBlock
 from plateau_rule.sim.logs.series import (
@@ -35,9 +36,12 @@ _BESIDE = FINE | {
     "results",
     "summary",
     "performance",
+    "clean",
+    "other",
 }
 _TOKEN = re.compile(r"(?<![\w./\\-])[A-Za-z_]{2,40}+(?![\w\\-]|\.\w|/\w)")
-SPLIT_COLUMNS = ("mode", "split", "phase", "stage", "subset", "partition")
+SPLIT_COLUMNS: tuple[str, ...] = ("mode", "split", "phase", "stage", "subset", "partition")
+SPLIT_COLUMNS += ("set", "dataset", "type", "kind", "event", "tag")
 _LOOKED_AT = 1000  # rows in which such a column is looked for
 _TOGETHER = 8  # characters between "train" and "val" that stand for one split: "train & val loss"
 
@@ -129,24 +133,53 @@ def told_apart(blocks: Iterator[RowBlock]) -> Iterator[RowBlock]:
     name, seen = None, 0
     for block in blocks:
         if name is None and seen < _LOOKED_AT:
-            names = set(block.columns)
-            name = next((name for name in SPLIT_COLUMNS if name in names), None)
+            name = _split_column(block)
             seen += block.count
-        marks = [] if name is None else [str(value).lower() for value in block.column(name)]
-        named = sorted({mark for mark in marks if mark in LINE_EVAL})
+        marks = [] if name is None else [_split_said(name, value) for value in block.column(name)]
+        named = sorted({mark for mark in marks if mark})
         if not named:
             yield block
             continue
         columns: dict[str, Sequence[object]] = {}
         for column in block.columns:
             values = block.column(column)
+            if column == name and _asked_split(column):
+                continue
             if column == name or normal(column) in CLOCKS or normal(column) in RATES or is_eval(column):
                 columns[column] = values
                 continue
             pairs = list(zip(marks, values, strict=True))
-            columns[column] = [None if mark in LINE_EVAL else value for mark, value in pairs]
+            columns[column] = [None if mark else value for mark, value in pairs]
             for split in named:
-                columns[f"{_ACTIONS.get(split, split)} {column}"] = [
-                    value if mark == split else None for mark, value in pairs
-                ]
+                columns[f"{split} {column}"] = [value if mark == split else None for mark, value in pairs]
         yield RowBlock(block.count, columns, block.line, block.dropped)
+
+
+def _split_column(block: RowBlock) -> str | None:
+    """The column that says of which split a row is: by a word, or by yes and no (`is_train`)."""
+    for name in block.columns:
+        said = _asked_split(name)
+        values = block.column(name)
+        if said is not None and {str(value).lower() for value in values} <= {"0", "1", "true", "false", "none", ""}:
+            return name
+        if name.lower() in SPLIT_COLUMNS and any(isinstance(value, str) and _is_split(value) for value in values):
+            return name
+    return None
+
+
+def _asked_split(name: str) -> str | None:
+    """The split of a column such as `is_train` or `is_val`."""
+    spelt = normal(name)
+    split = spelt.removeprefix("is_")
+    return split if split != spelt and split in TRAIN | LINE_EVAL else None
+
+
+@lru_cache(maxsize=4096)
+def _split_said(column: str, value: object) -> str:
+    """The split of evaluations that a row's mark names, or nothing."""
+    if (split := _asked_split(column)) is not None:
+        holds = str(value).lower() in ("1", "true")
+        if split in TRAIN:
+            return "eval" if str(value).lower() in ("0", "false") else ""
+        return _label(split) if holds else ""
+    return _label(value) if isinstance(value, str) and _is_split(value) and _evaluates(value) else ""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 from plateau_rule.sim.logs.errors import LogError
 from plateau_rule.sim.logs.rows import MOST_CELLS, MOST_COLUMNS, NOT_A_NUMBER, NUMBER, Reader, RowBlock, numbers
@@ -16,6 +17,7 @@ from plateau_rule.sim.logs.source import Source
 BATCH_ROWS = 4096
 _RUNS_TABLE = {"name", "state", "created"}
 _RAGGED = "row has not as many fields as the header"
+_COMMA = re.compile(r"^\s*\"?(-?\d+),(\d+(?:[eE][-+]?\d+)?)\"?\s*$")  # a decimal comma
 _DELIMITERS = (",", "\t", ";", "|", " ")
 
 
@@ -29,7 +31,10 @@ class TableReader(Reader):
         self.source = source
         lines = _lines(source.head)
         self.delimiter = delimiter(source.head) or ","
-        self.header = next((row for row in self._reader(iter(lines)) if row), [])
+        self.commas = self.delimiter != "," and _has_decimal_commas(source.head, self.delimiter)
+        if self.commas:
+            self.warnings.append(f"{source.name}: commas stand for decimal points there")
+        self.header = next((row for row in self._reader(iter(_without_comments(lines))) if row), [])
         if len(self.header) > MOST_COLUMNS:
             raise LogError(source.name, f"a table of {len(self.header):,} columns", f"at most {MOST_COLUMNS:,}")
         self.headless = _all_numbers(self.header)
@@ -97,8 +102,10 @@ class TableReader(Reader):
         while True:
             try:
                 for row in reader:
-                    if len(row) <= widest:
-                        yield row
+                    if row and row[0].startswith("#") and len(row) != len(self.header):
+                        dropped["line that is a comment"] += 1
+                    elif len(row) <= widest:
+                        yield _with_points(row) if self.commas else row
                     else:
                         dropped[_RAGGED] += 1
                 return
@@ -110,12 +117,23 @@ def _lines(data: bytes) -> list[str]:
     return list(io.StringIO(data.decode("utf-8", "replace"), newline=""))
 
 
+def _without_comments(lines: list[str]) -> list[str]:
+    """The lines from the header on; a header may itself begin with "#"."""
+    comments = list(takewhile(lambda line: line.startswith("#"), lines))
+    return lines[len(comments) :] if len(comments) > 1 or (comments and len(lines) > 1 and _apart(lines)) else lines
+
+
+def _apart(lines: list[str]) -> bool:
+    """Whether the first line has other separators than the second: it is a remark, not a header."""
+    return [lines[0].count(mark) for mark in ",;\t"] != [lines[1].count(mark) for mark in ",;\t"]
+
+
 def delimiter(head: bytes) -> str | None:
     """What separates the fields, or None if this is no table.
 
     A table has a header of at least two names, rows with as many fields, and numbers in a good part of them.
     """
-    lines = [line for line in _lines(head)[:200] if line.strip()]
+    lines = _without_comments([line for line in _lines(head)[:200] if line.strip()])
     if len(head) >= 1 << 16 and len(lines) < 200:
         lines = lines[:-1]
     for mark in _DELIMITERS:
@@ -123,9 +141,23 @@ def delimiter(head: bytes) -> str | None:
             rows = [row for row in csv.reader(lines, delimiter=mark, skipinitialspace=True) if row]
         except csv.Error:
             continue
+        if mark != ",":
+            rows = list(map(_with_points, rows))
         if len(rows) > 1 and _is_table(rows, mark):
             return mark
     return None
+
+
+def _has_decimal_commas(head: bytes, mark: str) -> bool:
+    """Whether fields such as "2,345" stand there, and none with a point."""
+    cells = {cell.strip() for line in _lines(head)[:200] for cell in line.split(mark)}
+    pointed = any(re.fullmatch(r"-?\d+\.\d+", cell) for cell in cells)
+    return not pointed and any(_COMMA.fullmatch(cell) for cell in cells)
+
+
+def _with_points(row: list[str]) -> list[str]:
+    """The fields of a row, decimal commas replaced by points."""
+    return [_COMMA.sub(r"\1.\2", cell) if "," in cell else cell for cell in row]
 
 
 def _is_table(rows: list[list[str]], mark: str) -> bool:
