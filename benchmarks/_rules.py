@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from plateau_rule.controller.guards.patience import NoNewBest, Patience
 from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.returns import Returns
+from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
 
 WINDOW, THRESHOLD = 50, 0.005  # as published
@@ -114,6 +115,11 @@ def trend(stretch: float, **settings: Any) -> Rule:
     return Trend(1.5 * 2.0 * THRESHOLD / stretch / WINDOW, **settings)
 
 
+def sure(stretch: float) -> Rule:
+    """This project's sure, at the rate of `trend`."""
+    return Sure(1.5 * 2.0 * THRESHOLD / stretch / WINDOW)
+
+
 def halves(stretch: float, window: int = WINDOW) -> Rule:
     """The published rule, asking for the published rate."""
     return Halves(window, THRESHOLD * window / WINDOW / stretch)
@@ -128,6 +134,7 @@ RULES: dict[str, Maker] = {
     "iFNO loss gap, epochs of 100": lambda stretch: OfMeans(LossGap(stretch)),
     "trend": trend,
     "trend, confidence 0.99": lambda stretch: trend(stretch, confidence=0.99),
+    "sure": sure,
 }
 
 

@@ -29,7 +29,7 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._rules import RULES, THRESHOLD, WINDOW, After, Maker, first_raise, halves, returns, trend
+from benchmarks._rules import RULES, THRESHOLD, WINDOW, After, Maker, first_raise, halves, returns, sure, trend
 from plateau_rule.sim.curves import Array, Kind, NoiseModel, Spikes, exponential, kink, noisy, power
 
 Mask = NDArray[np.bool_]
@@ -133,7 +133,7 @@ def suite_cell(cell: Cell, seeds: int) -> list[Found]:
 
 def hold_out_cell(cell: Cell, seeds: int) -> list[Found]:
     """The rules of this project under noise that they were not made for."""
-    rules: dict[str, Maker] = {name: RULES[name] for name in ("halves, window 50 (published)", "trend")}
+    rules: dict[str, Maker] = {name: RULES[name] for name in ("halves, window 50 (published)", "trend", "sure")}
     rules["trend, min_window 320"] = lambda stretch: trend(stretch, min_window=320)
     return by_rate(cell, seeds, rules) + by_share(cell, seeds)
 
@@ -175,7 +175,7 @@ def silent(seeds: int = 20, steps: int = 40_000) -> list[dict[str, Any]]:
     for sigma, rho in product(SIGMAS, RHOS):
         rng = np.random.default_rng([int(100 * sigma), int(2 * rho), 1])
         losses = noisy(np.full((seeds, steps), 3.0), rng, noise_of(sigma, rho)).tolist()
-        for rule, make in (("trend", trend), ("returns", returns)):
+        for rule, make in (("trend", trend), ("sure", sure), ("returns", returns)):
             raises = [first_raise(make(1.0), run) for run in losses]
             found = median(inf if step is None else step + 1 for step in raises)
             rows.append({"sigma": sigma, "rho": rho, "rule": rule, "losses": finite(found)})

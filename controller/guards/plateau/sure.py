@@ -36,16 +36,6 @@ MEMORY = 128  # blocks of a level over which its roughness is averaged
 _LARGEST = sys.float_info.max
 
 
-class Look(NamedTuple):
-    """What a window says; rates are relative, for each loss."""
-
-    verdict: str  # flat, improving, worsening or undecided
-    low: float  # it falls by at least this
-    high: float  # and at most this
-    losses: int  # of the window
-    share: float  # of alpha, that this look has
-
-
 class Line(NamedTuple):
     """A line through a window from which a rate has been undone; the slope for each block, and its deviation."""
 
@@ -163,39 +153,47 @@ def is_slow(y: Sequence[float], rate: float, width: int) -> bool:
     return abs(cross / (count * (count * count - 1) / 12)) < rate * width * abs(mean)
 
 
-def look_at(
+def words_of(
     means: Sequence[float], sizes: Sequence[int], width: int, rate: float, inflation: float, ts: Sequence[float]
-) -> list[tuple[str, float, float]]:
-    """What windows of the newest means say, and between which rates they fall.
+) -> list[str]:
+    """What windows of the newest means say: flat, improving, worsening or undecided.
 
     means: the newest first, as many as the last of the sizes. ts: how many standard deviations of a slope are sure.
     """
     size = max(max(means), -min(means))
     if size == 0.0:
-        return [("undecided", -inf, inf)] * len(sizes)
+        return ["undecided"] * len(sizes)
     y = [mean / size for mean in means]
     if len(sizes) > 1 and min(y) <= 0.0 <= max(y):  # each by its own mean
-        return [look_at(means[:n], (n,), width, rate, inflation, (t,))[0] for n, t in zip(sizes, ts, strict=True)]
-    fallen, risen = undone(y, rate, width)
-    lines = zip(lines_through(fallen, sizes, inflation), lines_through(risen, sizes, inflation), strict=True)
-    return [said(*pair, t, rate, width, y[: n // 2]) for pair, n, t in zip(lines, sizes, ts, strict=True)]
+        return [words_of(means[:n], (n,), width, rate, inflation, (t,))[0] for n, t in zip(sizes, ts, strict=True)]
+    falling, rising = undone(y, rate, width)
+    words, risen = [], None
+    for place, fallen in enumerate(lines_through(falling, sizes, inflation)):
+        sure = ts[place] * fallen.error
+        if -sure < fallen.slope < sure:
+            words.append("undecided")
+        elif fallen.slope <= -sure:
+            words.append("improving")
+        else:  # only what surely improves by less can be flat, or worsen
+            risen = risen or lines_through(rising, sizes, inflation)
+            up = ts[place] * risen[place].error
+            slow = risen[place].slope <= -up and is_slow(y[: sizes[place] // 2], rate, width)
+            words.append("worsening" if risen[place].slope >= up else "flat" if slow else "undecided")
+    return words
 
 
-def said(
-    fallen: Line, risen: Line, t: float, rate: float, width: int, newer: Sequence[float]
-) -> tuple[str, float, float]:
-    """What one window says, by its two lines; newer: the means of its newer half."""
-    down, up = t * fallen.error, t * risen.error
-    verdict = "undecided"
-    if fallen.slope <= -down:
-        verdict = "improving"
-    elif risen.slope >= up:
-        verdict = "worsening"
-    elif fallen.slope >= down and risen.slope <= -up and is_slow(newer, rate, width):
-        verdict = "flat"
-    high = _falls(risen, -rate, -t, width) if verdict == "worsening" else _falls(fallen, rate, -t, width)
-    low = _falls(fallen, rate, t, width) if verdict == "improving" else _falls(risen, -rate, t, width)
-    return verdict, low, high
+def bounds_of(
+    means: Sequence[float], word: str, width: int, rate: float, inflation: float, t: float
+) -> tuple[float, float]:
+    """Between which rates a window falls, by the lines that its word was found by."""
+    size = max(max(means), -min(means))
+    if size == 0.0:
+        return -inf, inf
+    zs = undone([mean / size for mean in means], rate, width)
+    fallen, risen = (lines_through(z, (len(means),), inflation)[0] for z in zs)
+    low = _falls(fallen, rate, t, width) if word == "improving" else _falls(risen, -rate, t, width)
+    high = _falls(risen, -rate, -t, width) if word == "worsening" else _falls(fallen, rate, -t, width)
+    return low, high
 
 
 def _falls(line: Line, undone_rate: float, t: float, width: int) -> float:
@@ -263,7 +261,7 @@ class Sure:
         self._levels: list[deque[float]] = [deque(maxlen=KEPT) for _ in range(len(self.windows) + 2)]
         self._rough = [0.0] * len(self._levels)
         self._inflation = [1.0] * len(self.windows)  # of each level, as it was at its last look
-        self._looks: list[list[Look] | None] = [None] * len(self.windows)  # None: not worked out yet
+        self._looks: list[list[str] | None] = [None] * len(self.windows)  # None: not worked out yet
         self._verdict: bool | None = None
         self._decided = True  # whether the verdict is that of the last looks
 
@@ -274,7 +272,7 @@ class Sure:
         """Take the next finite value."""
         self._seen += 1
         self._open.append(value)
-        if len(self._open) == BLOCK:
+        if not self._seen % BLOCK:
             self._close()
 
     def _close(self) -> None:
@@ -299,28 +297,24 @@ class Sure:
             )
             self._looks[level], self._decided = None, False
 
-    def looks(self, level: int) -> list[Look]:
-        """What the windows of a level said when they were looked at last; none before the first time."""
+    def words(self, level: int) -> list[str]:
+        """What the windows of a level that are full said when they were looked at last, the shortest first."""
         found = self._looks[level]
         if found is None:
-            found = self._looks[level] = self._look(level)
+            sizes, newest, octaves = self._looked_at(level)
+            ts = [t_of(self.window_alpha, *each) for each in zip(sizes, octaves, strict=True)]
+            found = words_of(newest, sizes, BLOCK << level, self.rate, self._inflation[level], ts) if sizes else []
+            self._looks[level] = found
         return found
 
-    def _look(self, level: int) -> list[Look]:
-        count, width = self._seen // BLOCK >> level, BLOCK << level
+    def _looked_at(self, level: int) -> tuple[list[int], list[float], list[int]]:
+        """The sizes of the full windows, the means that they were looked at with, newest first, and their octaves."""
+        count = self._seen // BLOCK >> level
         since = count % HOP
         count -= since
         sizes = [size for size in self.windows[level] if size <= count]
-        if not sizes:
-            return []
-        newest = list(self._levels[level])[::-1][since : since + sizes[-1]]
-        octaves = [(count // size).bit_length() - 1 for size in sizes]
-        ts = [t_of(self.window_alpha, size, octave) for size, octave in zip(sizes, octaves, strict=True)]
-        found = look_at(newest, sizes, width, self.rate, self._inflation[level], ts)
-        return [
-            Look(*each, size * width, share_of(self.window_alpha, size, octave))
-            for each, size, octave in zip(found, sizes, octaves, strict=True)
-        ]
+        newest = list(self._levels[level])[::-1][since : since + sizes[-1]] if sizes else []
+        return sizes, newest, [(count // size).bit_length() - 1 for size in sizes]
 
     def verdict(self) -> bool | None:
         """True, false, or None for unknown."""
@@ -331,27 +325,34 @@ class Sure:
     def _ask(self) -> bool | None:
         verdict = None
         for level in range(len(self.windows)):
-            for look in self.looks(level):
-                if look.verdict == "flat":
-                    return True
-                if look.verdict != "undecided":
-                    verdict = False
+            words = self.words(level)
+            if "flat" in words:
+                return True
+            if "improving" in words or "worsening" in words:
+                verdict = False
         return verdict
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""
         if self._seen < self.knows:
             return f"{self._seen} of {self.knows} losses{self._too_short()}"
-        looks = [look for level in range(len(self.windows)) for look in self.looks(level)]
         order = ("flat", "improving", "worsening", "undecided")
-        first = min(looks, key=lambda look: (order.index(look.verdict), look.high - look.low))
-        if first.low == -inf:
-            return f"undecided: the losses are 0, or cancel, in the last {first.losses}"
+        strongest = min((word for level in range(len(self.windows)) for word in self.words(level)), key=order.index)
+        found = []
+        for level in range(len(self.windows)):
+            sizes, newest, octaves = self._looked_at(level)
+            for word, size, octave in zip(self.words(level), sizes, octaves, strict=True):
+                if word == strongest:
+                    t, width = t_of(self.window_alpha, size, octave), BLOCK << level
+                    low, high = bounds_of(newest[:size], word, width, self.rate, self._inflation[level], t)
+                    found.append((high - low, low, high, size * width, share_of(self.window_alpha, size, octave)))
+        _, low, high, losses, share = min(found)
+        if low == -inf:
+            return f"undecided: the losses are 0, or cancel, in the last {losses}"
         # What is added to a zero takes its sign away.
-        low, high = 1e5 * first.low + 0.0, 1e5 * first.high + 0.0
         return (
-            f"{first.verdict}: falls {low:.3g}% to {high:.3g}% per 1000 losses, by the last {first.losses}, "
-            f"at {100 * (1 - first.share):.9g}% (this look's share of {100 * self.alpha:.3g}%); "
+            f"{strongest}: falls {1e5 * low + 0.0:.3g}% to {1e5 * high + 0.0:.3g}% per 1000 losses, by the last "
+            f"{losses}, at {100 * (1 - share):.9g}% (this look's share of {100 * self.alpha:.3g}%); "
             f"flat within {1e5 * self.rate:.3g}%{self._too_short()}"
         )
 

@@ -146,7 +146,7 @@ def _inflation(own: Floats, double: Floats, fourfold: Floats) -> Floats:
 def _look_at(
     means: Floats, sizes: list[int], width: int, rate: float, inflation: Floats, ts: list[Floats]
 ) -> NDArray[np.int8]:
-    """See the controller's `look_at`: means [block, run], the newest first; the strongest word of the windows."""
+    """See the controller's `words_of`: means [block, run], the newest first; the strongest word of the windows."""
     size = np.abs(means).max(axis=0)
     y = means / size
     down, up = _undone(y, rate, width)
@@ -154,8 +154,9 @@ def _look_at(
     lines = zip(_lines_through(down, sizes, inflation), _lines_through(up, sizes, inflation), strict=True)
     for n, t, ((fallen, down_error), (risen, up_error)) in zip(sizes, ts, lines, strict=True):
         down_error, up_error = t * down_error, t * up_error
-        decided = (fallen <= -down_error) | (risen >= up_error)
-        flat = ~decided & (fallen >= down_error) & (risen <= -up_error) & _is_slow(y[: n // 2], rate, width)
+        slower = ~((-down_error < fallen) & (fallen < down_error)) & ~(fallen <= -down_error)
+        decided = (fallen <= -down_error) | (slower & (risen >= up_error))
+        flat = slower & ~decided & (risen <= -up_error) & _is_slow(y[: n // 2], rate, width)
         word = np.where(flat, np.int8(_FLAT), np.where(decided, np.int8(_DECIDED), np.int8(_UNDECIDED)))
         np.maximum(words, word, out=words)
     return np.where(size == 0.0, np.int8(_UNDECIDED), words)
