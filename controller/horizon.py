@@ -60,7 +60,8 @@ class FastForward:
             elif isinstance(part, Reached) and part.hand == "epoch" and self.per_epoch is not None:
                 waits.append(part.need * self.per_epoch - self.run.step - 1)
             elif isinstance(part, Watched):
-                waits.append(part.detector.needs - 1)
+                # It may have seen a value on each step of this stay: a run can be taken up in the middle of one.
+                waits.append(part.detector.needs - 1 - self.run.time)
         return self.run.step + max(waits)
 
     # Steps that brought a loss

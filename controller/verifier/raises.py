@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from plateau_rule.controller.machine import BoundTransition, Machine
-from plateau_rule.controller.verifier.alignment import Alignment, Miss, trail_after
+from plateau_rule.controller.verifier.alignment import TOLERANCE, Alignment, Low, Miss, trail_after
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.examples import TRIES, Examples, Trail, trail_of
 from plateau_rule.controller.verifier.explored import Explored
 from plateau_rule.controller.verifier.extremes import around
-from plateau_rule.controller.verifier.findings import Finding, RaiseRates, percent
+from plateau_rule.controller.verifier.findings import Counterexample, Finding, RaiseRates, percent, visits_of
 from plateau_rule.controller.verifier.monotone import components
+from plateau_rule.controller.verifier.settling import LEVEL, settled
 from plateau_rule.controller.verifier.structure import restarts_rate
 from plateau_rule.controller.verifier.trails import trail_through
+from plateau_rule.controller.verifier.witness import Played, Visit
 from plateau_rule.controller.verifier.zone_graph import Edge, Reach
 from plateau_rule.controller.verifier.zones import FAR
 
@@ -73,7 +76,8 @@ def _of_transition(
     if exact:
         exact.sort(key=lambda one: (one[1].entry, len(one[1].low.taken), one[1].low.step))
         finding = _low_rate(rates, index, *exact[0])
-        return examples.happens(finding, (_missed(*one) for one in exact[: 4 * TRIES]))
+        finding = examples.happens(finding, (_missed(*one) for one in exact[: 4 * TRIES]))
+        return finding if finding.severity == "error" else _at_some_moment(rates, index, *exact[0], examples) or finding
     title = _title(rates.machine, index)
     if maybe or unsure:
         why = ("whether it is a raise depends on where full is", "--limits decides") if unsure else (
@@ -97,6 +101,30 @@ def _missed(reach: Reach, found: Miss) -> Trail | None:
     shows = f"the rate is {percent(low.share)} of the peak, {percent(low.asked)} is asked"
     taken = trail_after(found, trail_through(reach, found.edge, found.entry, found.anchor))
     return None if taken is None else Trail(taken, low.step, low.step + 1, shows)
+
+
+def _at_some_moment(rates: Alignment, index: int, reach: Reach, miss: Miss, examples: Examples) -> Finding | None:
+    """The finding, where a loss that settles brings the raise at a low rate, on a step that nobody chose."""
+    machine, asked = rates.machine, rates.align.min
+    taken = trail_through(reach, miss.edge, miss.entry, miss.anchor)
+    if taken is None or miss.low.late or rates.due or reach.state(miss.edge.source).ramps:
+        return None
+    visits, controller = visits_of(machine, taken, miss.entry), examples.player.controller
+    last = machine.run.total_steps or 2 * miss.entry
+    try:
+        for step, played in settled(examples.player, visits, last, rates.budget):
+            run = controller.run_state
+            new, peak = run.state, machine.peak * run.rate.scale * run.state.rate.peak
+            share = controller.plan.lr / peak if peak else 1.0  # a peak of 0 is told of by itself
+            if share < asked - TOLERANCE and controller.observe(LEVEL) is None:
+                found = miss._replace(entry=step, low=Low(step, share, asked, False))
+                stays = (*visits[:-1], visits[-1]._replace(left=step), Visit(new, step, step + 1, None))
+                shows = f"the rate is {percent(share)} of the peak, {percent(asked)} is asked"
+                example = Counterexample(stays, step, shows, (*played, Played([LEVEL], 0, 0, [])))
+                return replace(_low_rate(rates, index, reach, found), counterexample=example)
+    except BudgetSpent:
+        pass
+    return None
 
 
 def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss) -> Finding:

@@ -217,7 +217,7 @@ def _attempt(
     looked_at, cost = 1 + sum(t.at == "step" for t in visit.state.transitions), 0.0
     i = 0
     while i < steps:
-        ahead = _uneventful(controller, quiet - i) if i else 0
+        ahead = uneventful(controller, quiet - i) if i else 0
         if ahead:
             found = list(islice(losses, ahead))
             for series in values.values():
@@ -256,7 +256,7 @@ def _attempt(
     return played, cost
 
 
-def _uneventful(controller: Controller, most: int) -> int:
+def uneventful(controller: Controller, most: int) -> int:
     """How many steps may be observed at once: up to the end of the epoch, if they are worth it."""
     per_epoch = controller.machine.run.steps_per_epoch
     ahead = most if per_epoch is None else min(most, per_epoch - 1 - controller.run_state.step % per_epoch)
@@ -281,14 +281,17 @@ def _ways(machine: Machine, visit: Visit, epochs_left: int | None) -> Iterator[t
     metrics = sorted({"loss", *asked})
     evaluates = len(metrics) > 1 or any(t.at == "eval" for t in visit.state.transitions)
     span, closings = _looks(machine, visit)
-    evaluations = list(dict.fromkeys((min(span, steps), steps, 0))) if evaluates else [0]
+    # As many as fill a metric's window are played far sooner than all.
+    filled = [span - 1 + hint.needs for metric, hints in asked.items() if metric != "loss" for hint in hints]
+    evaluations = list(dict.fromkeys(min(n, steps) for n in (span, *filled, steps, 0))) if evaluates else [0]
     if visit.transition is not None and visit.transition.at != "eval":
         evaluations = evaluations[::-1] if evaluates else evaluations
     ends = list(dict.fromkeys(min(end, steps) for end in (closings, 0, span, closings + span)))
     if visit.over and epochs_left is not None:
         ends = [min(epochs_left, steps)]
-    for shapes in _combined([list(islice(_shapes(asked.get(m, []), nonfinite if m == "loss" else [], steps, span),
-                                         MOST_SHAPES)) for m in metrics]):  # fmt: skip
+    lost = {"loss": (nonfinite, machine.nonfinite_limit - 1)}  # counts that are asked for, and the most that may be
+    series = [_shapes(asked.get(m, []), steps, span, *lost.get(m, ([], 0))) for m in metrics]
+    for shapes in _combined([list(islice(some, MOST_SHAPES)) for some in series]):
         for evaluated in evaluations:
             for end in ends if machine.run.steps_per_epoch is None else [0]:
                 yield dict(zip(metrics, shapes, strict=True)), evaluated, end
@@ -350,8 +353,8 @@ def _counts(machine: Machine, state: BoundState) -> list[int]:
     return [leaf.need for leaf in asked if isinstance(leaf, Reached) and leaf.hand == "nonfinite"]
 
 
-def _shapes(asked: list[Hint], nonfinite: list[int], steps: int, span: int) -> Iterator[Shape]:
-    """Shapes of a metric over a stay, the simplest first."""
+def _shapes(asked: list[Hint], steps: int, span: int, nonfinite: list[int], unheard: int = 0) -> Iterator[Shape]:
+    """Shapes of a metric over a stay, the simplest first; in one as short as `unheard` there may be none at all."""
     bounds = sorted({float(level) for hint in asked for level in hint.levels})
     levels = _levels(bounds)
     ratios = [ratio for ratio in _ratios(asked) if steps * log(ratio) < LARGEST_LOG] or [1.0]
@@ -367,6 +370,9 @@ def _shapes(asked: list[Hint], nonfinite: list[int], steps: int, span: int) -> I
     # A flat body shows at once where it does not hold a stay.
     turning = [end for end in fitting if end[0] not in ("flat", "level")]
     yield from (Shape("flat", level, 1.0, *end) for end in turning for level in levels)
+    yield from (Shape("flat", level, 1.0, "flat", 0) for level in bounds)
+    if asked and steps <= unheard:
+        yield Shape("flat", levels[0], 1.0, "nan", steps)
     yield from (Shape(body, level, ratio, "flat", 0) for body, ratio in moving for level in levels)
     yield from (Shape(body, level, ratio, *end) for body, ratio in moving for end in fitting for level in levels)
 

@@ -210,3 +210,26 @@ def test_a_transition_that_was_taken_often_enough() -> None:
     assert forward.observe_all([5.0] * 20)[0] == 4
     assert forward.observe_all([5.0] * 20) == (20, None)
     assert (controller.run_state.step, controller.run_state.time) == (24, 20)
+
+
+@pytest.mark.parametrize("into", [3, 10, 14])
+def test_taken_up_in_the_middle_of_a_stay(into: int) -> None:
+    """A window that is full when a run is taken up again counts as full: the next loss may end the stay."""
+    runs = [Controller(small({"from": "low", "guards": [{"plateau": {"window": 12}}]})) for _ in range(2)]
+    losses = [2.0 ** (16 - i) for i in range(16)] + [1.0] * 14
+    decisions = []
+    for number, controller in enumerate(runs):
+        found = [controller.observe(loss) for loss in losses[:into]]
+        if number:
+            found += [controller.observe(loss) for loss in losses[into:]]
+        else:
+            rest = losses[into:]
+            while rest:
+                seen, decision = forward_of(controller).observe_all(rest[: 9 - controller.run_state.step % 10])
+                rest = rest[seen:]
+                found.append(decision)
+                if rest:
+                    found.append(controller.observe(rest.pop(0)))
+        decisions.append([decision for decision in found if decision is not None])
+    assert decisions[0] == decisions[1]
+    assert decisions[0]

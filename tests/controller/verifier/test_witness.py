@@ -11,6 +11,7 @@ import pytest
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent
+from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.witness import (
     Player,
     Shape,
@@ -25,7 +26,7 @@ from plateau_rule.controller.verifier.witness import (
     _ways,
     rows_of,
 )
-from tests.controller.small import small
+from tests.controller.small import STATES, small
 
 FLAT = {"plateau": {"window": 4}}
 
@@ -240,7 +241,7 @@ def shapes_of(asked: list[Any], nonfinite: list[int], steps: int, span: int) -> 
     """The shapes that are tried, each as one line."""
     return [
         f"{body} {level:g} {by:g} {tail} {last}"
-        for body, level, by, tail, last in _shapes(asked, nonfinite, steps, span)
+        for body, level, by, tail, last in _shapes(asked, steps, span, nonfinite)
     ]
 
 
@@ -256,6 +257,7 @@ def test_shapes_that_are_tried() -> None:
     ends = ["nan 4", *(f"{tail} {last}" for tail in ("up", "down") for last in (2, 4, 5, 6, 7))]
     turning = [f"flat {level} 1 {end}" for end in ends for level in (4, 1)]
     assert found[2:24] == turning
+    assert found.pop(24) == "flat 2 1 flat 0"  # the value itself
     bodies = ("falls", "slides", "sinks", "rises")
     assert found[24:32] == [f"{body} {level} 1.001 flat 0" for body in bodies for level in (4, 1)]
     assert found[32:36] == ["falls 4 1.001 nan 4", "falls 1 1.001 nan 4", "falls 4 1.001 up 2", "falls 1 1.001 up 2"]
@@ -317,3 +319,23 @@ def test_rows_tell_their_plan() -> None:
                   lr={"peak": 1.0, "shape": "constant"})  # fmt: skip
     assert rows is not None
     assert [row.get("epoch_end", False) for row in rows] == [False] * 3 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reached"),
+    [
+        ({"below": {"value": 2.0}}, {"not": {"above": {"value": 2.0}}}, {"low", "mid", "high"}),  # exactly 2.0
+        ({"any": [{"below": {"value": 3.0}}, {"above": {"value": 2.0}}]}, {"dwell": "9 steps"}, {"low", "mid", "high"}),
+    ],
+    ids=["a value at the level itself", "no finite loss at all"],
+)
+def test_the_only_loss_that_does_it(first: dict[str, Any], second: dict[str, Any], reached: set[str]) -> None:
+    """Kind: two guards that leave one value between them, or none; a loss at the level, or no loss, gets past."""
+    ways: list[dict[str, Any]] = [
+        {"from": "low", "to": "mid", "guards": [first]},
+        {"from": "low", "to": "high", "guards": [second]},
+    ]
+    report = verify(bind(small(*ways, state=STATES[:3])))
+    assert {entry.state for entry in report.entries if entry.earliest is not None} == reached
+    assert report.verdict("order").answer == "proved"
+    assert report.verdict("reach").answer == "proved"
