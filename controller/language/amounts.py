@@ -13,9 +13,11 @@ _SPELLED = re.compile(PATTERN)
 _LARGEST = Fraction(10) ** 15
 # What people write for an amount: "30% of the run", "0,3 run", "2k steps", "3epochs".
 _ALMOST = re.compile(
-    r"([0-9]+(?:[.,_][0-9]+)*?(?:e\+?[0-9]{1,2})?) ?([kmb](?![a-z]))?\s*(%|percent|per cent)?\s*"
+    r"((?:[0-9]+(?:[.,_][0-9]+)*|\.[0-9]+)(?:e\+?[0-9]{1,2})?) ?([kmb](?![a-z]))?\s*(%|percent|per cent)?\s*"
     r"(?:of\s+)?(?:the\s+|a\s+)?([a-z]{0,20})"
 )
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+")
+_FRACTION = re.compile(r"([0-9]{1,4}) ?/ ?([0-9]{1,4}) (?:of (?:the )?)?run")
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _REST = {"rest", "therest", "restoftherun", "therestoftherun", "restofrun", "remainder", "untiltheend"}
 
@@ -61,13 +63,19 @@ def parse_amount(text: str) -> Amount:
 
 def amount_hint(text: str) -> str:
     """A sentence that suggests the amount of time that was probably meant, or nothing."""
-    plain = text[:100].strip().lower()
+    plain = text[:100].strip().lower().removesuffix(".")
+    if match := _FRACTION.fullmatch(plain):
+        part = Fraction(int(match[1]), int(match[2]) or 1)
+        return f'Did you mean "{float(part):.6g} run"?' if part <= 1 else "A share of the run is at most 1."
     if plain.replace(" ", "") in _REST:
         return 'Did you mean "rest"?'
     found = _ALMOST.fullmatch(plain)
     if found is None:
         return ""
     number, factor, percent, unit = found.groups()
+    number = f"0{number}" if number.startswith(".") else number
+    if _THOUSANDS.fullmatch(number):
+        number = number.replace(",", "")
     count = Fraction(number.replace(",", ".").replace("_", "")) * _FACTORS[factor or ""]
     if percent or unit == "run":
         count, units = count / 100 if percent else count, ["run"]
@@ -75,6 +83,9 @@ def amount_hint(text: str) -> str:
         units = get_close_matches(unit, [*UNITS, "step", "epoch", "token"], n=1, cutoff=0.7)
     if not unit and not percent:
         return f'Say the unit: "{number} steps".' if number.isdecimal() else f"Units: {', '.join(UNITS)}."
+    if unit in ("run", "") and units == ["run"] and count > 1:
+        share = f' Did you mean "{float(count / 100):.15g} run"?' if not percent and count <= 100 else ""
+        return f"A share of the run is at most 1.{share}"
     written = number if number.isdecimal() and not factor and not percent else f"{float(count):.15g}"
     suggested = f"{written} {units[0]}" if units else ""
     try:

@@ -58,6 +58,8 @@ def _meant(fault: Fault) -> str | None:
     """The part of the file that was probably meant by a misspelt header, such as [knobs.cutoff]."""
     if fault.code != "unknown-key" or len(fault.path) != 1:
         return None
+    if fault.hint.startswith(("Write [knob.", "Write [guard.")):
+        return fault.hint[len("Write [") :].partition(".")[0]
     return next(iter(get_close_matches(fault.word, _UNKNOWN, n=1)), None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 # What TOML takes as a number, a date or a time; whether a date exists is left to the parser.
@@ -45,6 +46,9 @@ def about_word(word: str, following: str, in_brackets: bool) -> Advice | None:
         return _decimal_comma(word, more.group())
     if NUMBER.fullmatch(word) or _DATE.fullmatch(word) or word in ("true", "false"):
         return None
+    narrow = unicodedata.normalize("NFKC", word)
+    if narrow != word and (NUMBER.fullmatch(narrow.rstrip(",")) or narrow in ("true", "false")):
+        return Advice("plain characters", f"Write {narrow}.")
     lowered = word.lower()
     if lowered in _TRUE | _FALSE:
         return Advice("true or false", f"Write {'true' if lowered in _TRUE else 'false'}.")
@@ -62,7 +66,7 @@ def _decimal_comma(word: str, more: str) -> Advice:
         return Advice(
             "a number without a comma", f"Write {word}{more[1:]}, or {point} if the comma is the decimal one.", length
         )
-    return Advice("a number with a decimal point", f"Write {point}.", length)
+    return Advice("a number with a decimal point", f"Write {point}." if NUMBER.fullmatch(point) else "", length)
 
 
 def _mistyped_number(word: str) -> Advice:

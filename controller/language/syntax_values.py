@@ -29,8 +29,11 @@ _LONG_STRING = {
 _ESCAPE = re.compile(r'\\(?![btnfr"\\\n \t]|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})')
 _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\s,\]}#]*")
 _AMOUNT = re.compile(r"([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?%?)[ \t]+(steps?|epochs?|tokens?|run)\b")
-_SMART = re.compile("[\u2018-\u201f\u00ab\u00bb\u2039\u203a`\u00b4]")
-_EQUALS = re.compile(r"==+|:=|=>|->|<-|\+=|~=|=:|:")
+_SMART = re.compile("[\u2018-\u201f\u00ab\u00bb\u2039\u203a`\u00b4\u2032-\u2036\uff02\uff07]")
+_EQUALS = re.compile(r"==+|:=|=>|->|<-|\+=|~=|=:|:|\uff1d|\uff1a")
+
+
+_VALUE = re.compile(r"[\"'\[{]|[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?$|true$|false$|$")
 
 
 class Values(Cursor):
@@ -66,6 +69,10 @@ class Values(Cursor):
             self.smart()
         if mark == "=":
             self.stumble('nothing before "="', what, "Write NAME = value.")
+        if mark in (".", "]") and self.text[: self.at].rstrip().endswith("."):
+            self.stumble("nothing after a dot", what, "Remove the dot, or write the name that follows.")
+        if mark in ("(", "["):
+            self.stumble(f'"{mark}" where {what} should be', what, "Headers have one bracket or two: [run], [[state]].")
         if mark in ("]", "}", ")"):
             self.stumble(f'a "{mark}" too many', what, "Remove it, or write what opens it.")
         if mark == "{":
@@ -103,6 +110,9 @@ class Values(Cursor):
         rest = self.line()
         if self.open and self.ahead() in ("]", ")"):
             self.wrong_close(self.open[-1])
+        if key.startswith(('"""', "'''")):
+            self.at = start
+            self.stumble("a text that belongs to no key", "KEY = value", "Comments begin with #.", 3)
         ends = self.ends() or (where and self.ahead() in ("}", ","))
         if ends:
             self.at = start
@@ -116,9 +126,16 @@ class Values(Cursor):
             )
         if match := COMMENT.match(rest):
             self.comment(match.group())
-        if self.ahead() in ("[", "{", "]", "}", "("):
+        if self.ahead() in ("[", "{", "}", "("):
             self.stumble(f'"{self.ahead()}" after the key "{short(key)}"', '"="', "")
+        if self.ahead() == "]" and not self.open:
+            self.at = start
+            self.stumble("a header without its opening bracket", '"["', f"Write [{short(key)}].", len(key) + 1)
         value = self.rest_of_value(self.at)
+        if not _VALUE.match(value):
+            self.at = start
+            found = short(self.whole_line())
+            self.stumble(f'"{found}"', "KEY = value", "Comments begin with #.", len(self.line()))
         hint = f"Write {short(key)} = {value}." if value else ""
         self.stumble(f'no "=" after the key "{short(key)}"', '"="', hint)
 
@@ -185,7 +202,9 @@ class Values(Cursor):
             self.at = match.end()
             return
         if (match := _AMOUNT.match(self.text, self.at)) is not None:
-            hint = f'Write "{match[1]} {match[2]}".'
+            share = match[1].endswith("%")
+            amount = f"{float(match[1][:-1].replace('_', '')) / 100:g} run" if share else f"{match[1]} {match[2]}"
+            hint = f'Write "{amount}".'
             self.stumble(f"the amount {short(match.group())} without quotation marks", "", hint, len(match.group()))
         match = _WORD.match(self.text, self.at)
         if match is None:

@@ -217,7 +217,8 @@ def faults_in(error: ValidationError, model: type[Table], written: Mapping[str, 
             misspelt.setdefault(fault.path[:-1], []).append(fault.word)
 
     def is_there(fault: Fault) -> bool:
-        return bool(get_close_matches(str(fault.path[-1]), misspelt.get(fault.path[:-1], []), n=1))
+        words = [word.lower() for word in misspelt.get(fault.path[:-1], [])]
+        return bool(get_close_matches(str(fault.path[-1]), words, n=1))
 
     return [fault for fault in faults if fault.code != "missing-key" or not is_there(fault)]
 
@@ -276,6 +277,11 @@ def _unknown_key(path: tuple[Key, ...], model: type[Table], where: str, written:
     named = written.get("guard") if model is Curriculum else None
     if ActionTable in tables and key in get_args(ActionWord):
         hint = f'This action has no argument: write "{key}".'
+    elif model is Curriculum and len(path) == 1 and isinstance(inside := written.get(key), Mapping) and inside:
+        table = next(
+            (name for name, kind in (("knob", Knob), ("guard", Guard)) if inside.keys() <= keys_of(kind).keys()), ""
+        )
+        hint = f"Write [{table}.{short}]." if table and not get_close_matches(key, words, n=1) else ""
     elif Guard in tables and isinstance(named, Mapping) and key in named:
         hint = f'It is a [guard.NAME]: write "{short}".'
     elif Guard in tables and key in _KEYS_IN_GUARDS:
@@ -311,12 +317,14 @@ def _hint(code: str, kind: Any, found: Any) -> tuple[str, str, tuple[str, ...]]:
         return "", "", ()
     if isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < LARGEST:
         if asks is not None and asks.phrase.startswith("an amount"):
-            return f'Say the unit: "{found} steps".', "", ()
+            return f'Say the unit: "{found} {"run" if 0 < found < 1 else "steps"}".', "", ()
         if core is int and float(found).is_integer():
             return f"Write {int(found)}.", "", ()
     if isinstance(found, str) and (core in (int, float, bool) or (asks is not None and "number" in asks.phrase)):
         if core is bool and found.lower() in ("true", "false") and not found.islower():
             return f"Write {found.lower()}, in small letters and without quotation marks.", "", ()
+        if core is bool and found.lower() in ("yes", "on", "no", "off"):
+            return f"Write {'true' if found.lower() in ('yes', 'on') else 'false'}.", "", ()
         share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?) ?%", found)
         return f"Write {float(share[1]) / 100:g}." if share else "Write it without quotation marks.", "", ()
     if get_origin(core) is list and "[[" not in phrase(kind):
