@@ -173,18 +173,37 @@ def _against_the_loss(
         return
     rate = rate_of(spec, timeline.setting.binding.run, noise.steps)
     for each in raises:
-        found = slope_of(each.losses, noise, max(spec.window, window_needed(rate, noise.sigma, noise.rho)))
+        window = max(spec.window, window_needed(rate, noise.sigma, noise.rho))
+        found = slope_of(each.losses, noise, window)
         if found is None or not each.by_loss:
             continue
         falls, error = found
         where = f'step {timeline.shown(each.step):,} ("{each.stay.state}" -> "{each.after.state}")'
-        if falls - SURE * error > 2 * rate:
+        if falls - SURE * error > 2 * rate and _goes_on(each, timeline, noise, window, rate):
             yield (
                 f"{where}: raised while the loss still fell {noise.told(falls)}, "
                 f"{falls / rate:.1f} times what the threshold calls flat"
             )
         elif falls + SURE * error < -rate:
             yield f"{where}: a rising loss was called flat, it grew {noise.told(-falls)}"
+
+
+def _goes_on(each: _Raise, timeline: Timeline, noise: Noise, window: int, rate: float) -> bool:
+    """Whether a fall that a long line shows is more than the end of an earlier one, which the guard rightly left out.
+
+    Losses that do not answer to the raise tell by what comes after it; others by the newer half of the line.
+    """
+    if timeline.answers is True:
+        newer = slope_of(each.losses, noise, window // 2)
+        return newer is None or newer[0] - newer[1] > rate
+    after = timeline.trace.between(each.step, None)
+    after = after.part(0, int(np.searchsorted(np.cumsum(after.count), window)) + 1)
+    points, half = int(after.count.sum()), len(after.step) // 2
+    if half < 1 or 2 * points < window:
+        return False
+    older, newest = after.part(0, half).average, after.part(half, len(after.step)).average
+    falls = (older - newest) / abs(older) if older else 0.0
+    return falls - spread_of_halves(points, noise.sigma, noise.rho) > rate * points / 2
 
 
 def _settling(raises: Sequence[_Raise], timeline: Timeline, spec: Plateau | None) -> tuple[list[str], list[str]]:

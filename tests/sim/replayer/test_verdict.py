@@ -354,3 +354,16 @@ def test_noise_says_that_a_window_is_longer_than_the_log(log_of: MakeLog) -> Non
     found = lint(load("plateau"), noise_of(log))[0]
     assert found.warning
     assert "only 30 losses, fewer than the window of 50" in found.remedy
+
+
+def test_the_end_of_an_earlier_fall_is_no_raise_too_fast(log_of: MakeLog) -> None:
+    """A raise on a loss that has just become flat is not too fast, however far back a line shows a fall."""
+    rule = published("window = 50, threshold = 0.005", "window = 400, threshold = 0.01")
+    steps = np.arange(30 * EPOCH)
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        losses = 3 * np.exp(-1e-3 * np.minimum(steps, 800)) * (1 + 0.05 * random.standard_normal(len(steps)))
+        log = log_of(steps.tolist(), losses.tolist())
+        timeline = replay(rule, log, Binding(steps_per_epoch=EPOCH, epochs=30))
+        assert timeline.decisions
+        assert judged(timeline, log).word != "too fast"
