@@ -72,7 +72,7 @@ def _fall(machine: Machine, index: int, found: list[Fall], examples: Examples) -
         return Finding("knob-falls", "monotone", "undecided", path,
                        f'{name} may fall to {new.knobs[name]} between "{old.name}" and "{new.name}": how far its ramp '
                        "to full has come by then depends on where full is",
-                       f"Say it: --limits {name}=NUMBER decides, as binding it to a trainer does")  # fmt: skip
+                       f"Say it: --limit {name}=NUMBER decides, as binding it to a trainer does")  # fmt: skip
     ramp = ", which its ramp can have reached," if name in old.ramps else ""
     finding = Finding("knob-falls", "monotone", "error", path,
                       f"{name} falls from {_ramped(machine, old, edge.spent[1])[name]}{ramp} to {new.knobs[name]} "

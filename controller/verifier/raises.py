@@ -80,7 +80,7 @@ def _of_transition(
         return finding if finding.severity == "error" else _at_some_moment(rates, index, *exact[0], examples) or finding
     title = _title(rates.machine, index)
     if maybe or unsure:
-        why = ("whether it is a raise depends on where full is", "--limits decides") if unsure else (
+        why = ("whether it is a raise depends on where full is", "--limit KNOB=NUMBER decides") if unsure else (
             "there are too many configurations to tell", "Allow more: --budget NUMBER")  # fmt: skip
         return Finding("misaligned", "aligned", "undecided", ("transition", index),
                        f"{title} may raise a knob while the rate is low ({why[0]})", why[1])  # fmt: skip

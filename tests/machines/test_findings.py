@@ -112,3 +112,19 @@ def test_sound_ones_are_not_accused(name: str) -> None:
     }
     assert report.exact
     assert report.resumed > 0
+
+
+def test_options_that_are_suggested_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """An option that a report names as what would decide it is one that `check` takes."""
+    plateau.main(["check", "--help"])
+    known = capsys.readouterr().out
+    named = {
+        word.split("=")[0].strip(".,:;()")
+        for report in (HERE / "bad").glob("*.expected")
+        for line in report.read_text().splitlines()
+        if "not decided" in line
+        for word in line.split()
+        if word.startswith("--")
+    }
+    assert "--limit" in named
+    assert {option for option in named if f"{option} " not in known} == set()
