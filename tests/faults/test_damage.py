@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from plateau_rule.fftcore import checkpoint
-from plateau_rule.fftcore.checkpoint import read_commit
+from plateau_rule.fftcore.checkpoint import STATE, read_commit
 from plateau_rule.fftcore.errors import CheckpointError
 from tests.fftcore.micro import contents, rows, run
 
@@ -155,7 +155,7 @@ def test_renamed_commit(whole: Path, tmp_path: Path) -> None:
 def test_resume_passes_over(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A resumed run goes on from the newest whole commit, names what it passed over, and ends as it would have."""
+    """A resumed run names what it passes over, and ends as it would have, but that it knows of its resume."""
     monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
     out = tmp_path / "run"
     shutil.copytree(whole, out)
@@ -167,10 +167,11 @@ def test_resume_passes_over(
     assert "resumed at step 30" in told
     assert (out / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert (out / "checkpoints" / "damaged-step-00000032").is_dir()
-    assert (
-        read_commit(out / "checkpoints" / "step-00000032").files
-        == read_commit(whole / "checkpoints" / "step-00000032").files
-    )
+    ended, expected = (read_commit(folder / "checkpoints" / "step-00000032") for folder in (out, whole))
+    assert ended.files.keys() == expected.files.keys()
+    assert all(ended.files[name] == expected.files[name] for name in expected.files.keys() - {STATE})
+    assert (ended.state["record"]["resumed"], expected.state["record"]["resumed"]) == (1, 0)
+    assert {**ended.state, "record": None} == {**expected.state, "record": None}
 
 
 def test_nothing_whole(whole: Path, tmp_path: Path) -> None:
