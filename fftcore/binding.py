@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from plateau_rule.fftcore.data import Text
 
 
+MOST_STEPS = 10**12 - 1  # as many as the name of a checkpoint can count
+
+
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
     """What replaces a value of the preset."""
@@ -269,6 +272,12 @@ def bind_to_trainer(
             lag=lag,
         )
         controller = Controller(curriculum, binding)
+    run = controller.machine.run
+    if (run.epochs or 0) * (run.steps_per_epoch or 0) > MOST_STEPS:
+        raise RunError(
+            f"{run.epochs} epochs of {run.steps_per_epoch} steps are more than the {MOST_STEPS:,} steps that a run can "
+            "have here. Give a smaller number by --epochs or --steps-per-epoch"
+        )
     for state in controller.machine.states:
         for name, rung in state.knobs.items():
             if isinstance(rung, str) or rung < 1 or rung != int(rung):

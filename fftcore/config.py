@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a tensor of more could not be counted, let alone held
 LONGEST_KERNEL = 1024  # taps: half the reference of 2048, beyond which the mask's autocorrelation wraps around
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 METRICS = ("val_loss", "val_bpb", "val_bpb_parallel")  # what an evaluation brings, and guards may ask for
@@ -31,12 +32,12 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    d_model: Count
-    layers: Count
-    seq_len: Count
-    kernel_len: Count = 128
-    kernel_groups: Count = 8
-    chunk: Count = 16
+    d_model: Size
+    layers: Size
+    seq_len: Size
+    kernel_len: Size = 128
+    kernel_groups: Size = 8
+    chunk: Size = 16
     objective: Literal["dense", "chunk-last"] = "dense"
     published: bool = False
     zero_phase: bool = False
@@ -82,18 +83,18 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Model
-    batch_size: Count
-    accumulation: Count = 1
+    batch_size: Size
+    accumulation: Size = 1
     peak: Positive | None = None
     optimizer: Literal["muon", "adamw"] = "muon"
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
     grad_clip: Positive = 1.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    chunk_weight: Annotated[float, Field(ge=0)] = 0.2
+    chunk_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.2
     compile: bool = False
-    save_every: Count = 250
-    eval_windows: Count = 32
-    final_windows: Count = 128
+    save_every: Size = 250
+    eval_windows: Size = 32
+    final_windows: Size = 128
 
     def as_published(self) -> Config:
         """Return the published architecture, made causal, and its training, at this size."""

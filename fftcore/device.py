@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -73,6 +75,26 @@ def take_threads(record: Record, device: torch.device) -> str | None:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Say what to do where the memory of the machine or of the GPU does not suffice.
+
+    Raises:
+        RunError: it does not.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # Of the CPU's memory torch says it by a plain RuntimeError.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        told = (str(error) or "no memory is left").rpartition("DefaultCPUAllocator: ")[2].partition(". ")[0]
+        raise RunError(
+            f"the memory does not suffice: {told}. Begin another run with a smaller --batch-size, and as "
+            "much more --accumulation, or with a smaller model"
+        ) from None
 
 
 def changes(record: Record, device: torch.device) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -14,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from plateau_rule.controller.language.canonical import digest
 from plateau_rule.fftcore.config import Config, Count, Positive
-from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.errors import RunError, StorageError
 from plateau_rule.fftcore.sealed import Frozen, first_fault, seal, unseal
 from plateau_rule.fftcore.storage import Disk, read_file, unfinished
 
@@ -97,8 +97,7 @@ class Record(Frozen):
 
     def version(self) -> dict[str, Any]:
         """Return how often the run was resumed, and the SHA-256 of all that the record said then."""
-        content = self.model_dump_json().encode()
-        return {"resumed": len(self.resumed), "sha256": hashlib.sha256(content).hexdigest()}
+        return {"resumed": len(self.resumed), "sha256": digest(self.model_dump(mode="json"))}
 
 
 def versions() -> dict[str, str]:
@@ -170,10 +169,13 @@ def make_run_folder(folder: Path, disk: Disk) -> None:
     """Make the folder of a new run.
 
     Raises:
-        RunError: it holds something already.
+        RunError: it holds something already, or is none.
+        StorageError: it cannot be made.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file, and a run takes a folder. Name another by --out")
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        what = "a link to nowhere" if there.is_symlink() else "a file"
+        raise RunError(f"{there}: is {what}, and a run takes a folder. Name another by --out")
     if os.path.lexists(folder / RECORD):
         raise RunError(
             f"{folder}: holds a run already. Continue it with --resume, or begin another with another --out; "
@@ -186,7 +188,11 @@ def make_run_folder(folder: Path, disk: Disk) -> None:
             f"{folder}: holds files that are no run ({', '.join(found[:3])}{', …' if len(found) > 3 else ''}). "
             "Name a new folder by --out; nothing in it was touched"
         )
-    disk.make_folder(folder)
+    try:
+        disk.make_folder(folder)
+    except StorageError as error:
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
+        raise StorageError(f"{folder}: cannot be made: {reason}. Name another folder by --out") from None
 
 
 def one_line(row: Mapping[str, Any]) -> str:

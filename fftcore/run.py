@@ -64,7 +64,9 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, re
     else:
         record, text = plan_run(curriculum, source, asked)
         make_run_folder(asked.out, disk)
-    with locked(asked.out):
+    from plateau_rule.fftcore.device import enough_memory
+
+    with locked(asked.out), enough_memory():
         if not resume:
             sweep(asked.out, disk)
             write_curriculum(asked.out, record, disk)

@@ -57,16 +57,19 @@ class Disk:
 
     def make_folder(self, path: Path) -> None:
         """Make a folder and those above it that are missing; durable when this returns."""
-        with _told(path):
-            missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
-            for folder in reversed(missing):
-                self._mkdir(folder)
-                self.sync_folder(folder.parent)
+        for folder in reversed((path, *path.parents)):
+            with _told(folder):
+                if not folder.is_dir():
+                    self._mkdir(folder)
+                    self.sync_folder(folder.parent)
 
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable."""
-        with _told(path), self._opened(path, os.O_RDONLY | os.O_DIRECTORY) as file:
-            self.fsync(file)
+        with _told(path):
+            # Followed if it is a link, which changes nothing: a run's folder, or the one it is in, may be one.
+            place = Path(os.path.realpath(path))
+            with self._opened(place, os.O_RDONLY | os.O_DIRECTORY) as file:
+                self.fsync(file)
 
     def write_file(self, path: Path, content: bytes) -> None:
         """Write a file that does not exist yet, and sync it; its name is durable only with its folder."""
@@ -121,12 +124,13 @@ class Disk:
         """
         remedy = "Put the file back from a copy, or begin a new run with another --out"
         with _told(path):
+            if size and not os.path.lexists(path):
+                raise StorageError(f"{path}: is missing, and a log of at least {size} bytes belongs here. {remedy}")
+            if what := _not_a_log(path):
+                raise StorageError(f"{path}: {what}; a log is a file of its own. {remedy}")
             file = self._open(path, os.O_RDWR | (0 if size else os.O_CREAT))
             try:
                 found = os.fstat(file)
-                if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-                    what = "has another name as well, a hard link" if found.st_nlink > 1 else "is no regular file"
-                    raise StorageError(f"{path}: {what}; a log is a file of its own. {remedy}")
                 if found.st_size < size:
                     raise StorageError(
                         f"{path}: a log of at least {size} bytes belongs here, as its checkpoint says, and "
@@ -213,6 +217,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 def read_file(path: Path, limit: int) -> bytes:
     """Read a regular file of at most `limit` bytes; a link, a device and a longer file raise ValueError."""
+    if path.is_symlink():
+        raise ValueError(f"{path.name} is a link, and no link is followed")
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(file, "rb") as stream:
         found = os.fstat(file)
@@ -221,6 +227,18 @@ def read_file(path: Path, limit: int) -> bytes:
         if found.st_size > limit:
             raise ValueError(f"{path.name} has {found.st_size} bytes, and at most {limit} belong there")
         return stream.read()
+
+
+def _not_a_log(path: Path) -> str | None:
+    """Say what stands in a log's place that is none; None if it is one, or nothing."""
+    if not os.path.lexists(path):
+        return None
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return "is a link"
+    if not stat.S_ISREG(found.st_mode):
+        return "is no regular file"
+    return "has another name as well, a hard link" if found.st_nlink > 1 else None
 
 
 def unfinished(path: Path) -> Path:

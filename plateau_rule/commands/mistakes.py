@@ -72,6 +72,7 @@ def usage(error: CycloptsError) -> str:
         case ValidationError(argument=argument) if argument is not None and argument.tokens:
             token = argument.tokens[-1]
             limit = error.exception_message.replace("Must be >= ", "expected at least ")
+            limit = limit.replace("Must be <= ", "expected at most ")
             return f"{token.keyword or argument.name} {token.value}; {limit}"
     return f"{error}"
 

@@ -26,7 +26,7 @@ def train(
     preset: Literal["tiny", "base"] | None = None,
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
-    seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
+    seed: Annotated[int | None, Parameter(validator=Number(gte=0, lte=2**63 - 1))] = None,
     device: str | None = None,
     freeze_backbone: Path | None = None,
     on_change: Literal["refuse", "accept"] = "refuse",

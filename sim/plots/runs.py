@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,13 @@ def draw(pictures: Sequence[Picture], path: str | Path, title: str = "") -> Path
     if not 1 <= len(pictures) <= len(COLOURS):
         raise PlotError(f"{len(pictures)} curves for one picture; expected 1 to {len(COLOURS)}")
     with page(path, (11.0, 0.0)) as figure:
-        _compose(figure, pictures, title)
+        _compose(figure, [replace(picture, name=_as_text(picture.name)) for picture in pictures], _as_text(title))
     return Path(path)
+
+
+def _as_text(name: str) -> str:
+    """Spell a name, which may be a folder's, so that matplotlib draws it: it need not be text, and is no formula."""
+    return name.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def _compose(figure: Figure, pictures: Sequence[Picture], title: str) -> None:

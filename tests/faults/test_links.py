@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from plateau_rule.fftcore.checkpoint import STATE, Checkpoints, read_commit
-from plateau_rule.fftcore.errors import CheckpointError, StorageError
-from plateau_rule.fftcore.storage import NOTHING_SHA256, Disk
+from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError
+from plateau_rule.fftcore.record import make_run_folder
+from plateau_rule.fftcore.storage import NOTHING_SHA256, Disk, read_file
 from tests.faults.damaging import tree
 from tests.faults.killing import in_step
 from tests.fftcore.micro import run
@@ -103,6 +104,48 @@ def test_a_commit_on_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert tree(away) == before
 
 
+def test_a_run_s_folder_may_be_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is begun in a folder that is reached by a link, and resumed by a link to the run itself."""
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "runs").symlink_to(tmp_path / "disk")
+    (tmp_path / "latest").symlink_to(tmp_path / "disk" / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("plateau_rule.fftcore.learner.Learner.step", _signalled(8))
+        assert run(tmp_path / "runs" / "run") == 143
+    assert run(tmp_path / "latest", resume=True) == 0
+    assert (tmp_path / "disk" / "run" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"b\xffd"), "$\\frac{$", "a b\nc"])
+def test_a_name_that_is_no_text(tmp_path: Path, name: str) -> None:
+    """A run whose folder has a name of any bytes is carried out, drawn and resumed, and one on such a text too."""
+    try:
+        (tmp_path / name).mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    out = tmp_path / name / name
+    assert run(out, epochs=1) == 0
+    assert run(out, epochs=2, resume=True) == 0
+    assert (out / "curve.png").is_file()
+
+
+@pytest.mark.parametrize(("name", "place"), [("file", "file"), ("file/a/run", "file"), ("dangling/run", "dangling")])
+def test_a_run_where_no_folder_can_be(tmp_path: Path, name: str, place: str) -> None:
+    """A new run below a file, or below a link to nowhere, is refused by the name of that, and nothing is made."""
+    (tmp_path / "file").write_bytes(b"precious")
+    (tmp_path / "dangling").symlink_to(tmp_path / "absent")
+    with pytest.raises(RunError, match=f"{place}: is a .*, and a run takes a folder"):
+        make_run_folder(tmp_path / name, Disk())
+    assert tree(tmp_path).keys() == {"file", "dangling"}
+
+
+def test_a_folder_up_and_down(tmp_path: Path) -> None:
+    """A path that leads through a missing folder and back is made as it is written."""
+    make_run_folder(tmp_path / "missing" / ".." / "run", Disk())
+    assert (tmp_path / "run").is_dir()
+
+
 def _signalled(step: int) -> object:
     from plateau_rule.fftcore.learner import Learner
 
@@ -119,6 +162,26 @@ def test_a_hard_link(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="log: has another name as well"):
         Disk().open_log(tmp_path / "log")
     assert (tmp_path / "backup").read_bytes() == b"row\n"
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "absent"])
+def test_a_link_for_a_log(tmp_path: Path, target: str) -> None:
+    """A link in the place of a log or of a record is called a link, and what it leads to is neither read nor made."""
+    (tmp_path / "elsewhere").write_bytes(b"row\n")
+    (tmp_path / "log").symlink_to(tmp_path / target)
+    for size in (0, 4):
+        with pytest.raises(StorageError, match="log: is a link; a log is a file of its own"):
+            Disk().open_log(tmp_path / "log", size)
+    with pytest.raises(ValueError, match="log is a link, and no link is followed"):
+        read_file(tmp_path / "log", 100)
+    assert tree(tmp_path).keys() == {"elsewhere", "log"}
+
+
+def test_a_log_that_is_gone(tmp_path: Path) -> None:
+    """A log that rows were written to is missed by name, and not made anew."""
+    with pytest.raises(StorageError, match="log: is missing, and a log of at least 4 bytes belongs here"):
+        Disk().open_log(tmp_path / "log", 4)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("size", [0, 4])

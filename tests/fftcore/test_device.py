@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch._dynamo  # which notes what torch is when it is loaded: before anything is replaced
@@ -144,3 +146,29 @@ def test_a_run_on_a_cpu_leaves_cuda_alone(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(torch.cuda, name, touched)
     assert run(tmp_path / "run", epochs=1) == 0
     assert run(tmp_path / "run", epochs=2, resume=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (lambda: torch.empty(1 << 60), "you tried to allocate"),
+        (lambda: np.empty(1 << 50), "Unable to allocate"),
+        (lambda: _raise(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")), "CUDA out of memory"),
+        (lambda: _raise(MemoryError()), "the memory does not suffice"),
+    ],
+)
+def test_memory_that_does_not_suffice(error: Callable[[], object], sentence: str) -> None:
+    """A run that does not fit into the memory ends in a sentence that says what to make smaller."""
+    with pytest.raises(RunError, match=sentence) as caught, device_module.enough_memory():
+        error()
+    assert "smaller --batch-size" in str(caught.value)
+
+
+def test_another_error_is_not_taken_for_memory() -> None:
+    """Canary: an error of torch's that has another cause stays what it is."""
+    with pytest.raises(RuntimeError, match="shape"), device_module.enough_memory():
+        raise RuntimeError("shape mismatch")
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -574,3 +574,19 @@ def test_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["step"] for row in found] == list(range(STEPS))
     assert found[-1]["loss"] < found[0]["loss"] - 1
     assert read_record(tmp_path / "run").bound.lag == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"overrides": {"d_model": 10**12}}, "--d-model 1000000000000: Input should be less than or equal to"),
+        ({"overrides": {"batch_size": 10**20}}, "--batch-size 1"),
+        ({"overrides": {"weight_decay": float("inf")}}, "--weight-decay inf: Input should be a finite number"),
+        ({"steps_per_epoch": 10**23}, "more than the 999,999,999,999 steps that a run can have"),
+    ],
+)
+def test_a_number_beyond_all_bounds(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    """A number that no machine could train with is refused before a folder is made."""
+    with pytest.raises(RunError, match=sentence):
+        run(tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()

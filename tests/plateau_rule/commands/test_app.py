@@ -149,6 +149,7 @@ def test_unknown_option(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         ("draw plateau --as svgg", 'plateau draw: --as "svgg"; expected mermaid, dot or svg. Did you mean "svg"?'),
         ("simulate plateau --engine cloud", 'plateau simulate: --engine "cloud"; expected processes or ray.'),
         ("train plateau --seed -1", "plateau train: --seed -1; expected at least 0."),
+        (f"train plateau --seed {2**63}", f"plateau train: --seed {2**63}; expected at most {2**63 - 1}."),
     ],
 )
 def test_usage(words: str, sentence: str, capfd: pytest.CaptureFixture[str]) -> None:
