@@ -74,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             code = app(words, exit_on_error=False, print_error=False, result_action="return_int_as_exit_code_else_zero")
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where the shell closed it
+            sys.stdout.flush()
         return int(code)
     except BrokenPipeError:
         # Whoever read our output has seen enough. What is still buffered must not complain when Python exits.

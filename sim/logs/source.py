@@ -93,7 +93,7 @@ class Source:
 
     def close(self) -> None:
         """Give the file back; the standard input stays open."""
-        if self._raw is not sys.stdin.buffer:
+        if sys.stdin is None or self._raw is not sys.stdin.buffer:
             self._raw.close()
 
     def read(self, size: int = BLOCK_BYTES) -> bytes:

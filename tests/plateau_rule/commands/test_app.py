@@ -256,3 +256,13 @@ def test_faults_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert found["faults"][1]["where"] == 'state "words", set.cutoff'
     assert plateau.main(["explain", "nothing", "--json"]) == 2
     assert json.loads(capfd.readouterr().out)["faults"][0]["code"] == "unknown-code"
+
+
+def test_closed_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command runs where the shell closed the standard input and output, and reads and writes its files."""
+    log, picture = tmp_path / "log.csv", tmp_path / "log.svg"
+    log.write_text("step,loss\n" + "".join(f"{step},{9 - step / 50}\n" for step in range(200)))
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert plateau.main(["plot", str(log), "-o", str(picture)]) == 0
+    assert picture.is_file()
