@@ -399,6 +399,16 @@ CODES = {
         "It is high on the first step and gone before the harder setting is learnt.",
         "Choose a longer length of the rate, or set [check] align to what is meant.",
     ),
+    "late-raise": Code(
+        "a knob that may rise in the last steps of the run",
+        "The run ends before the rate stays high for as long as is asked, and the harder setting is barely learnt.",
+        "Nothing has to be done. To rule it out, let an earlier timeout raise the knob.",
+    ),
+    "rate-vanishes": Code(
+        "a rate that is scaled down to 0",
+        "Each lr_scale multiplies the peak; after enough of them a float holds 0, and the run learns nothing more.",
+        "Choose larger factors of lr_scale and peak, or bound the transition by at_most.",
+    ),
     # order
     "never-looked-at": Code(
         "a transition that is never looked at",

@@ -212,8 +212,8 @@ def test_without_a_length_of_the_run() -> None:
     assert "polyline" in svg(loads(text))
 
 
-def test_a_state_that_only_a_retreat_leaves_is_final() -> None:
-    """A run may end where nothing but a retreat leads on: all pictures show it, and call transitions by their names."""
+def test_a_state_that_says_final_is_drawn_as_an_end() -> None:
+    """A state that says `final = true` is an end in each picture, though a retreat leaves it; transitions are named."""
     retreat = load("two-knobs-with-retreat")
     assert mermaid(retreat).count("--> [*]") == 1
     assert "    s4 --> [*]\n" in mermaid(retreat)
