@@ -17,7 +17,14 @@ from plateau_rule.controller.verifier.findings import ORDER, Counterexample, Fin
 
 
 def in_words(report: Report, places: Places, files: dict[int, Path], strict: bool) -> Iterator[str]:
-    """The report, line by line; files: the counterexamples' by the number of their finding."""
+    """The report, line by line.
+
+    Args:
+        report: what was found.
+        places: where things stand in the file.
+        files: the files of counterexamples, by the number of their finding.
+        strict: whether what is open counts.
+    """
     yield from _machine_in_words(report.machine, places)
     for number, finding in enumerate(report.findings):
         yield ""

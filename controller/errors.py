@@ -77,11 +77,19 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: a stable code, the path of keys to it, what was found and what was expected.
+    """One thing that is wrong.
 
-    path: keys and indices from 0, as a program reads them; where: the same as people read it, filled in with names by
-    whoever knows the file. hint: what to do; or word and words: what was written and what it may be, for a suggestion.
-    at_key: the caret belongs under the key, not under its value.
+    Attributes:
+        code: a word that stays the same.
+        path: keys and indices from 0, as a program reads them.
+        found: what was found.
+        expected: what was expected.
+        hint: what to do.
+        place: where it is in the text.
+        at_key: the caret belongs under the key, not under its value.
+        where: the path as people read it, filled in with names by whoever knows the file.
+        word: what was written, for a suggestion.
+        words: what it may be, for a suggestion.
     """
 
     code: str
@@ -135,7 +143,9 @@ class Fault:
 def spelled(path: Sequence[Key], written: object = None) -> str:
     """Spell a path of keys as people read it: `state "words", set.cutoff`, `knob.cutoff.ladder 3`; counted from 1.
 
-    written: the file's contents, from which states and transitions take their names.
+    Args:
+        path: keys and indices from 0.
+        written: the file's contents, from which states and transitions take their names.
     """
     keys, text = list(path), ""
     if len(keys) > 1 and keys[0] in ("state", "transition") and isinstance(keys[1], int):

@@ -126,7 +126,7 @@ def find_transition(run: RunState, closes: bool, eval_end: bool, dead: bool) -> 
         run: the state of the run, its clocks advanced.
         closes: an epoch closes.
         eval_end: an evaluation came.
-        dead: so many losses were not finite that only a transition that asks for them may be taken.
+        dead: too many losses were not finite; only a transition that asks for them may be taken.
     """
     sustained, guards = run.sustained, run.stay.guards
     for place, transition in enumerate(run.state.transitions):

@@ -40,8 +40,11 @@ class Amount:
 def parse_amount(text: str) -> Amount:
     """Read an amount of time.
 
-    text: a number, one blank, a unit (`steps`, `epochs`, `tokens`, `run`; the singular is allowed), or `rest`.
-    Raises ValueError with a sentence that says what was expected.
+    Args:
+        text: a number, one blank, a unit (`steps`, `epochs`, `tokens`, `run`; the singular is allowed), or `rest`.
+
+    Raises:
+        ValueError: with a sentence that says what was expected.
     """
     if not _SPELLED.fullmatch(text):
         raise ValueError(
@@ -99,8 +102,10 @@ def amount_hint(text: str) -> str:
 class RunLength:
     """How long one run is, as far as it is known.
 
-    epochs: number of epochs, or None; steps_per_epoch: optimizer steps in an epoch, or None;
-    tokens_per_step: tokens that one optimizer step consumes, or None.
+    Attributes:
+        epochs: number of epochs, or None.
+        steps_per_epoch: optimizer steps in an epoch, or None.
+        tokens_per_step: tokens that one optimizer step consumes, or None.
     """
 
     epochs: int | None = None
@@ -118,8 +123,14 @@ class RunLength:
 def steps_in(amount: Amount, run: RunLength, total_steps: int | None, since_step: int = 0) -> int:
     """Turn an amount into optimizer steps, rounded up.
 
-    total_steps: the length of the run that shares of it are measured on; since_step: where `rest` begins.
-    Raises ValueError naming what the binding lacks.
+    Args:
+        amount: the amount of time.
+        run: the length of the run.
+        total_steps: the length of the run that shares of it are measured on, in steps.
+        since_step: the step where `rest` begins.
+
+    Raises:
+        ValueError: naming what the binding lacks.
     """
     over, under = amount.count.numerator, amount.count.denominator  # whole numbers are many times faster than Fractions
     if amount.unit == "steps":

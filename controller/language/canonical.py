@@ -13,7 +13,11 @@ _AMOUNTS = {"length", "warmup", "over", "per"}  # keys that hold an amount of ti
 
 
 def canonical_json(data: Any) -> str:
-    """The one JSON text of data: keys sorted, no blanks, ASCII alone; raises ValueError for NaN and infinity."""
+    """The one JSON text of data: keys sorted, no blanks, ASCII alone.
+
+    Raises:
+        ValueError: the data holds NaN or an infinity.
+    """
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -30,7 +34,9 @@ def written(table: Table, *without: str) -> Any:
 def plain(value: Any, key: str = "") -> Any:
     """A value in one spelling: numbers as floats, amounts of time as they are printed; what is not given is left out.
 
-    key: the one that holds it, which tells an amount of time from other texts.
+    Args:
+        value: the value.
+        key: the key that holds it; it tells an amount of time from other texts.
     """
     if isinstance(value, bool) or value is None:
         return value

@@ -23,7 +23,8 @@ class Code(NamedTuple):
 def explain(code: str) -> Code:
     """What a code means.
 
-    Raises CurriculumError where there is none of that name.
+    Raises:
+        CurriculumError: there is no code of that name.
     """
     found = CODES.get(code.strip().strip("[]").lower())
     if found is None:

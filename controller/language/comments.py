@@ -17,7 +17,11 @@ Path = tuple[Key, ...]
 class Remarks:
     """Comments by the path of the key, header or item of a list that they belong to; an empty one is a blank line.
 
-    top: above everything; before: on lines of their own, above it; after: behind it, on its last line; end: after all.
+    Attributes:
+        top: above everything.
+        before: on lines of their own, above it.
+        after: behind it, on its last line.
+        end: after all.
     """
 
     top: list[str] = field(default_factory=list)
@@ -43,7 +47,8 @@ class Remarks:
     def settled(self, slots: list[Path]) -> Remarks:
         """The same comments, at places where comments can stand: each at its own, or near it where it is none.
 
-        slots: the paths of keys, headers and items of lists, in the order in which they are written.
+        Args:
+            slots: the paths of keys, headers and items of lists, in the order in which they are written.
         """
         known = set(slots)
         found = Remarks(list(self.top), {}, {}, list(self.end))

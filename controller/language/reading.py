@@ -21,8 +21,11 @@ from plateau_rule.controller.language.scanning import LARGEST_FILE_BYTES, within
 def load(source: str | PathLike[str]) -> Curriculum:
     """Read a curriculum file.
 
-    source: a path, or the bare name of a shipped curriculum such as "plateau".
-    Raises CurriculumError with every fault and its place.
+    Args:
+        source: a path, or the bare name of a shipped curriculum such as "plateau".
+
+    Raises:
+        CurriculumError: with every fault and its place.
     """
     return loads(*contents(source))
 
@@ -30,7 +33,10 @@ def load(source: str | PathLike[str]) -> Curriculum:
 def contents(source: str | PathLike[str]) -> tuple[bytes, str]:
     """The bytes of a curriculum file, and the name that errors show.
 
-    source: a path, or the bare name of a shipped curriculum. Of a file that is too large, only the beginning is read.
+    Of a file that is too large, only the beginning is read.
+
+    Args:
+        source: a path, or the bare name of a shipped curriculum.
     """
     path = find(source)
     try:
@@ -80,8 +86,12 @@ def find(source: str | PathLike[str]) -> Path:
 def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
     """Read a curriculum from its text.
 
-    content: TOML, at most 64 KiB; file: the name that errors show.
-    Raises CurriculumError with every fault and its place.
+    Args:
+        content: TOML, at most 64 KiB.
+        file: the name that errors show.
+
+    Raises:
+        CurriculumError: with every fault and its place.
     """
     if not isinstance(content, str | bytes):
         hint = ". load reads a file" if isinstance(content, PathLike) else ""
@@ -121,7 +131,11 @@ def _placed(faults: list[Fault], more: int, text: str, file: str) -> CurriculumE
 
 
 def toml_of(text: str, file: str) -> dict[str, Any]:
-    """What a TOML text says. Raises CurriculumError, with the place, where it is no TOML."""
+    """What a TOML text says.
+
+    Raises:
+        CurriculumError: it is no TOML; with the place.
+    """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

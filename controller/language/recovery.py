@@ -35,8 +35,12 @@ _ABSENT = {
 def further_faults(written: dict[str, Any], faults: list[Fault]) -> list[Fault]:
     """The faults that make no sense of a file whose vocabulary is at fault already.
 
-    written: the file's contents; faults: those of its vocabulary. What is at fault is left out or replaced, the rest
-    is checked, and whatever may only follow from what was left out is not reported.
+    What is at fault is left out or replaced, the rest is checked, and whatever may only follow from what was left out
+    is not reported.
+
+    Args:
+        written: the file's contents.
+        faults: the faults of its vocabulary.
     """
     if any(fault.path and fault.path[0] in ("format",) for fault in faults):
         return []

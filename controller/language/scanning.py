@@ -50,7 +50,9 @@ def within_limits(content: bytes | str, file: str) -> str:
     """The text of a curriculum, if it is small, flat and plain enough to be parsed.
 
     A byte order mark in front is dropped, and Windows' line ends become plain ones.
-    Raises CurriculumError with the place of what is too much.
+
+    Raises:
+        CurriculumError: with the place of what is too much.
     """
     size = len(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     if size > LARGEST_FILE_BYTES:

@@ -207,8 +207,12 @@ CODES_OF_KINDS = {
 def faults_in(error: ValidationError, model: type[Table], written: Mapping[str, Any]) -> list[Fault]:
     """Turn pydantic's errors about a table into Faults, in pydantic's order.
 
-    written: what the table was made of; states and transitions take their names from it. A CurriculumError that was
-    raised inside is none of pydantic's errors and comes through on its own.
+    A CurriculumError that was raised inside is none of pydantic's errors and comes through on its own.
+
+    Args:
+        error: pydantic's errors.
+        model: the table.
+        written: what the table was made of; states and transitions take their names from it.
     """
     faults = [_fault(dict(detail), model, written) for detail in error.errors(include_url=False)]
     misspelt: dict[tuple[Key, ...], list[str]] = {}

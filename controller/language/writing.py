@@ -28,7 +28,9 @@ Spell = Callable[[Any, Path], str]  # how a number or a word is written
 def dumps(curriculum: Curriculum) -> str:
     """The curriculum as TOML text; reading it gives an equal curriculum.
 
-    Raises CurriculumError where the text would be larger than a file may be, ArgumentError for anything else.
+    Raises:
+        CurriculumError: the text would be larger than a file may be.
+        ArgumentError: what is given is no Curriculum.
     """
     if not isinstance(curriculum, Curriculum):
         raise ArgumentError(f"dumps: {kind_of(curriculum)}; expected a Curriculum")
@@ -38,8 +40,12 @@ def dumps(curriculum: Curriculum) -> str:
 def formatted(content: bytes | str, file: str = "<text>") -> str:
     """The text of a curriculum in the one layout, with its comments.
 
-    content: TOML, as `loads` takes it; file: the name that errors show.
-    Raises CurriculumError where it is no curriculum.
+    Args:
+        content: TOML, as `loads` takes it.
+        file: the name that errors show.
+
+    Raises:
+        CurriculumError: it is no curriculum.
     """
     from plateau_rule.controller.language.places import Places
 

@@ -309,7 +309,7 @@ class Alignment:
         return not jump.raised or bool(jump.unsure) or jump.longest < edge.spent[1]
 
     def _raises_after(self, edge: Edge, spent: int) -> bool:
-        """Whether an edge raises a knob, taken after so many steps."""
+        """Whether an edge raises a knob, taken after this many steps."""
         jump = self.jump(replace(edge, spent=(spent, spent)))
         return bool(jump.raised) and not jump.unsure
 

@@ -13,9 +13,11 @@ class BudgetSpent(Exception):  # no error: what is left is not decided
 
 
 class Budget:
-    """Counts what is tried; `spend` raises BudgetSpent where nothing is left.
+    """Counts what is tried.
 
-    tick: called now and then with the share that was spent, for a line of progress.
+    Args:
+        configurations: how many may be tried.
+        tick: called now and then with the share that was spent, for a line of progress.
     """
 
     __slots__ = ("_tick", "_ticked", "left", "total")
@@ -32,7 +34,11 @@ class Budget:
         return self.left <= 0
 
     def spend(self, configurations: float = 1.0) -> None:
-        """Take so many; raises BudgetSpent."""
+        """Take this many configurations.
+
+        Raises:
+            BudgetSpent: nothing is left.
+        """
         self.left -= configurations
         if self._tick is not None and self._ticked - self.left >= 200:
             self._ticked = self.left
@@ -59,7 +65,11 @@ class Part:
         return self.left <= 0 or self._of.is_spent
 
     def spend(self, configurations: float = 1.0) -> None:
-        """Take so many; raises BudgetSpent."""
+        """Take this many configurations.
+
+        Raises:
+            BudgetSpent: nothing is left.
+        """
         self.left -= configurations
         if self.left < 0:
             raise BudgetSpent

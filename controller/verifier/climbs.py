@@ -37,7 +37,10 @@ def climbs(machine: Machine) -> tuple[Climb, ...]:
     """The climb that is over soonest, and the one that stays in each state as long as some loss can keep it there.
 
     They are one where the losses decide nothing, and the first is missing where there are too many configurations to
-    find it. Raises BindingError where the length of the run is not known.
+    find it.
+
+    Raises:
+        BindingError: the length of the run is not known.
     """
     if machine.run.total_steps is None:
         raise BindingError([Fault("unresolved-amount", ("run",), "the length of the run is not known",

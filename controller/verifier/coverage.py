@@ -19,8 +19,11 @@ Path = tuple[Key, ...]
 class Coverage:
     """Collects what was seen.
 
-    entered: states by their places; taken: transitions by their places in the file; verdicts: the words that the guards
-    of transitions were seen to say when they were looked at, by their paths in the file.
+    Attributes:
+        entered: states by their places.
+        taken: transitions by their places in the file.
+        verdicts: the words that the guards of transitions were seen to say when they were looked at, by their paths in
+            the file.
     """
 
     def __init__(self, machine: Machine) -> None:

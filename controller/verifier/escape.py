@@ -21,8 +21,9 @@ MOST_ENDS = 20  # nodes that are followed without the run's end, to tell a dead 
 class Escape:
     """What holds a run in a state.
 
-    trapped: states from which no stream leads to the goal, nor to a state that stops; stuck: of these, those that no
-    stream leads out of.
+    Attributes:
+        trapped: states from which no stream leads to the goal, nor to a state that stops.
+        stuck: those of them that no stream leads out of.
     """
 
     def __init__(self, machine: Machine, explored: Explored, examples: Examples, budget: Budget | Part) -> None:

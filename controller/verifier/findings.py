@@ -21,8 +21,11 @@ LITTLE = 0.05  # of the run: as much as a last state should have
 class Counterexample:
     """A run in which a property is broken.
 
-    visits: its stays, in order. step: where it shows, and `shows` says how. played: observations under which the
-    Controller did it; None where none were found.
+    Attributes:
+        visits: its stays, in order.
+        step: where it shows.
+        shows: how it shows.
+        played: observations under which the Controller did it; None where none were found.
     """
 
     visits: tuple[Visit, ...]
@@ -78,7 +81,8 @@ class Finding:
 class Entry(NamedTuple):
     """When a state can be entered: the earliest and the latest first step, None where it never is or has no latest.
 
-    certain: whether every loss stream leads into it.
+    Attributes:
+        certain: whether every loss stream leads into it.
     """
 
     state: str
@@ -99,10 +103,12 @@ class RaiseRates(NamedTuple):
 class Verdict(NamedTuple):
     """What is known about one property.
 
-    answer: `proved` for every loss stream; `broken`, by a run of the Controller or for every loss stream; `not
-    decided`; `conditional` where a loss that the file means to wait for may keep the run; the others for properties
-    that nothing can prove. why: what the answer rests on, or what would decide it. waived: the file's reason for not
-    asking.
+    Attributes:
+        answer: `proved` for every loss stream; `broken`, by a run of the Controller or for every loss stream; `not
+            decided`; `conditional` where a loss that the file means to wait for may keep the run; the others for
+            properties that nothing can prove.
+        why: what the answer rests on, or what would decide it.
+        waived: the file's reason for not asking.
     """
 
     property: str  # one of consistency.PROPERTIES
@@ -120,8 +126,10 @@ class Verdict(NamedTuple):
 class Report:
     """All that was found about a machine.
 
-    verdicts: of each property. exact: whether every configuration was told apart; where not, errors rest on runs that
-    happened all the same. resumed: how often a run was killed and resumed.
+    Attributes:
+        verdicts: one for each property.
+        exact: whether every configuration was told apart; where not, errors rest on runs that happened all the same.
+        resumed: how often a run was killed and resumed.
     """
 
     machine: Machine
@@ -152,14 +160,22 @@ class Report:
         return warned or any(answer in ("not decided", "conditional") for answer in self.answers())
 
     def exit_code(self, strict: bool = False) -> int:
-        """0 where nothing is broken, 1 where something is; strict: 3 where something is open."""
+        """The exit status: 0 where nothing is broken, 1 where something is.
+
+        Args:
+            strict: 3 where nothing is broken and something is open.
+        """
         return 1 if self.broken else 3 if strict and self.open else 0
 
 
 def visits_of(machine: Machine, trail: Sequence[tuple[int, int]], until: int, over: bool = False) -> tuple[Visit, ...]:
-    """The stays of a run that takes transitions (place, step) one after the other, and goes on up to a step.
+    """The stays of a run that takes transitions one after the other, and goes on up to a step.
 
-    over: whether the run is to be over there.
+    Args:
+        machine: the bound curriculum.
+        trail: the transitions as (place, step), in order.
+        until: the step that the run goes on to.
+        over: whether the run is to be over there.
     """
     state: BoundState = machine.states[0]
     entered, visits = 0, []

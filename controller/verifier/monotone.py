@@ -105,7 +105,7 @@ def _fallen(machine: Machine, reach: Reach, edge: Edge, name: str) -> Iterator[T
 
 
 def _ramped(machine: Machine, state: BoundState, spent: int) -> Knobs:
-    """The knobs on the last step of a stay of so many steps."""
+    """The knobs on the last step of a stay of this many steps."""
     if not state.ramps:
         return state.knobs
     over = machine.ramp_steps(state, machine.run.total_steps)

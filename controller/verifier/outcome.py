@@ -171,7 +171,7 @@ class Looks:
         return [(sum(1 << j for j in places), sorted(places), sorted(atoms)) for places, atoms in groups]
 
     def facts(self, time_index: int, step_index: int, present: int) -> Facts:
-        """The facts after so many of `times` and of `steps`, where only some transitions are not yet used up."""
+        """The facts after this many of `times` and of `steps`, where only some transitions are not yet used up."""
         key = (time_index, step_index, present)
         if key not in self._facts:
             time = self.times[time_index - 1] if time_index else 1
@@ -234,7 +234,7 @@ class Looks:
         return [level for level in (0, *self.counts) if level <= max(0, time - self.lag) and level <= self.limit]
 
     def truths(self, time: int, step: int, level: int, present: int) -> list[set[int]]:
-        """For each group: which of its guards can be true together, with so many non-finite losses in a row."""
+        """For each group: which of its guards can be true together, with this many non-finite losses in a row."""
         bits = [self.bits_of(atom, time, step, level) for atom in self.atoms]
         allowed = present & self.answers if level >= self.limit else present
         found = []
@@ -309,7 +309,7 @@ class Looks:
             yield keeping(metric, detector)
 
     def verdicts(self, node: Node, time_index: int, step_index: int) -> int:
-        """Which verdicts a guard can have after so many of `times` and `steps`, whatever losses are not finite."""
+        """Which verdicts a guard can have after this many of `times` and `steps`, whatever losses are not finite."""
         time = self.times[time_index - 1] if time_index else 1
         step = self.steps[step_index - 1] if step_index else 0
         found = 0

@@ -29,10 +29,17 @@ def losses(steps: int) -> Iterator[float]:
 def killed_and_resumed(
     machine: Machine, steps: int, near: int = 8, budget: Budget | Part | None = None
 ) -> tuple[int, str]:
-    """Run a stream twice, one run killed and resumed over and over: how often, and the first difference of the plans.
+    """Run a stream twice, killing and resuming one of the runs over and over.
 
-    steps: observations at most. near: it is killed after each of the first `4 * near` steps, and of this many after
-    each transition, 200 times at most. budget: it ends where nothing is left.
+    Args:
+        machine: the bound curriculum.
+        steps: the most observations.
+        near: the run is killed after each of the first `4 * near` steps and of the first `near` steps after each
+            transition, 200 times at most.
+        budget: the runs end where nothing is left of it.
+
+    Returns:
+        How often the run was killed, and the first difference of the plans.
     """
     budget = budget or Budget(inf)
     steady, resumed, next_one = (controller_of(machine) for _ in range(3))

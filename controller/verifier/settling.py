@@ -27,8 +27,11 @@ def settled(
 ) -> Iterator[tuple[int, tuple[Played, ...]]]:
     """Runs in which the last of some stays ends as it should, on whatever step before `last` that comes about.
 
-    Yields the step that the transition applies from, and what was observed; the player's controller is left there.
-    Raises BudgetSpent.
+    Yields:
+        The step that the transition applies from, and what was observed; the player's controller is left there.
+
+    Raises:
+        BudgetSpent: nothing is left to try.
     """
     visit, before = visits[-1], player.play(visits[:-1], budget)
     wanted, controller = visit.transition, player.controller
@@ -60,7 +63,7 @@ def _falls_first(ratio: float, stay: int) -> Iterator[float]:
 
 
 def _until_left(player: Player, series: Iterator[float], most: int) -> tuple[list[float], Decision | None, float]:
-    """The losses of a stay up to a transition or so many steps, and what it cost."""
+    """The losses of a stay up to a transition or this many steps, and what it cost."""
     controller = player.controller
     losses, cost = list[float](), 1.0
     decision: Decision | None = None

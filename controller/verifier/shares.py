@@ -41,7 +41,7 @@ class Shares:
         return learning_rate(clock, machine, state, step) / (machine.peak * clock.scale * state.rate.peak)
 
     def bounds(self, kind: Kind, since: Range, anchors: Range) -> tuple[float, float]:
-        """The least and the most that the share can be, so many steps after an anchor in a range."""
+        """The least and the most that the share can be, this many steps after an anchor in a range."""
         least, most = inf, -inf
         for phase in self._phases(kind):
             for low, high in self._ends(phase, since, anchors):

@@ -14,13 +14,13 @@ MOST_ORDERS = 400  # of the moments that matter in one stay; beyond, only the ea
 
 
 class Bound(NamedTuple):
-    """A step: so many after the first one of the stay, or a step of the run."""
+    """A step: this many after the first one of the stay, or a step of the run."""
 
     relative: bool
     steps: int
 
     def later(self, steps: int) -> Bound:
-        """The bound so many steps on."""
+        """The bound this many steps later."""
         return Bound(self.relative, self.steps + steps)
 
 
@@ -243,7 +243,7 @@ class Courses:
     def _held(
         self, course: Course, held: list[bool], looks: int, at_epochs: bool, place: int | None
     ) -> Iterator[Deadline]:
-        """A deadline for each run of stretches that is long enough for so many looks."""
+        """A deadline for each run of stretches that is long enough for this many looks."""
         start: Bound | None = None
         for stretch, holds in zip(course.stretches, held, strict=True):
             if holds and start is None:
@@ -256,7 +256,7 @@ class Courses:
             yield Deadline(start, looks, at_epochs, place)
 
     def fits(self, course: Course, start: Bound, end: Bound, looks: int, at_epochs: bool) -> bool:
-        """Whether so many looks surely lie between two bounds."""
+        """Whether this many looks surely lie between two bounds."""
         room = end.steps - start.steps
         if start.relative != end.relative:
             room += course.first if end.relative else -course.last

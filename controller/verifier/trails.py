@@ -11,9 +11,17 @@ Taken = list[tuple[int, int]]  # transitions, by their places among a state's, a
 
 
 def trail(reach: Reach, node: Node, entry: int, anchor: int | None, tries: int = 60) -> Taken | None:
-    """How a node is entered on a step, with the rate's phase begun on another: places taken, with their steps.
+    """How a node is entered on a step, with the rate's phase begun on another.
 
-    tries: how many ways may turn out to lead nowhere.
+    Args:
+        reach: what was explored.
+        node: the node.
+        entry: the step that it is entered on.
+        anchor: the step that the rate's phase began on.
+        tries: the number of ways that may turn out to lead nowhere.
+
+    Returns:
+        The places of the transitions taken, with their steps.
     """
     edges: list[Edge] = []
     while (edge := (edges[-1].source if edges else node).by) is not None:

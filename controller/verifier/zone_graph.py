@@ -397,7 +397,7 @@ class Reach:
 
 
 def _later(zone: Zone, steps: int, period: int) -> Zone:
-    """The same moments, with anchors so many steps later."""
+    """The same moments, with anchors this many steps later."""
     return zone._replace(anchor_low=zone.anchor_low + steps, anchor_high=zone.anchor_high + steps,
                          since_low=zone.since_low - steps, since_high=zone.since_high - steps,
                          anchor_arc=moved(zone.anchor_arc, steps, steps, period))  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 FAR = 1 << 60  # later than any run ends; so is what lies a run before it
-Arc = tuple[int, int]  # remainders from the first number on, so many more after it, around the end of an epoch
+Arc = tuple[int, int]  # remainders from the first number on, this many more after it, around the end of an epoch
 
 
 class Zone(NamedTuple):

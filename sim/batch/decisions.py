@@ -17,7 +17,15 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One transition, taken by some runs at one step; rows: which runs. step: the first one in the new state."""
+    """One transition, taken by some runs at one step.
+
+    Attributes:
+        transition: the bound transition.
+        rows: the runs that took it, from 0.
+        step: the first step in the new state.
+        lr_before: the learning rate of each of these runs on the last step in the old state.
+        lr: the learning rate of each of these runs on the first step in the new state.
+    """
 
     transition: BoundTransition
     rows: Rows
@@ -28,11 +36,18 @@ class Taken:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Every transition that was taken; columns of one length, ordered by run and step.
+    """Every transition that was taken, as columns of one length, ordered by run and step.
 
-    run: which run, from 0. step, epoch: the first that the new state applies to. from_state, to_state: places among the
-    machine's states. transition: its place among those out of its state. lr_before, lr: on the last step before and the
-    first after. loss: what was observed.
+    Attributes:
+        run: the run, from 0.
+        step: the first step that the new state applies to.
+        epoch: the epoch of that step.
+        from_state: the place of the old state among the machine's states.
+        to_state: the place of the new state among them.
+        transition: its place among the transitions out of the old state.
+        lr_before: the learning rate on the last step in the old state.
+        lr: the learning rate on the first step in the new state.
+        loss: the loss that was observed.
     """
 
     run: Numbers
@@ -94,7 +109,13 @@ class Ledger:
         self._values: list[tuple[Floats, ...]] = []
 
     def add(self, rows: Rows, numbers: tuple[int, int, int, int, int], values: tuple[Floats, Floats, Floats]) -> None:
-        """These runs took a transition; numbers and values: the columns of Decisions, in their order."""
+        """Write down that these runs took a transition.
+
+        Args:
+            rows: the runs.
+            numbers: the columns of Decisions from `step` to `transition`, in their order.
+            values: the columns from `lr_before` to `loss`, in their order.
+        """
         self._rows.append(rows)
         self._numbers.append(numbers)
         self._values.append(values)

@@ -57,13 +57,19 @@ class _Exit:
 
 
 class Batch:
-    """Interprets one curriculum in `runs` runs at once: read the plan, then `observe`, once for each step.
+    """Interprets one curriculum in `runs` runs at once: read the plan, then call `observe`, once for each step.
 
-    curriculum: what `load` gives. runs: how many. binding, said: as for `bind`. steps: the most steps that will be
-    observed, where the run's length does not say it.
-    A run is over once its state says stop, its losses are beyond repair (where a Controller raises NonFiniteLoss), or
-    the bound length is reached; it then stands still, whatever is observed.
-    Raises BindingError where the curriculum does not fit.
+    A run stands still once its state says stop, a Controller would raise NonFiniteLoss, or its length is reached.
+
+    Args:
+        curriculum: what `load` gives.
+        runs: the number of runs.
+        binding: as for `bind`.
+        steps: the most steps that will be observed, where the run's length does not say it.
+        said: as for `bind`.
+
+    Raises:
+        BindingError: the curriculum does not fit.
     """
 
     def __init__(
@@ -216,10 +222,18 @@ class Batch:
     ) -> list[Taken]:
         """Take what the step that was planned has brought, in the order of Controller.observe.
 
-        loss: of every run, or None where it is `lag` steps away in all of them. epoch_end, eval_end: as there, the same
-        for all runs. skipped: in which runs the optimizer step was dropped. metrics: of every run, NaN where there is
-        none.
-        Returns the transitions that were taken. Raises StepError where an epoch cannot end here.
+        Args:
+            loss: [run]; None where it is still to come in all runs, because of the lag.
+            epoch_end: as for Controller.observe, the same for all runs.
+            eval_end: as for Controller.observe, the same for all runs.
+            skipped: [run], where the optimizer step was dropped.
+            metrics: further values by name, [run], NaN where there is none.
+
+        Returns:
+            The transitions that were taken.
+
+        Raises:
+            StepError: an epoch cannot end here.
         """
         with np.errstate(all="ignore"):
             return self._observe(loss, self._closes(epoch_end), eval_end, skipped, metrics or {})

@@ -45,7 +45,7 @@ class History:
         self._entered[rows] = self._count if self._counts is None else self._counts[rows]
 
     def back(self, places: int) -> Floats | float:
-        """The value that so many pushes ago was the newest; 1 is the newest itself."""
+        """The value that was the newest this many pushes ago; 1 is the newest itself."""
         if places > self.depth:
             return 0.0  # `depth` is less than a window only where a run is too short to fill it
         if self._counts is None:
@@ -61,7 +61,12 @@ class History:
         return found
 
     def push(self, values: Floats, brought: Mask | None) -> None:
-        """Take a value of each run; brought: of which runs, None for all. What the others hold must be finite."""
+        """Take a value of each run.
+
+        Args:
+            values: [run]; finite also where a run brings nothing.
+            brought: [run], which runs bring a value; None for all.
+        """
         if self._counts is None and brought is None:
             self._table[self._count % self.depth] = values
             self._count += 1

@@ -76,7 +76,7 @@ class RunningMeans:
         return np.array(np.broadcast_to(self._history.back(self._delay + 1), self._history.runs))
 
     def means(self, rows: Rows) -> Floats:
-        """The mean of the newest `size` values of these runs, which must have seen so many, rounded once."""
+        """The mean of the newest `size` values of these runs, which must have seen that many, rounded once."""
         if self.size == 1:
             return self._single()[rows]
         high, low, lost = self._high[rows], self._low[rows], self._lost[rows]

@@ -23,8 +23,11 @@ FEWEST = 50_000_000  # losses; below, to hand them to another process takes long
 class Replayed:
     """What a curriculum decided over many curves.
 
-    decisions: all transitions. ended_step: observations until each run was over, or all there were. final_state: its
-    place among the machine's states. dead: ended by NaN.
+    Attributes:
+        decisions: all transitions.
+        ended_step: [run], the number of observations until the run was over, or all that there were.
+        final_state: [run], the place of its last state among the machine's states.
+        dead: [run], whether non-finite losses ended it.
     """
 
     decisions: Decisions

@@ -52,7 +52,7 @@ class LogReport:
     warnings: tuple[str, ...]
 
     def window(self, observations: int) -> str:
-        """What a window of so many observations means in this log, in a sentence."""
+        """What a window of this many observations means in this log, in a sentence."""
         unit = {"step": "steps", "epoch": "epochs", "row": "logged rows"}[self.counted]
         if self.counted == "row" or (self.counted, self.spacing) == ("step", 1):
             return f"a window of {observations:,} observations is {observations:,} {unit}"

@@ -117,9 +117,15 @@ def plateau_of(curriculum: Curriculum) -> Plateau | None:
 
 
 def slope_of(losses: Floats, noise: Noise, window: int) -> tuple[float, float] | None:
-    """How fast losses fall, as a share of their mean for each of them, and its standard error; None if too few.
+    """How fast losses fall.
 
-    losses: the last ones before a raise. noise: of the log. window: the last so many are used, at most.
+    Args:
+        losses: the last ones before a raise.
+        noise: the noise of the log.
+        window: at most this many losses are used, the last ones.
+
+    Returns:
+        The fall from one loss to the next, as a share of their mean, and its standard error; None if there are too few.
     """
     losses = losses[-window:]
     count, level = len(losses), abs(float(losses.mean())) if len(losses) else 0.0

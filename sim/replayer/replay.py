@@ -30,7 +30,7 @@ from plateau_rule.sim.replayer.setting import ReplayError, Setting, per_point, s
 from plateau_rule.sim.replayer.timeline import Asked, LoggedStay, Sample, Timeline
 from plateau_rule.sim.replayer.trace import Floats, Tracer
 
-PROBES = 4000  # looks at which the guards' values are written down, at most about so many
+PROBES = 4000  # looks at which the guards' values are written down, at most about this many
 REMEMBERED = 2048  # losses before a transition that are kept with it
 Progress = Callable[[int, int], None]
 
@@ -46,10 +46,17 @@ def replay(
 ) -> Timeline:
     """Show a log's losses to a curriculum.
 
-    curriculum, log: what `load` and `read` give. given: what is known about the run; the rest comes from the run's own
-    record, the log, or the curriculum's [run]. first_only: stop after the first transition. until: stop where this step
-    (as the log counts) would be planned. progress: called now and then with the points so far and all of them.
-    Raises BindingError where the curriculum does not fit, ReplayError where the log does not.
+    Args:
+        curriculum: what `load` gives.
+        log: what `read` gives.
+        given: what is known about the run; the rest comes from the run's own record, the log, or the file's [run].
+        first_only: stop after the first transition.
+        until: stop where this step, as the log counts, would be planned.
+        progress: called now and then with the number of points so far and of all points.
+
+    Raises:
+        BindingError: the curriculum does not fit.
+        ReplayError: the log does not fit.
     """
     setting = setting_of(curriculum, log, given or Binding())
     if until is not None and until < setting.first_step:

@@ -34,10 +34,12 @@ class ReplayError(PlateauError):
 class Setting:
     """How a curriculum is bound for one replay, and how the log is read.
 
-    binding: what it is bound to. withheld: steps whose loss was observed and kept from the guards, because the
-    optimizer step was dropped. first_step: what the log calls a run's first step, 0 or 1. stretched: a log of one value
-    an epoch, whose points stand at the ends of epochs of steps_per_epoch steps. notes: where each number comes from, in
-    sentences.
+    Attributes:
+        binding: what it is bound to.
+        withheld: steps whose loss was observed and kept from the guards, because the optimizer step was dropped.
+        first_step: what the log calls a run's first step, 0 or 1.
+        stretched: a log of one value an epoch; its points stand at the ends of epochs of steps_per_epoch steps.
+        notes: where each number comes from, in sentences.
     """
 
     binding: Binding
@@ -60,7 +62,8 @@ class Setting:
 def record_of(log: Log) -> Mapping[str, Any] | None:
     """What the trainer wrote down about the run beside its metrics, or None where it is not a run of ours.
 
-    Raises ReplayError where the record is there and cannot be read.
+    Raises:
+        ReplayError: the record is there and cannot be read.
     """
     for metrics in _metrics_files(log):
         path = metrics.parent / RECORD
@@ -123,7 +126,8 @@ _BOUND = ("limits", "epochs", "steps_per_epoch", "tokens_per_step", "peak", "lag
 def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
     """Decide what a curriculum is bound to: what was given, else the run's record, else the log, else the file.
 
-    Raises ReplayError where the log has no room for what was given, or the record is damaged.
+    Raises:
+        ReplayError: the log has no room for what was given, or the record is damaged.
     """
     record = record_of(log)
     notes: list[str] = []
@@ -243,10 +247,16 @@ def _epochs_shown(log: Log, per_epoch: int | None, first_step: int) -> int | Non
 
 
 def steps_per_epoch_of(log: Log, first_step: int = 0) -> tuple[int, bool] | None:
-    """Steps in an epoch by the epochs that a log holds, and whether that is exact; None where it does not tell.
+    """Tell the steps in an epoch by the epochs that a log holds.
 
-    log: a log. first_step: what it calls a run's first step.
     Whole epochs tell by where they change: epoch e begins at e times the number. Fractions tell by their slope.
+
+    Args:
+        log: a log.
+        first_step: what it calls a run's first step.
+
+    Returns:
+        The number of steps and whether it is exact; None where the log does not tell.
     """
     if log.report.epochs is None:
         return None

@@ -21,9 +21,14 @@ from plateau_rule.sim.replayer.trace import Floats, Trace
 class Asked:
     """One guard of one transition, over the looks of one stay in a state.
 
-    advice: what to turn so that it holds earlier or later, None where there is no one thing. watches: whether a metric
-    has a say in it. looks: how often it was written down; true, unknown: how often it was that. closest: the line that
-    says how close it came to be true, with its value, at step `closest_step`.
+    Attributes:
+        advice: what to turn to make it hold earlier or later; None where no single thing does.
+        watches: whether a metric has a say in it.
+        looks: how often its value was written down.
+        true: how often it was true.
+        unknown: how often it was unknown.
+        closest: the line that says how close it came to being true, with its value.
+        closest_step: the step of that line.
     """
 
     transition: str
@@ -60,10 +65,13 @@ class Asked:
 
 @dataclass
 class LoggedStay:
-    """One stay in a state, from step `entered` up to `left`, None if it lasted to the end.
+    """One stay in a state.
 
-    asked: the guards of the transitions out of it. refused: how often all clocks allowed a transition, the losses were
-    enough for an answer, and the answer was no.
+    Attributes:
+        entered: its first step.
+        left: the first step of the next state; None if it lasted to the end.
+        asked: the guards of the transitions out of it.
+        refused: how often all clocks allowed a transition, the losses were enough for an answer, and the answer was no.
     """
 
     state: str
@@ -86,11 +94,20 @@ class Sample(NamedTuple):
 class Timeline:
     """What a replay found. Steps are the controller's, from 0; `shown` gives those of the log.
 
-    points: observed ones. skipped: what was not, by reason. decisions: the transitions, in order; before: for each, the
-    last losses of the state that it left. stays: the states in order. final: the plan after the last observation.
-    ended: why there was nothing after it. trace: the losses. samples: plans along the way. answers: whether the losses
-    answer to these very transitions, because the log is of a run that made them; None if the log tells of none.
-    lines: every guard, after the last observation. sampled: of looks at every step, one in so many is in `stays`.
+    Attributes:
+        points: the number of observed points.
+        skipped: what was not observed, by reason.
+        decisions: the transitions, in order.
+        before: for each transition, the last losses of the state that it left.
+        stays: the states, in order.
+        final: the plan after the last observation.
+        ended: why there was nothing after it.
+        trace: the losses.
+        samples: plans along the way.
+        answers: whether the losses answer to these transitions, because the log is of a run that made them; None if the
+            log does not tell.
+        lines: every guard, after the last observation.
+        sampled: where every step is a look, one look in this many is in `stays`.
     """
 
     curriculum: Curriculum

@@ -44,7 +44,8 @@ class Trace:
 class Tracer:
     """Makes a Trace of points as they come.
 
-    points: how many there will be, so that at most 20,000 stretches come out.
+    Args:
+        points: the number of points that will come; it keeps the Trace to at most 20,000 stretches.
     """
 
     points: int

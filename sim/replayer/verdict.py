@@ -43,7 +43,10 @@ PUBLISHED = Plateau()  # window 50, threshold 0.005
 class RunVerdict:
     """What became of a run, or would have.
 
-    word: "healthy", "too fast", "too slow" or "unclear". signs: what speaks for it, in sentences. turn: what to change.
+    Attributes:
+        word: "healthy", "too fast", "too slow" or "unclear".
+        signs: what speaks for it, in sentences.
+        turn: what to change.
     """
 
     word: str
@@ -86,8 +89,13 @@ class _Raise:
 def verdict_of_run(curriculum: Curriculum, folder: str | Path) -> RunVerdict:
     """Judge a run of our own by the folder that it wrote.
 
-    curriculum: what it ran under. folder: holds metrics.jsonl and run.json.
-    Raises LogError or ReplayError where the folder holds no such run.
+    Args:
+        curriculum: what it ran under.
+        folder: holds metrics.jsonl and run.json.
+
+    Raises:
+        LogError: metrics.jsonl is missing or is no log.
+        ReplayError: run.json cannot be read, or the log does not fit.
     """
     log = read(Path(folder) / "metrics.jsonl")
     try:
@@ -100,7 +108,9 @@ def verdict_of_run(curriculum: Curriculum, folder: str | Path) -> RunVerdict:
 def verdict_of(timeline: Timeline, noise: Noise | None = None) -> RunVerdict:
     """Judge a replay.
 
-    timeline: what `replay` gave. noise: the log's, without which nothing can be said about single raises.
+    Args:
+        timeline: what `replay` gave.
+        noise: the log's; without it, nothing can be said about single raises.
     """
     if noise is not None and noise.crosses_zero and plateau_of(timeline.curriculum) is not None:
         return RunVerdict("unclear", (BOTH_SIDES,), (ANOTHER_METRIC,))

@@ -34,7 +34,7 @@ from plateau_rule.sim.simulator.learner import (
 )
 
 FORMAT = 1
-POINTS = 1500  # the log is averaged down to so many stretches of equal length
+POINTS = 1500  # the log is averaged down to this many stretches of equal length
 FEWEST = 50
 ROUNDS, DRAWN, KEPT = 30, 400, 40
 SEARCHED = ("falloff", "tau", "tau_growth", "beta", "kappa", "iota", "jump", "tau_spike", "tau_heat", "rate_optimum")

@@ -12,7 +12,7 @@ from plateau_rule.controller.guards.min_epoch import MinEpoch
 from plateau_rule.sim.simulator.learner import Mask
 from plateau_rule.sim.simulator.simulate import Simulation
 
-EARLY = 2.0  # a raise is too early while the true loss improves at more than so many times the rate called flat
+EARLY = 2.0  # a raise is too early while the true loss improves at more than this many times the rate called flat
 TIMER = 0.5  # share of early raises, from which on a rule does not wait for a flat loss at all
 NOTABLE = 0.05  # share of raises or runs, from which on a sentence is said
 QUANTILES = (0.05, 0.5, 0.95)

@@ -22,9 +22,13 @@ TOLERANCE = 1e-9  # of a share of the peak
 
 
 class PlayedRun(NamedTuple):
-    """A run: the plan of every step, the decisions, and why it ended early, if it did.
+    """A run as it was in the end.
 
-    resumed: for every cut the plan that was saved, and the one that was made of it.
+    Attributes:
+        plans: the plan of every step.
+        decisions: the transitions, in order.
+        ended: why it ended early, if it did.
+        resumed: for every cut, the plan that was saved and the plan that was made of it.
     """
 
     plans: list[Plan]
@@ -48,8 +52,15 @@ def trace(
 ) -> PlayedRun:
     """Run a curriculum over a stream, dying and resuming on the way, as a trainer would that saves all the time.
 
-    cuts: where it dies. limits, binding: as for Controller.
-    Returns what the steps were in the end: what was done again after a cut takes the place of what was lost.
+    Args:
+        curriculum: the curriculum.
+        losses: what each step brings.
+        cuts: where the run dies and resumes.
+        limits: as for Controller.
+        binding: as for Controller.
+
+    Returns:
+        What the steps were in the end: what was done again after a cut takes the place of what was lost.
     """
     stream, todo = list(losses), sorted(cuts, reverse=True)
     wanted = {max(0, min(cut.step, len(stream)) - cut.lost) for cut in todo}
@@ -82,7 +93,11 @@ def assert_resume_identical(
 ) -> None:
     """Fail if a run that is cut and resumed differs in any plan or decision from one that is not.
 
-    cuts: where it is cut; after every single step unless given. binding: as for Controller, with limits.
+    Args:
+        curriculum: the curriculum.
+        losses: what each step brings.
+        cuts: where the run is cut; after every single step unless given.
+        binding: as for Controller, with limits.
     """
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     stream = list(losses)
@@ -104,7 +119,11 @@ def assert_never_regresses(
 ) -> None:
     """Fail if a knob falls, on a resume or from one step to the next, other than by a transition marked `regress`.
 
-    cuts: where the run dies and resumes. binding: as for Controller, with limits.
+    Args:
+        curriculum: the curriculum.
+        losses: what each step brings.
+        cuts: where the run dies and resumes.
+        binding: as for Controller, with limits.
     """
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     run = trace(curriculum, losses, cuts, **binding)
@@ -122,8 +141,13 @@ def assert_never_regresses(
 def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
     """Fail if a knob rises into a low rate, as [check] align measures it: `min` on the first step, `hold` for `steps`.
 
-    The peak is the one in force, scale included; a raise is judged until its state is left. What a ramp would have done
-    by itself is no raise. binding: as for Controller, with limits.
+    The peak is the one in force, scale included. A raise is judged until its state is left. What a ramp would have done
+    by itself is no raise.
+
+    Args:
+        curriculum: the curriculum.
+        losses: what each step brings.
+        binding: as for Controller, with limits.
     """
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     align = curriculum.check.align
@@ -165,8 +189,12 @@ def _raised(controller: Controller, decision: Decision, time: int) -> list[str]:
 def assert_finishes(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
     """Fail if the run ends in a state that is not final; a stream that is too short goes on with its last loss.
 
-    A run that ends by NonFiniteLoss says nothing about the curriculum, and passes. binding: as for Controller, with
-    limits.
+    A run that ends by NonFiniteLoss says nothing about the curriculum, and passes.
+
+    Args:
+        curriculum: the curriculum.
+        losses: what each step brings.
+        binding: as for Controller, with limits.
     """
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     controller = Controller(curriculum, **binding)

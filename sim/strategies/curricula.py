@@ -54,10 +54,19 @@ def curricula(
 ) -> Curriculum:
     """Curricula over the whole language, each of them valid, and small enough for runs of `max_steps` steps.
 
-    max_states, max_knobs, max_transitions: how many at most. max_steps: the longest [run] in optimizer steps, and the
-    order of amounts of time. methods, metrics: what guards may ask for. monotone: a transition that lowers a knob is
-    marked `regress`, one that leads back has `at_most`; else anything goes. regress: whether transitions may
-    lead back at all. open_runs: also runs of unknown length, or without steps_per_epoch. run: this [run] and no other.
+    Args:
+        draw: given by hypothesis.
+        max_states: the largest number of states.
+        max_knobs: the largest number of knobs.
+        max_transitions: the largest number of transitions.
+        max_steps: the longest [run] in optimizer steps, and the order of amounts of time.
+        methods: the methods of `plateau` that guards may ask for.
+        metrics: the metrics that guards may ask for.
+        monotone: a transition that lowers a knob is marked `regress`, one that leads back has `at_most`; else anything
+            goes.
+        regress: whether transitions may lead back at all.
+        open_runs: also runs of unknown length, or without steps_per_epoch.
+        run: this [run] and no other.
     """
     bounds = _Bounds(max_steps, methods, metrics, monotone, regress, open_runs)
     run = dict(draw(_runs(bounds)) if run is None else run)

@@ -96,9 +96,15 @@ def loss_streams(
 ) -> LossStream:
     """Streams of losses: flats, falls and rises, noise, spikes, bursts of NaN and infinity.
 
-    min_size, max_size: how many losses, 0 to 100 more than min_size unless said otherwise; a stream that is too short
-    goes on with its last finite loss. piece: the longest piece, by default 20 or a fifth of the stream. nonfinite:
-    whether NaN and infinity occur. extreme: whether any other float does, such as 1e308, 5e-324 or -0.0.
+    A stream that is too short goes on with its last finite loss.
+
+    Args:
+        draw: given by hypothesis.
+        min_size: the least number of losses.
+        max_size: the largest number of losses, by default 100 more than min_size.
+        piece: the longest piece, by default 20 or a fifth of the stream.
+        nonfinite: whether NaN and infinity occur.
+        extreme: whether any other float occurs, such as 1e308, 5e-324 or -0.0.
     """
     most = min_size + 100 if max_size is None else max_size
     longest = max(20, most // 5) if piece is None else piece

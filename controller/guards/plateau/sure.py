@@ -24,8 +24,8 @@ from typing import Any, NamedTuple, Self
 from plateau_rule.controller.guards.detector import copy_of
 from plateau_rule.controller.guards.plateau.student import quantile_above
 
-BLOCK, CUT = 20, 4  # losses in a block of level 0; so many lowest and so many highest are left out
-HOP = 4  # a window is looked at whenever its level has so many more blocks
+BLOCK, CUT = 20, 4  # losses in a block of level 0; this many lowest and this many highest are left out
+HOP = 4  # a window is looked at whenever its level has this many more blocks
 SIZES, LONGER_SIZES = (12, 16, 24, 32), (24, 32)  # blocks in the windows of level 0, and of each level above
 KEPT = SIZES[-1] + HOP - 1  # means of a level: the longest window as it was at the last look
 REACH = 4.0  # rate times losses, beyond which a window is not asked

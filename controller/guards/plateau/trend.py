@@ -65,7 +65,7 @@ class Trend:
     max_rate: relative change for each value, above 0; a larger one fires earlier or at the same value, never later.
     confidence: above 0.5, below 1; a smaller one fires earlier or at the same value. min_window: the least number of
     values that it decides on, and better no less than a period of the data's order; a smaller one fires earlier or at
-    the same value. cooldown: it decides from so many values on; a smaller one fires earlier or at the same value.
+    the same value. cooldown: it decides from this many values on; a smaller one fires earlier or at the same value.
 
     A loss that improves faster is no plateau, and one that worsens faster is none either; what cannot be told yet is
     unknown.
@@ -145,7 +145,7 @@ class Trend:
         return found
 
     def _flat_within(self, losses: int) -> float:
-        """The rate under which so many losses are flat."""
+        """The rate under which this many losses are flat."""
         return min(self.max_rate, REACH / losses)
 
     def verdict(self) -> bool | None:

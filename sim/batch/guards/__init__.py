@@ -27,7 +27,10 @@ def twin_of(scalar: Detector) -> Twin:
 def many(scalar: Detector, history: History, often: bool) -> Detectors:
     """Put one of the controller's detectors, as yet empty, into every run of a history.
 
-    often: whether it is asked at every step.
+    Args:
+        scalar: the detector.
+        history: what the runs have seen.
+        often: whether it is asked at every step.
     """
     return twin_of(scalar).make(scalar, history, often)
 

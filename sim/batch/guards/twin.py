@@ -29,7 +29,12 @@ class Detectors:
         return self.answer
 
     def enter(self, rows: Rows, watching: bool) -> None:
-        """These runs enter a state: the detector is empty; watching: whether that state asks it."""
+        """Empty the detectors of runs that enter a state.
+
+        Args:
+            rows: these runs.
+            watching: whether the state that they enter asks the detector.
+        """
 
     def push(self, values: Floats, brought: Mask | None) -> None:
         """Take the next finite value of each run, or of those that brought one, before the history takes it."""

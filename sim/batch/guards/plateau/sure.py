@@ -87,7 +87,7 @@ class ManySure(Blocks):
         return self._found
 
     def _last(self, level: int, size: int, rows: Rows, counts: Counts) -> Floats:
-        """The last means [place, run] of a level, oldest first, once it has so many."""
+        """The last means [place, run] of a level, oldest first, once it has this many."""
         places = (counts + np.arange(-size, 0)[:, None]) % sure.SIZES[-1]
         found: Floats = self._means[level].take(places * self._runs + rows)
         return found
