@@ -169,8 +169,11 @@ class Machine:
 class Stay:
     """One stay in a state: its guards with empty detectors, and its amounts of time in steps.
 
-    detectors: by what each means, spelled out; each with the metric that it watches. guards: of each transition out of
-    the state. pushes: of the detectors that watch the loss.
+    Attributes:
+        detectors: the metric and the detector that watches it, by what each means, spelled out.
+        guards: the guards of each transition out of the state.
+        ramp_steps: the length of each knob's ramp, in steps.
+        pushes: one for each detector that watches the loss.
     """
 
     __slots__ = ("detectors", "guards", "pushes", "ramp_steps")

@@ -42,11 +42,13 @@ class Gap(Table):
 class Apart:
     """|mean of the last `stretch` values - mean of as many before them| <= value.
 
-    stretch: values, at least 1. value: absolute, at least 0.
-
     A stretch is kept as the means of at most 64 equal blocks: of single values where there are no more than 64 of them,
     else of the fewest values that divide it so. The stretches move on whenever a block is full; in between, what was
     said holds. The mean of a stretch is that of its blocks, exact and rounded once.
+
+    Args:
+        stretch: number of values, at least 1.
+        value: absolute, at least 0.
     """
 
     __slots__ = ("_newer", "_older", "_open", "_room", "block", "knows", "needs", "value")

@@ -189,7 +189,8 @@ class Opposite:
 class Joined:
     """`any` and `all`, and a transition's list of guards, which is an `all`.
 
-    decisive: the verdict of a part that decides the whole, True for `any` and False for `all`.
+    Attributes:
+        decisive: the verdict of a part that decides the whole, True for `any` and False for `all`.
     """
 
     decisive: bool

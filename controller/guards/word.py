@@ -41,8 +41,10 @@ class Advice(NamedTuple):
 class Hint(NamedTuple):
     """What the losses might look like on which a guard's verdict turns; for whoever seeks a loss stream.
 
-    needs: values after which it is worth a try. levels: values that the metric is compared with. ratio: of one value to
-    the next where the metric surely moves by the guard's measure; None where there is no such measure.
+    Attributes:
+        needs: number of values after which it is worth a try.
+        levels: values that the metric is compared with.
+        ratio: of one value to the next where the metric surely moves by the guard's measure; None where there is none.
     """
 
     needs: int
@@ -104,9 +106,12 @@ class Builder(Protocol):
 class Word(ABC, Generic[V]):
     """A word that a guard can be.
 
-    name: as a file spells it. description: of its key, for the schema and the reference. written: the type of what
-    stands behind it, with pydantic's limits. joins: whether it is made of other guards. on_ramp: whether it may be
-    asked only where a knob has a ramp.
+    Attributes:
+        name: the word as a file spells it.
+        description: of its key, for the schema and the reference.
+        written: the type of what stands behind it, with pydantic's limits.
+        joins: whether it is made of other guards.
+        on_ramp: whether it may be asked only where a knob has a ramp.
     """
 
     name: str
@@ -126,7 +131,13 @@ class Word(ABC, Generic[V]):
         return None
 
     def faults(self, value: V, path: Path, knobs: Collection[str]) -> Iterator[Fault]:
-        """What is wrong with it; path: of its value. knobs: those that the curriculum declares."""
+        """What is wrong with it.
+
+        Args:
+            value: what stands behind the word.
+            path: the path of the value.
+            knobs: the knobs that the curriculum declares.
+        """
         yield from ()
 
     def ramp(self, value: V) -> str | None:
@@ -138,11 +149,21 @@ class Word(ABC, Generic[V]):
         yield from ()
 
     def meaning(self, value: V, of_part: Callable[[Condition], Any]) -> Any:
-        """What it means, as JSON-able data in one spelling; of_part: the meaning of a condition that it joins."""
+        """What it means, as JSON-able data in one spelling.
+
+        Args:
+            value: what stands behind the word.
+            of_part: gives the meaning of a condition that it joins.
+        """
         return written(value) if isinstance(value, Table) else plain(value)
 
     def says(self, value: V, of_part: Callable[[Condition], str]) -> str:
-        """How it reads in a drawing; of_part: how a condition that it joins reads."""
+        """How it reads in a drawing.
+
+        Args:
+            value: what stands behind the word.
+            of_part: gives how a condition that it joins reads.
+        """
         if not isinstance(value, Table):
             return f"{self.name} {value}"
         given = [key for key in type(value).model_fields if key in value.model_fields_set]
@@ -151,7 +172,10 @@ class Word(ABC, Generic[V]):
     def per_point(self, value: dict[str, Any], spacing: int, steps: Callable[[str], int]) -> dict[str, Any] | None:
         """The value, as a file writes it, for losses that stand for `spacing` steps each; None where it is the same.
 
-        steps: an amount of time in steps; raises ValueError where it cannot be resolved.
+        Args:
+            value: the value, as a file writes it.
+            spacing: steps that each loss stands for.
+            steps: gives an amount of time in steps; raises ValueError where it cannot be resolved.
         """
         return None
 
@@ -189,7 +213,12 @@ class Metric(Word[V]):
 
     @abstractmethod
     def detector(self, value: V, steps: Callable[[Amount], int]) -> Detector:
-        """An empty detector; steps: an amount of time in optimizer steps."""
+        """An empty detector.
+
+        Args:
+            value: what stands behind the word.
+            steps: gives an amount of time in optimizer steps.
+        """
 
     def bind(self, value: V, title: str, builder: Builder) -> GuardInState:
         """The guard over the detector that all guards of the state share that mean the same."""

@@ -23,7 +23,13 @@ A_NUMBER = "a number"
 
 
 class Advice(NamedTuple):
-    """What to write in place of a word; length: of what is wrong, in characters, where it is more than the word."""
+    """What to write in place of a word.
+
+    Attributes:
+        expected: what was expected.
+        hint: what to do.
+        length: of what is wrong, in characters, where it is more than the word.
+    """
 
     expected: str
     hint: str

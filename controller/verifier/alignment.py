@@ -28,9 +28,14 @@ MOST_STAYS = 64  # that are followed after one box of raises, before the box is 
 
 
 class Jump(NamedTuple):
-    """The knobs around an edge, the names of those that it raises, and the longest stay after which it still does.
+    """The knobs around an edge, and those that it raises.
 
-    unsure: of those raised, the ones that rise or not by a limit that is not known.
+    Attributes:
+        before: the knobs before the edge.
+        after: the knobs after it.
+        raised: the names of those that it raises.
+        longest: the longest stay after which it still raises them, in steps.
+        unsure: those of the raised that rise or not by a limit that is not known.
     """
 
     before: Knobs
@@ -41,10 +46,14 @@ class Jump(NamedTuple):
 
 
 class Low(NamedTuple):
-    """On step `step` the rate is `share` of the peak, and `asked` was asked.
+    """A rate that is lower than [check] asks.
 
-    late: whether that is after the steps within which the rate must be there. taken: the transitions since the raise,
-    with their steps.
+    Attributes:
+        step: the step on which it is low.
+        share: the rate, as a share of the peak.
+        asked: the share that was asked.
+        late: whether that is after the steps within which the rate must be there.
+        taken: the transitions since the raise, with their steps.
     """
 
     step: int

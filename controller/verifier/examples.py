@@ -18,9 +18,14 @@ TOO_MANY = "there are too many configurations to tell whether that can happen"
 
 
 class Trail(NamedTuple):
-    """A way to something bad: transitions' places with their steps, where it shows, and up to which step it goes.
+    """A way to something bad.
 
-    over: whether the run is to be over there.
+    Attributes:
+        taken: the places of the transitions, with their steps.
+        step: where it shows.
+        until: the step up to which it goes.
+        shows: how it shows.
+        over: whether the run is to be over there.
     """
 
     taken: Taken

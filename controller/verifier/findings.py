@@ -47,8 +47,12 @@ class Counterexample:
 class Finding:
     """Something that `check` has to say.
 
-    code: a word that stays the same; property: one of sense.PROPERTIES; path: of what is at fault in the file, `at_key`
-    of its key and not its value; place: the same in the text, filled in by whoever has it.
+    Attributes:
+        code: a word that stays the same.
+        property: one of consistency.PROPERTIES.
+        path: the path in the file of what is at fault.
+        at_key: whether its key is at fault and not its value.
+        place: the same in the text, filled in by whoever has it.
     """
 
     code: str

@@ -19,7 +19,14 @@ MOST_WAYS = 20  # round, that are tried for one set of states
 
 
 class Fall(NamedTuple):
-    """A knob that falls on an edge of what was explored; surely: whatever the limits are."""
+    """A knob that falls on an edge of what was explored.
+
+    Attributes:
+        reach: what was explored.
+        edge: the edge.
+        name: the knob.
+        surely: whether it falls whatever the limits are.
+    """
 
     reach: Reach
     edge: Edge

@@ -39,9 +39,13 @@ Values = list[bool | None]
 class Atom(NamedTuple):
     """A part of a guard that is not made of parts.
 
-    kind: TIME and STEP are clocks, true from `needs` on; COUNT is the number of non-finite losses in a row; FREE is
-    anything else. knows, needs: observations in the state before it can be false, true. on_loss: whether a non-finite
-    loss keeps a value from it. in_run: `needs` counts steps of the run, not of the stay.
+    Attributes:
+        kind: TIME and STEP are clocks, true from `needs` on; COUNT is the number of non-finite losses in a row; FREE is
+            anything else.
+        knows: observations in the state before it can be false.
+        needs: observations in the state before it can be true.
+        on_loss: whether a non-finite loss keeps a value from it.
+        in_run: `needs` counts steps of the run, not of the stay.
     """
 
     kind: str
@@ -59,9 +63,15 @@ Node = tuple[str, Any]  # ("atom", index), ("not", node), ("any" or "all", [node
 class Facts:
     """What looks can find while no clock passes a number that matters; sets of transitions are bits.
 
-    fires_off, fires_on: transitions that can be taken at a look that closes no epoch, that closes one. goes: those that
-    can hold there without being taken yet. true: those whose guards can hold. implies: for each, those whose guards
-    then hold as well. stays_off, stays_on: whether all can be refused. always: those whose guards hold at every look.
+    Attributes:
+        fires_off: transitions that can be taken at a look that closes no epoch.
+        fires_on: transitions that can be taken at a look that closes one.
+        goes: those that can hold there without being taken yet.
+        true: those whose guards can hold.
+        implies: for each transition, those whose guards hold as well when its own do.
+        stays_off: whether all can be refused at a look that closes no epoch.
+        stays_on: whether all can be refused at a look that closes one.
+        always: those whose guards hold at every look.
     """
 
     fires_off: int

@@ -38,8 +38,11 @@ class Chance:
 class Deadline:
     """A look at which a transition out of the state is taken whatever the losses are.
 
-    start: where its guards begin to hold for good; looks: how many of them it takes; at epochs: which looks count.
-    place: of the transition, None where several share it.
+    Attributes:
+        start: where its guards begin to hold for good.
+        looks: the number of looks that it takes.
+        at_epochs: whether only looks that close an epoch count.
+        place: the place of the transition; None where several share the deadline.
     """
 
     start: Bound

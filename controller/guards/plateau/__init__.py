@@ -56,8 +56,10 @@ class Plateau(Table):
 def new_plateau(spec: Plateau, per_steps: int | None, epoch_steps: int | None = None) -> Detector:
     """An empty plateau detector.
 
-    per_steps: what the threshold is measured on, None for the window itself. epoch_steps: steps in an epoch, None where
-    that is not known; the order of the data may repeat with it.
+    Args:
+        spec: what the file asks for.
+        per_steps: what the threshold is measured on, in steps; None for the window itself.
+        epoch_steps: steps in an epoch, None where that is not known; the order of the data may repeat with it.
     """
     if spec.method == "returns":
         return Returns(spec.share)

@@ -15,12 +15,15 @@ class Halves:
     """The rule as published: the means of the older and the newer half of a window, compared.
 
     true when (mean of first half - mean of second half) / |mean of first half| < threshold. A loss that rises is true.
-    window: values, at least 2; of an odd window the first half is the shorter one; a longer one fires later on average.
-    threshold: relative; a larger one fires earlier or at the same value, never later.
 
     Decisions equal those of summing both halves anew with plain additions in order of arrival; a half whose mean is 0,
     or whose sum no float can hold, is unknown. Running sums decide as long as their rounding error, which is bounded,
     cannot matter; otherwise the halves are summed anew.
+
+    Args:
+        window: number of values, at least 2; of an odd window the first half is the shorter one; a longer one fires
+            later on average.
+        threshold: relative; a larger one fires earlier or at the same value, never later.
     """
 
     __slots__ = (

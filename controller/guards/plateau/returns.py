@@ -72,10 +72,12 @@ def _mean(values: Sequence[float]) -> float:
 class Returns:
     """The last half of the time in this state has brought less than `share` of what the state has brought.
 
-    share: above 0, below 1; a larger one fires earlier or at the same value, never later. It decides from 320 values
-    on, whenever a block is full: every 20 values at first, later at steps of a sixteenth to a thirty-second of the
-    time. A state that changes the loss by less than half a percent is a plateau too, from 1280 values on. A loss that
-    rises is none; what cannot be told yet is unknown.
+    It decides from 320 values on, whenever a block is full: every 20 values at first, later at steps of a sixteenth to
+    a thirty-second of the time. A state that changes the loss by less than half a percent is a plateau too, from 1280
+    values on. A loss that rises is none; what cannot be told yet is unknown.
+
+    Args:
+        share: above 0, below 1; a larger one fires earlier or at the same value, never later.
     """
 
     __slots__ = ("_decided", "_means", "_open", "_room", "_seen", "_verdict", "_width", "knows", "needs", "share")

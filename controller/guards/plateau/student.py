@@ -28,8 +28,14 @@ def within(t: float, freedom: int) -> float:
 def quantile(confidence: float, freedom: int) -> float:
     """The t that T stays below with probability `confidence`.
 
-    confidence: above 0.5, below 1. freedom: degrees of freedom, at least 1. Within 1e-9 of itself up to a confidence
-    of 1 - 1e-6. Raises ValueError outside.
+    Within 1e-9 of itself up to a confidence of 1 - 1e-6.
+
+    Args:
+        confidence: above 0.5, below 1.
+        freedom: degrees of freedom, at least 1.
+
+    Raises:
+        ValueError: an argument is outside its range.
     """
     if not (0.5 < confidence < 1.0 and freedom >= 1):
         raise ValueError(f"confidence {confidence}, freedom {freedom}; expected 0.5 < confidence < 1, freedom >= 1")
@@ -62,9 +68,13 @@ def above(t: float, freedom: int) -> float:
 
 @cache
 def quantile_above(share: float, freedom: int) -> float:
-    """The t that T exceeds with probability `share`; share: above 0, at most 0.25. freedom: even.
+    """The t that T exceeds with probability `share`, by + - * / and square roots alone.
 
-    Of `share` the smallest that a float can hold has a quantile. By + - * / and square roots alone.
+    The smallest `share` that a float can hold has a quantile too.
+
+    Args:
+        share: above 0, at most 0.25.
+        freedom: degrees of freedom, even.
     """
     if not (0.0 < share <= 0.25 and freedom >= 2 and freedom % 2 == 0):
         raise ValueError(f"share {share}, freedom {freedom}; expected 0 < share <= 0.25 and an even freedom")

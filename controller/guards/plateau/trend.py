@@ -62,13 +62,15 @@ def fitted(means: Sequence[float], width: int, t: float) -> tuple[float, float]:
 class Trend:
     """The loss improves, and worsens, at less than a rate: with confidence.
 
-    max_rate: relative change for each value, above 0; a larger one fires earlier or at the same value, never later.
-    confidence: above 0.5, below 1; a smaller one fires earlier or at the same value. min_window: the least number of
-    values that it decides on, and better no less than a period of the data's order; a smaller one fires earlier or at
-    the same value. cooldown: it decides from this many values on; a smaller one fires earlier or at the same value.
-
     A loss that improves faster is no plateau, and one that worsens faster is none either; what cannot be told yet is
     unknown.
+
+    Args:
+        max_rate: relative change for each value, above 0; a larger one fires earlier or at the same value, never later.
+        confidence: above 0.5, below 1; a smaller one fires earlier or at the same value.
+        min_window: the least number of values that it decides on, and better no less than a period of the data's order;
+            a smaller one fires earlier or at the same value.
+        cooldown: it decides from this many values on; a smaller one fires earlier or at the same value.
     """
 
     __slots__ = (
