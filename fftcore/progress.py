@@ -25,9 +25,16 @@ Explain = Callable[[], Sequence[str]]
 
 
 class Output(io.TextIOBase):
-    """The standard output. If it is lost, by a closed pipe or a full disk, `lost` says why, and the rest is dropped."""
+    """The standard output. If it is lost, by a closed pipe or a full disk, `lost` says why, and the rest is dropped.
+
+    It keeps the stream that it began with: while a live display is on, `sys.stdout` is one that writes to this one.
+    """
 
     lost: OSError | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stream = sys.stdout
 
     def writable(self) -> bool:
         """Return True: what cannot be written is dropped."""
@@ -35,29 +42,29 @@ class Output(io.TextIOBase):
 
     def isatty(self) -> bool:
         """Return whether it is a terminal."""
-        return sys.stdout is not None and sys.stdout.isatty()
+        return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
         """Return its descriptor."""
-        return sys.stdout.fileno()
+        return self._stream.fileno()
 
     def write(self, text: str) -> int:
         """Write some text, if it can be."""
-        if sys.stdout is not None and self.lost is None:
+        if self._stream is not None and self.lost is None:
             try:
-                sys.stdout.write(text)
+                self._stream.write(text)
             except UnicodeEncodeError:
-                spelling = sys.stdout.encoding
-                sys.stdout.write(text.encode(spelling, "replace").decode(spelling))
+                spelling = self._stream.encoding
+                self._stream.write(text.encode(spelling, "replace").decode(spelling))
             except OSError as error:
                 self._lose(error)
         return len(text)
 
     def flush(self) -> None:
         """Hand over what was written, if it can be."""
-        if sys.stdout is not None and self.lost is None:
+        if self._stream is not None and self.lost is None:
             try:
-                sys.stdout.flush()
+                self._stream.flush()
             except OSError as error:
                 self._lose(error)
 
@@ -65,7 +72,7 @@ class Output(io.TextIOBase):
         self.lost = error
         # What is still buffered must not complain when Python exits.
         with suppress(OSError), Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
+            os.dup2(nothing.fileno(), self._stream.fileno())
 
 
 class Progress:

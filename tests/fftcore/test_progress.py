@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from types import MappingProxyType
 
@@ -86,3 +88,21 @@ def test_nan_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_units(knob: str, value: int | str, told: str) -> None:
     """A cutoff is told in bins and in cycles per byte, other knobs as they are."""
     assert in_units(knob, value) == told
+
+
+def test_on_a_real_terminal() -> None:
+    """What a live display shows, and what others print meanwhile, reaches a terminal once."""
+    reader, writer = os.openpty()
+    code = (
+        "from plateau_rule.fftcore.progress import LiveProgress, progress\n"
+        "with progress(100, 7) as show:\n"
+        "    assert type(show) is LiveProgress\n"
+        "    show.say('a line that stays')\n"
+        "    print('from elsewhere')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writer)
+    shown = os.read(reader, 1 << 16).decode()
+    os.close(reader)
+    assert ended.returncode == 0, ended.stderr.decode()[-500:]
+    assert shown.count("a line that stays") == shown.count("from elsewhere") == 1
