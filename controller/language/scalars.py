@@ -22,7 +22,7 @@ _FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 A_NUMBER = "a number"
 
 
-class Advice(NamedTuple):
+class Remedy(NamedTuple):
     """What to write in place of a word.
 
     Attributes:
@@ -36,7 +36,7 @@ class Advice(NamedTuple):
     length: int = 0
 
 
-def about_word(word: str, following: str, in_brackets: bool) -> Advice | None:
+def about_word(word: str, following: str, in_brackets: bool) -> Remedy | None:
     """What is wrong with a word that stands where a number, true or false should; None where nothing is.
 
     Args:
@@ -54,34 +54,34 @@ def about_word(word: str, following: str, in_brackets: bool) -> Advice | None:
         return None
     narrow = unicodedata.normalize("NFKC", word)
     if narrow != word and (NUMBER.fullmatch(narrow.rstrip(",")) or narrow in ("true", "false")):
-        return Advice("plain characters", f"Write {narrow}.")
+        return Remedy("plain characters", f"Write {narrow}.")
     lowered = word.lower()
     if lowered in _TRUE | _FALSE:
-        return Advice("true or false", f"Write {'true' if lowered in _TRUE else 'false'}.")
+        return Remedy("true or false", f"Write {'true' if lowered in _TRUE else 'false'}.")
     if lowered in _NOTHING:
-        return Advice("a value", "TOML has no word for nothing: leave the key out.")
+        return Remedy("a value", "TOML has no word for nothing: leave the key out.")
     if re.match(r"[+-]?[.0-9]|[\u2010-\u2014\u2212]", word):
         return _mistyped_number(word)
     return _text(word, following, in_brackets)
 
 
-def _decimal_comma(word: str, more: str) -> Advice:
+def _decimal_comma(word: str, more: str) -> Remedy:
     length = len(word) + len(more)
     point = f"{word}.{more[1:]}"
     if re.fullmatch(r",[0-9]{3}", more) and word.lstrip("+-") not in ("0", ""):
-        return Advice(
+        return Remedy(
             "a number without a comma", f"Write {word}{more[1:]}, or {point} if the comma is the decimal one.", length
         )
-    return Advice("a number with a decimal point", f"Write {point}." if NUMBER.fullmatch(point) else "", length)
+    return Remedy("a number with a decimal point", f"Write {point}." if NUMBER.fullmatch(point) else "", length)
 
 
-def _mistyped_number(word: str) -> Advice:
+def _mistyped_number(word: str) -> Remedy:
     """Something that begins as a number does."""
     plain = word.translate(_MINUS)
     if plain != word and NUMBER.fullmatch(plain):
-        return Advice("a number with a plain minus sign", f"Write {plain}.")
+        return Remedy("a number with a plain minus sign", f"Write {plain}.")
     if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)%", word):
-        return Advice("a number", f"Write {float(match[1]) / 100:g}.")
+        return Remedy("a number", f"Write {float(match[1]) / 100:g}.")
     if match := re.fullmatch(r"([+-]?)(\.[0-9].*)", plain):
         return _if_number(f"{match[1]}0{match[2]}", "a digit before the point")
     if match := re.fullmatch(r"([+-]?[0-9]+)\.((?:[eE].*)?)", plain):
@@ -89,28 +89,28 @@ def _mistyped_number(word: str) -> Advice:
     if match := re.fullmatch(r"([+-]?)0+([0-9].*)", plain):
         return _if_number(match[1] + match[2], "a number without zeros in front")
     if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([kKmMgGbB])", plain):
-        return Advice(A_NUMBER, f"Write {float(match[1]) * _FACTORS[match[2].lower()]:.15g}.")
+        return Remedy(A_NUMBER, f"Write {float(match[1]) * _FACTORS[match[2].lower()]:.15g}.")
     if match := re.fullmatch(r"([0-9]+)/([0-9]+)", plain):
         share = f"Write {int(match[1]) / int(match[2]):.6g}." if int(match[2]) else ""
-        return Advice(A_NUMBER, share)
+        return Remedy(A_NUMBER, share)
     if match := re.fullmatch(r"10(?:\^|\*\*)([+-]?[0-9]{1,3})", plain):
-        return Advice(A_NUMBER, f"Write 1e{match[1]}.")
+        return Remedy(A_NUMBER, f"Write 1e{match[1]}.")
     if match := re.fullmatch(r"([+-]?[0-9.]+)[*x\u00b7\u00d7]10(?:\^|\*\*)([+-]?[0-9]{1,3})", plain):
         return _if_number(f"{match[1]}e{match[2]}", A_NUMBER)
     if match := re.fullmatch(r"([0-9]+)(steps?|epochs?|tokens?|run)", word):
-        return Advice("a text", f'Write "{match[1]} {match[2]}".')
+        return Remedy("a text", f'Write "{match[1]} {match[2]}".')
     if match := re.fullmatch(r"([+-]?[0-9][0-9_.]*(?:[eE][+-]?[0-9]+)?)[fFdDlLjuU]", plain):
         return _if_number(match[1], A_NUMBER)
-    return Advice(A_NUMBER, f'Texts stand in quotation marks: "{word}".' if len(word) <= 40 else "")
+    return Remedy(A_NUMBER, f'Texts stand in quotation marks: "{word}".' if len(word) <= 40 else "")
 
 
-def _if_number(text: str, expected: str) -> Advice:
-    return Advice(expected, f"Write {text}." if NUMBER.fullmatch(text) else "")
+def _if_number(text: str, expected: str) -> Remedy:
+    return Remedy(expected, f"Write {text}." if NUMBER.fullmatch(text) else "")
 
 
-def _text(word: str, following: str, in_brackets: bool) -> Advice:
+def _text(word: str, following: str, in_brackets: bool) -> Remedy:
     """A text without quotation marks; where it has several words and a line of its own, all of them."""
     rest = "" if in_brackets else re.split(r" #|[,;\"'=\[\]{}]", following)[0].rstrip()
     whole = word + (rest if re.fullmatch(r"(?:[ \t]+[^\s]+)*", rest) else "")
     hint = f'Texts stand in quotation marks: "{whole}".' if len(whole) <= 60 else "Texts stand in quotation marks."
-    return Advice("a value", hint, len(whole))
+    return Remedy("a value", hint, len(whole))

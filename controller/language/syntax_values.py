@@ -6,7 +6,7 @@ import re
 from typing import NoReturn
 
 from plateau_rule.controller.errors import visible
-from plateau_rule.controller.language.scalars import NUMBER, Advice, about_word
+from plateau_rule.controller.language.scalars import NUMBER, Remedy, about_word
 from plateau_rule.controller.language.syntax_cursor import (
     BLANK_LOOKALIKE,
     CLOSES,
@@ -229,7 +229,7 @@ class Values(Cursor):
             self.advise(word, advice)
         self.at += len(word)
 
-    def advise(self, word: str, advice: Advice) -> NoReturn:
+    def advise(self, word: str, advice: Remedy) -> NoReturn:
         """End the reading: a word is no value."""
         length = advice.length or len(word)
         found = f"found {short(self.text[self.at : self.at + length])}"

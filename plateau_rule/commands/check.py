@@ -85,14 +85,14 @@ def check(
     form = "json" if as_json else form or "text"
     names, single = curricula(files), one_file(files)
     binding = bound.binding()
-    results: list[Result] = []
+    results: list[CheckedFile] = []
     for name in names:
         try:
             results.append(_checked(name, binding, budget, log))
         except CurriculumError as error:
             if single and form == "text":
                 raise
-            results.append(Result(name, error=error))
+            results.append(CheckedFile(name, error=error))
     write_text(_printed(results, form, single, strict, counterexample), output)
     if plot is not None and (report := results[0].report) is not None:
         _draw(report.machine, plot)
@@ -100,7 +100,7 @@ def check(
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckedFile:
     """What was found of one file: a report with the places of its findings, or why it is no curriculum."""
 
     file: str
@@ -131,7 +131,7 @@ def _usable(
         raise UsageError(f"{option} with several curricula: expected one")
 
 
-def _checked(name: str, binding: Binding, budget: int, log: Path | None) -> Result:
+def _checked(name: str, binding: Binding, budget: int, log: Path | None) -> CheckedFile:
     """Read, bind and verify one file."""
     content, shown = content_of(name)
     curriculum = loads(content, shown)
@@ -145,10 +145,10 @@ def _checked(name: str, binding: Binding, budget: int, log: Path | None) -> Resu
     found = [*report.findings, *(_noise(machine, log) if log else ())]
     placed = [replace(finding, place=places.of(finding.path, finding.at_key)) for finding in found]
     report = replace(report, findings=tuple(placed), verdicts=_with_noise(report.verdicts, placed, log))
-    return Result(shown, report, places)
+    return CheckedFile(shown, report, places)
 
 
-def _printed(results: list[Result], form: Form, single: bool, strict: bool, counterexample: Path | None) -> str:
+def _printed(results: list[CheckedFile], form: Form, single: bool, strict: bool, counterexample: Path | None) -> str:
     """All of it, in one of the formats."""
     if form in ("github", "sarif"):
         from plateau_rule.commands import annotations
@@ -170,7 +170,7 @@ def _printed(results: list[Result], form: Form, single: bool, strict: bool, coun
     return "\n\n".join(parts) + "\n"
 
 
-def _annotations(result: Result) -> Iterator[Annotation]:
+def _annotations(result: CheckedFile) -> Iterator[Annotation]:
     from plateau_rule.commands import annotations
 
     if result.report is not None:
@@ -178,14 +178,14 @@ def _annotations(result: Result) -> Iterator[Annotation]:
     return annotations.of_error(result.error or CurriculumError([]), result.file)
 
 
-def _as_data(result: Result, strict: bool, counterexample: Path | None) -> dict[str, Any]:
+def _as_data(result: CheckedFile, strict: bool, counterexample: Path | None) -> dict[str, Any]:
     if result.report is None or result.places is None:
         return (result.error or CurriculumError([])).fields()
     files = write_counterexamples(result.report, result.places, counterexample) if counterexample else {}
     return as_dict(result.report, result.places, files, strict)
 
 
-def _in_words(result: Result, strict: bool, counterexample: Path | None) -> list[str]:
+def _in_words(result: CheckedFile, strict: bool, counterexample: Path | None) -> list[str]:
     if result.report is None or result.places is None:
         return str(result.error).split("\n")
     files = write_counterexamples(result.report, result.places, counterexample) if counterexample else {}

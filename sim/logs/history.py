@@ -18,7 +18,7 @@ _BARE = re.compile(rb"(?<=[:\[,\s])-?(?:NaN|Infinity)(?=\s*[,\]}])")
 Lists = dict[str, list[object]]
 
 
-class History(Reader):
+class ListsReader(Reader):
     """Lists of one length as columns: `{"loss": [2.5, 2.1], "val_loss": [2.6, 2.3]}`; perhaps inside another object."""
 
     format = "JSON lists"

@@ -17,7 +17,7 @@ from plateau_rule.sim.logs.errors import LogError
 from plateau_rule.sim.logs.events import EventFile, is_event_file
 from plateau_rule.sim.logs.folders import LogPart, choose_part
 from plateau_rule.sim.logs.gather import Gather, Gathered
-from plateau_rule.sim.logs.history import History, is_history
+from plateau_rule.sim.logs.history import ListsReader, is_history
 from plateau_rule.sim.logs.jsonl import JsonLines, is_json_lines
 from plateau_rule.sim.logs.log import Log
 from plateau_rule.sim.logs.mlflow import SQLITE_MAGIC, Database, MetricFile, is_metric_file
@@ -187,7 +187,7 @@ def detect(source: Source, wanted: Wanted) -> Reader:
     if is_trainer_state(head) or is_json_array(head):
         return TrainerState(source)
     if is_history(head):
-        return History(source)
+        return ListsReader(source)
     if is_json_lines(head):
         return JsonLines(source)
     if is_metric_file(head):
