@@ -264,6 +264,7 @@ def test_without_a_place(capfd: pytest.CaptureFixture[str]) -> None:
     assert second.startswith("::error file=nowhere.toml,line=1,col=1,endColumn=1,title=plateau check%3A no-such-file::")
 
 
+@pytest.mark.source
 def test_hooks(pytestconfig: pytest.Config) -> None:
     """The hooks of pre-commit call commands that there are, on TOML files."""
     text = (pytestconfig.rootpath / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")

@@ -130,7 +130,7 @@ def test_evaluations_come_when_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[[scenario]", "bad.test.toml:1:12: unclosed array table"),
+        ("[[scenario]", "bad.test.toml:1:1: a header with one closing bracket"),
         (HEAD, 'bad.test.toml:1:1: there is no "scenario"'),
         (ONE + 'losses = ["x"]\nexpct = []', 'bad.test.toml:8:1: unknown key "expct". Did you mean "expect"?'),
         (ONE + "losses = []\nexpect = [{}]", "bad.test.toml:7:10: list should have at least 1"),
