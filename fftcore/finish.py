@@ -13,10 +13,11 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.errors import StorageError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
-from plateau_rule.fftcore.record import CURVE, SUMMARY, Record, spelled
+from plateau_rule.fftcore.record import CURVE, SUMMARY, Record
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.sim.plots import draw_run
 from plateau_rule.sim.replayer.verdict import verdict_of_run
+from plateau_rule.sim.run_folder import spelled
 
 PROMPT = b"\n\n"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +16,10 @@ from plateau_rule.fftcore.config import Config, Count, Positive
 from plateau_rule.fftcore.errors import RunError, StorageError
 from plateau_rule.fftcore.sealed import Frozen, first_fault, seal, unseal
 from plateau_rule.fftcore.storage import Disk, read_file, unfinished
+from plateau_rule.sim.run_folder import CURRICULUM, RECORD
 
 FORMAT: Literal[2] = 2
-RECORD, CURRICULUM, SUMMARY, CURVE = "run.json", "curriculum.toml", "summary.json", "curve.png"
+SUMMARY, CURVE = "summary.json", "curve.png"
 LARGEST_RECORD_BYTES = 1 << 22
 
 Natural = Annotated[int, Field(ge=0)]
@@ -193,15 +192,3 @@ def make_run_folder(folder: Path, disk: Disk) -> None:
     except StorageError as error:
         reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
         raise StorageError(f"{folder}: cannot be made: {reason}. Name another folder by --out") from None
-
-
-def one_line(row: Mapping[str, Any]) -> str:
-    """Spell a row as one line of JSON; NaN and infinities, which JSON has no numbers for, become words."""
-    return json.dumps({key: spelled(value) for key, value in row.items()}, allow_nan=False, ensure_ascii=False)
-
-
-def spelled(value: object) -> object:
-    """Return what JSON can hold of a value: NaN, Infinity and -Infinity as words that `float` reads again."""
-    if isinstance(value, float) and not -float("inf") < value < float("inf"):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    return value

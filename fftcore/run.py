@@ -20,9 +20,7 @@ from plateau_rule.fftcore.binding import (
 )
 from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError
 from plateau_rule.fftcore.record import (
-    CURRICULUM,
     CURVE,
-    RECORD,
     SUMMARY,
     Record,
     Resumed,
@@ -35,6 +33,7 @@ from plateau_rule.fftcore.record import (
     write_record,
 )
 from plateau_rule.fftcore.storage import Disk, locked
+from plateau_rule.sim.run_folder import CURRICULUM, RECORD
 
 if TYPE_CHECKING:
     from plateau_rule.fftcore.checkpoint import Commit

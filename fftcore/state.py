@@ -9,8 +9,9 @@ from pydantic import Field, ValidationError
 from plateau_rule.fftcore.checkpoint import STATE, Commit
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.errors import CheckpointError
-from plateau_rule.fftcore.record import RECORD, Record
+from plateau_rule.fftcore.record import Record
 from plateau_rule.fftcore.sealed import Frozen, first_fault
+from plateau_rule.sim.run_folder import RECORD
 
 Natural = Annotated[int, Field(ge=0, strict=True)]
 

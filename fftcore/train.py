@@ -21,12 +21,13 @@ from plateau_rule.fftcore.data import Text
 from plateau_rule.fftcore.errors import CheckpointError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress, in_units
-from plateau_rule.fftcore.record import Record, one_line, spelled
+from plateau_rule.fftcore.record import Record
 from plateau_rule.fftcore.signals import Caught
 from plateau_rule.fftcore.state import state_of
 from plateau_rule.fftcore.storage import AppendLog, Disk
+from plateau_rule.sim.run_folder import DECISIONS, METRICS, decision_row, one_line, plan_row, spelled
 
-METRICS, DECISIONS, CHECKPOINTS = "metrics.jsonl", "decisions.jsonl", "checkpoints"
+CHECKPOINTS = "checkpoints"
 LOGS = (METRICS, DECISIONS)
 
 
@@ -210,8 +211,7 @@ class Training:
             stats = Stats(self.learner.step(plan.step, plan.lr))
             if (plan.step + 1) % self.record.bound.steps_per_epoch == 0:
                 scores = self.learner.score()
-            row = {"step": plan.step, "epoch": plan.epoch, "state": plan.state, "knobs": dict(plan.knobs)}
-            self._late.append(Late(plan, row | {"lr": plan.lr} | scores, stats, self.learner.bytes_per_step))
+            self._late.append(Late(plan, plan_row(plan) | scores, stats, self.learner.bytes_per_step))
             self._answered, self._scores = 0, {}
             if decision := self._observe(plan, scores):
                 self._decided(decision)
@@ -261,12 +261,7 @@ class Training:
         self.show.step(late.plan, row, late.trained_bytes, self.controller.explain)
 
     def _decided(self, decision: Decision) -> None:
-        requests = [str(request) for request in self.controller.plan.requests]
-        row = {"step": decision.step, "epoch": decision.epoch, "from": decision.from_state, "to": decision.to_state}
-        row |= {"transition": decision.transition, "knobs": dict(decision.knobs)}
-        row |= {"knobs_before": dict(decision.knobs_before), "lr": decision.lr, "lr_before": decision.lr_before}
-        row |= {"loss": decision.loss, "guards": list(decision.guards), "requests": requests}
-        self._logs[1].write(one_line(row))
+        self._logs[1].write(one_line(decision_row(decision, self.controller.plan.requests)))
         self.show.decided(decision)
 
     def _answer(self, plan: Plan) -> None:

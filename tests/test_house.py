@@ -28,6 +28,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         ("import plateau_rule.controller", HEAVY | {"numpy"}),
         ("import plateau_rule.sim", HEAVY),
+        ("import plateau_rule.adapters.base", HEAVY | {"accelerate", "lightning", "transformers"}),
         ("import plateau_rule.commands.app", HEAVY | {"numpy"}),
     ],
 )
@@ -73,6 +74,10 @@ def test_import_contracts(pytestconfig: pytest.Config) -> None:
         ("controller/controller.py", "import numpy", "controller: no torch"),
         ("controller/controller.py", "import cyclopts", "controller: no torch"),
         ("sim/curves.py", "import cyclopts", "sim: no torch"),
+        ("adapters/base.py", "import torch", "adapters: each framework"),
+        ("adapters/pytorch.py", "import transformers", "adapters: each framework"),
+        ("adapters/base.py", "from plateau_rule.fftcore import train", "controller <- sim <- fftcore"),
+        ("sim/curves.py", "from plateau_rule.adapters import base", "controller <- sim <- fftcore"),
         ("fftcore/train.py", "import cyclopts", "fftcore: pictures"),
         ("controller/errors.py", "import plateau_rule.controller.controller", "controller: values ->"),
         ("sim/curves.py", "def show():\n    import torch", "sim: no torch"),
@@ -92,6 +97,10 @@ def test_import_contracts_can_fail(
         "sim/curves.py",
         "sim/plots.py",
         "fftcore/__init__.py",
+        "fftcore/train.py",
+        "adapters/__init__.py",
+        "adapters/base.py",
+        "adapters/pytorch.py",
         "commands/__init__.py",
         "__init__.py",
     ):
@@ -137,7 +146,7 @@ def sources(root: Path, *rooms: str) -> list[Path]:
     return sorted(path for room in rooms for path in (root / room).rglob("*.py") if "__pycache__" not in path.parts)
 
 
-HOUSE = ("controller", "sim", "fftcore", "plateau_rule/commands", "benchmarks")
+HOUSE = ("controller", "sim", "fftcore", "plateau_rule/adapters", "plateau_rule/commands", "benchmarks")
 # Needed by another of its packages, which imports it.
 BROUGHT_ALONG = {"accelerate"}  # by the Trainer of transformers
 

@@ -22,8 +22,7 @@ from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.machine import limits_shown
 from plateau_rule.sim.logs import Log
-
-METRICS, RECORD = "metrics.jsonl", "run.json"
+from plateau_rule.sim.run_folder import METRICS, RECORD
 
 
 class ReplayError(PlateauError):
