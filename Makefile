@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.set-up
 WHEELS := $(VENV)/wheels
-LIGHT  := plot,test,tune
+LIGHT  := plot,test,tune,lsp
 EXTRAS := dev,train,$(LIGHT)
 TORCH  := 2.13.0
 

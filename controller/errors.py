@@ -64,13 +64,18 @@ def visible(text: str) -> str:
 Key = str | int
 
 
+def closest(word: str, words: Iterable[str]) -> str | None:
+    """The word that was probably meant, or None where none is like the one that was written."""
+    lowered = {name.lower(): name for name in sorted(words)}
+    close = get_close_matches(word.lower(), lowered)
+    return lowered[close[0]] if close else None
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """A sentence that suggests the word that was probably meant, or lists the words that exist."""
     known = sorted(words)
-    lowered = {name.lower(): name for name in known}
-    close = get_close_matches(word.lower(), lowered)
-    if close:
-        return f'Did you mean "{lowered[close[0]]}"?'
+    if (close := closest(word, known)) is not None:
+        return f'Did you mean "{close}"?'
     listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
     return f"Known here: {listed}." if known else ""
 

@@ -11,6 +11,7 @@ EXTRAS = {
     "hypothesis": "test",
     "matplotlib": "plot",
     "optuna": "tune",
+    "pygls": "lsp",
     "ray": "ray",
     "safetensors": "train",
     "torch": "train",

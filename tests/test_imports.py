@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = "plateau_rule"
-ROOMS = ("controller", "sim", "fftcore", "plateau_rule/adapters", "plateau_rule/commands")
+ROOMS = (
+    "controller",
+    "sim",
+    "fftcore",
+    "plateau_rule/adapters",
+    "plateau_rule/commands",
+    "plateau_rule/language_server",
+)
 
 
 def modules(root: Path) -> dict[str, Path]:

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("controller", "sim", "fftcore", "plateau_rule/adapters", "plateau_rule/commands")
+ROOMS = (
+    "controller",
+    "sim",
+    "fftcore",
+    "plateau_rule/adapters",
+    "plateau_rule/commands",
+    "plateau_rule/language_server",
+)
 
 # Names that are taken twice, and why nobody can mistake one for the other.
 TWICE: dict[str, str] = {}

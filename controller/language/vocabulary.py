@@ -112,12 +112,18 @@ def _inside(core: Any, key: Key) -> Any:
     return get_args(core)[-1] if get_origin(core) in (list, dict) else None
 
 
-def tables_at(path: tuple[Key, ...], model: type[Table] = Curriculum) -> list[type[Table]]:
-    """The tables that may stand at a path; several where a value may be one of several."""
+def kinds_at(path: tuple[Key, ...], model: type[Table] = Curriculum) -> list[Any]:
+    """The types of what may stand at a path; several where a value may be one of several, none where nothing may."""
     kinds: list[Any] = [model]
     for key in path:
         kinds = [member for kind in kinds for member in (members(kind).values() or [kind])]
         kinds = [inside for kind in kinds if (inside := _inside(bare(kind).core, key)) is not None]
+    return kinds
+
+
+def tables_at(path: tuple[Key, ...], model: type[Table] = Curriculum) -> list[type[Table]]:
+    """The tables that may stand at a path; several where a value may be one of several."""
+    kinds = kinds_at(path, model)
     return [table for kind in kinds if get_origin(bare(kind).core) not in (list, dict) for table in tables_in(kind)]
 
 

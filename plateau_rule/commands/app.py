@@ -25,6 +25,7 @@ COMMANDS = {
     "tune": "Show which settings of a plateau raise too early how often, and how late.",
     "fit": "Fit the synthetic learner to a log.",
     "test": "Carry out scenario files: does a curriculum do what was expected of it?",
+    "lsp": "Serve an editor: findings while one types, hover, completion.",
     "train": "Train the byte-level language model under a curriculum, or resume a run.",
 }
 

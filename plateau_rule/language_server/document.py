@@ -1,0 +1,136 @@
+"""What is known of a curriculum's text: what is wrong with it, and when its states are entered."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from plateau_rule.commands.annotations import Annotation, of_error, of_report
+from plateau_rule.controller.binding import Binding, bind
+from plateau_rule.controller.drawing import facts
+from plateau_rule.controller.errors import BindingWarning, CurriculumError, Fault, closest
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.places import Places
+from plateau_rule.controller.language.reading import loads
+from plateau_rule.controller.verifier.findings import Entry, Report
+from plateau_rule.controller.verifier.verify import verify
+
+
+@dataclass(frozen=True, slots=True)
+class ReadText:
+    """A text, and its curriculum or what keeps it from being one."""
+
+    text: str
+    file: str
+    curriculum: Curriculum | None = None
+    error: CurriculumError | None = None
+
+    def annotations(self) -> list[Annotation]:
+        """What is wrong, each with its place."""
+        return [] if self.error is None else [*of_error(self.error, self.file)]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedText:
+    """A sound text with all that `plateau check` says of it."""
+
+    text: str
+    file: str
+    report: Report
+
+    def annotations(self) -> list[Annotation]:
+        """The findings, each with its place."""
+        return [*of_report(self.report, self.file)]
+
+    def entries(self) -> Iterator[tuple[int, str]]:
+        """When each state but the first can be entered: its line, from 0, and the time in words."""
+        curriculum = self.report.machine.curriculum
+        places = Places(self.text, self.file)
+        number = {state.name: place for place, state in enumerate(curriculum.state)}
+        for entry in self.report.entries:
+            if place := number.get(entry.state, 0):
+                yield places.of(("state", place, "name")).line - 1, entry_in_words(entry)
+
+    def about_state(self, name: str) -> list[str]:
+        """What a state sets and when it can be entered, or nothing where there is no such state."""
+        curriculum = self.report.machine.curriculum
+        state = next((one for one in curriculum.state if one.name == name), None)
+        entry = next((one for one in self.report.entries if one.state == name), None)
+        return [] if state is None else [*facts(curriculum, state), *([entry_in_words(entry)] if entry else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A piece of a line that may be replaced; the line and columns count from 0, the end is exclusive."""
+
+    title: str
+    line: int
+    start: int
+    end: int
+    text: str
+
+
+def read_text(text: str, file: str) -> ReadText:
+    """Read a text as a curriculum.
+
+    Args:
+        text: what the editor holds.
+        file: its name, for the places of faults.
+    """
+    try:
+        return ReadText(text, file, curriculum=loads(text, file))
+    except CurriculumError as error:
+        return ReadText(text, file, error=error)
+
+
+def verify_text(read: ReadText, binding: Binding, budget: int) -> ReadText | VerifiedText:
+    """Verify a curriculum as `plateau check` does; a text that is none, or does not fit the binding, stays read.
+
+    Args:
+        read: the text.
+        binding: what the curriculum is bound to.
+        budget: how many configurations are tried.
+    """
+    if read.curriculum is None:
+        return read
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BindingWarning)  # the report says it
+            report = verify(bind(read.curriculum, binding), budget=budget)
+    except CurriculumError as error:
+        return replace(read, curriculum=None, error=error)
+    places = Places(read.text, read.file)
+    placed = tuple(replace(one, place=places.of(one.path, one.at_key)) for one in report.findings)
+    return VerifiedText(read.text, read.file, replace(report, findings=placed))
+
+
+def entry_in_words(entry: Entry) -> str:
+    """When a state can be entered, as a short phrase."""
+    if entry.earliest is None:
+        return "never entered"
+    perhaps = "" if entry.certain else ", if at all"
+    if entry.latest is None:
+        return f"entered at step {entry.earliest:,} or later{perhaps}"
+    until = "" if entry.latest == entry.earliest else f" to {entry.latest:,}"
+    return f"entered at step {entry.earliest:,}{until}{perhaps}"
+
+
+def fixes_of(error: CurriculumError) -> Iterator[Fix]:
+    """Words that were probably meant, in the places of those that were written."""
+    for fault in error.faults:
+        if (fix := _fix(fault)) is not None:
+            yield fix
+
+
+def _fix(fault: Fault) -> Fix | None:
+    word, place = closest(fault.word, fault.words) if fault.word else None, fault.place
+    if place is None or word is None:
+        return None
+    start, end = place.column - 1, place.end_column
+    written = place.text[start:end]
+    if written[:1] in ('"', "'"):
+        start, end, written = start + 1, end - 1, written[1:-1]
+    if written != fault.word:  # the place holds more than the word: nobody knows what else would change
+        return None
+    return Fix(f'Write "{word}"', place.line - 1, start, end, word)
