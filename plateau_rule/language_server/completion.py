@@ -11,7 +11,7 @@ from plateau_rule.controller.errors import Key
 from plateau_rule.controller.language.consistency import PROPERTIES
 from plateau_rule.controller.language.values import Table, descriptions
 from plateau_rule.controller.language.vocabulary import bare, keys_of, kinds_at, members, phrase, tables_at
-from plateau_rule.language_server.cursor import Cursor
+from plateau_rule.language_server.cursor import CursorPlace
 
 _HEADER = re.compile(r"[ \t]*\[\[?[ \t]*([A-Za-z0-9_-]+)(?:[ \t]*\.[ \t]*\"?([A-Za-z0-9_./-]+)\"?)?[ \t]*\]")
 _ENTRY = re.compile(r"[ \t]*\"?([A-Za-z0-9_-]+)\"?[ \t]*(?:\.[^=]*)?=[ \t]*(?:[\"']([^\"']*)[\"'])?")
@@ -63,7 +63,7 @@ def names_in(text: str) -> GivenNames:
     return GivenNames(tuple(states), {name: tuple(inside) for name, inside in tables.items()})
 
 
-def completions(text: str, cursor: Cursor) -> list[Completion]:
+def completions(text: str, cursor: CursorPlace) -> list[Completion]:
     """All that may stand at the cursor; the editor keeps what fits the word that was begun.
 
     Args:
@@ -76,7 +76,7 @@ def completions(text: str, cursor: Cursor) -> list[Completion]:
     return [*_values(cursor, names)]
 
 
-def _keys(cursor: Cursor, names: GivenNames) -> Iterator[Completion]:
+def _keys(cursor: CursorPlace, names: GivenNames) -> Iterator[Completion]:
     """The keys that the table around the cursor may have."""
     for table in tables_at(cursor.path):
         about = descriptions(table)
@@ -109,7 +109,7 @@ def _names_of_keys(path: tuple[Key, ...], names: GivenNames) -> Sequence[str]:
             return ()
 
 
-def _values(cursor: Cursor, names: GivenNames) -> Iterator[Completion]:
+def _values(cursor: CursorPlace, names: GivenNames) -> Iterator[Completion]:
     """The values that the key at the cursor may have."""
     kinds = [member for kind in kinds_at(cursor.path) for member in (members(kind).values() or [kind])]
     about = about_key(cursor.path)
@@ -138,7 +138,7 @@ def _one_key_tables(table: type[Table]) -> Iterator[Completion]:
         yield Completion(key, f"{{ {key} = ", "value", phrase(kind), about.get(_field(table, key), ""))
 
 
-def _quoted(word: str, cursor: Cursor) -> str:
+def _quoted(word: str, cursor: CursorPlace) -> str:
     return word if cursor.quoted else f'"{word}"'
 
 

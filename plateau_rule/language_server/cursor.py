@@ -15,7 +15,7 @@ _WORD = re.compile(r"[A-Za-z0-9_*-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class CursorPlace:
     """A place in a text.
 
     Attributes:
@@ -52,7 +52,7 @@ class _Frame:
         return (*self.path, *self.keys) if not self.is_list else self.path
 
 
-def cursor_at(text: str, line: int, column: int) -> Cursor:
+def cursor_at(text: str, line: int, column: int) -> CursorPlace:
     """What stands at a place.
 
     Args:
@@ -68,9 +68,9 @@ def cursor_at(text: str, line: int, column: int) -> Cursor:
         names = written[header.start(2) if header.group(2) else len(header.group(0)) : start]
         keys = [name.strip() for name in names.split(".")[:-1]]
         around = _indexed(keys, [*_header_names(lines[:line])])
-        return Cursor(around, False, True, written[start:end], line, start, end, quoted)
+        return CursorPlace(around, False, True, written[start:end], line, start, end, quoted)
     frame = _innermost(lines, line, start - quoted)
-    return Cursor(frame.here(), frame.at_value, False, written[start:end], line, start, end, quoted)
+    return CursorPlace(frame.here(), frame.at_value, False, written[start:end], line, start, end, quoted)
 
 
 def _word(written: str, column: int) -> tuple[int, int, bool]:

@@ -15,7 +15,7 @@ from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import CurriculumError
 from plateau_rule.controller.language.writing import formatted
 from plateau_rule.language_server.completion import Completion, about_key, completions
-from plateau_rule.language_server.cursor import Cursor, cursor_at
+from plateau_rule.language_server.cursor import CursorPlace, cursor_at
 from plateau_rule.language_server.document import ReadText, VerifiedText, fixes_of, read_text, verify_text
 
 NAME = "plateau"  # of the server, and of the source of its findings
@@ -120,7 +120,7 @@ class CurriculumServer(LanguageServer):
         units = self.workspace.position_codec.position_to_client_units
         return lsp.Range(*(units(lines, lsp.Position(line, column)) for column in (start, end)))
 
-    def cursor(self, uri: str, position: lsp.Position) -> tuple[str, Cursor]:
+    def cursor(self, uri: str, position: lsp.Position) -> tuple[str, CursorPlace]:
         """The text of a file, and what stands at a position of the editor's."""
         document = self.workspace.get_text_document(uri)
         place = self.workspace.position_codec.position_from_client_units(document.lines, position)
@@ -206,7 +206,7 @@ def _item(one: Completion, place: lsp.Range, number: int) -> lsp.CompletionItem:
     )
 
 
-def hover_text(cursor: Cursor, verified: VerifiedText | None) -> str:
+def hover_text(cursor: CursorPlace, verified: VerifiedText | None) -> str:
     """What to show of the word at the cursor: a state's knobs, rate and entry; else what the key means."""
     match cursor.path:
         case ("state", int(), "name") | ("transition", int(), "from" | "to", *_) if verified is not None:

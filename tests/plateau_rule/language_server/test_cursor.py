@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from plateau_rule.controller.errors import Key
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import shipped
-from plateau_rule.language_server.cursor import Cursor, cursor_at
+from plateau_rule.language_server.cursor import CursorPlace, cursor_at
 
 SHIPPED = {name: path.read_text(encoding="utf-8") for name, path in shipped().items()}
 BEFORE = '[[state]]\nname = "one"\n[[state]]\nname = "two"\n'
 
 
-def at_mark(text: str) -> Cursor:
+def at_mark(text: str) -> CursorPlace:
     """The cursor at the `|` of a text."""
     line, column = next((n, row.index("|")) for n, row in enumerate(text.split("\n")) if "|" in row)
     return cursor_at(text.replace("|", ""), line, column)
