@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from plateau_rule.commands.annotations import Annotation, of_error, of_report
@@ -84,20 +84,35 @@ def read_text(text: str, file: str) -> ReadText:
         return ReadText(text, file, error=error)
 
 
-def verify_text(read: ReadText, binding: Binding, budget: int) -> ReadText | VerifiedText:
+class OutdatedText(Exception):
+    """Nobody waits for the verification of this text any more."""
+
+
+def verify_text(
+    read: ReadText, binding: Binding, budget: int, is_outdated: Callable[[], bool] = lambda: False
+) -> ReadText | VerifiedText:
     """Verify a curriculum as `plateau check` does; a text that is none, or does not fit the binding, stays read.
 
     Args:
         read: the text.
         binding: what the curriculum is bound to.
         budget: how many configurations are tried.
+        is_outdated: asked now and then.
+
+    Raises:
+        OutdatedText: it was outdated.
     """
+
+    def tick(share: float) -> None:
+        if is_outdated():
+            raise OutdatedText
+
     if read.curriculum is None:
         return read
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BindingWarning)  # the report says it
-            report = verify(bind(read.curriculum, binding), budget=budget)
+            report = verify(bind(read.curriculum, binding), budget=budget, tick=tick)
     except CurriculumError as error:
         return replace(read, curriculum=None, error=error)
     places = Places(read.text, read.file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -60,6 +61,7 @@ class CurriculumServer(LanguageServer):
         super().__init__(NAME, version)
         self.binding, self.budget = binding, budget
         self.files: dict[str, _Open] = {}
+        self._verifier = ThreadPoolExecutor(1, "verifier")  # one at a time; what waits in it can be cancelled
 
     def update(self, uri: str) -> None:
         """Read a text anew and say at once what keeps it from being a curriculum; verify it after a pause."""
@@ -80,9 +82,12 @@ class CurriculumServer(LanguageServer):
             opened.task = asyncio.get_running_loop().create_task(self._verify(uri, opened))
 
     async def _verify(self, uri: str, opened: _Open) -> None:
-        """Verify a text in a thread, so that questions are answered meanwhile; a newer text cancels it."""
+        """Verify a text in a thread, so that questions are answered meanwhile; a newer text ends it."""
         await asyncio.sleep(PAUSE_S)
-        result = await asyncio.to_thread(verify_text, opened.read, self.binding, self.budget)
+        result = await asyncio.get_running_loop().run_in_executor(
+            self._verifier, verify_text, opened.read, self.binding, self.budget,
+            lambda: self.files.get(uri) is not opened,
+        )  # fmt: skip
         if isinstance(result, VerifiedText):
             opened.verified = result
         else:

@@ -9,6 +9,7 @@ from plateau_rule.controller.language.reading import loads, shipped
 from plateau_rule.controller.verifier.findings import Entry
 from plateau_rule.language_server.document import (
     Fix,
+    OutdatedText,
     ReadText,
     VerifiedText,
     entry_in_words,
@@ -62,10 +63,16 @@ def test_findings_and_entries() -> None:
 
 def test_a_file_that_does_not_fit_the_run() -> None:
     """Faults of the binding are shown at their place, as faults of the text are."""
-    text = shipped()["plateau"].read_text(encoding="utf-8").replace("0.3 run", "0.3 run")
-    read = verify_text(read_text(text, "mine"), Binding({"no-such-knob": 4}), 100)
+    read = verify_text(read_text(PLATEAU, "mine"), Binding({"no-such-knob": 4}), 100)
     assert isinstance(read, ReadText)
     assert len(read.annotations()) == 1
+
+
+def test_nobody_waits_any_more() -> None:
+    """The verification of a text that was typed over ends early."""
+    slow = shipped()["two-knobs-with-retreat"].read_text(encoding="utf-8")
+    with pytest.raises(OutdatedText):
+        verify_text(read_text(slow, "mine"), Binding(), 20000, lambda: True)
 
 
 @pytest.mark.parametrize(
