@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 from statistics import NormalDist
 
-from plateau_rule.controller.guards.plateau import MIN_WINDOW, Plateau
+from plateau_rule.controller.guards.plateau import MIN_WINDOW, Plateau, trend
 from plateau_rule.controller.guards.plateau.sure import BLOCK, Sure, t_of
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.conditions import walk
@@ -60,8 +60,12 @@ def lint(curriculum: Curriculum, log: Log | Noise | str | Path) -> list[Lint]:
         ]
     length = curriculum.run
     run = RunLength(length.epochs, length.steps_per_epoch, length.tokens_per_step)
-    each = plateaus(curriculum)
-    return [_lint_of(guard.value, run, noise, (*path, guard.word), title) for guard, path, title in each]
+    found: list[Lint] = []
+    for guard, path, title in plateaus(curriculum):
+        place = (*path, guard.word)
+        found.append(_lint_of(guard.value, run, noise, place, title))
+        found += _lint_of_period(guard.value, run, noise, place, title)
+    return found
 
 
 def _as_noise(log: Log | Noise | str | Path) -> Noise:
@@ -99,7 +103,7 @@ def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int,
     rate = rate_of(spec, run, noise.steps)
     threshold = rate * spec.window / 2
     chance = false_raise(spec.window, threshold, noise.sigma, noise.rho)
-    needed = window_needed(rate, noise.sigma, noise.rho)
+    needed = whole_repeats(window_needed(rate, noise.sigma, noise.rho), rate, noise)
     seen = f"sigma {noise.sigma:.2%}, rho {noise.rho:.2f}"
     sentence = (
         f"one look, over {spec.window} losses, calls the loss flat with probability {chance:.1%} although it still "
@@ -178,3 +182,68 @@ def _lint_of_sure(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str |
         f"rho {noise.rho:.2f} {told}"
     )
     return Lint(path, title, False, sentence, "", None, needed)
+
+
+def _lint_of_period(
+    spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int, ...], title: str
+) -> Iterator[Lint]:
+    """Whether a guard's windows cover the period of the losses; nothing where there is none, or it deceives nobody."""
+    period = noise.period
+    if period is None or spec.method == "returns":
+        return
+    rate = rate_of(spec, run, noise.steps)
+    repeat = f"the losses repeat every {noise.told_period(period)}, with a swing of ±{period.swing:.2%}"
+    if spec.method == "halves":
+        shift = period.shift_of_halves(spec.window)
+        threshold = rate * spec.window / 2
+        if shift <= threshold:
+            return
+        window = whole_repeats(window_needed(rate, noise.sigma, noise.rho), rate, noise)
+        threshold_then = threshold_for(spec, rate, window, run, noise.steps)
+        sentence = (
+            f"{repeat}: that alone moves the difference of the halves of {spec.window} losses by up to {shift:.2%}, "
+            f"and the threshold is {threshold:.2%}."
+        )
+        trend_too = f'method = "trend" with min_window = {max(MIN_WINDOW, period.window)}'
+        if window > noise.points or threshold_then >= 1:
+            remedy = f"Use {trend_too}."
+        else:
+            remedy = (
+                f"Let each half hold whole repeats: window = {window}, threshold = {threshold_then:.3g} keeps the "
+                f"rate; or use {trend_too}."
+            )
+        yield Lint((*path, "window"), title, True, sentence, remedy, None, window)
+        return
+    least = spec.min_window or (MIN_WINDOW if spec.method == "trend" else run.steps_per_epoch or 1)
+    if _shortest_window(spec, rate, least) >= period.losses or period.steepest <= rate / 2:
+        return
+    sentence = (
+        f"{repeat}, and `{spec.method}` decides on {_shortest_window(spec, rate, least)} losses already: a part of a "
+        "repeat may look like the trend."
+    )
+    if _shortest_window(spec, rate, period.window) >= period.losses:
+        remedy = f"min_window = {period.window} covers a whole repeat."
+    else:
+        remedy = "No window that this rate allows covers a whole repeat. Ask for a smaller threshold, or log means."
+    yield Lint((*path, "min_window"), title, True, sentence, remedy, None, period.window)
+
+
+def whole_repeats(window: int, rate: float, noise: Noise) -> int:
+    """A window for `halves`, or a longer one whose halves hold whole repeats, where the period would move it too far.
+
+    window: values. rate: relative improvement from one to the next that counts as flat. noise: of the log.
+    """
+    period = noise.period
+    if period is None or period.shift_of_halves(window) <= rate * window / 2:
+        return window
+    return 2 * ceil(ceil(window / 2 / period.losses) * period.losses)
+
+
+def _shortest_window(spec: Plateau, rate: float, least: int) -> int:
+    """The fewest losses on which `trend` or `sure` decides, if it may decide on `least`."""
+    if spec.method == "sure":
+        return Sure(rate, spec.alpha, least).needs
+    shortest = trend.BLOCKS * trend.BLOCK
+    while shortest < least:
+        shortest *= 2
+    return shortest

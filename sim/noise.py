@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.sim.logs import Log
+from plateau_rule.sim.logs.epochs import epoch_steps_of
+from plateau_rule.sim.periods import Period, Thinned
 
 Floats = NDArray[np.float64]
 FEWEST = 16  # finite points without which nothing can be said
@@ -41,7 +43,7 @@ class Noise:
     spikes: points that stand out upwards by more than 5 sigma; spike_height: their median height, relative.
     fall_first, fall_last: relative improvement from one point to the next in the first and the last quarter (negative:
     it rises). level: mean loss of the last quarter. crosses_zero: whether some losses are above 0 and others below.
-    counted: what spacing counts: "step", "epoch" or "row".
+    counted: what spacing counts: "step", "epoch" or "row". period: with which the losses repeat; None where none shows.
     """
 
     points: int
@@ -57,6 +59,7 @@ class Noise:
     level: float
     crosses_zero: bool
     counted: str = "step"
+    period: Period | None = None
 
     @property
     def steps(self) -> float:
@@ -68,6 +71,14 @@ class Noise:
         if self.counted != "step":
             return f"{100 * rate:.3g}% per {'logged row' if self.counted == 'row' else self.counted}"
         return f"{100_000 * rate / self.spacing:.3g}% per 1000 steps"
+
+    def told_period(self, period: Period) -> str:
+        """The length of a period, in words."""
+        losses = f"{period.losses:,.3g}" if period.losses < 100 else f"{round(period.losses):,}"
+        steps = f"{round(period.losses * self.spacing):,} steps" if self.counted == "step" and self.spacing != 1 else ""
+        epochs = "" if period.epochs is None else "an epoch" if period.epochs == 1 else f"{period.epochs} epochs"
+        beside = ", ".join(filter(None, (steps, epochs)))
+        return f"{losses} losses" + (f" ({beside})" if beside else "")
 
 
 # Closed forms
@@ -114,10 +125,11 @@ def window_needed(rate: float, sigma: float, rho: float = 0.0) -> int:
 # From a log
 
 
-def noise_of(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Noise:
+def noise_of(log: Log | Iterable[tuple[ArrayLike, ArrayLike]], steps_per_epoch: int | None = None) -> Noise:
     """Estimate the noise of a log from what is left after fitting lines to blocks of up to 64 points.
 
-    log: a log, or batches of (steps, losses); it is gone through once, and memory stays flat.
+    log: a log, or batches of (steps, losses); it is gone through once, and memory stays flat. steps_per_epoch: steps in
+    an epoch, by default what the log tells; a period of one epoch is then known as such.
     Blocks far noisier than the rest (where the curve bends, where it jumps) are left out, points beyond 5 sigma are
     counted as spikes and left out, and what fitting a line takes from variance and correlation is given back exactly
     for AR(1) noise.
@@ -134,16 +146,20 @@ def noise_of(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Noise:
     size = _BLOCK if len(losses) >= 16 * _BLOCK else max(8, len(losses) // 16)
     spacing = float(np.median(np.diff(steps)))
     parts, rest, points, low, high = [], losses, 0, inf, -inf
+    thinned = Thinned()
+    thinned.add(losses)
     while len(rest):
         count = len(rest) // size * size
         if count:
             parts.append(_blocks(rest[:count].reshape(-1, size)))
         low, high = min(low, float(rest.min())), max(high, float(rest.max()))
         _, losses = next(batches, (steps, losses[:0]))
+        thinned.add(losses)
         points += count if len(losses) else len(rest)
         rest = np.concatenate((rest[count:], losses)) if len(losses) else losses
     counted = log.report.counted if isinstance(log, Log) else "step"
     noise = _pooled(np.concatenate(parts), size, points, spacing, low < 0 < high, counted)
+    noise = replace(noise, period=thinned.period(_points_per_epoch(log, steps_per_epoch, spacing)))
     if points >= 8 * size:
         return noise
     # Fewer blocks than twice the quarters: a line through each of both quarters themselves.
@@ -151,6 +167,17 @@ def noise_of(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Noise:
         _of_quarter, (first[: points // 4], first[-(points // 4) :])
     )
     return replace(noise, sigma_first=sigma_first, sigma_last=sigma_last, fall_first=fall_first, fall_last=fall_last)
+
+
+def _points_per_epoch(
+    log: Log | Iterable[tuple[ArrayLike, ArrayLike]], steps_per_epoch: int | None, spacing: float
+) -> float | None:
+    """How many points an epoch has; None where its length is not known, or a point stands for one."""
+    if isinstance(log, Log):
+        if log.report.counted != "step":
+            return None
+        steps_per_epoch = steps_per_epoch or epoch_steps_of(log)
+    return None if steps_per_epoch is None or not spacing else steps_per_epoch / spacing
 
 
 def _batches(log: Log | Iterable[tuple[ArrayLike, ArrayLike]]) -> Iterator[tuple[Floats, Floats]]:

@@ -25,6 +25,7 @@ def noise(
 
     from plateau_rule.controller.language.reading import load
     from plateau_rule.sim.lint import lint
+    from plateau_rule.sim.logs.epochs import epoch_steps_of
     from plateau_rule.sim.noise import noise_of
     from plateau_rule.sim.replayer.tables import print_noise, say
 
@@ -33,7 +34,7 @@ def noise(
     if not as_json:
         say(str(history.report))  # it is worth reading also where there are too few losses for more
         print()
-    found = noise_of(history)
+    found = noise_of(history, steps_per_epoch or epoch_steps_of(history) or guards.run.steps_per_epoch)
     lints = lint(guards, found)
     if as_json:
         print_json({**asdict(found), "curriculum": guards.name, "guards": [asdict(each) for each in lints]})

@@ -12,7 +12,7 @@ from plateau_rule.controller.guards.dwell import PAUSE, Dwell
 from plateau_rule.controller.guards.plateau import Plateau
 from plateau_rule.controller.guards.word import Advice, Metric
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.sim.lint import plateaus, rate_of, threshold_for
+from plateau_rule.sim.lint import plateaus, rate_of, threshold_for, whole_repeats
 from plateau_rule.sim.noise import FALSE_ALLOWED, Noise, false_raise, window_needed
 from plateau_rule.sim.replayer.timeline import Asked, Timeline
 from plateau_rule.sim.replayer.trace import Floats
@@ -36,7 +36,7 @@ def later(timeline: Timeline, spec: Plateau | None, noise: Noise | None) -> tupl
         return (*dict.fromkeys(advice.later for advice in turned if advice is not None), *_dwell(timeline))
     turn, run = [], timeline.setting.binding.run
     rate = rate_of(spec, run, noise.steps)
-    needed = window_needed(rate, noise.sigma, noise.rho)
+    needed = whole_repeats(window_needed(rate, noise.sigma, noise.rho), rate, noise)
     longer = needed
     if spec.method == "halves":
         now = false_raise(spec.window, rate * spec.window / 2, noise.sigma, noise.rho)

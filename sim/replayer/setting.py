@@ -7,11 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from math import ceil, floor, inf
+from math import ceil
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import CurriculumError, PlateauError
@@ -22,6 +20,7 @@ from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.machine import limits_shown
 from plateau_rule.sim.logs import Log
+from plateau_rule.sim.logs.epochs import first_step_of, steps_per_epoch_of
 from plateau_rule.sim.run_folder import METRICS, RECORD
 
 
@@ -148,7 +147,7 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
                 f"{key} {limits_shown(value) if key == 'limits' else value}" for key, value in asked.items()
             )
             notes.append(f"in place of that, as asked: {told}")
-    first_step = 0 if record is not None else _first_step(log)
+    first_step = 0 if record is not None else first_step_of(log)
     begins = (log.report.used.first_step or 0) - first_step
     if begins > 10 * log.report.spacing and log.report.counted == "step":
         notes.append(
@@ -180,19 +179,6 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
         frozenset() if record is None else _withheld(log),
         tuple(notes),
     )
-
-
-def _first_step(log: Log) -> int:
-    """0 or 1: whether a log names a step by its index, or by how many are complete after it.
-
-    Regular logs tell: 0, 50, 100 and 49, 99, 149 are indices; 50, 100, 150 and 1, 2, 3 are counts.
-    """
-    first, spacing = log.report.used.first_step or 0, log.report.spacing
-    if log.report.counted == "row" or first == 0:
-        return 0
-    if spacing == 1:
-        return int(first == 1)
-    return int(first % spacing == 0)
 
 
 def _length(
@@ -243,56 +229,6 @@ def _epochs_shown(log: Log, per_epoch: int | None, first_step: int) -> int | Non
         return None
     done = (last - first_step + 1) * (per_epoch if log.report.counted == "epoch" else 1)
     return max(1, ceil(done / per_epoch))
-
-
-def steps_per_epoch_of(log: Log, first_step: int = 0) -> tuple[int, bool] | None:
-    """Tell the steps in an epoch by the epochs that a log holds.
-
-    Whole epochs tell by where they change: epoch e begins at e times the number. Fractions tell by their slope.
-
-    Args:
-        log: a log.
-        first_step: what it calls a run's first step.
-
-    Returns:
-        The number of steps and whether it is exact; None where the log does not tell.
-    """
-    if log.report.epochs is None:
-        return None
-    low, high, changes, fraction = 0.0, inf, 0, False
-    first: tuple[int, float] | None = None
-    last: tuple[int, float] | None = None
-    offset = 0.0
-    for chunk in log.chunks():
-        if chunk.epoch is None:
-            return None
-        known = np.isfinite(chunk.epoch)
-        steps, epochs = chunk.step[known] - first_step, chunk.epoch[known]
-        if not len(steps):
-            continue
-        if first is None:
-            first = (int(steps[0]), float(epochs[0]))
-            # Some count epochs from 1: their first is complete at the first change.
-            offset = 1.0 if first[1] == 1.0 and first[0] <= log.report.spacing else 0.0
-        if last is not None:
-            steps, epochs = np.concatenate(([last[0]], steps)), np.concatenate(([last[1]], epochs))
-        fraction = fraction or bool((np.floor(epochs) != epochs).any())
-        for at in np.flatnonzero(np.diff(np.floor(epochs)) > 0).tolist():
-            begins = floor(float(epochs[at + 1]) - offset)
-            if begins > 0:
-                changes += 1
-                low, high = max(low, (int(steps[at]) + 1) / begins), min(high, int(steps[at + 1]) / begins)
-        last = (int(steps[-1]), float(epochs[-1]))
-    if first is None or last is None:
-        return None
-    if fraction:
-        passed = last[1] - first[1]
-        return (max(1, round((last[0] - first[0]) / passed)), False) if passed > 0 else None
-    if not changes:
-        return None
-    if ceil(low) <= floor(high):
-        return max(1, (ceil(low) + floor(high)) // 2), ceil(low) == floor(high)
-    return (max(1, round((last[0] - first[0]) / (last[1] - first[1]))), False) if last[1] > first[1] else None
 
 
 def per_point(curriculum: Curriculum, setting: Setting, spacing: int) -> Curriculum:

@@ -15,6 +15,7 @@ from plateau_rule.controller.plan import Decision
 from plateau_rule.sim.lint import lint
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.noise import Noise, NoiseError, noise_of
+from plateau_rule.sim.periods import FEWEST, REPEATS
 from plateau_rule.sim.replayer.timeline import Timeline
 from plateau_rule.sim.replayer.verdict import verdict_of
 
@@ -69,8 +70,22 @@ def print_noise(noise: Noise) -> None:
     say(f"spikes    {noise.spikes:,} of {noise.points:,} points ({share:.2%}) stand out upwards{height}")
     first, last = noise.told(noise.fall_first), noise.told(noise.fall_last)
     say(f"trend     falls {first} in the first quarter, {last} in the last")
+    say(f"period    {_period_of(noise)}")
     if noise.points < 200:
         say(f"          estimated from {noise.points} points only: take these figures as rough")
+
+
+def _period_of(noise: Noise) -> str:
+    """With which period the losses repeat, and what covers it; or how long one could have been seen."""
+    period = noise.period
+    if period is None:
+        if noise.points < FEWEST:
+            return f"not looked for in fewer than {FEWEST} points"
+        return f"none is seen, of up to {noise.points // REPEATS:,} losses ({REPEATS} repeats of it must be there)"
+    return (
+        f"the losses repeat every {noise.told_period(period)}, {period.repeats:.3g} times, with a swing of "
+        f"±{period.swing:.2%}. A min_window of {period.window:,} covers it"
+    )
 
 
 def print_why(timeline: Timeline, step: int) -> None:
@@ -84,7 +99,7 @@ def print_why(timeline: Timeline, step: int) -> None:
 def print_timelines(log: Log, timelines: Sequence[Timeline]) -> None:
     """Everything a person wants to know of a replay, the verdict first."""
     try:
-        noise: Noise | None = noise_of(log)
+        noise: Noise | None = noise_of(log, timelines[0].setting.steps_per_epoch)
     except NoiseError:
         noise = None
     verdicts = [verdict_of(timeline, noise) for timeline in timelines]
@@ -123,7 +138,7 @@ def print_timelines(log: Log, timelines: Sequence[Timeline]) -> None:
 def data_of(log: Log, timelines: Sequence[Timeline]) -> list[dict[str, Any]]:
     """Replays as plain data for JSON, each with its verdict, the advice, and what noise does to its guards."""
     try:
-        noise: Noise | None = noise_of(log)
+        noise: Noise | None = noise_of(log, timelines[0].setting.steps_per_epoch)
     except NoiseError:
         noise = None
     found = []

@@ -21,8 +21,9 @@ from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.language.reading import find
 from plateau_rule.sim.logs import Log, read
+from plateau_rule.sim.logs.epochs import steps_per_epoch_of
 from plateau_rule.sim.replayer.replay import replay
-from plateau_rule.sim.replayer.setting import ReplayError, per_point, steps_per_epoch_of
+from plateau_rule.sim.replayer.setting import ReplayError, per_point
 from plateau_rule.sim.strategies import curricula, loss_streams
 from tests.sim.conftest import run_of, write_run
 
