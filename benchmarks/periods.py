@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, help="of each noise, course and length")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    tables = {}
+    tables: dict[str, list[dict[str, object]]] = {}
     for name, rows in (("none", false_alarms(given.runs, given.seed)), ("one", sightings(given.runs, given.seed))):
         tables[name] = []
         for row in rows:
