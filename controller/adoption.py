@@ -7,14 +7,15 @@ from heapq import heappop, heappush
 from math import inf
 
 from plateau_rule.controller.arguments import kind_of, python_number, whole_number
+from plateau_rule.controller.certainty import time_of, times_that_tell
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import TRUE, Clock
 from plateau_rule.controller.language.consistency import hardness, nearest
 from plateau_rule.controller.language.curriculum import FULL, Rung
-from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.rate import advance, carry_over, restart, start_clock
 from plateau_rule.controller.state import RunState
-from plateau_rule.controller.step import enter, start_run
+from plateau_rule.controller.step import enter, settle, start_run
 
 
 def adopt(
@@ -54,6 +55,9 @@ def adopt(
     if state.index and any(action.name == "lr_restart" for t in entering for action in t.actions):
         rate = restart(rate, machine, state, step)
     run.rate = rate
+    if machine.lead:
+        run.taken.clear()  # what clocks had in store for the first state
+        settle(machine, run, None)
     return run, f'adopted at step {step}, epoch {epoch}: entered "{state.name}", {why}'
 
 
@@ -150,8 +154,8 @@ def _ways_out(machine: Machine, state: BoundState, entered: int, step: int, epoc
     ways = [(way, stay.guards[place]) for place, way in enumerate(state.transitions) if not way.regress]
     may, must = [0] * len(ways), [0] * len(ways)  # looks in a row
     left = {way.target for way, _ in ways}
-    turns = {1, *(_time_of(*turn, entered, per_epoch) for _, guard in ways for turn in guard.turns())}
-    for clock.time in _times_that_tell([way for way, _ in ways], turns, entered, step - entered, per_epoch):
+    turns = {1, *(time_of(*turn, entered, per_epoch) for _, guard in ways for turn in guard.turns())}
+    for clock.time in times_that_tell([way for way, _ in ways], turns, entered, step - entered, per_epoch):
         clock.step = entered + clock.time
         clock.epoch = clock.step // per_epoch if per_epoch else min(clock.step, epoch)
         clock.closings = min(clock.time, epoch)  # asked for only where the trainer closes the epochs
@@ -169,25 +173,3 @@ def _ways_out(machine: Machine, state: BoundState, entered: int, step: int, epoc
                 return  # no stream stays any longer
         if not left:
             return
-
-
-def _time_of(hand: str, need: int, entered: int, per_epoch: int | None) -> int:
-    """The time in a state at which a clock can first show a number, or 1 where it did from the start."""
-    if hand == "step":
-        need -= entered
-    elif hand == "epoch":
-        need = need * (per_epoch or 1) - entered
-    return max(1, need)
-
-
-def _times_that_tell(
-    ways: list[BoundTransition], turns: set[int], entered: int, last: int, per_epoch: int | None
-) -> list[int]:
-    """The looks that can end a row of looks: as many as `sustain` asks for, after what is possible has turned."""
-    times: set[int] = set()
-    for way in ways:
-        apart = per_epoch if way.at == "epoch" and per_epoch else 1
-        for turn in turns:
-            first = turn + -(entered + turn) % apart
-            times.update(range(first, min(first + way.sustain * apart, last + 1), apart))
-    return sorted(times)

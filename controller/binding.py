@@ -19,11 +19,13 @@ from plateau_rule.controller.language.amounts import RunLength, parse_amount, st
 from plateau_rule.controller.language.consistency import nearest, walk
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
+from plateau_rule.controller.lead import lead_by_knob, lead_faults, lead_of, with_lead
 from plateau_rule.controller.machine import Machine, limits_shown
 
 Path = tuple[Key, ...]
 LARGEST = float_info.max
 LOSS = "loss"  # the metric that every trainer gives
+LeadSaid = SupportsIndex | Mapping[str, SupportsIndex]
 
 
 class Said(TypedDict, total=False):
@@ -36,6 +38,7 @@ class Said(TypedDict, total=False):
     tokens_per_step: SupportsIndex | None
     peak: SupportsFloat | None
     lag: SupportsIndex | None
+    lead: LeadSaid | None
 
 
 @dataclass(frozen=True, init=False)
@@ -53,6 +56,8 @@ class Binding:
         tokens_per_step: tokens in an optimizer step, in place of the curriculum's.
         peak: the peak learning rate, in place of the curriculum's.
         lag: by how many steps losses arrive late; None means 0 as well.
+        lead: by how many steps a transition is decided before it applies, if it changes one of these knobs: steps for
+            each knob by name, or one number for all; None means 0 as well.
     """
 
     limits: Mapping[str, float] | None
@@ -62,6 +67,7 @@ class Binding:
     tokens_per_step: int | None
     peak: float | None
     lag: int | None
+    lead: int | Mapping[str, int] | None
 
     def __init__(
         self,
@@ -73,6 +79,7 @@ class Binding:
         tokens_per_step: SupportsIndex | None = None,
         peak: SupportsFloat | None = None,
         lag: SupportsIndex | None = None,
+        lead: LeadSaid | None = None,
     ) -> None:
         faults: list[Fault] = []
         values: dict[str, object] = {
@@ -83,6 +90,7 @@ class Binding:
             "tokens_per_step": _count("tokens_per_step", tokens_per_step, 1, faults),
             "peak": None if peak is None else _above_zero("bad-run", ("peak",), peak, faults),
             "lag": _count("lag", lag, 0, faults),
+            "lead": lead_of(lead, faults),
         }
         if faults:
             raise BindingError(faults)
@@ -140,6 +148,7 @@ def bind(
         *_limit_faults(curriculum, limits),
         *_metric_faults(curriculum, binding),
         *_amount_faults(curriculum, run),
+        *lead_faults(curriculum, binding.lead, limits),
     ]
     if faults:
         raise BindingError([curriculum.placed(fault) for fault in faults])
@@ -154,6 +163,8 @@ def bind(
     states = tuple(
         replace(state, fingerprint=by_state[state.name]) for state in with_transitions(curriculum, states, merged)
     )
+    lead = lead_by_knob(curriculum, binding.lead)
+    states = with_lead(states, lead)
     warmup = 0 if curriculum.lr.warmup is None else steps_in(parse_amount(curriculum.lr.warmup), run, run.total_steps)
     return Machine(
         curriculum,
@@ -166,6 +177,21 @@ def bind(
         notes,
         FrozenDict({state.name: state for state in states}),
         binding.lag or 0,
+        lead,
+    )
+
+
+def binding_of(machine: Machine) -> Binding:
+    """A binding under which the machine's curriculum is bound as it was."""
+    run = machine.run
+    return Binding(
+        machine.limits,
+        epochs=run.epochs,
+        steps_per_epoch=run.steps_per_epoch,
+        tokens_per_step=run.tokens_per_step,
+        peak=machine.peak,
+        lag=machine.lag,
+        lead=machine.lead,
     )
 
 

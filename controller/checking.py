@@ -83,6 +83,8 @@ def _replay(machine: Machine, curriculum: str, losses: Path) -> str:
     words += [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     for name, most in (machine.limits or {}).items():
         words += ["--limit", f"{name}={most}"]
+    for name, steps in machine.lead.items():
+        words += ["--lead", f"{name}={steps}"]
     if machine.peak != machine.curriculum.lr.peak:
         words += ["--peak", str(machine.peak)]
     return shlex.join(words)

@@ -8,10 +8,11 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 from plateau_rule.controller import adoption, snapshot
 from plateau_rule.controller.arguments import kind_of, whole_number
-from plateau_rule.controller.binding import Binding, bind
-from plateau_rule.controller.errors import SnapshotError, StepError
+from plateau_rule.controller.binding import Binding, LeadSaid, bind
+from plateau_rule.controller.errors import ArgumentError, SnapshotError, StepError
+from plateau_rule.controller.horizon import certain_steps, plan_ahead
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.machine import Lead, Machine
 from plateau_rule.controller.plan import Decision, Plan, plan_of
 from plateau_rule.controller.state import RunState
 from plateau_rule.controller.step import explain, start_run, take_step
@@ -33,6 +34,7 @@ class Controller:
         tokens_per_step: tokens in an optimizer step.
         peak: the peak learning rate.
         lag: the loss given at step s is that of step s - lag (None for the first `lag` observations).
+        lead: steps by which a transition is decided before it applies, for each knob that it may change, or for all.
 
     Attributes:
         machine: the bound curriculum; it never changes.
@@ -55,6 +57,7 @@ class Controller:
         tokens_per_step: SupportsIndex | None = None,
         peak: SupportsFloat | None = None,
         lag: SupportsIndex | None = None,
+        lead: LeadSaid | None = None,
     ) -> None:
         self.machine: Machine = bind(
             curriculum,
@@ -66,6 +69,7 @@ class Controller:
             tokens_per_step=tokens_per_step,
             peak=peak,
             lag=lag,
+            lead=lead,
         )
         self.run_state: RunState = start_run(self.machine)
 
@@ -89,6 +93,45 @@ class Controller:
     def lag(self) -> int:
         """The number of steps by which losses arrive late."""
         return self.machine.lag
+
+    @property
+    def lead(self) -> Lead:
+        """The number of steps by which a knob's values are settled before they apply, for each knob that has a lead."""
+        return self.machine.lead
+
+    def horizon(self, most: int = 10_000) -> int:
+        """The number of coming steps whose plan no loss can change any more.
+
+        The plan of the step after them can be another one, unless the run ends there. Beside the losses, evaluations
+        and skipped steps are free as well; epochs that you close yourself may end with each step.
+
+        Args:
+            most: it is counted no further than this.
+
+        Returns:
+            At least 1 as long as training goes on, 0 once `plan.stop` is set.
+        """
+        return certain_steps(self.machine, self.run_state, most)
+
+    def ahead(self, k: int) -> Plan:
+        """The plan of the step `k` steps from now, if no loss brings a transition by then; reading it changes nothing.
+
+        For k below `horizon()` it is certain. For k up to a knob's lead, the value of that knob is certain, unless a
+        transition stops the training or asks for a rollback.
+
+        Args:
+            k: 0 is the step that is planned now.
+
+        Returns:
+            The plan; where the run ends before that step, the plan that says so.
+
+        Raises:
+            ArgumentError: `k` is no whole number from 0.
+        """
+        steps = whole_number(k)
+        if steps is None or steps < 0:
+            raise ArgumentError(f"ahead: {kind_of(k)}; expected a whole number of steps from 0, such as the lead")
+        return plan_ahead(self.machine, self.run_state, steps)
 
     @property
     def fingerprint(self) -> str:

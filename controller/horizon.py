@@ -1,4 +1,4 @@
-"""Passing over stretches of steps at once, with the decisions that observing them one by one would bring.
+"""How far the course of a run is certain, and stretches of steps at once, with the decisions that they would bring.
 
 It knows the order of one step as `step.take_step` has it, and leaves out what cannot matter: looks at which no guard
 could hold, and all that lies between looks.
@@ -9,15 +9,140 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf, nan
+from typing import NamedTuple
 
+from plateau_rule.controller.certainty import FAR, Openings, first_certain
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from plateau_rule.controller.machine import Machine
-from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.plan import Decision, Plan, plan_of, stop_reason
 from plateau_rule.controller.rate import advance
 from plateau_rule.controller.state import RunState
-from plateau_rule.controller.step import find_transition, raise_floors, take_step, take_transition
+from plateau_rule.controller.step import (
+    find_transition,
+    raise_floors,
+    take_due,
+    take_step,
+    take_transition,
+)
 
-FAR = 2**62
+
+def pass_over(machine: Machine, run: RunState, steps: int) -> None:
+    """Let steps go by that are not looked at."""
+    per_epoch = machine.steps_per_epoch
+    if per_epoch is not None:
+        closed = (run.step + steps) // per_epoch - run.step // per_epoch
+        run.epoch += closed
+        run.closings += closed
+    run.step += steps
+    run.time += steps
+    run.requests = ()
+    _turn(machine, run, run.step)
+
+
+def _turn(machine: Machine, run: RunState, step: int) -> None:
+    """Bring the rate's cycles and the ramps' floors to a step, past all that lies before it."""
+    if run.state.ramps:
+        raise_floors(run, run.time - run.step + step)
+    if run.state.rate.cycles:
+        run.rate = advance(run.rate, machine, run.state, step)
+
+
+def plan_ahead(machine: Machine, run: RunState, steps: int) -> Plan:
+    """The plan so many steps from now, if no loss brings a transition; the first that stops, if that comes before."""
+    forecast = Forecast(machine, run)
+    end = min(run.step + steps, max(run.step, forecast.total))
+    while forecast.run.step < end and not forecast.is_over:
+        event = forecast.event()
+        if event is None or event.step > end:
+            forecast.pass_to(end)
+        else:
+            forecast.take(event)
+    return plan_of(machine, forecast.run)
+
+
+def certain_steps(machine: Machine, run: RunState, most: int) -> int:
+    """The number of coming steps whose plan no loss can change, counted no further than `most`."""
+    forecast = Forecast(machine, run)
+    end = min(run.step + most, forecast.last)
+    while forecast.run.step < end and not forecast.is_over:
+        event = forecast.event()
+        change = forecast.first_change(event, end)
+        if change is not None:
+            return min(change, end) - run.step
+        if event is None or event.step > end:
+            return end - run.step
+        forecast.take(event)
+    return forecast.run.step - run.step
+
+
+class Event(NamedTuple):
+    """A transition that is taken unless a loss brings another one.
+
+    Attributes:
+        step: the first step that it applies to.
+        place: its place among those out of the state.
+        decided: the step whose observation decides it; None where it waits already.
+    """
+
+    step: int
+    place: int
+    decided: int | None
+
+
+class Forecast:
+    """A run as it goes on while no loss brings a transition; the run itself is not touched."""
+
+    def __init__(self, machine: Machine, run: RunState) -> None:
+        self.machine, self.run = machine, run.copy(run.stay)
+        epochs, total = machine.run.epochs, machine.total_steps
+        self.total = self.last = FAR if total is None else total
+        if total is None and epochs is not None:
+            self.last = run.step + max(0, epochs - run.epoch)  # the trainer may close one with each step
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training ends here."""
+        return stop_reason(self.machine, self.run) is not None
+
+    def event(self) -> Event | None:
+        """What clocks have in store for this stay."""
+        run, entered = self.run, self.run.step - self.run.time
+        if run.waiting is not None:
+            return Event(run.waiting.step, run.waiting.place, None)
+        due = run.due or first_certain(self.machine, run)
+        if due is None:
+            return None
+        step = entered + due.time
+        return Event(step, due.place, step - run.state.transitions[due.place].lead - 1)
+
+    def take(self, event: Event) -> None:
+        """Go on to the first step of the next state."""
+        machine, run = self.machine, self.run
+        self.pass_to(event.step)
+        if event.decided is not None and run.due is not None:
+            take_due(machine, run, event.decided)
+        take_transition(machine, run, event.place, None)
+
+    def pass_to(self, step: int) -> None:
+        """Go on to a step, in this state."""
+        if step > self.run.step:
+            pass_over(self.machine, self.run, step - self.run.step)
+
+    def first_change(self, event: Event | None, end: int) -> int | None:
+        """The first step up to `end` on which a loss can have changed the plan, by what it brings in this stay."""
+        run, entered = self.run, self.run.step - self.run.time
+        transitions, openings = run.state.transitions, Openings(self.machine, run)
+        changes = []
+        decided = end if event is None else run.step - 1 if event.decided is None else event.decided
+        for opening in openings.first(range(len(transitions)), min(decided + 1, end) - entered):
+            if event is not None and opening.time + entered == decided + 1 and opening.place >= event.place:
+                continue  # the event comes before it, or is it
+            changes.append(entered + opening.time + transitions[opening.place].lead)
+        if event is not None:
+            at_once = [place for place, _ in run.state.at_once if decided < event.step - 1]
+            late = openings.first(at_once, min(event.step, end) - entered, decided + 1 - entered)
+            changes = [min(change, event.step) for change in (*changes, *(entered + opening.time for opening in late))]
+        return min(changes, default=None)
 
 
 class FastForward:
@@ -47,7 +172,11 @@ class FastForward:
             for transition, guard in zip(run.state.transitions, run.stay.guards, strict=True)
             if transition.at == "step"
         ]
-        self._plain = all(transition.sustain == 1 for transition, _ in looked_at) and not self.machine.lag
+        self._plain = (
+            all(transition.sustain == 1 for transition, _ in looked_at)
+            and not self.machine.lag
+            and not self.machine.lead
+        )
         self._verdicts = [guard.verdict for _, guard in looked_at]
         self._quiet_until = min((self._first_look(guard) for _, guard in looked_at), default=FAR)
 
@@ -102,9 +231,9 @@ class FastForward:
                     chosen = find_transition(run, False, False, False)
                     if chosen is None:  # it was taken as often as it may be
                         break
-                    self._turn(run.step - 1)
+                    _turn(self.machine, run, run.step - 1)
                     return place + 1, take_transition(self.machine, run, chosen, losses[place])
-        self._turn(run.step)
+        _turn(self.machine, run, run.step)
         return len(losses), None
 
     def _one_by_one(self, losses: Sequence[float]) -> tuple[int, Decision | None]:
@@ -118,23 +247,7 @@ class FastForward:
 
     def pass_over(self, steps: int) -> None:
         """Let steps go by that are not looked at."""
-        run = self.run
-        if self.per_epoch is not None:
-            closed = (run.step + steps) // self.per_epoch - run.step // self.per_epoch
-            run.epoch += closed
-            run.closings += closed
-        run.step += steps
-        run.time += steps
-        run.requests = ()
-        self._turn(run.step)
-
-    def _turn(self, step: int) -> None:
-        """Bring the rate's cycles and the ramps' floors to a step, past all that lies before it."""
-        run = self.run
-        if run.state.ramps:
-            raise_floors(run, run.time - run.step + step)
-        if run.state.rate.cycles:
-            run.rate = advance(run.rate, self.machine, run.state, step)
+        pass_over(self.machine, self.run, steps)
 
     def next_look(self) -> int:
         """The next step that has to be observed though it brought no loss.
@@ -147,9 +260,13 @@ class FastForward:
         if run.time == 0:
             return run.step
         stops = [float(FAR)]
+        if run.waiting is not None:
+            stops.append(run.waiting.step - 1)
+        elif run.due is not None:
+            stops.append(run.step - run.time + run.due.time - run.state.transitions[run.due.place].lead - 1)
         if self.per_epoch is not None and self._asks_epochs:
             stops.append(run.step + self.per_epoch - 1 - run.step % self.per_epoch)
-        for hand, need in self._due:
+        for hand, need in self._due:  # also where something waits: it may be dropped
             if hand == "epoch":
                 stop = inf if self.per_epoch is None else need * self.per_epoch - 1
             else:

@@ -15,6 +15,7 @@ from plateau_rule.controller.language.amounts import Amount, RunLength, steps_in
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Rung, word_of
 
 Knobs = Mapping[str, Rung]
+Lead = Mapping[str, int]  # steps, of each knob that has a lead
 
 
 def limits_shown(limits: Mapping[str, float] | None) -> str:
@@ -43,6 +44,9 @@ class BoundTransition:
         title: its name, or its number in the file.
         source: the state that it leaves, by name.
         target: the state that it enters, by name.
+        lead: steps by which it is decided before its time, or applies later than it was decided.
+        at_once: whether it stops the training or asks for a rollback, where there is a lead: then it waits for nothing,
+            and what waits is dropped.
     """
 
     index: int
@@ -56,6 +60,8 @@ class BoundTransition:
     guards: tuple[Guard | str, ...]
     actions: tuple[Action, ...]
     regress: bool
+    lead: int = 0
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +129,13 @@ class BoundState:
     final: bool = False  # said to be; a state that no transition leaves is final anyway
     asks_each_step: bool = field(init=False)  # whether some transition is looked at after every step
     asks_seldom: bool = field(init=False)  # whether some transition is looked at when an epoch closes, or an evaluation
+    at_once: tuple[tuple[int, BoundTransition], ...] = field(init=False)  # those that are, with their places
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "asks_each_step", any(way.at == "step" for way in self.transitions))
         object.__setattr__(self, "asks_seldom", any(way.at != "step" for way in self.transitions))
+        at_once = tuple((place, way) for place, way in enumerate(self.transitions) if way.at_once)
+        object.__setattr__(self, "at_once", at_once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,7 @@ class Machine:
     notes: tuple[str, ...] = ()
     by_name: Mapping[str, BoundState] = field(default_factory=FrozenDict)
     lag: int = 0  # steps by which losses arrive late
+    lead: Lead = field(default_factory=FrozenDict)  # of no knob, most often
     # Worked out once, since every step asks for them.
     total_steps: int | None = field(init=False)
     steps_per_epoch: int | None = field(init=False)

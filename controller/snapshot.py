@@ -12,11 +12,12 @@ from plateau_rule.controller.guards import Clock
 from plateau_rule.controller.language.canonical import digest
 from plateau_rule.controller.language.consistency import hardness, nearest
 from plateau_rule.controller.language.curriculum import FULL
+from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.machine import Action, BoundState, Machine, limits_shown
 from plateau_rule.controller.plan import Plan, plan_of
 from plateau_rule.controller.rate import RateClock, advance, amount_in_force, carry_over
-from plateau_rule.controller.state import RunState
-from plateau_rule.controller.step import enter, raise_floors, start_run
+from plateau_rule.controller.state import Due, RunState, Waiting
+from plateau_rule.controller.step import enter, raise_floors, settle, start_run
 
 FORMAT = 1
 
@@ -55,8 +56,22 @@ def save(machine: Machine, run: RunState) -> dict[str, Any]:
             "requests": [[action.name, action.argument] for action in plan.requests],
         },
     }
+    if machine.lead:
+        saved["lead"] = _under_lead(run)
     saved["checksum"] = checksum(saved)
     return saved
+
+
+def _under_lead(run: RunState) -> dict[str, Any]:
+    """What waits and what is in store; transitions by key and by place."""
+    waiting = run.waiting and {
+        "transition": run.state.transitions[run.waiting.place].key,
+        "step": run.waiting.step,
+        "since": run.waiting.since,
+        "loss": run.waiting.loss if run.waiting.loss is None else repr(run.waiting.loss),
+        "lines": run.waiting.lines and list(run.waiting.lines),
+    }
+    return {"since": run.since, "due": run.due and list(run.due), "waiting": waiting}
 
 
 def checksum(saved: Mapping[str, Any]) -> str:
@@ -73,6 +88,7 @@ def _bound(machine: Machine) -> dict[str, Any]:
         "tokens_per_step": machine.run.tokens_per_step,
         "peak": machine.peak,
         "lag": machine.lag,
+        **({"lead": dict(machine.lead)} if machine.lead else {}),
     }
 
 
@@ -127,6 +143,8 @@ def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunSt
     run.rate = _rate(machine, run, saved["rate"], changed)
     run.requests = tuple(Action(name, argument) for name, argument in saved["plan"]["requests"])
     run.taken = {str(key): int(count) for key, count in saved["taken"].items()}
+    if changed and (waiting := _waiting_in(saved)):
+        run.taken[waiting["transition"]] -= 1  # the edited curriculum decides it anew
     run.floors = {name: hardness(value) for name, value in saved["floors"].items()}
     run.skipped_values = int(saved["skipped_values"])
     plan = plan_of(machine, run)
@@ -140,10 +158,39 @@ def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunSt
         run.sustained = [int(count) for count in saved["sustained"]]
         if len(run.sustained) != len(state.transitions):
             raise SnapshotError("the counts of looks in a row do not fit the state's transitions")
-        if unlike := _unlike(save(machine, run), saved):
-            raise SnapshotError(f"the saved controller cannot be restored as it was: {', '.join(unlike)} would differ")
+    if machine.lead:
+        _restore_waiting(machine, run, saved, changed)
+    if not changed and (unlike := _unlike(save(machine, run), saved)):
+        raise SnapshotError(f"the saved controller cannot be restored as it was: {', '.join(unlike)} would differ")
     raise_floors(run, run.time)
     return run
+
+
+def _restore_waiting(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bool) -> None:
+    if changed or saved["bound"].get("lead", {}) != machine.lead:
+        settle(machine, run, None)  # nothing was told to anyone yet
+        return
+    under = saved["lead"]
+    run.since = under["since"]
+    if under["due"]:
+        run.due = Due(*map(int, under["due"]))
+    if under["waiting"]:
+        given = under["waiting"]
+        keys = [transition.key for transition in run.state.transitions]
+        loss, lines = given["loss"], given["lines"]
+        run.waiting = Waiting(
+            keys.index(given["transition"]),
+            int(given["step"]),
+            given["since"],
+            None if loss is None else float(loss),
+            None if lines is None else tuple(map(str, lines)),
+        )
+
+
+def _waiting_in(saved: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The transition that waits in a snapshot."""
+    waiting: Mapping[str, Any] | None = saved.get("lead", {}).get("waiting")
+    return waiting
 
 
 def _state_named(machine: Machine, name: str) -> BoundState:
@@ -162,7 +209,7 @@ def _state_named(machine: Machine, name: str) -> BoundState:
 
 def _unlike(again: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
     """The parts of a snapshot that are not saved again as they were; names and a longer run may differ."""
-    free = ("curriculum", "bound", "checksum")
+    free = ("curriculum", "bound", "checksum", *["lead"] * (saved["bound"].get("lead") != again["bound"].get("lead")))
     return [key for key in again if key not in saved or (key not in free and saved[key] != again[key])]
 
 
@@ -176,7 +223,7 @@ def _rate(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bo
 
 def _comparable(machine: Machine, plan: Plan, saved: Mapping[str, Any]) -> bool:
     """Whether losses from before an edit compare with those after it: the same knobs, the same steps."""
-    after = {key: value for key, value in _bound(machine).items() if key not in ("epochs", "peak")}
+    after = {key: value for key, value in _bound(machine).items() if key not in ("epochs", "peak", "lead")}
     before = {key: saved["bound"][key] for key in after}
     return before == after and bool(saved["plan"]["knobs"] == plan.knobs)
 
@@ -211,7 +258,15 @@ def _changes(machine: Machine, saved: Mapping[str, Any]) -> tuple[list[str], lis
         edited = [name for name in now if name in then and now[name] != then[name]]
         parts += [f'state "{name}" or a transition out of it was edited' for name in edited]
         changes.append("; ".join(parts) or "the rate, the knobs or the order of the states was edited")
+    if (lead := saved["bound"].get("lead", {})) != machine.lead:
+        told = f"lead was {steps_shown(lead)}, and is {steps_shown(machine.lead)}"
+        if waiting := _waiting_in(saved):
+            changes.append(f"{told}, while a transition waits for step {waiting['step']}")
+        else:
+            notes.append(f"{told}: taken up from here")
     for key, before in saved["bound"].items():
+        if key == "lead":
+            continue
         after = bound[key]
         if before == after:
             continue

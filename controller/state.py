@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 from plateau_rule.controller.guards import Clock
 from plateau_rule.controller.machine import Action, BoundState, Stay
 from plateau_rule.controller.rate import RateClock
 
 LOOKS_REMEMBERED = 64
+
+
+class Waiting(NamedTuple):
+    """A transition that was decided and does not apply yet.
+
+    Attributes:
+        place: its place among those out of the state.
+        step: the first step that it applies to.
+        since: the step whose observation decided it; None where it was certain before the run.
+        loss: the loss of that step.
+        lines: every guard that was looked at then; None where clocks decided it before its time.
+    """
+
+    place: int
+    step: int
+    since: int | None
+    loss: float | None = None
+    lines: tuple[str, ...] | None = None
+
+
+class Due(NamedTuple):
+    """The first look of a stay at which a transition is taken whatever the losses are."""
+
+    time: int
+    place: int
 
 
 class RunState(Clock):
@@ -27,16 +52,19 @@ class RunState(Clock):
     """
 
     __slots__ = (
+        "due",
         "entered_total_steps",
         "floors",
         "looks",
         "rate",
         "requests",
+        "since",
         "skipped_values",
         "state",
         "stay",
         "sustained",
         "taken",
+        "waiting",
     )
 
     def __init__(self, state: BoundState, stay: Stay, rate: RateClock, entered_total_steps: int | None) -> None:
@@ -48,14 +76,23 @@ class RunState(Clock):
         self.requests: tuple[Action, ...] = ()  # for the trainer, before the next step
         self.skipped_values = 0  # NaN and infinite values in the whole run
         self.looks: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=LOOKS_REMEMBERED)  # what `explain` still knows
+        # Where a lead is bound:
+        self.waiting: Waiting | None = None
+        self.due: Due | None = None
+        self.since: int | None = None  # the step whose observation made this stay certain; None: it always was
 
-    def copy(self) -> RunState:
-        """A run that stands where this one stands, and goes on without it."""
-        twin = RunState(self.state, self.stay.copy(), self.rate, self.entered_total_steps)
+    def copy(self, stay: Stay | None = None) -> RunState:
+        """A run that stands where this one stands, and goes on without it.
+
+        Args:
+            stay: in place of a copy of its own; this run's, where the other one will not observe anything in it.
+        """
+        twin = RunState(self.state, stay or self.stay.copy(), self.rate, self.entered_total_steps)
         twin.step, twin.epoch, twin.time = self.step, self.epoch, self.time
         twin.closings, twin.nonfinite = self.closings, self.nonfinite
         twin.sustained, twin.taken, twin.floors = self.sustained.copy(), self.taken.copy(), self.floors.copy()
         twin.requests, twin.skipped_values, twin.looks = self.requests, self.skipped_values, self.looks.copy()
+        twin.waiting, twin.due, twin.since = self.waiting, self.due, self.since
         return twin
 
     def __copy__(self) -> RunState:

@@ -5,16 +5,17 @@ It changes the run's state in place, for a new one at each step would take two a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf, isfinite
 
+from plateau_rule.controller.certainty import first_certain, is_clockwork
 from plateau_rule.controller.errors import NonFiniteLoss, StepError
 from plateau_rule.controller.guards import answers_nonfinite
 from plateau_rule.controller.language.consistency import hardness
-from plateau_rule.controller.machine import BoundState, Machine
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.plan import Decision, knobs_at, plan_of
 from plateau_rule.controller.rate import advance, after_transition, learning_rate, start_clock
-from plateau_rule.controller.state import RunState
+from plateau_rule.controller.state import RunState, Waiting
 
 OWN_ACTIONS = ("lr_restart", "lr_scale")
 _WHEN = {"step": "at every step", "epoch": "when an epoch closes", "eval": "at an evaluation"}
@@ -25,6 +26,8 @@ def start_run(machine: Machine) -> RunState:
     first, total = machine.states[0], machine.total_steps
     run = RunState(first, machine.stay(first, total), start_clock(machine), total)
     raise_floors(run, 0)
+    if machine.lead:
+        settle(machine, run, None)
     return run
 
 
@@ -54,27 +57,27 @@ def take_step(
     run.step += 1
     run.time += 1
     if closes:
-        run.epoch += 1
-        run.closings += 1
+        run.epoch, run.closings = run.epoch + 1, run.closings + 1
     run.requests = ()
     # 2. Non-finite values are counted and go no further; 3. finite ones enter this state's detectors. A late loss
     #    belongs to the state before until as many observations were made as it is late.
     if loss is not None and run.time > machine.lag:
         if isfinite(loss):
             run.nonfinite = 0
-            if not skipped:
-                for push in run.stay.pushes:
-                    push(loss)
+            for push in () if skipped else run.stay.pushes:
+                push(loss)
         else:
             run.nonfinite += 1
             run.skipped_values += 1
     if metrics:
         _push_metrics(run, metrics)
     # 4. Transitions that are looked at here, in file order; the first whose guards hold, often enough, is taken.
-    state = run.state
-    dead = run.nonfinite >= machine.nonfinite_limit
-    if state.asks_each_step or closes or eval_end or dead:
-        place = find_transition(run, closes, eval_end, dead)
+    state, dead = run.state, run.nonfinite >= machine.nonfinite_limit
+    if machine.lead or state.asks_each_step or closes or eval_end or dead:
+        if machine.lead:
+            place = find_ahead(machine, run, loss, closes, eval_end, dead)
+        else:
+            place = find_transition(run, closes, eval_end, dead)
         if place is not None:
             return take_transition(machine, run, place, loss)  # 5. and 6.
         if state.asks_seldom and (closes or eval_end):
@@ -119,7 +122,13 @@ def _push_metrics(run: RunState, metrics: Sequence[tuple[str, float]]) -> None:
                 detector.push(value)
 
 
-def find_transition(run: RunState, closes: bool, eval_end: bool, dead: bool) -> int | None:
+def find_transition(
+    run: RunState,
+    closes: bool,
+    eval_end: bool,
+    dead: bool,
+    among: Iterable[tuple[int, BoundTransition]] | None = None,
+) -> int | None:
     """The place, among this state's transitions, of the one to take, or None; looks in a row are counted.
 
     Args:
@@ -127,9 +136,10 @@ def find_transition(run: RunState, closes: bool, eval_end: bool, dead: bool) -> 
         closes: an epoch closes.
         eval_end: an evaluation came.
         dead: too many losses were not finite; only a transition that asks for them may be taken.
+        among: the transitions that are looked at, with their places; None for all.
     """
     sustained, guards = run.sustained, run.stay.guards
-    for place, transition in enumerate(run.state.transitions):
+    for place, transition in enumerate(run.state.transitions) if among is None else among:
         at = transition.at
         if at != "step" and not (closes if at == "epoch" else eval_end):
             continue
@@ -150,15 +160,18 @@ def find_transition(run: RunState, closes: bool, eval_end: bool, dead: bool) -> 
 def take_transition(machine: Machine, run: RunState, place: int, loss: float | None) -> Decision:
     """5. The actions, left to right; then the new state is entered. 6. The next plan is made."""
     transition, old, step = run.state.transitions[place], run.state, run.step
-    lines = tuple(_lines_of(run, place))
+    loss, lines = (loss, tuple(_lines_of(run, place))) if run.waiting is None else _as_decided(run, loss)
     remember_look(run)
     knobs_before = knobs_at(run, run.time - 1)
     lr_before = learning_rate(run.rate, machine, old, step - 1)
     run.rate = after_transition(run.rate, machine, transition, step)
-    run.taken[transition.key] = run.taken.get(transition.key, 0) + 1
+    _count(run, transition)
     if transition.regress:
         run.floors.clear()
+    since = _known_since(machine, run) if machine.lead else None
     enter(machine, run, machine.by_name[transition.target], machine.total_steps)
+    if machine.lead:
+        settle(machine, run, since)
     run.requests = tuple(action for action in transition.actions if action.name not in OWN_ACTIONS)
     plan = plan_of(machine, run)
     return Decision(
@@ -188,6 +201,7 @@ def enter(machine: Machine, run: RunState, state: BoundState, total_steps: int |
     run.state, run.stay, run.entered_total_steps = state, machine.stay(state, total_steps), total_steps
     run.sustained = [0] * len(state.transitions)
     run.time = run.closings = run.nonfinite = 0
+    run.waiting = run.due = None
     raise_floors(run, 0)
 
 
@@ -209,7 +223,14 @@ def explain(run: RunState) -> list[str]:
     """Why the last observation moved or held: a line for each transition out of this state and each of its guards."""
     if not run.state.transitions:
         return [f'step {run.step}: "{run.state.name}" is a final state']
-    return [line for place in range(len(run.state.transitions)) for line in _lines_of(run, place)]
+    waits = [] if run.waiting is None else [_says(run, run.waiting)]
+    return waits + [line for place in range(len(run.state.transitions)) for line in _lines_of(run, place)]
+
+
+def _says(run: RunState, waiting: Waiting) -> str:
+    way = run.state.transitions[waiting.place]
+    rest = "up to then nothing else is looked at" + (" but what stops or rolls back" if run.state.at_once else "")
+    return f"{way.title}: {way.source} -> {way.target}, decided, applies from step {waiting.step}; {rest}"
 
 
 def _lines_of(run: RunState, place: int) -> list[str]:
@@ -221,3 +242,88 @@ def _lines_of(run: RunState, place: int) -> list[str]:
     head = f"{transition.title}: {transition.source} -> {transition.target}, asked {_WHEN[transition.at]}{often}{left}"
     parts = run.stay.guards[place].parts
     return [head, *(line for part in parts for line in part.lines(run, "  "))]
+
+
+# Under a lead
+
+
+def find_ahead(
+    machine: Machine, run: RunState, loss: float | None, closes: bool, eval_end: bool, dead: bool
+) -> int | None:
+    """As `find_transition`: the place of the transition that applies now; what is decided for later waits."""
+    state, waiting, due = run.state, run.waiting, run.due
+    if waiting is not None:
+        place = find_transition(run, closes, eval_end, dead, state.at_once)
+        if place is not None:
+            run.waiting = None
+            return place
+        answered = not dead or answers_nonfinite(run.stay.guards[waiting.place])
+        return waiting.place if run.step >= waiting.step and answered else None
+    place = find_transition(run, closes, eval_end, dead)
+    if due is not None and run.time >= due.time - state.transitions[due.place].lead:
+        answered = not dead or answers_nonfinite(run.stay.guards[due.place])
+        if answered and (place is None or place >= due.place):
+            take_due(machine, run, run.step - 1)
+            return None
+    if place is None or not state.transitions[place].lead:
+        return place
+    lines = tuple(_lines_of(run, place))
+    _wait(run, Waiting(place, run.step + state.transitions[place].lead, run.step - 1, loss, lines))
+    remember_look(run)
+    return None
+
+
+def take_due(machine: Machine, run: RunState, decided: int) -> None:
+    """Let what clocks have in store wait; `decided` is the step whose observation closes every other way."""
+    assert run.due is not None
+    since = run.since if is_clockwork(machine, run) else decided
+    _wait(run, Waiting(run.due.place, run.step - run.time + run.due.time, since))
+
+
+def _as_decided(run: RunState, loss: float | None) -> tuple[float | None, tuple[str, ...]]:
+    """The loss and the lines of the transition that waits, which is taken now."""
+    waiting = run.waiting
+    assert waiting is not None
+    way = run.state.transitions[waiting.place]
+    run.taken[way.key] -= 1  # it was counted when it was decided
+    if waiting.lines is not None:
+        return waiting.loss, waiting.lines
+    run.sustained[waiting.place] = way.sustain  # the looks that clocks had decided
+    return loss, tuple(_lines_of(run, waiting.place))
+
+
+def settle(machine: Machine, run: RunState, since: int | None) -> None:
+    """Find out what clocks decide in a stay; what they decide within a lead waits from now on.
+
+    Args:
+        machine: the bound curriculum.
+        run: the state of the run.
+        since: the step whose observation made this stay certain; None where it was so before the run.
+    """
+    run.since, run.due = since, None
+    due = first_certain(machine, run)
+    lead = 0 if due is None else run.state.transitions[due.place].lead
+    if due is None or not lead:
+        return
+    if run.time < due.time - lead:
+        run.due = due
+        return
+    step = run.step - run.time + due.time
+    # A knob's values that somebody was told already stay what they are.
+    _wait(run, Waiting(due.place, step if since is None else max(step, since + 1 + lead), since))
+
+
+def _known_since(machine: Machine, run: RunState) -> int | None:
+    """The step whose observation made the transition certain that is taken now."""
+    if run.waiting is not None:
+        return run.waiting.since
+    return run.since if is_clockwork(machine, run) else run.step - 1
+
+
+def _wait(run: RunState, waiting: Waiting) -> None:
+    run.waiting, run.due = waiting, None
+    _count(run, run.state.transitions[waiting.place])
+
+
+def _count(run: RunState, transition: BoundTransition) -> None:
+    run.taken[transition.key] = run.taken.get(transition.key, 0) + 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from copy import copy
-from typing import Any, Protocol, Self, TypeVar
+from math import inf
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 UNIT_ROUNDOFF = 2.0**-53
 Kind = TypeVar("Kind", bound="Slotted")
@@ -15,6 +16,23 @@ class Slotted(Protocol):
     """What says by name what it holds."""
 
     __slots__: tuple[str, ...]
+
+
+class Soonest(NamedTuple):
+    """After how many more values, at the least, a detector can give each verdict; 0 for the present one, or infinite.
+
+    Values may be anything that is finite. What `trend`, `sure` and `returns` could say of them is not worked out: they
+    are free whenever a block of theirs is full.
+    """
+
+    true: float
+    false: float
+    unknown: float
+
+    @classmethod
+    def of(cls, verdict: bool | None, true: float, false: float, unknown: float = inf) -> Self:
+        """The same, where `verdict` is what it says now."""
+        return cls(0 if verdict else true, 0 if verdict is False else false, 0 if verdict is None else unknown)
 
 
 class Detector(Protocol):
@@ -34,6 +52,9 @@ class Detector(Protocol):
 
     def distance(self) -> float:
         """How far it is from being true, in units of its own; infinite where that is not known."""
+
+    def soonest(self) -> Soonest:
+        """After how many more values, at the least, it can give each verdict."""
 
     def contents(self) -> Any:
         """All that it remembers, as JSON-able data."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from plateau_rule.controller.guards.detector import RunningMean, copy_of
+from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
 from plateau_rule.controller.guards.word import Hint, Metric, Pick
 from plateau_rule.controller.language.amounts import Amount
 from plateau_rule.controller.language.values import LARGEST, Name, Table
@@ -72,6 +72,12 @@ class Growing:
     def distance(self) -> float:
         """Not in units that could be compared with others."""
         return inf
+
+    def soonest(self) -> Soonest:
+        """Either way with the next value, once there are enough; of a best of 0 there must first be a lower one."""
+        room = max(1, self.spec.window - self._count)
+        positive = self._best is None or self._best > 0
+        return Soonest.of(self.verdict(), max(room, 2) if self._best == 0 else room, room, 1 if positive else inf)
 
     def contents(self) -> dict[str, Any]:
         """All that it remembers."""

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from plateau_rule.controller.errors import Fault
-from plateau_rule.controller.guards.detector import RunningMean, copy_of
+from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
 from plateau_rule.controller.guards.word import Advice, AmountAsked, Hint, Metric, Path, Pick, steps_of
 from plateau_rule.controller.language.amounts import Amount
 from plateau_rule.controller.language.faults import empty_faults, rest_faults
@@ -99,6 +99,12 @@ class Apart:
     def distance(self) -> float:
         """Not in units that could be compared with others."""
         return inf
+
+    def soonest(self) -> Soonest:
+        """Either way when a block is full, once both stretches are."""
+        missing = 2 * self._newer.size - len(self._older.values) - len(self._newer.values) - 1
+        room = self._room + max(0, missing) * self.block
+        return Soonest.of(self.verdict(), room, room)
 
     def contents(self) -> list[Any]:
         """The means of the blocks of both stretches, in order of arrival; then [mean so far, values] of an open one."""

@@ -83,6 +83,11 @@ class Reached:
 
     parts: tuple[GuardInState, ...] = field(default=(), init=False, repr=False)
 
+    @property
+    def is_count(self) -> bool:
+        """Whether losses move it, not time."""
+        return self.hand == "nonfinite"
+
     def verdict(self, clock: Clock) -> Verdict:
         """What the clocks say."""
         return bool(getattr(clock, self.hand) >= self.need)

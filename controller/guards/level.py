@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Self
 
-from plateau_rule.controller.guards.detector import RunningMean, copy_of
+from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
 from plateau_rule.controller.guards.word import Hint, Metric, Pick
 from plateau_rule.controller.language.amounts import Amount
 from plateau_rule.controller.language.values import Finite, Name, Table, Window
@@ -57,6 +57,11 @@ class Beside:
         if mean is None:
             return inf
         return mean - self.spec.value if self.below else self.spec.value - mean
+
+    def soonest(self) -> Soonest:
+        """Either way with the next value, once the window is full."""
+        room = max(1, self.spec.window - len(self._mean.values))
+        return Soonest.of(self.verdict(), room, room)
 
     def contents(self) -> list[float]:
         """The values of the window, in order of arrival."""

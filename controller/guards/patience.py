@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from plateau_rule.controller.guards.detector import RunningMean, copy_of
+from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
 from plateau_rule.controller.guards.word import Advice, Hint, Metric, Pick
 from plateau_rule.controller.language.amounts import Amount
 from plateau_rule.controller.language.values import LARGEST, Name, Table, Window
@@ -61,6 +61,13 @@ class NoNewBest:
     def distance(self) -> float:
         """For how many more values there must be no new best."""
         return float(self.spec.steps - self._since)
+
+    def soonest(self) -> Soonest:
+        """A new best is one value away, and as many without one as patience still has."""
+        room = max(1, self.spec.smooth - len(self._mean.values))
+        if self._best is None:
+            return Soonest(room + self.spec.steps, room, 0)
+        return Soonest.of(self.verdict(), self.spec.steps - self._since, room)
 
     def contents(self) -> dict[str, Any]:
         """All that it remembers."""

@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 from math import exp, inf, log, nan
 from typing import Any, NamedTuple
 
+from plateau_rule.controller.binding import binding_of
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
 from plateau_rule.controller.guards import Reached, leaves
@@ -96,16 +97,7 @@ def controller_of(machine: Machine) -> Controller:
     """A controller of the same curriculum, bound in the same way."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)
-        run = machine.run
-        return Controller(
-            machine.curriculum,
-            machine.limits,
-            epochs=run.epochs,
-            steps_per_epoch=run.steps_per_epoch,
-            tokens_per_step=run.tokens_per_step,
-            peak=machine.peak,
-            lag=machine.lag,
-        )
+        return Controller(machine.curriculum, binding_of(machine))
 
 
 Row = dict[str, Any]

@@ -68,15 +68,18 @@ class BoundOptions:
     """Tokens in an optimizer step, in place of the curriculum's."""
     peak: float | None = None
     """Peak learning rate, in place of the curriculum's."""
+    lead: Annotated[tuple[str, ...], Parameter(show_default=False, metavar="STEPS|KNOB=STEPS")] = ()
+    """Steps by which a transition is decided before it applies, for every knob, or KNOB=STEPS for each one."""
 
     def binding(self) -> Binding:
         """The same as a value, limits read."""
         from plateau_rule.controller.binding import Binding, limits_in
         from plateau_rule.controller.errors import BindingError
+        from plateau_rule.controller.lead import lead_in
 
-        given = {name: value for name, value in vars(self).items() if name != "limit"}
+        given = {name: value for name, value in vars(self).items() if name not in ("limit", "lead")}
         try:
-            return Binding(limits_in(self.limit), **given)
+            return Binding(limits_in(self.limit), lead=lead_in(self.lead), **given)
         except BindingError as error:  # its places are fields; here they are options
             faults = [
                 replace(fault, where="--" + str(fault.path[0]).replace("_", "-")) if fault.path else fault

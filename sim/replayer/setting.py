@@ -18,6 +18,7 @@ from plateau_rule.controller.language.amounts import parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import loads
+from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.machine import limits_shown
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.epochs import first_step_of, steps_per_epoch_of
@@ -71,7 +72,7 @@ def record_of(log: Log) -> Mapping[str, Any] | None:
             record = json.loads(path.read_text(encoding="utf-8"))
             bound = record["bound"]
             found = {"fingerprint": _fingerprint_of(record), "file": str(path)}
-            return {**found, **{key: bound[key] for key in _BOUND}}
+            return {**found, **{key: bound[key] for key in _BOUND}, "lead": bound.get("lead")}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             if not log.changes:  # a run.json of somebody else's
                 return None
@@ -118,6 +119,7 @@ def _withheld(log: Log) -> frozenset[int]:
 
 
 _STEP = re.compile(rb'"step": ?(\d{1,15})\b')
+_SHOWN: dict[str, Callable[[Any], str]] = {"limits": limits_shown, "lead": steps_shown}
 _BOUND = ("limits", "epochs", "steps_per_epoch", "tokens_per_step", "peak", "lag")
 
 
@@ -131,7 +133,7 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
     notes: list[str] = []
     own: Mapping[str, Any] = {}
     if record is not None:
-        own = {key: record[key] for key in _BOUND}
+        own = {key: record[key] for key in (*_BOUND, "lead")}
         same = record["fingerprint"] == fingerprints(curriculum)[0]
         if not same:  # another curriculum has a peak of its own
             own = {**own, "peak": None}
@@ -140,12 +142,11 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
             f"bound as the run was, by {record['file']}: limits {limits_shown(limited)}, {own['epochs']} epochs of "
             f"{own['steps_per_epoch']} steps" + (f", peak rate {own['peak']:g}" if own["peak"] is not None else "")
             + (f", losses {own['lag']} steps late" if own["lag"] else "")
+            + (f", a lead of {steps_shown(own['lead'])}" if own["lead"] else "")
         )  # fmt: skip
         asked = {key: value for key, value in vars(given).items() if value is not None}
         if asked:
-            told = ", ".join(
-                f"{key} {limits_shown(value) if key == 'limits' else value}" for key, value in asked.items()
-            )
+            told = ", ".join(f"{key} {_SHOWN.get(key, str)(value)}" for key, value in asked.items())
             notes.append(f"in place of that, as asked: {told}")
     first_step = 0 if record is not None else first_step_of(log)
     begins = (log.report.used.first_step or 0) - first_step
@@ -171,6 +172,7 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
         tokens_per_step=given.tokens_per_step or own.get("tokens_per_step"),
         peak=given.peak or own.get("peak"),
         lag=given.lag if given.lag is not None else own.get("lag"),
+        lead=given.lead if given.lead is not None else own.get("lead"),
     )
     return Setting(
         binding,

@@ -41,8 +41,8 @@ def kinds(value: Any) -> Any:
 def test_numbers_of_numpy_are_numbers(given: dict[str, Any]) -> None:
     """Numbers of numpy's are taken wherever a number is, and kept as Python's, so that they can be saved."""
     binding = Binding(**given)
-    assert vars(binding) == PLAIN | {"metrics": None}
-    assert kinds({**vars(binding)}) == kinds(PLAIN | {"metrics": None})
+    assert vars(binding) == PLAIN | {"metrics": None, "lead": None}
+    assert kinds({**vars(binding)}) == kinds(PLAIN | {"metrics": None, "lead": None})
     controller = Controller(load("plateau"), **given)
     assert controller.plan.lr == 0.25
     assert (controller.total_steps, controller.lag) == (300, 1)

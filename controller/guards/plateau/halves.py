@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, isfinite
 from typing import Self
 
-from plateau_rule.controller.guards.detector import UNIT_ROUNDOFF, copy_of
+from plateau_rule.controller.guards.detector import UNIT_ROUNDOFF, Soonest, copy_of
 
 # What rounds below _TINY, and what could overflow, is left to exact sums: there the margin is larger than _HUGE.
 _TINY, _HUGE = 1e-290, 1e290
@@ -129,6 +129,18 @@ class Halves:
         """By how much it improves more than the threshold; negative where it is true."""
         improvement = self.improvement()
         return inf if improvement is None else improvement - self.threshold
+
+    def soonest(self) -> Soonest:
+        """Either way with the next value, once the window is full and the first half's mean is one to compare with."""
+        values, younger = self._in_order(), self.window - self._first
+        room = max(1, self.window - len(values))
+        while room <= younger and not self._compares(values[len(values) + room - self.window :][: self._first]):
+            room += 1  # up to where a value to come is in the first half
+        return Soonest.of(self.verdict(), room, room, 1)
+
+    def _compares(self, older: list[float]) -> bool:
+        total = plain_sum(older)
+        return total / self._first != 0 and isfinite(total)
 
     def contents(self) -> list[float]:
         """The values of the window, in order of arrival."""

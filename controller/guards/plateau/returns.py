@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import inf, sqrt
 from typing import Any, NamedTuple, Self
 
-from plateau_rule.controller.guards.detector import copy_of
+from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.student import quantile
 from plateau_rule.controller.guards.plateau.trend import four_valued
 
@@ -143,6 +143,11 @@ class Returns:
     def distance(self) -> float:
         """Not known: it says what it is sure of, and not how nearly it is."""
         return inf
+
+    def soonest(self) -> Soonest:
+        """Any way when a block is full, once there are enough; what the blocks allow is not worked out."""
+        room = max(self._room, self.knows - self._seen)
+        return Soonest.of(self.verdict(), room, room, room)
 
     def contents(self) -> dict[str, Any]:
         """All that it remembers."""

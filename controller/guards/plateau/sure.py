@@ -21,7 +21,7 @@ from math import inf, sqrt
 from operator import mul
 from typing import Any, NamedTuple, Self
 
-from plateau_rule.controller.guards.detector import copy_of
+from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.student import quantile_above
 
 BLOCK, CUT = 20, 4  # losses in a block of level 0; this many lowest and this many highest are left out
@@ -365,6 +365,11 @@ class Sure:
     def distance(self) -> float:
         """Not known: it says what it is sure of, and not how nearly it is."""
         return inf
+
+    def soonest(self) -> Soonest:
+        """Any way when a block is full, once there are enough; what the blocks allow is not worked out."""
+        room = max(BLOCK - self._seen % BLOCK, self.knows - self._seen)
+        return Soonest.of(self.verdict(), room, room, room)
 
     def contents(self) -> dict[str, Any]:
         """All that it remembers."""
