@@ -115,13 +115,13 @@ class Case:
         """Epochs in the run."""
         return len(self.losses) // self.steps_per_epoch
 
-    def micro_losses(self, rank: int = 0) -> list[float]:
-        """The loss of each micro-batch that a rank trains on: around the step's, with that as the mean over all."""
+    def micro_losses(self) -> list[float]:
+        """The loss of every micro-batch on every rank, ordered by step, then micro-batch, then rank.
+
+        They lie around the step's loss, which is their mean.
+        """
         parts = self.accumulation * self.ranks
-        spread = [(place - (parts - 1) / 2) / 64 for place in range(parts)]
-        all_parts = [[loss + offset for offset in spread] for loss in self.losses]
-        own = slice(rank * self.accumulation, (rank + 1) * self.accumulation)
-        return [loss for part in all_parts for loss in part[own]]
+        return [loss + (place - (parts - 1) / 2) / 64 for loss in self.losses for place in range(parts)]
 
 
 @dataclass
@@ -167,8 +167,8 @@ def expected(case: Case) -> Seen:
 
 
 def _falling(start: float, stop: float, steps: int) -> list[float]:
-    """Losses on a straight line, each a multiple of 1/64, so that sums are exact in every precision that sums them."""
-    return [round(64 * (start + (stop - start) * n / steps)) / 64 for n in range(steps)]
+    """Losses on a straight line, each a multiple of 1/32, which bfloat16 can hold exactly."""
+    return [round(32 * (start + (stop - start) * n / steps)) / 32 for n in range(steps)]
 
 
 FLAT_THEN_LOW = (*_falling(6.0, 4.0, 12), *[4.0] * 8, *_falling(4.0, 1.5, 20), *[1.5] * 20)
@@ -186,4 +186,5 @@ CASES = [
         "evaluation", BY_EVALUATION, FLAT_THEN_LOW, evaluate_every=5, val_losses=(3, 2, 2.5, 2, 1, 1, 1, 1, 1, 1, 1, 1)
     ),
 ]
+RANKS = Case("ranks", BY_LOSS, FLAT_THEN_LOW, accumulation=2, ranks=2)
 KILLED = Case("killed", BY_LOSS, FLAT_THEN_LOW, accumulation=4, workers=2, save_every=10, kill_at=47, learns=True)

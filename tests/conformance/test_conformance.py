@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.cases import CASES, KILLED, Case, Seen, expected
+from tests.conformance.cases import CASES, KILLED, RANKS, Case, Seen, expected
 from tests.conformance.drivers import driver, drivers
-from tests.conformance.watching import WATCHED, seen_in
+from tests.conformance.watching import seen_in, watched_of
 from tests.conftest import ROOT
 
 # torch warns where there are fewer cores than workers; the suite asks what they do, not how fast.
@@ -47,11 +48,21 @@ def test_cases_move(case: Case) -> None:
 
 
 def carried_out(adapter: str, case: Case, folder: Path, *resume: str) -> int:
-    """Carry a case out in a process of its own; its exit code."""
+    """Carry a case out in processes of their own, one for each rank; the exit code of all."""
     words = [sys.executable, "-m", "tests.conformance.child", adapter, case.name, str(folder), *resume]
-    done = subprocess.run(words, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode
+    ranks = []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    for rank in map(str, range(case.ranks)):
+        told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(case.ranks), **address} if case.ranks > 1 else {}
+        ranks.append(
+            subprocess.Popen(words, cwd=ROOT, env=os.environ | told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        )
+    printed = [process.communicate()[0].decode() for process in ranks]
+    codes: set[int] = {process.returncode for process in ranks}
+    assert codes in ({0}, {-signal.SIGKILL}), "\n".join(printed)
+    return codes.pop()
 
 
 @pytest.mark.slow
@@ -64,7 +75,7 @@ def test_killed_and_resumed(adapter: str, tmp_path: Path) -> None:
     cut.mkdir()
     run(replace(KILLED, kill_at=None), whole, False)
     assert carried_out(adapter, KILLED, cut) == -signal.SIGKILL
-    (cut / WATCHED).unlink()
+    (cut / watched_of(0)).unlink()
     assert carried_out(adapter, KILLED, cut, "resume") == 0
     one, other = seen_in(whole), seen_in(cut)
     assert other.losses == one.losses
@@ -74,6 +85,17 @@ def test_killed_and_resumed(adapter: str, tmp_path: Path) -> None:
     assert 0 < steps < len(one.rates)
     assert other.rates == one.rates[-steps:]
     assert other.widths == one.widths[-steps * KILLED.accumulation :]
+
+
+@pytest.mark.slow
+@adapters
+def test_two_ranks(adapter: str, tmp_path: Path) -> None:
+    """Two processes with losses of their own take the decisions of their mean, both at once, at the same rates."""
+    driver(adapter)
+    assert carried_out(adapter, RANKS, tmp_path) == 0
+    truth = expected(RANKS)
+    for rank in range(RANKS.ranks):
+        assert seen_in(tmp_path, rank) == truth
 
 
 def test_suite_can_fail() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.conformance.cases import RATIOS, ROWS, WIDEST, Case, Seen
 
-RUN, WATCHED = "run", "watched.jsonl"
+RUN = "run"
 
 
 class Watched:
@@ -95,12 +95,27 @@ class WatchedSGD(torch.optim.SGD):
         return loss
 
 
-def rows_of(case: Case, rank: int = 0) -> list[dict[str, Tensor]]:
-    """The data of a case, in the order in which it is trained on: ROWS rows for each micro-batch."""
+def rank() -> int:
+    """The number of this process among those that train together."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def watched_in(folder: Path) -> Watched:
+    """Where this process writes down what happens."""
+    return Watched(folder / watched_of(rank()))
+
+
+def watched_of(rank: int) -> str:
+    """The name of the file that a rank writes."""
+    return f"watched-{rank}.jsonl"
+
+
+def rows_of(case: Case) -> list[dict[str, Tensor]]:
+    """The data of a case, in the order in which it is trained on: ROWS rows for each micro-batch of each rank."""
     characters = torch.Generator().manual_seed(1)
     return [
         {"text": torch.randint(100, (WIDEST,), generator=characters), "loss": torch.tensor(loss)}
-        for loss in case.micro_losses(rank)
+        for loss in case.micro_losses()
         for _ in range(ROWS)
     ]
 
@@ -110,9 +125,9 @@ def cut(batch: dict[str, Tensor], width: int) -> dict[str, Tensor]:
     return {**batch, "text": batch["text"][:, :width]}
 
 
-def seen_in(folder: Path, watched: str = WATCHED) -> Seen:
-    """What happened in a run: what was watched, and what the run folder says was observed and decided."""
-    events = [json.loads(line) for line in (folder / watched).read_text().splitlines()]
+def seen_in(folder: Path, rank: int = 0) -> Seen:
+    """What happened in a run: what was watched on a rank, and what the run folder says was observed and decided."""
+    events = [json.loads(line) for line in (folder / watched_of(rank)).read_text().splitlines()]
     metrics = [json.loads(line) for line in (folder / RUN / "metrics.jsonl").read_text().splitlines()]
     decisions = [json.loads(line) for line in (folder / RUN / "decisions.jsonl").read_text().splitlines()]
     return Seen(

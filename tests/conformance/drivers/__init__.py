@@ -15,7 +15,7 @@ from tests.conformance.cases import Case
 
 Run = Callable[[Case, Path, bool], None]
 """(case, folder, resume): carry the case out. The run folder is `folder / RUN`; what is watched goes to
-`folder / WATCHED`; checkpoints lie wherever else in `folder`. `resume` goes on from the newest checkpoint there."""
+`watched_in(folder)`; checkpoints lie wherever else in `folder`. `resume` goes on from the newest checkpoint there."""
 
 NEEDS = {
     "pytorch": "torch",

@@ -7,19 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Subset
 
 from plateau_rule import Binding, Controller
 from plateau_rule.adapters.pytorch import PlateauRule
 from tests.conformance.cases import ROWS, Case, curriculum_of
-from tests.conformance.watching import RUN, WATCHED, ScriptedLoss, Watched, WatchedSGD, cut, rows_of
+from tests.conformance.watching import RUN, ScriptedLoss, WatchedSGD, cut, rank, rows_of, watched_in
 
 
 def run(case: Case, folder: Path, resume: bool = False) -> None:
     """Carry a case out."""
-    watched = Watched(folder / WATCHED)
-    model = ScriptedLoss(watched, case.learns)
-    optimizer = WatchedSGD(model.groups(), watched, None if resume else case.kill_at)
+    if case.ranks > 1:
+        distributed.init_process_group("gloo")
+    watched = watched_in(folder)
+    plain = ScriptedLoss(watched, case.learns)
+    model = DistributedDataParallel(plain) if case.ranks > 1 else plain
+    optimizer = WatchedSGD(plain.groups(), watched, None if resume else case.kill_at)
     rule = PlateauRule(
         optimizer,
         Controller(curriculum_of(case), Binding(epochs=case.epochs, steps_per_epoch=case.steps_per_epoch)),
@@ -33,9 +38,10 @@ def run(case: Case, folder: Path, resume: bool = False) -> None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         rule.load_state_dict(saved["rule"])
-    rows, done = rows_of(case), rule.plan.step * case.accumulation * ROWS
+    rows, done = rows_of(case), rule.plan.step * case.accumulation * case.ranks * ROWS
+    mine = range(done + rank(), len(rows), case.ranks)
     loader: DataLoader[Any] = DataLoader(
-        Subset(rows, range(done, len(rows))),  # type: ignore[arg-type]
+        Subset(rows, mine),  # type: ignore[arg-type]
         batch_size=ROWS,
         num_workers=case.workers,
     )
@@ -60,3 +66,5 @@ def run(case: Case, folder: Path, resume: bool = False) -> None:
             states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rule": rule.state_dict()}
             torch.save(states, checkpoint)
     rule.end()
+    if case.ranks > 1:
+        distributed.destroy_process_group()
