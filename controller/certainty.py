@@ -26,7 +26,7 @@ from plateau_rule.controller.guards import (
     leaves,
 )
 from plateau_rule.controller.guards.kleene import join_sets, negate_set
-from plateau_rule.controller.machine import BoundTransition, Machine
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine, Stay
 from plateau_rule.controller.state import Due, RunState
 
 FAR = 2**62  # steps; later than any run ends
@@ -61,10 +61,10 @@ def first_certain(machine: Machine, run: RunState) -> Due | None:
     return None
 
 
-def is_clockwork(machine: Machine, run: RunState) -> bool:
+def is_clockwork(machine: Machine, state: BoundState, stay: Stay) -> bool:
     """Whether nothing but clocks leads out of a state, but for what applies at once."""
-    for way, guard in zip(run.state.transitions, run.stay.guards, strict=True):
-        if way.at_once or not is_left(run, way):
+    for way, guard in zip(state.transitions, stay.guards, strict=True):
+        if way.at_once:
             continue
         if way.at == "eval" or (way.at == "epoch" and machine.steps_per_epoch is None):
             return False

@@ -276,7 +276,7 @@ def find_ahead(
 def take_due(machine: Machine, run: RunState, decided: int) -> None:
     """Let what clocks have in store wait; `decided` is the step whose observation closes every other way."""
     assert run.due is not None
-    since = run.since if is_clockwork(machine, run) else decided
+    since = run.since if is_clockwork(machine, run.state, run.stay) else decided
     _wait(run, Waiting(run.due.place, run.step - run.time + run.due.time, since))
 
 
@@ -317,7 +317,7 @@ def _known_since(machine: Machine, run: RunState) -> int | None:
     """The step whose observation made the transition certain that is taken now."""
     if run.waiting is not None:
         return run.waiting.since
-    return run.since if is_clockwork(machine, run) else run.step - 1
+    return run.since if is_clockwork(machine, run.state, run.stay) else run.step - 1
 
 
 def _wait(run: RunState, waiting: Waiting) -> None:

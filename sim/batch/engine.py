@@ -15,45 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from plateau_rule.controller.binding import Binding, Said, bind
 from plateau_rule.controller.errors import StepError
-from plateau_rule.controller.guards import Joined, Reached, Watched, answers_nonfinite, leaves
+from plateau_rule.controller.guards import Reached, Watched, leaves
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import BoundState, BoundTransition
 from plateau_rule.sim.batch.clocks import Clocks
 from plateau_rule.sim.batch.decisions import Decisions, Ledger, Taken
+from plateau_rule.sim.batch.exits import Exit
 from plateau_rule.sim.batch.guards import depth_of, many
 from plateau_rule.sim.batch.guards.twin import Detectors
 from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
-from plateau_rule.sim.batch.kleene import FALSE, TRUE, Ask, Verdicts, all_hold
+from plateau_rule.sim.batch.kleene import FALSE, TRUE
 from plateau_rule.sim.batch.questions import question
 from plateau_rule.sim.batch.rates import Rates
-
-
-class _Exit:
-    """One transition out of one state, as it is looked at in every run."""
-
-    def __init__(self, transition: BoundTransition, place: int, guard: Joined, parts: list[Ask], runs: int) -> None:
-        self.transition, self.place, self.parts = transition, place, parts
-        self.answers_nonfinite = answers_nonfinite(guard)
-        self.sustained = np.zeros(runs, dtype=np.int64) if transition.sustain > 1 else None
-
-    def looked_at(self, closes: bool, eval_end: bool) -> bool:
-        at = self.transition.at
-        return at == "step" or (closes if at == "epoch" else eval_end)
-
-    def fires(self, eligible: Verdicts) -> Rows | None:
-        """The runs, among those that are eligible, whose guards hold often enough."""
-        found = all_hold(eligible, self.parts)
-        if self.sustained is None:
-            return None if found is None else np.flatnonzero(found == TRUE)
-        mask = eligible == TRUE
-        if found is None:
-            self.sustained[mask] = 0
-            return None
-        holds = found == TRUE
-        self.sustained[holds] += 1
-        self.sustained[mask & ~holds] = 0
-        return np.flatnonzero(holds & (self.sustained >= self.transition.sustain))
+from plateau_rule.sim.batch.waits import ALWAYS, NONE, Fired, Waits
 
 
 class Batch:
@@ -100,10 +75,16 @@ class Batch:
         self._population = [0] * len(self._exits)
         self._inhabited: list[int] = []
         self._metrics_needed: set[str] = set()
+        self._waits = self._new_waits() if self.machine.lead else None
         self._enter(0, np.arange(runs))
+        if self._waits is not None:
+            self._waits.enter(0, np.arange(runs), ALWAYS)
         self._rates.advance_to(0)
         if self.machine.states[0].stop is not None or self._out_of_time():
             self._end(np.arange(runs))
+
+    def _new_waits(self) -> Waits:
+        return Waits(self.machine, self.runs, self._clocks, self._exits, self._taken_often.get, self._count_taken)
 
     def _equip(self, steps: int | None) -> None:
         """One detector for each that the states ask for, and every transition as a question to them."""
@@ -133,7 +114,7 @@ class Batch:
             {metric for later in reach[place] for metric, _ in self._stays[later].detectors.values()} for place in reach
         ]
 
-    def _exits_of(self, state: BoundState, place: int) -> list[_Exit]:
+    def _exits_of(self, state: BoundState, place: int) -> list[Exit]:
         stay = self._stays[place]
         key_of = {id(scalar): (metric, key) for key, (metric, scalar) in stay.detectors.items()}
 
@@ -145,7 +126,7 @@ class Batch:
         for i, (transition, guard) in enumerate(zip(state.transitions, stay.guards, strict=True)):
             clocks_first = sorted(guard.parts, key=lambda part: not isinstance(part, Reached))
             parts = [question(part, self._clocks, detectors) for part in clocks_first]
-            exits.append(_Exit(transition, i, guard, parts, self.runs))
+            exits.append(Exit(transition, i, guard, parts, self.runs))
         return exits
 
     def _reached_from(self, place: int) -> set[int]:
@@ -266,8 +247,8 @@ class Batch:
         dead = (clocks.nonfinite >= self._limit) & self.running if self._some_nonfinite else None
         if dead is not None and not dead.any():
             dead = None
-        fired = self._look(closes, eval_end, dead)
-        taken = [self._take(exit_, rows, losses) for exit_, rows in fired]
+        fired = self._look(closes, eval_end, dead, losses)
+        taken = [self._take(exit_, rows, loss) for exit_, rows, loss in fired]
         if dead is not None:
             for one in taken:
                 dead[one.rows] = False
@@ -313,15 +294,18 @@ class Batch:
             detector.settle(brought)
             detector.answer = None
 
-    def _look(self, closes: bool, eval_end: bool, dead: Mask | None) -> list[tuple[_Exit, Rows]]:
-        """The transitions to take, and in which runs: of each state in the order of the file, one for each run."""
-        fired = []
+    def _look(self, closes: bool, eval_end: bool, dead: Mask | None, losses: Floats | None) -> list[Fired]:
+        """The transitions to take, in which runs, by which loss: of each state in the order of the file, one a run."""
+        found = list[Fired]()
         for place in self._inhabited:
-            here = self._inside[place]
+            waits, inside, fired = self._waits, self._inside[place], list[tuple[Exit, Rows]]()
+            here = inside if waits is None else np.where(waits.place == NONE, inside, np.int8(FALSE))
             for exit_ in self._exits[place]:
                 if not exit_.looked_at(closes, eval_end):
                     continue
-                eligible, at_most = here, exit_.transition.at_most
+                at_most = exit_.transition.at_most
+                # Where something waits, the only ones that are looked at drop it: nothing else can have fired there.
+                eligible = inside if exit_.transition.at_once else here
                 if at_most is not None and exit_.transition.key in self._taken_often:
                     eligible = np.where(self._taken_often[exit_.transition.key] < at_most, eligible, np.int8(FALSE))
                 if dead is not None and not exit_.answers_nonfinite:
@@ -329,25 +313,35 @@ class Batch:
                 rows = exit_.fires(eligible)
                 if rows is not None and len(rows):
                     fired.append((exit_, rows))
-                    here = here.copy()
-                    here[rows] = FALSE
-        return fired
+                    here, inside = here.copy(), inside.copy()
+                    here[rows] = inside[rows] = FALSE
+            if waits is None:
+                found += [(exit_, rows, losses) for exit_, rows in fired]
+            else:
+                found += waits.sort(place, self._inside[place] == TRUE, fired, losses, dead)
+        return found
 
-    def _take(self, exit_: _Exit, rows: Rows, losses: Floats | None) -> Taken:
+    def _take(self, exit_: Exit, rows: Rows, losses: Floats | None) -> Taken:
         """The actions, then the new state is entered."""
         transition, step = exit_.transition, self._clocks.step
         source, target = self._places[transition.source], self._places[transition.target]
         old, new = self.machine.states[source], self.machine.states[target]
         lr_before, lr = self._rates.take(rows, transition, old, new, step)
-        if transition.at_most is not None:
-            often = self._taken_often.setdefault(transition.key, np.zeros(self.runs, dtype=np.int64))
-            often[rows] += 1
+        self._count_taken(transition, rows, 1)
+        known = self._waits.known(exit_, source, rows) if self._waits is not None else None
         self._inside[source][rows] = FALSE
         self._population[source] -= len(rows)
         self._enter(target, rows)
+        if self._waits is not None and known is not None:
+            self._waits.enter(target, rows, known)
         loss = np.full(len(rows), np.nan) if losses is None else losses[rows]
         self._decided.add(rows, (step, self._clocks.epoch, source, target, exit_.place), (lr_before, lr, loss))
         return Taken(transition, rows, step, lr_before, lr)
+
+    def _count_taken(self, transition: BoundTransition, rows: Rows, times: int) -> None:
+        if transition.at_most is not None:
+            often = self._taken_often.setdefault(transition.key, np.zeros(self.runs, dtype=np.int64))
+            often[rows] += times
 
     def _enter(self, place: int, rows: Rows) -> None:
         """Enter a state: time 0, detectors and sustains empty."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from plateau_rule.controller.binding import Binding
+from plateau_rule.controller.binding import Binding, LeadSaid
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.batch.decisions import Decisions, joined
 from plateau_rule.sim.batch.engine import Batch
@@ -62,6 +62,7 @@ def replay_all(
     tokens_per_step: int | None = None,
     peak: float | None = None,
     lag: int | None = None,
+    lead: LeadSaid | None = None,
 ) -> Replayed:
     """Replay one curriculum over many curves; each decides as a Controller would over it alone.
 
@@ -82,6 +83,7 @@ def replay_all(
         tokens_per_step=tokens_per_step,
         peak=peak,
         lag=lag,
+        lead=lead,
     )
     shards = [
         _CurveShard(

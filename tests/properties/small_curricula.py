@@ -15,7 +15,7 @@ TRIES = 200  # drafts of one curriculum, before a seed is given up
 MOST_KNOB = 4  # rungs
 
 
-def small_machine(seed: int) -> Machine:
+def small_machine(seed: int, lead: int | dict[str, int] | None = None) -> Machine:
     """A bound curriculum; the same for a seed everywhere."""
     rng = random.Random(seed)
     for _ in range(TRIES):
@@ -25,7 +25,7 @@ def small_machine(seed: int) -> Machine:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return bind(Curriculum.model_validate(written), limits, lag=lag)
+                return bind(Curriculum.model_validate(written), limits, lag=lag, lead=lead)
         except (CurriculumError, BindingError):
             continue
     raise AssertionError(f"no curriculum in {TRIES} drafts of seed {seed}")

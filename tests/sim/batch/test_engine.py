@@ -64,6 +64,12 @@ def long_cases(draw: st.DrawFn) -> Case:
     return draw(observed(curriculum, drawn.losses(rng, runs, steps)))
 
 
+def leads(curriculum: Curriculum) -> st.SearchStrategy[Any]:
+    """None, one for all knobs, or one for each."""
+    steps = st.integers(0, 6)
+    return st.none() | steps | st.fixed_dictionaries(dict.fromkeys(curriculum.knob, steps))
+
+
 @st.composite
 def observed(draw: st.DrawFn, curriculum: Curriculum, streams: Floats) -> Case:
     """What runs observe whose losses are these, [run, step]: late or in time, evaluations, dropped steps, epochs."""
@@ -71,6 +77,7 @@ def observed(draw: st.DrawFn, curriculum: Curriculum, streams: Floats) -> Case:
     binding: dict[str, Any] = {
         "limits": draw(st.none() | limits(curriculum)),
         "lag": draw(st.sampled_from((0, 0, 1, 3))),
+        "lead": draw(leads(curriculum)),
     }
     said = []
     for step in range(steps):
