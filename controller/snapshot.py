@@ -158,19 +158,18 @@ def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunSt
         run.sustained = [int(count) for count in saved["sustained"]]
         if len(run.sustained) != len(state.transitions):
             raise SnapshotError("the counts of looks in a row do not fit the state's transitions")
-    if machine.lead:
-        _restore_waiting(machine, run, saved, changed)
+    anew = changed or saved["bound"].get("lead", {}) != machine.lead
+    if machine.lead and not anew:
+        _restore_waiting(run, saved["lead"])
     if not changed and (unlike := _unlike(save(machine, run), saved)):
         raise SnapshotError(f"the saved controller cannot be restored as it was: {', '.join(unlike)} would differ")
+    if machine.lead and anew:
+        settle(machine, run, None)  # nothing was told to anyone yet
     raise_floors(run, run.time)
     return run
 
 
-def _restore_waiting(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bool) -> None:
-    if changed or saved["bound"].get("lead", {}) != machine.lead:
-        settle(machine, run, None)  # nothing was told to anyone yet
-        return
-    under = saved["lead"]
+def _restore_waiting(run: RunState, under: Mapping[str, Any]) -> None:
     run.since = under["since"]
     if under["due"]:
         run.due = Due(*map(int, under["due"]))
@@ -210,7 +209,7 @@ def _state_named(machine: Machine, name: str) -> BoundState:
 def _unlike(again: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
     """The parts of a snapshot that are not saved again as they were; names and a longer run may differ."""
     free = ("curriculum", "bound", "checksum", *["lead"] * (saved["bound"].get("lead") != again["bound"].get("lead")))
-    return [key for key in again if key not in saved or (key not in free and saved[key] != again[key])]
+    return [key for key in again if key not in free and (key not in saved or saved[key] != again[key])]
 
 
 def _rate(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bool) -> RateClock:

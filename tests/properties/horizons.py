@@ -97,8 +97,8 @@ def _key(controller: Controller) -> Any:
     """All that what follows depends on."""
     run = controller.run_state
     contents = repr([detector.contents() for _, detector in run.stay.detectors.values()])
-    return (run.state.name, run.step, run.epoch, run.time, run.closings, run.nonfinite, contents, tuple(run.sustained),
-            tuple(sorted(run.taken.items())), run.rate, run.waiting and run.waiting[:3], run.due, run.since)  # fmt: skip
+    hands = (run.state.name, run.step, run.epoch, run.time, run.closings, run.nonfinite, run.rate, *run.sustained)
+    return hands, contents, tuple(sorted(run.taken.items())), run.waiting and run.waiting[:3], run.due, run.since
 
 
 def _observations(controller: Controller, wide: bool) -> Iterator[dict[str, Any]]:

@@ -43,13 +43,18 @@ def of_decision(decision: Decision | None) -> tuple[Any, ...] | None:
 class TwoInterpreters(RuleBasedStateMachine):
     """Runs both beside each other, through everything that a trainer, a user and a crash may do."""
 
-    @initialize(data=st.data(), lag=st.sampled_from((0, 0, 0, 1, 3)))
-    def start(self, data: st.DataObject, lag: int) -> None:
+    @initialize(data=st.data(), lag=st.sampled_from((0, 0, 0, 1, 3)), lead=st.integers(0, 5), every=st.booleans())
+    def start(self, data: st.DataObject, lag: int, lead: int, every: bool) -> None:
         """Bind a curriculum, for both."""
-        self.lag, self.dead = lag, False
+        self.lag, self.lead, self.dead = lag, (lead, every), False
         self.bound = self._draw_bound(data)
         self.real, self.naive = self._controller(self.bound), Naive(self.bound, lag)
         self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive))
+
+    def _lead(self, curriculum: Curriculum) -> dict[str, int]:
+        """The same lead for all knobs of a curriculum, or for the first one alone."""
+        steps, every = self.lead
+        return dict.fromkeys([*curriculum.knob][: None if every else 1], steps) if steps else {}
 
     def _draw_bound(self, data: st.DataObject) -> Bound:
         curriculum = data.draw(
@@ -57,7 +62,7 @@ class TwoInterpreters(RuleBasedStateMachine):
         )
         run = curriculum.run
         bound = data.draw(st.one_of(st.none(), limits(curriculum)))
-        return Bound(curriculum, bound, (run.epochs, run.steps_per_epoch, run.tokens_per_step))
+        return Bound(curriculum, bound, (run.epochs, run.steps_per_epoch, run.tokens_per_step), self._lead(curriculum))
 
     def _controller(self, bound: Bound) -> Controller:
         epochs, steps_per_epoch, tokens_per_step = bound.run
@@ -68,6 +73,7 @@ class TwoInterpreters(RuleBasedStateMachine):
             steps_per_epoch=steps_per_epoch,
             tokens_per_step=tokens_per_step,
             lag=self.lag,
+            lead=bound.lead,
         )
 
     @precondition(lambda self: not self.dead)
@@ -134,7 +140,14 @@ class TwoInterpreters(RuleBasedStateMachine):
     def extend(self, epochs: int) -> None:
         """Stop, and go on with a longer run."""
         run = (self.bound.run[0] + epochs, *self.bound.run[1:])  # type: ignore[operator]
-        self._go_on(Bound(self.bound.curriculum, self.bound.limits, run), "refuse")
+        self._go_on(self.bound._replace(run=run), "refuse")
+
+    @rule(lead=st.integers(0, 5), every=st.booleans())
+    def prepare_otherwise(self, lead: int, every: bool) -> None:
+        """Stop, and go on with another lead."""
+        before, self.lead = self.lead, (lead, every)
+        if not self._go_on(self.bound._replace(lead=self._lead(self.bound.curriculum)), "refuse"):
+            self.lead = before
 
     @rule(data=st.data())
     def replace(self, data: st.DataObject) -> None:
@@ -167,10 +180,10 @@ class TwoInterpreters(RuleBasedStateMachine):
         else:
             fresh["transition"] = [way for way in fresh["transition"] if "ramp_done" not in json.dumps(way)]
             written |= {"guard": fresh["guard"], "transition": fresh["transition"]}
-        edited = Bound(Curriculum.model_validate(written), self.bound.limits, self.bound.run)
+        edited = self.bound._replace(curriculum=Curriculum.model_validate(written))
         self._go_on(edited, "accept")
 
-    def _go_on(self, bound: Bound, on_change: str) -> None:
+    def _go_on(self, bound: Bound, on_change: str) -> bool:
         real = self._controller(bound)
         snapshot = json.loads(json.dumps(self.real.state_dict()))
         changed = real.fingerprint != self.real.fingerprint or (bound.limits, bound.run) != (
@@ -184,9 +197,10 @@ class TwoInterpreters(RuleBasedStateMachine):
         except LookupError:
             with pytest.raises(SnapshotError):
                 real.load_state_dict(snapshot, on_change=on_change)
-            return
+            return False
         real.load_state_dict(snapshot, on_change=on_change)
         self.real, self.bound, self.dead = real, bound, False
+        return True
 
     @invariant()
     def compare(self) -> None:

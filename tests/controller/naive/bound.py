@@ -20,6 +20,7 @@ class Bound(NamedTuple):
     curriculum: Curriculum
     limits: dict[str, float] | None
     run: tuple[int | None, int | None, int | None]
+    lead: dict[str, int] = {}  # noqa: RUF012  # never changed
 
     @property
     def total(self) -> int | None:
@@ -63,6 +64,20 @@ class Bound(NamedTuple):
                 if to is not None and (to != name or way.to == source) and (place, to) not in found:
                     found.append((place, to))
         return found
+
+    def at_once(self, place: int, to: str) -> bool:
+        """Whether a transition waits for nothing."""
+        stops = next(s for s in self.curriculum.state if s.name == to).stop is not None
+        return stops or "rollback" in self.curriculum.transition[place].actions
+
+    def wait(self, place: int, old: str, new: str) -> int:
+        """How many steps a transition waits between two states."""
+        if self.at_once(place, new):
+            return 0
+        one, other = (next(s for s in self.curriculum.state if s.name == name) for name in (old, new))
+        changed = [knob for knob in self.lead if knob in {*one.ramp, *other.ramp}
+                   or self.clamped(knob, one.set[knob]) != self.clamped(knob, other.set[knob])]  # fmt: skip
+        return max([self.lead[knob] for knob in changed], default=0)
 
     def key(self, place: int) -> str:
         ways = [w.name or ",".join(w.from_ if isinstance(w.from_, list) else [w.from_]) + ">" + w.to

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from tests.controller.naive.bound import Bound, hard
+from tests.controller.naive.certain import Coming, clockwork, coming
 from tests.controller.naive.history import History, Turn
 from tests.controller.naive.rate import rate
 
@@ -21,6 +22,9 @@ class Naive(History):
         self.plans: list[tuple[Any, ...]] = []  # step, epoch, state, knobs, lr, requests, stop
         self.planned: list[tuple[int, dict[str, Any]]] = []  # every step and knobs that were ever planned
         self.taken: list[str] = []  # keys of the transitions that were taken
+        self.known: float = -inf  # the step whose observation made the present stay certain
+        self.waits: tuple[int, str, float, Any, float] | None = None  # transition, to, step, loss in a list, known
+        self.due: Coming | None = None  # what clocks have in store
         self._enter(Turn(0, "start", bound.curriculum.state[0].name, bound))
 
     def observe(self, said: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -29,41 +33,87 @@ class Naive(History):
         closes = (self.step + 1) % per_epoch == 0 if per_epoch else said.get("epoch_end", False)
         self.seen.append({**said, "closes": closes})
         dead = self.nonfinite() >= self.bound.curriculum.nonfinite.limit
-        for place, to in self.bound.ways(self.stay.state):
-            way = self.bound.curriculum.transition[place]
-            looked_at = {"step": True, "epoch": closes, "eval": said.get("eval_end", False)}[way.at]
-            answers = not dead or any(leaf.word == "nonfinite" for leaf in self.leaves(way.guards))
-            if looked_at and answers and self.taken.count(self.bound.key(place)) < (way.at_most or inf):
-                self.looks.setdefault(place, []).append(all(self.holds(guard) is True for guard in way.guards))
-                if self.looks[place][-way.sustain :] == [True] * way.sustain:
-                    return self._take(place, to, said["loss"])
+        now = self._decide(closes, said.get("eval_end", False), dead, said["loss"])
+        if now is not None:
+            return self._take(*now)
         self.plans.append(self.plan(()))
         if dead:
             raise ArithmeticError("so many in a row")
         return None
 
-    def _take(self, place: int, to: str, loss: float | None) -> tuple[Any, ...]:
-        way, before = self.bound.curriculum.transition[place], self.plans[-1]
+    def _decide(self, closes: bool, evaluates: bool, dead: bool, loss: Any) -> tuple[int, str, Any, float] | None:
+        """What is taken now: the transition, where to, by which loss, since when it was certain."""
+        old, answers = self.stay.state, self._answers(dead)
+        ways = [(place, to) for place, to in self.bound.ways(old) if not self.waits or self.bound.at_once(place, to)]
+        chosen = next((way for way in ways if answers(way[0]) and self._fires(way[0], closes, evaluates)), None)
+        prompt = self.known if clockwork(self) else self.step - 1.0
+        if chosen is None and self.waits:
+            place, to, step, by, known = self.waits
+            return (place, to, loss if by is None else by[0], known) if self.step >= step and answers(place) else None
+        due = None if self.waits else self.due
+        if due is not None and self.time >= due[0] - due[3] and answers(due[1]) and (not chosen or chosen[0] >= due[1]):
+            self._let_wait(due[1], due[2], self.stay.step + due[0], None, prompt)
+            return None
+        if chosen is None or not (wait := self.bound.wait(chosen[0], old, chosen[1])):
+            if chosen:
+                self.taken.append(self.bound.key(chosen[0]))
+            return chosen and (*chosen, loss, prompt)
+        self._let_wait(*chosen, self.step + wait, [loss], self.step - 1.0)
+        return None
+
+    def _answers(self, dead: bool) -> Any:
+        ways = self.bound.curriculum.transition
+        return lambda place: not dead or any(leaf.word == "nonfinite" for leaf in self.leaves(ways[place].guards))
+
+    def _fires(self, place: int, closes: bool, evaluates: bool) -> bool:
+        way = self.bound.curriculum.transition[place]
+        if not {"step": True, "epoch": closes, "eval": evaluates}[way.at] or self.used_up(place):
+            return False
+        self.looks.setdefault(place, []).append(all(self.holds(guard) is True for guard in way.guards))
+        return self.looks[place][-way.sustain :] == [True] * way.sustain
+
+    def used_up(self, place: int) -> bool:
+        way = self.bound.curriculum.transition[place]
+        return self.taken.count(self.bound.key(place)) >= (way.at_most or inf)
+
+    def _let_wait(self, place: int, to: str, step: float, by: Any, known: float) -> None:
+        self.waits = (place, to, step, by, known)
         self.taken.append(self.bound.key(place))
+
+    def settle(self, known: float) -> None:
+        """What clocks have in store from here on; what is less than its lead away waits."""
+        self.known, self.waits = known, None
+        self.due = coming(self)
+        if self.due and self.due[0] - self.due[3] <= self.time:
+            time, place, to, wait = self.due
+            self._let_wait(place, to, max(self.stay.step + time, known + 1 + wait), None, known)
+
+    def _take(self, place: int, to: str, loss: float | None, known: float) -> tuple[Any, ...]:
+        way, before = self.bound.curriculum.transition[place], self.plans[-1]
         actions = tuple((a, None) if isinstance(a, str) else (a.word, a.value) for a in way.actions)
-        self._enter(Turn(self.step, "enter", to, self.bound, actions, way.regress))
+        self._enter(Turn(self.step, "enter", to, self.bound, actions, way.regress), known)
         now, title = self.plans[-1], way.name or f"transition {place + 1}"
         return (*now[:2], before[2], to, title, before[3], now[3], before[4], now[4], loss)
 
-    def _enter(self, turn: Turn) -> None:
+    def _enter(self, turn: Turn, known: float = -inf) -> None:
         self.turns.append(turn)
         self.looks: dict[int, list[bool]] = {}  # at each transition: whether its guards were true
         self.since = dict.fromkeys(self.watched(), turn.step)  # from which step on each guard's values count
         self.total = turn.bound.total  # what shares of the run are measured on
         self.plans.append(self.plan(tuple(a for a in turn.actions if not a[0].startswith("lr_"))))
+        self.settle(known)
 
     def edit(self, bound: Bound, changed: bool) -> None:
         """Go on under another curriculum or another run; LookupError where that is refused."""
         if bound.run[:2] != self.bound.run[:2] and self.over(bound):
             raise LookupError("the run is over")
         if not changed:
+            if self.waits and bound.lead != self.bound.lead:
+                raise LookupError("something waits")
             self.turns.append(Turn(self.step, "extend", self.stay.state, bound))
-            self.bound = bound
+            before, self.bound = self.bound, bound
+            if before.lead != bound.lead:
+                self.settle(-inf)
             self.plans[-1] = self.plan(self.plans[-1][5])
             return
         if bound.became().get(self.stay.state) != self.stay.state:
@@ -74,12 +124,15 @@ class Naive(History):
         floors = [(knob, value) for step, planned in self.planned if step >= since for knob, value in planned.items()]
         if any(knob in knobs and hard(knobs[knob]) < hard(value) for knob, value in floors):
             raise LookupError("a knob would fall")
+        if self.waits:
+            self.taken.remove(self.bound.key(self.waits[0]))
         rebound = (bound.limits, bound.run[1:]) == (self.bound.limits, self.bound.run[1:])
         self.bound, self.total, self.looks = bound, total, {}
         self.turns.append(Turn(self.step, "edit", self.stay.state, bound))
         kept = self.since if knobs == self.plans[-1][3] and rebound else {}
         self.since = {guard: kept.get(guard, self.step) for guard in self.watched()}
         self.plans[-1] = self.plan(self.plans[-1][5])
+        self.settle(-inf)
 
     def plan(self, requests: tuple[Any, ...]) -> tuple[Any, ...]:
         name, over = self.stay.state, self.over(self.bound)
