@@ -160,8 +160,9 @@ class Rule:
         return self.plan.stop
 
     def shown(self) -> dict[str, float]:
-        """Numbers for a logger: the largest rate in force, the number of the state, and the knobs that are numbers."""
-        plan, machine = self.plan, self.controller.machine
+        """Numbers for a logger, of the step that was closed last: largest rate, number of the state, numeric knobs."""
+        plan = self.plan if self._last is None else self._last.plan
+        machine = self.controller.machine
         knobs = {f"plateau/{name}": float(n) for name, n in plan.knobs.items() if isinstance(n, int | float)}
         return {"plateau/lr": plan.lr, "plateau/state": float(machine.by_name[plan.state].index), **knobs}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any
 
@@ -188,3 +188,4 @@ CASES = [
 ]
 RANKS = Case("ranks", BY_LOSS, FLAT_THEN_LOW, accumulation=2, ranks=2)
 KILLED = Case("killed", BY_LOSS, FLAT_THEN_LOW, accumulation=4, workers=2, save_every=10, kill_at=47, learns=True)
+MIDDLE = replace(KILLED, name="killed-inside-an-epoch", kill_at=37)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.conformance.cases import CASES, KILLED, RANKS
+from tests.conformance.cases import CASES, KILLED, MIDDLE, RANKS
 from tests.conformance.drivers import driver
 
 if __name__ == "__main__":
     name, wanted, folder, *resume = sys.argv[1:]
-    (case,) = (case for case in (*CASES, KILLED, RANKS) if case.name == wanted)
+    (case,) = (case for case in (*CASES, KILLED, MIDDLE, RANKS) if case.name == wanted)
     driver(name)(case, Path(folder), bool(resume))
