@@ -251,18 +251,18 @@ class CurriculumCallback(TrainerCallback, ExportableState):
     # State, in the trainer's own checkpoint
 
     @property
-    def plateau(self) -> dict[str, Any] | None:
+    def curriculum(self) -> dict[str, Any] | None:
         """The curriculum's state, as `trainer_state.json` holds it; None before a run has begun."""
         return self.rule.state() if self.rule.begun else None
 
-    @plateau.setter
-    def plateau(self, value: object) -> None:
+    @curriculum.setter
+    def curriculum(self, value: object) -> None:
         """Nothing: the trainer sets it on a copy that is this very object; `on_train_begin` reads the state itself."""
 
     def state(self) -> dict[str, Any]:
         """What the trainer writes into a checkpoint for this callback."""
         CurriculumCallback._latest = weakref.ref(self)
-        return {"args": {"_restored": True}, "attributes": {"plateau": self.plateau}}
+        return {"args": {"_restored": True}, "attributes": {"curriculum": self.curriculum}}
 
     def _saved_in(self, state: TrainerState) -> Mapping[str, Any] | None:
         """The curriculum's state out of the checkpoint that is resumed from; None at a run's begin."""
@@ -274,7 +274,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
                 f"transformers: the checkpoint holds the states of {len(saved)} CurriculumCallbacks, and one "
                 "curriculum owns the rate. Resume from a checkpoint of a run with one"
             )
-        found: Mapping[str, Any] | None = (saved or {}).get("attributes", {}).get("plateau")
+        found: Mapping[str, Any] | None = (saved or {}).get("attributes", {}).get("curriculum")
         return found
 
 

@@ -217,7 +217,7 @@ def test_a_checkpoint_without_state_can_be_adopted(tmp_path: Path) -> None:
     widths = [value for kind, value in watched if kind == "width"]
     assert (widths[0], len(widths)) == (16, 30)
     saved = json.loads((newest(tmp_path) / "trainer_state.json").read_text())
-    assert saved["stateful_callbacks"]["CurriculumCallback"]["attributes"]["plateau"]["framework"] == "transformers"
+    assert saved["stateful_callbacks"]["CurriculumCallback"]["attributes"]["curriculum"]["framework"] == "transformers"
 
 
 def test_a_checkpoint_of_a_curriculum_resumes_without_it(tmp_path: Path) -> None:
