@@ -185,6 +185,7 @@ def as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool
         "run": {"epochs": machine.run.epochs, "steps_per_epoch": machine.run.steps_per_epoch,
                 "total_steps": machine.run.total_steps},
         "limits": None if machine.limits is None else dict(machine.limits),
+        "align": machine.align._asdict(),
         "broken": report.broken,
         "open": report.open,
         "exit_code": report.exit_code(strict),

@@ -6,16 +6,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import copysign, floor, inf, sqrt
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.guards import Detector, GuardInState, Joined
 from plateau_rule.controller.guards.word import Metric
-from plateau_rule.controller.language.amounts import Amount, RunLength, steps_in
+from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Rung, word_of
 
 Knobs = Mapping[str, Rung]
 Lead = Mapping[str, int]  # steps, of each knob that has a lead
+HELD_STEPS = 50  # for which the rate is to stay high after a raise, where the file does not say
+HELD_SHARE = Amount(Fraction(1, 20), "run")  # the same in a run so short that 50 steps are more than that
 
 
 def limits_shown(limits: Mapping[str, float] | None) -> str:
@@ -138,6 +141,38 @@ class BoundState:
         object.__setattr__(self, "at_once", at_once)
 
 
+class BoundAlign(NamedTuple):
+    """What the rate must be after a raise, in shares of the new state's peak and in steps.
+
+    Attributes:
+        min: the least share on the last of the `within_steps`.
+        hold: the least share after them.
+        steps: for how long.
+        within_steps: the steps that the rate has to get there.
+        of_run: whether `steps` is the share of a short run.
+    """
+
+    min: float
+    hold: float
+    steps: int
+    within_steps: int
+    of_run: bool
+
+    @property
+    def spelled(self) -> str:
+        """For how long, as it may stand in a sentence."""
+        return f"{self.steps} step{'s' * (self.steps != 1)}" + ", 5 % of the run" * self.of_run
+
+
+def align_of(curriculum: Curriculum, run: RunLength) -> BoundAlign:
+    """What [check] asks of the rate in a run of this length."""
+    asked, total = curriculum.check.align, run.total_steps
+    share = HELD_STEPS if total is None else steps_in(HELD_SHARE, run, total)
+    short = asked.steps is None and share < HELD_STEPS
+    steps = min(HELD_STEPS, share) if asked.steps is None else asked.steps
+    return BoundAlign(asked.min, asked.hold, steps, int(parse_amount(asked.within).count), short)
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A curriculum that can be run: what a Controller interprets and a verifier explores."""
@@ -157,11 +192,13 @@ class Machine:
     total_steps: int | None = field(init=False)
     steps_per_epoch: int | None = field(init=False)
     nonfinite_limit: int = field(init=False)
+    align: BoundAlign = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "total_steps", self.run.total_steps)
         object.__setattr__(self, "steps_per_epoch", self.run.steps_per_epoch)
         object.__setattr__(self, "nonfinite_limit", self.curriculum.nonfinite.limit)
+        object.__setattr__(self, "align", align_of(self.curriculum, self.run))
 
     def __deepcopy__(self, memo: object) -> Machine:
         """Nothing in it ever changes: copies of a run share it."""

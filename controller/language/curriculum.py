@@ -246,8 +246,8 @@ class Align(Table):
     """Share of the new state's peak that the rate must have on the first step after a raise."""
     hold: Share = 0.8
     """Share of that peak that the rate must keep after it."""
-    steps: Annotated[int, Field(ge=0, le=10**9)] = 50
-    """The number of steps for which the rate must keep it."""
+    steps: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    """The number of steps for which the rate must keep it: 50 unless said, and 5 % of a run of fewer than 1,000 steps."""
     within: Amount = "1 step"
     """In steps: the time from the raise on in which the rate must have got there."""
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import BoundState, Knobs, Machine
 from plateau_rule.controller.verifier.budget import Budget, Part
@@ -88,8 +87,8 @@ class Alignment:
     def __init__(self, machine: Machine, budget: Budget | Part) -> None:
         self.machine, self.budget, self.total = machine, budget, machine.run.total_steps
         self.shares = Shares(machine)
-        self.align = machine.curriculum.check.align
-        self.due = int(parse_amount(self.align.within).count) - 1  # steps after a raise on which `min` is asked
+        self.align = machine.align
+        self.due = self.align.within_steps - 1  # steps after a raise on which `min` is asked
         self.judged = max(self.due, self.align.steps)  # steps after a raise on which anything is asked
         self.late_from = FAR if self.total is None else self.total - int(LATE * self.total)
         self._jumps: dict[tuple[int, int], Jump] = {}

@@ -141,7 +141,7 @@ def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss) -> Findin
     where = f' in "{state.name}"' if low.taken else ""
     return Finding("rate-falls", "aligned", "error", ("transition", index),
                    f"{knobs}, and {later} steps later the rate is at {percent(low.share)} of the peak{where}; "
-                   f"{percent(align.hold)} is asked for {align.steps} steps", remedy)  # fmt: skip
+                   f"{percent(align.hold)} is asked for {align.spelled}", remedy)  # fmt: skip
 
 
 def _more(rates: Alignment, reach: Reach, found: Miss) -> str:

@@ -9,7 +9,7 @@ from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.alignment import Alignment
 from plateau_rule.controller.verifier.budget import Budget
 from plateau_rule.controller.verifier.explored import Explored
-from plateau_rule.controller.verifier.findings import Answer, Finding, Verdict
+from plateau_rule.controller.verifier.findings import Answer, Finding, Verdict, percent
 from plateau_rule.controller.verifier.raises import raising
 
 UNPROVABLE: dict[str, tuple[Answer, str]] = {
@@ -73,6 +73,8 @@ def _because(machine: Machine, explored: Explored, name: str, mine: Sequence[Fin
         yield "there is no knob"
     elif name == "aligned" and not any(True for _ in raising(Alignment(machine, Budget()), explored)):
         yield "nothing ever rises"
+    elif name == "aligned" and machine.align.of_run:
+        yield f"at {percent(machine.align.hold)} or more for {machine.align.spelled}"
     elif name == "monotone" and not any(True for _ in explored.whole.edges()):
         yield "no transition is ever taken"
     elif name == "escape" and 0 in explored.whole.goal:

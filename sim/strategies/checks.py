@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss
-from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.plan import Decision, Plan
@@ -150,9 +149,8 @@ def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **bind
         binding: as for Controller, with limits.
     """
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
-    align = curriculum.check.align
-    within = int(parse_amount(align.within).count)
     controller = Controller(curriculum, **binding)
+    align, within = controller.machine.align, controller.machine.align.within_steps
     entered, raised, peak = 0, list[str](), 0.0
     decision: Decision | None = None
     for said in losses:

@@ -17,7 +17,6 @@ from plateau_rule.controller.guards.any import Any_
 from plateau_rule.controller.guards.diverging import DivergingWord
 from plateau_rule.controller.guards.dwell import Dwell
 from plateau_rule.controller.guards.nonfinite import NonFiniteInARow
-from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import BoundState
 from plateau_rule.controller.rate import LARGEST_SCALE
@@ -199,10 +198,9 @@ class _PromiseWatch:
     """Alignment and no-regression, step by step in every run; knows of the batch only its plans and what it took."""
 
     def __init__(self, batch: Batch) -> None:
-        align = batch.machine.curriculum.check.align
         self.found = Promises()
-        self._batch, self._align = batch, align
-        self._within = int(parse_amount(align.within).count)
+        self._batch, self._align = batch, batch.machine.align
+        self._within = self._align.within_steps
         self._knobs = {name: batch.knob(name) for name in batch.machine.curriculum.knob}
         self._scale = np.ones(batch.runs)
         self._raised = np.full(batch.runs, -1, dtype=np.int64)  # the step of a raise that is still to be judged

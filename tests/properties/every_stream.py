@@ -205,10 +205,11 @@ class EveryStream:
             return None
         align = self.machine.curriculum.check.align
         within, since = int(parse_amount(align.within).count), run.step - raised.step
-        if since > max(align.steps, within - 1):
+        held = min(50, 50 if self.total is None else -(-self.total // 20)) if align.steps is None else align.steps
+        if since > max(held, within - 1):
             return None
         asked = align.min if since == within - 1 else align.hold if since >= within else 0.0
-        asked = 0.0 if since >= within and since > align.steps else asked
+        asked = 0.0 if since >= within and since > held else asked
         peak = self.machine.peak * run.rate.scale * run.state.rate.peak
         ending = raised.restarted and self.total is not None and run.rate.anchor >= self.total - int(LATE * self.total)
         if not ending and peak >= 2.0**-1022 and plan_of(self.machine, run).lr / peak < asked - 1e-9:

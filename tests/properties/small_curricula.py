@@ -99,7 +99,8 @@ def _rate(rng: random.Random, bound: bool) -> dict[str, Any]:
 
 
 def _align(rng: random.Random) -> dict[str, Any]:
-    align: dict[str, Any] = {"steps": rng.choice((0, 1, 2, 4))}
+    steps = rng.choice((0, 1, 2, 4, None))
+    align: dict[str, Any] = {} if steps is None else {"steps": steps}
     if rng.random() < 0.3:
         align["within"] = f"{rng.randint(1, 4)} steps"
     if rng.random() < 0.3:

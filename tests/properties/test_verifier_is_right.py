@@ -54,6 +54,7 @@ KINDS: dict[str, tuple[str, Callable[[], AbstractContextManager[Any]]]] = {
     ),
     "80 % for some steps, in the state after the next": (
         RUN + 'lr = { peak = 1.0, floor = 0.0, length = "90 steps" }\n'
+        "check.align.steps = 50\n"
         "knob.c.ladder = [1, 2]\n"
         'state = [{ name = "a", set = { c = 1 } }, { name = "b", set = { c = 2 } },'
         ' { name = "d", set = { c = 2 }, lr = { length = "1 step" } }]\n'

@@ -84,6 +84,37 @@ def test_jump() -> None:
     assert found.jump(edge) is found.jump(edge)
 
 
+@pytest.mark.parametrize(
+    ("run", "align", "steps", "of_run"),
+    [
+        ({"epochs": 4, "steps_per_epoch": 66}, {}, 14, True),
+        ({"epochs": 10, "steps_per_epoch": 100}, {}, 50, False),
+        ({"epochs": 1, "steps_per_epoch": 981}, {}, 50, False),
+        ({"epochs": 1, "steps_per_epoch": 1}, {}, 1, True),
+        ({"epochs": 4, "steps_per_epoch": 66}, {"steps": 50}, 50, False),
+        ({"epochs": 4}, {}, 50, False),
+    ],
+)
+def test_for_how_long(run: dict[str, int], align: dict[str, Any], steps: int, of_run: bool) -> None:
+    """The rate is to stay high for what the file says, else for 50 steps, or for 5 % of a run of fewer than 1,000."""
+    asked = rates(run=run, check={"align": align}).align
+    assert (asked.steps, asked.of_run) == (steps, of_run)
+
+
+@pytest.mark.parametrize(
+    ("align", "answer", "said"),
+    [({}, "proved", "at 80 % or more for 14 steps, 5 % of the run"), ({"steps": 50}, "broken", "asked for 50 steps")],
+)
+def test_a_short_run_is_judged_by_its_length(align: dict[str, Any], answer: str, said: str) -> None:
+    """In a run of 264 steps, epochs of a rate of their own are sound; asked for 50 steps, they are not."""
+    up = {"from": "*", "to": "next", "at": "epoch", "actions": ["lr_restart"]}
+    lr = {"peak": 1.0, "shape": "cosine", "floor": 0.1, "length": "1 epoch"}
+    machine = rates(up, run={"epochs": 4, "steps_per_epoch": 66}, lr=lr, check={"align": align}).machine
+    verdict = verify(machine).verdict("aligned")
+    assert verdict.answer == answer
+    assert verdict.why.endswith(said)
+
+
 RAMP = [
     {"name": "low", "set": {"size": 10}, "ramp": {"size": {"to": 30, "over": "20 steps"}}},
     {"name": "mid", "set": {"size": 20}},
@@ -125,7 +156,7 @@ def test_a_ramp_that_has_passed_the_next_state() -> None:
     [
         ({}, 40, 0.6, 0.95, False),
         ({"min": 0.6}, 0, 0.0, 0.0, False),
-        ({"min": 0.6, "hold": 0.5}, 51, 0.49, 0.5, True),
+        ({"min": 0.6, "hold": 0.5, "steps": 50}, 51, 0.49, 0.5, True),
         ({"min": 0.6, "hold": 0.5, "steps": 10}, 0, 0.0, 0.0, False),
         ({"min": 0.6, "within": "2 steps", "hold": 0.1}, 41, 0.59, 0.6, False),
         ({"min": 0.1, "within": "12 steps", "hold": 0.5, "steps": 11}, 0, 0.0, 0.0, False),
@@ -150,7 +181,7 @@ def test_miss(align: dict[str, Any], step: int, share: float, asked: float, late
 def test_a_stay_that_ends_is_judged_no_longer() -> None:
     """The rate is asked for only as long as the new state can last, or the run."""
     first = {"from": "low", "to": "mid", "guards": [{"min_step": 3}]}
-    held = {"align": {"min": 0.9, "hold": 0.9}}
+    held = {"align": {"min": 0.9, "hold": 0.9, "steps": 50}}
     short = {"from": "mid", "to": "high", "guards": [{"dwell": "7 steps"}], "actions": ["lr_restart"]}
     for transitions, step in (([first], 11), ([first, short], None)):
         found = rates(*transitions, check=held)
