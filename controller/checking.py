@@ -77,8 +77,12 @@ def _finding_in_words(report: Report, finding: Finding, places: Places, file: Pa
 
 def _replay(machine: Machine, curriculum: str, losses: Path) -> str:
     """The command that shows a counterexample again, bound as it was here."""
-    run = machine.run
-    words = ["plateau", "replay", curriculum, str(losses)]
+    return shlex.join(["plateau", "replay", curriculum, str(losses), *binding_options(machine)])
+
+
+def binding_options(machine: Machine) -> list[str]:
+    """The options of a command that bind a curriculum as it is bound here."""
+    run, words = machine.run, list[str]()
     given = {"epochs": run.epochs, "steps-per-epoch": run.steps_per_epoch, "tokens-per-step": run.tokens_per_step}
     words += [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     for name, most in (machine.limits or {}).items():
@@ -87,7 +91,7 @@ def _replay(machine: Machine, curriculum: str, losses: Path) -> str:
         words += ["--lead", f"{name}={steps}"]
     if machine.peak != machine.curriculum.lr.peak:
         words += ["--peak", str(machine.peak)]
-    return shlex.join(words)
+    return words
 
 
 def _trace(machine: Machine, example: Counterexample, places: Places) -> Iterator[str]:

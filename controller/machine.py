@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import copysign, floor, inf, sqrt
 from fractions import Fraction
+from math import copysign, floor, inf, sqrt
 from typing import Any, NamedTuple
 
 from plateau_rule.controller.frozen import FrozenDict
@@ -19,6 +19,8 @@ Knobs = Mapping[str, Rung]
 Lead = Mapping[str, int]  # steps, of each knob that has a lead
 HELD_STEPS = 50  # for which the rate is to stay high after a raise, where the file does not say
 HELD_SHARE = Amount(Fraction(1, 20), "run")  # the same in a run so short that 50 steps are more than that
+LATE_SHARE = 0.05  # of the run, in whose last part `rest` alone makes the rate fall: that is no fault of the file
+LATE_STEPS = 4  # times those steps: with fewer left, a cosine over `rest` cannot keep 80 % for as long as is asked
 
 
 def limits_shown(limits: Mapping[str, float] | None) -> str:
@@ -150,6 +152,7 @@ class BoundAlign(NamedTuple):
         steps: for how long.
         within_steps: the steps that the rate has to get there.
         of_run: whether `steps` is the share of a short run.
+        late_steps: at the end of the run; over `rest`, a restart in them is not judged by how soon the run ends.
     """
 
     min: float
@@ -157,6 +160,7 @@ class BoundAlign(NamedTuple):
     steps: int
     within_steps: int
     of_run: bool
+    late_steps: int
 
     @property
     def spelled(self) -> str:
@@ -167,10 +171,13 @@ class BoundAlign(NamedTuple):
 def align_of(curriculum: Curriculum, run: RunLength) -> BoundAlign:
     """What [check] asks of the rate in a run of this length."""
     asked, total = curriculum.check.align, run.total_steps
+    within, late = int(parse_amount(asked.within).count), int(LATE_SHARE * (total or 0))
+    if asked.steps is not None:
+        return BoundAlign(asked.min, asked.hold, asked.steps, within, False, late)
     share = HELD_STEPS if total is None else steps_in(HELD_SHARE, run, total)
-    short = asked.steps is None and share < HELD_STEPS
-    steps = min(HELD_STEPS, share) if asked.steps is None else asked.steps
-    return BoundAlign(asked.min, asked.hold, steps, int(parse_amount(asked.within).count), short)
+    steps = min(HELD_STEPS, share)
+    late = 0 if total is None else min(total - 1, max(late, LATE_STEPS * steps))
+    return BoundAlign(asked.min, asked.hold, steps, within, share < HELD_STEPS, late)
 
 
 @dataclass(frozen=True, slots=True)

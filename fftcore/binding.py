@@ -13,6 +13,7 @@ from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.soundness import answers_of, require_sound
 from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.record import BoundRun, CurriculumRecord, Record, TextRecord, command_line, versions
@@ -86,6 +87,7 @@ class RunOptions:
     freeze_backbone: Path | None = None
     on_change: str = "refuse"
     log_every: int = 50
+    unchecked: bool = False
     overrides: Overrides = NOTHING
 
 
@@ -133,7 +135,17 @@ def plan_run(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[
         threads=torch.get_num_threads(),
         versions=versions(),
         command=command_line(),
+        checked=checked(controller, asked.unchecked),
     ), text
+
+
+def checked(controller: Controller, unchecked: bool) -> dict[str, str] | None:
+    """Check the bound curriculum; what is known about each property, or None where nobody is to ask.
+
+    Raises:
+        UnsoundError: a property is broken.
+    """
+    return None if unchecked else answers_of(require_sound(controller.machine, unless="--unchecked"))
 
 
 def _absolute(name: str) -> str:

@@ -50,6 +50,7 @@ def finish(
         "bpb_stream": spelled(scores["val_bpb"]),
         "bpb_parallel": spelled(scores["val_bpb_parallel"]),
         "bpb_draft": [spelled(bits) for bits in drafts],
+        "checked": record.checked,
         "verdict": verdict,
     }
     told = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

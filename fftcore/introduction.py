@@ -9,13 +9,14 @@ import torch
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.machine import BoundState, Machine
-from plateau_rule.controller.verifier.verify import verify
+from plateau_rule.controller.soundness import open_in_words
 from plateau_rule.fftcore.device import changes
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
 from plateau_rule.fftcore.record import Record
 from plateau_rule.fftcore.spectral import pass_band_db
 
+UNCHECKED = "unchecked: whether this curriculum is sound was not asked (--unchecked)"
 SILENT_DB = -20  # a kernel that keeps a tenth of its amplitude in its pass band mixes next to nothing
 
 
@@ -31,7 +32,8 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         f"{count:,} parameters: {model.layers} layers of {model.d_model} channels, {model.seq_len} bytes of context; "
         f"text: {record.text.name}, {record.text.bytes:,} bytes"
     )
-    for line in (*controller.machine.notes, *silent_states(controller.machine), *broken_properties(controller.machine)):
+    checked = UNCHECKED if record.checked is None else open_in_words(record.checked)
+    for line in (checked, *controller.machine.notes, *silent_states(controller.machine)):
         show.say(line)
     if learner.device.type == "cuda" and learner.product_type == torch.float32:
         show.say(f"{record.card or learner.device} does not compute in bfloat16: products are in float32, and slower")
@@ -40,13 +42,6 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
             f"resumed {'; '.join(changed)}. It goes on from the same weights; its figures can differ in the last "
             "digits from those of a run that was not interrupted"
         )
-
-
-def broken_properties(machine: Machine) -> Iterator[str]:
-    """Say what `plateau check` calls broken about a bound curriculum."""
-    for finding in verify(machine).findings:
-        if finding.severity == "error":
-            yield f"plateau check calls this curriculum broken: {finding}"
 
 
 def silent_states(machine: Machine) -> Iterator[str]:

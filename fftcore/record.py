@@ -69,6 +69,7 @@ class Record(Frozen):
         heads_only: whether the backbone is frozen and only the chunk head is trained; `backbone` says where it is from.
         card: the name of the GPU; None on a CPU.
         threads: that torch used on the CPU.
+        checked: what `plateau check` said of each property before the first step; None where nobody asked it.
     """
 
     format: Literal[2] = FORMAT
@@ -86,11 +87,12 @@ class Record(Frozen):
     threads: int
     versions: dict[str, str]
     command: tuple[str, ...]
+    checked: dict[str, str] | None = None
     resumed: tuple[Resumed, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """Return what no resume changes, in JSON's types: a checkpoint knows its run by it."""
-        own = self.model_dump(mode="json", exclude={"curriculum", "fingerprint", "resumed"})
+        own = self.model_dump(mode="json", exclude={"curriculum", "fingerprint", "checked", "resumed"})
         del own["bound"]["epochs"], own["text"]["name"]
         return own
 

@@ -14,6 +14,7 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.binding import (
     RunOptions,
     bind_to_trainer,
+    checked,
     continue_run,
     plan_run,
     read_same_text,
@@ -96,6 +97,9 @@ def _carry_out(
         refuse_another_run(commit, written or record)
     elif resume:
         _refuse_lost_checkpoints(record, controller, asked, checkpoints.folder)
+    if written is not None:  # what was begun unchecked goes on so
+        unchecked = asked.unchecked or written.checked is None
+        record = record.model_copy(update={"checked": checked(controller, unchecked)})
     learner, threads = _learner(record, text, asked, commit, resume)
     with progress(run.epochs * run.steps_per_epoch, asked.log_every) as show, Caught() as caught:
         training = Training(record, controller, learner, asked.out, show, checkpoints, text, disk)

@@ -17,6 +17,7 @@ Whatever is wrong by the caller's hand is a PlateauError, whose text can be show
     ├── NonFiniteLoss          so many NaN or infinite losses in a row that the run is dead
     ├── SnapshotError          a saved state that is damaged, or was saved under something else
     │   └── RegressionError    a resume that would lower a knob
+    ├── UnsoundError           a curriculum that is broken, and is therefore not trained
     └── (of the rooms)         LogError, ReplayError, SimulateError, RunError, CheckpointError and others, where
                                logs, simulations and runs are used
     BindingWarning             a UserWarning: states that a limit makes equal were merged
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from plateau_rule.controller.language.writing import dumps
     from plateau_rule.controller.machine import Action, Machine
     from plateau_rule.controller.plan import Decision, Plan
+    from plateau_rule.controller.soundness import UnsoundError, require_sound
     from plateau_rule.controller.verifier.findings import Finding, Report
     from plateau_rule.controller.verifier.verify import verify
 
@@ -104,10 +106,12 @@ __all__ = [
     "StateRate",
     "StepError",
     "Transition",
+    "UnsoundError",
     "bind",
     "dumps",
     "load",
     "loads",
+    "require_sound",
     "verify",
 ]
 
@@ -127,6 +131,7 @@ _HOMES = {
     "language.writing": "dumps",
     "machine": "Action Machine",
     "plan": "Decision Plan",
+    "soundness": "UnsoundError require_sound",
     "verifier.findings": "Finding Report",
     "verifier.verify": "verify",
 }

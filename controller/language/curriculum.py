@@ -37,7 +37,7 @@ from plateau_rule.controller.language.values import Number as Number
 from plateau_rule.controller.language.values import Rung as Rung
 
 if TYPE_CHECKING:
-    from plateau_rule.controller.errors import Fault
+    from plateau_rule.controller.errors import Fault, Key, Place
 
 
 def _table_or_name(written: Any) -> str:
@@ -247,7 +247,7 @@ class Align(Table):
     hold: Share = 0.8
     """Share of that peak that the rate must keep after it."""
     steps: Annotated[int, Field(ge=0, le=10**9)] | None = None
-    """The number of steps for which the rate must keep it: 50 unless said, and 5 % of a run of fewer than 1,000 steps."""
+    """The number of steps for which the rate must keep it: 50 unless said, or 5 % of a run of less than 1,000 steps."""
     within: Amount = "1 step"
     """In steps: the time from the raise on in which the rate must have got there."""
 
@@ -315,10 +315,19 @@ class Curriculum(Table):
 
     def placed(self, fault: Fault) -> Fault:
         """The fault with its place in the file that this curriculum was read from, if it was."""
-        if self._source is None or fault.place is not None:
-            return fault
         from dataclasses import replace
 
+        return fault if fault.place is not None else replace(fault, place=self.place(fault.path, fault.at_key))
+
+    def place(self, path: tuple[Key, ...], at_key: bool = False) -> Place | None:
+        """Where something stands in the file that this curriculum was read from; None if it was not.
+
+        Args:
+            path: the keys that lead to it.
+            at_key: whether the key itself is meant and not its value.
+        """
+        if self._source is None:
+            return None
         from plateau_rule.controller.language.places import Places
 
-        return replace(fault, place=Places(*self._source).of(fault.path, fault.at_key))
+        return Places(*self._source).of(path, at_key)

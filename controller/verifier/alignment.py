@@ -22,7 +22,6 @@ from plateau_rule.controller.verifier.zone_graph import Edge, Kind, Node, Reach
 from plateau_rule.controller.verifier.zones import FAR, Zone, closed
 
 TOLERANCE = 1e-9  # of a share of the peak, so that a restart reaches 100 % of it
-LATE = 0.05  # of the run: where `rest` alone makes the rate fall in the last part of it, that is no fault of the file
 MOST_STAYS = 64  # that are followed after one box of raises, before the box is cut
 
 
@@ -90,7 +89,7 @@ class Alignment:
         self.align = machine.align
         self.due = self.align.within_steps - 1  # steps after a raise on which `min` is asked
         self.judged = max(self.due, self.align.steps)  # steps after a raise on which anything is asked
-        self.late_from = FAR if self.total is None else self.total - int(LATE * self.total)
+        self.late_from = FAR if self.total is None else self.total - self.align.late_steps
         self._jumps: dict[tuple[int, int], Jump] = {}
         self._carries: dict[int, bool] = {}
         self._asked = ((self.due, self.due, self.align.min), (self.due + 1, self.align.steps, self.align.hold))

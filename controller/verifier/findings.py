@@ -77,6 +77,10 @@ class Finding:
         text = f"{where}{severity}: {self.sentence}. {self.suggestion}".rstrip() + f" [{self.code}]"
         return text + (f"\n{self.place.shown()}" if self.place else "")
 
+    def placed(self, place: Place | None) -> Finding:
+        """The same finding with its place in the text."""
+        return replace(self, place=place)
+
     def undecided(self, why: str) -> Finding:
         """The same finding as something that may or may not be so, and the reason for it."""
         return replace(self, severity="undecided", sentence=f"{self.sentence} ({why})")

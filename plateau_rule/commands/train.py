@@ -31,9 +31,10 @@ def train(
     freeze_backbone: Path | None = None,
     on_change: Literal["refuse", "accept"] = "refuse",
     log_every: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
+    unchecked: Flag = False,
     overrides: Annotated[Overrides, Parameter(name="*")] = NOTHING,
 ) -> int:
-    """Train the byte-level language model under a curriculum.
+    """Train the byte-level language model under a curriculum, if `plateau check` calls nothing in it broken.
 
     Args:
         curriculum: A curriculum file, or the name of a shipped curriculum such as `plateau`.
@@ -48,6 +49,7 @@ def train(
         freeze_backbone: A checkpoint or a run's folder. Keep its backbone as it is and train a new chunk head.
         on_change: What to do on a resume if the curriculum was edited since: `refuse`, or `accept` and continue.
         log_every: Steps between lines where the output is not a terminal.
+        unchecked: Train without asking `plateau check`; the run's record says so.
         overrides: What replaces a value of the preset.
 
     Returns:
@@ -69,6 +71,7 @@ def train(
         freeze_backbone=freeze_backbone,
         on_change=on_change,
         log_every=log_every,
+        unchecked=unchecked,
         overrides=overrides,
     )
     return begin_or_resume(machine, source, asked, resume, Disk())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from plateau_rule import curricula, loads
+from plateau_rule import UnsoundError, curricula, loads
 from plateau_rule.controller.binding import bind
 from plateau_rule.fftcore.config import PRESETS
-from plateau_rule.fftcore.introduction import broken_properties, silent_states
+from plateau_rule.fftcore.introduction import UNCHECKED, silent_states
 from plateau_rule.fftcore.learner import limits
+from plateau_rule.fftcore.record import read_record
 from tests.fftcore.micro import CURRICULUM, run
 
 # The rate has decayed where the knob rises at the end of epoch 1, and no restart is asked for.
@@ -18,26 +20,52 @@ MISALIGNED = CURRICULUM.replace(b'"lr_restart", ', b"").replace(b"{ plateau = { 
 SHIPPED = sorted(Path(curricula.__file__).parent.glob("*.toml"))
 
 
-def test_broken_is_said_before_the_first_step(
+def test_broken_is_not_trained(tmp_path: Path) -> None:
+    """A curriculum that `plateau check` calls broken is refused with the finding and its line; nothing is written."""
+    with pytest.raises(UnsoundError) as caught:
+        run(tmp_path / "run", curriculum=MISALIGNED)
+    told = str(caught.value)
+    assert told.startswith(
+        '"micro" is not trained, because it is broken:\nmicro.toml:21:1: error: cutoff rises from 64'
+    )
+    assert "[misaligned]" in told
+    assert "plateau check micro.toml --epochs 4 --steps-per-epoch 8 --tokens-per-step 48 --limit cutoff=1025" in told
+    assert told.endswith("--unchecked")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unchecked_is_trained_and_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A curriculum that `plateau check` calls broken is trained, but the finding comes before the first step."""
+    """Where nobody is to ask it is trained; the run says so before its first step, its record and its summary too."""
     monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
-    assert run(tmp_path / "run", curriculum=MISALIGNED, log_every=1) == 0
+    out = tmp_path / "run"
+    assert run(out, curriculum=MISALIGNED, unchecked=True, log_every=1) == 0
     lines = capsys.readouterr().out.splitlines()
-    said = [
-        number for number, line in enumerate(lines) if line.startswith("plateau check calls this curriculum broken")
-    ]
-    first = next(number for number, line in enumerate(lines) if line.startswith("step 0/"))
-    assert said
-    assert said[-1] < first
-    assert "[misaligned]" in " ".join(lines[number] for number in said)
+    assert lines.index(UNCHECKED) < next(n for n, line in enumerate(lines) if line.startswith("step 0/"))
+    assert read_record(out).checked is None
+    assert json.loads((out / "summary.json").read_text())["checked"] is None
+    assert run(out, curriculum=MISALIGNED, resume=True) == 0  # what was begun unchecked goes on so
+    assert read_record(out).checked is None
 
 
-def test_nothing_is_said_of_a_sound_one() -> None:
-    """Of the shipped curriculum that restarts its rate with every raise, nothing is called broken."""
-    sound = loads((SHIPPED[0].parent / "plateau.toml").read_bytes(), "plateau.toml")
-    assert list(broken_properties(bind(sound, limits(PRESETS["base"])))) == []
+def test_checked_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of a sound run says what is known of each property; an edit that breaks one is not resumed under."""
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
+    out = tmp_path / "run"
+    assert run(out) == 0
+    assert "checked: nothing is broken; escape conditional" in capsys.readouterr().out.splitlines()
+    answers = read_record(out).checked
+    assert answers is not None
+    assert (answers["aligned"], answers["escape"]) == ("proved", "conditional")
+    assert json.loads((out / "summary.json").read_text())["checked"] == answers
+    with pytest.raises(UnsoundError, match="misaligned"):
+        run(out, curriculum=MISALIGNED, resume=True, on_change="accept", epochs=6)
+    assert read_record(out).checked == answers
+    assert run(out, curriculum=MISALIGNED, resume=True, on_change="accept", epochs=6, unchecked=True) == 0
+    assert read_record(out).checked is None
 
 
 PAIR = """

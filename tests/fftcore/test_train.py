@@ -324,7 +324,7 @@ def test_scored_under_the_knobs_of_the_plan(tmp_path: Path) -> None:
 def test_raised_after_the_last_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A knob that rises when the last epoch closes is said, for the run is scored where no step was taken."""
     late = CURRICULUM.replace(b"min_epoch = 2", b"min_epoch = 4")
-    assert run(tmp_path / "run", curriculum=late) == 0
+    assert run(tmp_path / "run", curriculum=late, unchecked=True) == 0
     told = capsys.readouterr().out
     assert "raised after the last step: scored at cutoff 256 bins (0.125 cycles/byte), under which no step" in told
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["knobs"] == {"cutoff": 256}
@@ -397,7 +397,7 @@ def test_not_finite_at_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(
         NonFiniteLoss, match=r"step 3: the run is over, and its model is not finite: nan bits/byte .*--peak"
     ):
-        run(out, epochs=1, steps_per_epoch=3, overrides={"peak": 1e30})
+        run(out, epochs=1, steps_per_epoch=3, overrides={"peak": 1e30}, unchecked=True)
     assert json.loads((out / "summary.json").read_text())["bpb_stream"] == "NaN"
     assert "the model writes" not in capsys.readouterr().out
 
@@ -407,7 +407,7 @@ def test_no_leak_where_losses_are_large(tmp_path: Path, lr: float) -> None:
     """Where the rate has ruined a model, its large losses are rounded coarsely, and no leak is made of it."""
     out = tmp_path / "run"
     try:
-        assert run(out, epochs=1, steps_per_epoch=3, overrides={"peak": lr}) == 0
+        assert run(out, epochs=1, steps_per_epoch=3, overrides={"peak": lr}, unchecked=True) == 0
     except NonFiniteLoss:
         return
     assert json.loads((out / "summary.json").read_text())["bpb_stream"] > 100
@@ -478,9 +478,10 @@ def test_rollback_at_a_planned_commit(
 ) -> None:
     """A run told to end just before a rollback, at a step that is saved by plan, goes on as the uninterrupted one."""
     curriculum = CURRICULUM.replace(b'["lr_restart", "checkpoint"]', actions)
-    assert run(tmp_path / "a", curriculum=curriculum, overrides={"save_every": 4}) == 0
+    given: dict[str, Any] = {"curriculum": curriculum, "overrides": {"save_every": 4}, "unchecked": True}
+    assert run(tmp_path / "a", **given) == 0
     stop_at(monkeypatch, dict(stops))
-    assert run(tmp_path / "b", curriculum=curriculum, overrides={"save_every": 4}) == 143
+    assert run(tmp_path / "b", **given) == 143
     while run(tmp_path / "b", resume=True, curriculum=curriculum) == 143:
         pass
     same_run(tmp_path / "b", tmp_path / "a")

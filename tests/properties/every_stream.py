@@ -211,7 +211,10 @@ class EveryStream:
         asked = align.min if since == within - 1 else align.hold if since >= within else 0.0
         asked = 0.0 if since >= within and since > held else asked
         peak = self.machine.peak * run.rate.scale * run.state.rate.peak
-        ending = raised.restarted and self.total is not None and run.rate.anchor >= self.total - int(LATE * self.total)
+        late = 0 if self.total is None else int(LATE * self.total)
+        if align.steps is None and self.total is not None:
+            late = min(self.total - 1, max(late, 4 * held))
+        ending = raised.restarted and self.total is not None and run.rate.anchor >= self.total - late
         if not ending and peak >= 2.0**-1022 and plan_of(self.machine, run).lr / peak < asked - 1e-9:
             self.found.low.add(raised.way)
             return None

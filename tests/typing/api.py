@@ -45,10 +45,12 @@ from plateau_rule import (
     StateRate,
     StepError,
     Transition,
+    UnsoundError,
     bind,
     dumps,
     load,
     loads,
+    require_sound,
     verify,
 )
 
@@ -99,6 +101,7 @@ def binding(curriculum: Curriculum) -> Machine:
 def checking(machine: Machine) -> Sequence[str]:
     """A bound curriculum is verified, and the report can be read."""
     report: Report = verify(machine)
+    report = require_sound(machine, unless="checked=False")
     findings: Sequence[Finding] = report.findings
     answers: Sequence[str] = [verdict.answer for verdict in report.verdicts]
     return [*answers, *(finding.sentence for finding in findings if report.broken or report.exit_code(strict=True))]
@@ -133,6 +136,7 @@ def mistakes(error: CurriculumError) -> list[str]:
         NonFiniteLoss,
         SnapshotError,
         RegressionError,
+        UnsoundError,
     ]
     warning: type[UserWarning] = BindingWarning
     wrong: type[TypeError] = ArgumentError

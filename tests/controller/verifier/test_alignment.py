@@ -102,6 +102,33 @@ def test_for_how_long(run: dict[str, int], align: dict[str, Any], steps: int, of
 
 
 @pytest.mark.parametrize(
+    ("steps", "align", "late"),
+    [
+        (264, {}, 56),
+        (264, {"steps": 14}, 13),
+        (1600, {}, 200),
+        (1600, {"steps": 50}, 80),
+        (50_000, {}, 2500),
+        (1, {}, 0),
+        (2, {}, 1),
+    ],
+)
+def test_how_late_is_too_late(steps: int, align: dict[str, Any], late: int) -> None:
+    """Over rest, a raise is not judged by how soon the run ends where that alone makes its rate fall."""
+    asked = rates(run={"epochs": 1, "steps_per_epoch": steps}, check={"align": align}).align
+    assert asked.late_steps == late
+
+
+@pytest.mark.parametrize("run", [{"epochs": 12, "steps_per_epoch": 22}, {"epochs": 20, "steps_per_epoch": 80}])
+def test_the_published_rule_is_sound_in_short_runs(run: dict[str, int]) -> None:
+    """plateau.toml, whose last rate falls over rest, is sound however short the run; its last raises are noted."""
+    report = verify(bind(load("plateau"), {"cutoff": 1025}, **run))
+    assert not report.broken
+    assert "late-raise" in {finding.code for finding in report.findings}
+    assert "steps of the run, over rest" in report.verdict("aligned").why
+
+
+@pytest.mark.parametrize(
     ("align", "answer", "said"),
     [({}, "proved", "at 80 % or more for 14 steps, 5 % of the run"), ({"steps": 50}, "broken", "asked for 50 steps")],
 )
