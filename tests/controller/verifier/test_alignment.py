@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plateau_rule import load
-from plateau_rule.controller.binding import bind
+from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.verifier.alignment import Alignment, Jump
 from plateau_rule.controller.verifier.budget import Budget
 from plateau_rule.controller.verifier.explored import explore
@@ -122,7 +122,8 @@ def test_how_late_is_too_late(steps: int, align: dict[str, Any], late: int) -> N
 @pytest.mark.parametrize("run", [{"epochs": 12, "steps_per_epoch": 22}, {"epochs": 20, "steps_per_epoch": 80}])
 def test_the_published_rule_is_sound_in_short_runs(run: dict[str, int]) -> None:
     """plateau.toml, whose last rate falls over rest, is sound however short the run; its last raises are noted."""
-    report = verify(bind(load("plateau"), {"cutoff": 1025}, **run))
+    binding = Binding({"cutoff": 1025}, epochs=run["epochs"], steps_per_epoch=run["steps_per_epoch"])
+    report = verify(bind(load("plateau"), binding))
     assert not report.broken
     assert "late-raise" in {finding.code for finding in report.findings}
     assert "steps of the run, over rest" in report.verdict("aligned").why
