@@ -46,7 +46,7 @@ def require_sound(machine: Machine, *, unless: str = "checked=False") -> Report:
     report = verify(machine)
     if report.broken:
         place = machine.curriculum.place(())
-        shown = shlex.join(["plateau", "check", place.file if place else "FILE", *binding_options(machine)])
+        shown = f"plateau check {shlex.join([place.file if place else 'FILE', *binding_options(machine)])}"
         raise UnsoundError(
             report,
             f"More: {shown}\nMend the file, or waive the property in its [check] with a reason. "
