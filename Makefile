@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.set-up
 WHEELS := $(VENV)/wheels
+ADAPTERS := .venv-adapters
 LIGHT  := plot,test,tune,lsp
 EXTRAS := dev,train,$(LIGHT)
 TORCH  := 2.13.0
@@ -22,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint types tests test-wheel coverage mutation verifier faults format demo bench bench-boundary bench-quality transitions constraints clean
+.PHONY: help setup quick test lint types tests test-wheel test-adapters coverage mutation verifier faults format demo bench bench-boundary bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -59,6 +60,21 @@ tests: setup     ## the tests alone, side by side
 
 test-wheel: setup  ## build the wheel, install it bare and with its light extras, and use it; a part of `tests`
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/wheel
+
+test-adapters: $(ADAPTERS)/newest/.set-up $(ADAPTERS)/oldest/.set-up  ## the adapters in the real trainers, newest and oldest release, each in a venv of its own
+	@for which in newest oldest; do \
+	  echo "Adapters with the $$which releases"; \
+	  PLATEAU_ADAPTERS=all $(ADAPTERS)/$$which/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/conformance tests/plateau_rule/adapters || exit; \
+	done
+
+$(ADAPTERS)/%/.set-up: pyproject.toml tests/conformance/constraints-%.txt
+	@[ -n "$(PYTHON)" ] || { echo "Plateau Rule needs Python 3.11 or newer with its venv module, and found none" >&2; exit 2; }
+	@[ -x $(@D)/bin/pip ] || { echo "Making $(@D)"; $(PYTHON) -m venv $(@D); }
+	@echo "Installing what tests/conformance/constraints-$*.txt pins"
+	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt hatchling setuptools
+	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt --no-build-isolation \
+	  --editable '.[pytorch,transformers,lightning,plot,test]' pytest pytest-xdist scikit-learn
+	@touch $@
 
 coverage: setup  ## the tests, and the lines and branches that they never reach: none of controller/
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html
@@ -105,4 +121,4 @@ constraints: ## pin anew: resolve in a fresh environment, write constraints.txt
 
 clean:           ## remove what the tools made; the runs and .venv stay
 	rm -rf build dist htmlcov mutants .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './$(VENV)*/*' -prune -exec rm -rf {} +

@@ -16,7 +16,6 @@ An adapter calls the methods of a Rule from its trainer's hooks, in this order:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, SupportsFloat
@@ -25,47 +24,22 @@ from plateau_rule.adapters.beginning import Groups, controller_for, out_of_order
 from plateau_rule.adapters.errors import WiringError
 from plateau_rule.adapters.ranks import OneRank, Ranks
 from plateau_rule.adapters.saved import SavedRule, read_saved
+from plateau_rule.adapters.stamp import Stamp, Stamping, lead_needed, unstamped
+from plateau_rule.adapters.steps import StepResult, StepShare
 from plateau_rule.adapters.watch import KnobsRead, Watch
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load
-from plateau_rule.controller.machine import Action
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.sim.run_folder import RunFolder
 
 Shape = Callable[[Any, Any], Any]
 """(batch, the knob's value) -> the batch with that knob applied."""
 
+__all__ = ["Groups", "Rule", "Shape", "StepResult"]
+
 RANKS_COMPARED_EVERY = 1000  # steps
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What the end of an optimizer step, or an evaluation after it, brought.
-
-    Attributes:
-        plan: the plan that was in force during the step.
-        loss: the step's loss, the same on every rank.
-        decision: the transition that was taken, if any.
-        requests: what the trainer is asked to do before the next step.
-        stop: why training should end here, or None.
-    """
-
-    plan: Plan
-    loss: float
-    decision: Decision | None
-    requests: tuple[Action, ...]
-    stop: str | None
-
-
-@dataclass
-class StepShare:
-    """What the micro-batches of the step under way have brought so far."""
-
-    total: Any = 0.0
-    weight: float = 0.0
-    count: int = 0
 
 
 class Rule:
@@ -90,6 +64,7 @@ class Rule:
         given: the curriculum, read; or the Controller that was given.
         ratios: each parameter group's rate, divided by the largest group's.
         accumulation: micro-batches in an optimizer step.
+        stamping: the knobs that reach batches as they are drawn, and what was seen of their stamps.
     """
 
     def __init__(
@@ -122,6 +97,7 @@ class Rule:
         self._last: StepResult | None = None
         self._takes_evaluation = False
         self._evaluation: dict[str, float] = {}
+        self.stamping = Stamping(self._watch)
 
     # What can be read
 
@@ -158,6 +134,11 @@ class Rule:
     def stop(self) -> str | None:
         """Why training should end here, or None."""
         return self.plan.stop
+
+    @property
+    def open_micros(self) -> int:
+        """How many micro-batches of the step under way were taken already."""
+        return self._share.count
 
     def shown(self) -> dict[str, float]:
         """Numbers for a logger, of the step that was closed last: largest rate, number of the state, numeric knobs."""
@@ -248,8 +229,11 @@ class Rule:
         """Apply the knobs of the step under way that change a batch's form; call it on every micro-batch, once.
 
         Returns:
-            The batch, in a new form where `shape` functions were given.
+            The batch, without its stamp, in a new form where `shape` functions were given.
         """
+        batch, stamp = unstamped(batch)
+        if stamp is not None:
+            self.stamping.check(stamp, self.plan)
         if self._shape:
             knobs = self.knobs
             for name, function in self._shape.items():
@@ -263,18 +247,7 @@ class Rule:
             loss: a number, or a tensor of one element.
             weight: how much it counts in the mean, such as its number of tokens.
         """
-        value = loss
-        if hasattr(loss, "detach"):
-            if loss.numel() != 1:
-                raise WiringError(
-                    f"{self._framework}: the loss of a micro-batch has {loss.numel()} elements; expected one number, "
-                    "such as their mean"
-                )
-            value = loss.detach().float()
-        share = self._share
-        share.total = share.total + value * weight
-        share.weight += weight
-        share.count += 1
+        self._share.add(self._framework, loss, weight)
 
     def close(self, trainer_step: int | None = None, *, skipped: bool = False, epoch_end: bool = False) -> StepResult:
         """End the optimizer step: its loss, the same on every rank, is observed, and the next plan is made.
@@ -366,22 +339,33 @@ class Rule:
         """
         self._saved = read_saved(state)
 
-    # Knobs that are stamped onto batches ahead of time
+    # Knobs that are stamped onto batches as they are drawn
 
-    @staticmethod
-    def lead_needed(workers: int, prefetch: int, ahead: int = 0, accumulation: int = 1, dispatching: int = 1) -> int:
-        """How many optimizer steps before it is trained on a batch may be drawn from the sampler.
+    lead_needed = staticmethod(lead_needed)
+
+    def stamps(self, names: Iterable[str], needed: int) -> None:
+        """From here on, these knobs reach the batches when they are drawn, up to `needed` steps before their step.
 
         Args:
-            workers: the loader's worker processes.
-            prefetch: batches that each of them draws ahead; it does not count where there are none.
-            ahead: batches that the trainer itself draws ahead: 1 under Accelerate, else 0.
-            accumulation: micro-batches in an optimizer step.
-            dispatching: the number of ranks that one loader feeds (Accelerate's `dispatch_batches`), else 1.
+            names: of the knobs.
+            needed: what `lead_needed` gives for the loader. A lead that is smaller is said.
         """
-        drawn = workers * prefetch + ahead * dispatching
-        step = accumulation * dispatching
-        return (drawn + step - 1) // step
+        self.stamping.require(names, needed, self.controller.lead)
+
+    def planned(self, step: int) -> Plan:
+        """The plan of a coming step, as far as it can be known; that of the step under way for any before."""
+        return self.controller.ahead(max(0, step - self.plan.step))
+
+    def stamp(self, micro: int, base: int) -> tuple[Plan, Stamp]:
+        """The plan and the stamp for a micro-batch that is drawn now.
+
+        Args:
+            micro: its number since `base`, from 0.
+            base: the step that the first of them belongs to.
+        """
+        step = base + micro // self.accumulation
+        plan = self.planned(step)
+        return plan, Stamp(step, self.stamping.digest(plan))
 
     def _refuse_other_ranks(self) -> None:
         plan = self.plan

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, distributed
 from torch.optim import Optimizer
 
-from plateau_rule.adapters.base import Rule, Shape, StepResult
+from plateau_rule.adapters.base import Rule, Shape
 from plateau_rule.adapters.errors import WiringError
+from plateau_rule.adapters.steps import StepResult
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
@@ -139,26 +140,26 @@ class PlateauRule:
     @property
     def controller(self) -> Controller:
         """The Controller."""
-        return self._begun().controller
+        return self.start().controller
 
     @property
     def plan(self) -> Plan:
         """What to do on the step under way; reading it changes nothing."""
-        return self._begun().plan
+        return self.start().plan
 
     @property
     def knobs(self) -> Mapping[str, Any]:
         """The knobs of the step under way; what is read here counts as applied."""
-        return self._begun().knobs
+        return self.start().knobs
 
     @property
     def stop(self) -> str | None:
         """Why training should end here, or None."""
-        return self._begun().stop
+        return self.start().stop
 
     def shown(self) -> dict[str, float]:
         """Numbers for a logger: rate, state and knobs in force."""
-        return self._begun().shown()
+        return self.start().shown()
 
     # Batches
 
@@ -172,14 +173,20 @@ class PlateauRule:
             for batch, last in _with_last(loader):
                 if self.stop is not None:
                     return
-                drawn, self._epoch_ends = True, last
+                drawn, self._epoch_ends = True, self._epoch_ends or last
                 yield self.shape(batch)
             if not drawn:
                 raise WiringError(f"{FRAMEWORK}: the loader has no batch")
 
     def shape(self, batch: Any) -> Any:
-        """Apply the `shape` functions with the knobs of the step under way, once to every micro-batch."""
-        return self._begun().shape(batch)
+        """Apply the `shape` functions with the knobs of the step under way, once to every micro-batch.
+
+        A stamp that the batch carries is taken off and checked.
+        """
+        rule = self.start()
+        batch = rule.shape(batch)
+        self._epoch_ends |= rule.stamping.epoch_ends
+        return batch
 
     # One step
 
@@ -201,7 +208,7 @@ class PlateauRule:
             loss: its mean, not divided by the number of micro-batches.
             weight: how much it counts in the step's mean, such as its number of tokens.
         """
-        self._begun().micro(loss, weight)
+        self.start().micro(loss, weight)
 
     def close(self, *, skipped: bool = False, epoch_end: bool | None = None) -> StepResult:
         """End an optimizer step, after the optimizer has stepped; the next plan is made.
@@ -212,7 +219,7 @@ class PlateauRule:
             WiringError: the optimizer has not stepped once since the last step was closed.
             NonFiniteLoss: the run is dead.
         """
-        rule = self._begun()
+        rule = self.start()
         dropped = skipped or self._was_dropped()
         if self._stepped != 1 and not dropped:
             often = f"stepped {self._stepped} times" if self._stepped else "not stepped"
@@ -224,7 +231,8 @@ class PlateauRule:
             )
         self._stepped, self._found_inf = 0, False
         self._scale = _scale_of(self._scaler)
-        ends = self._epoch_ends and rule.controller.machine.steps_per_epoch is None if epoch_end is None else epoch_end
+        ended, self._epoch_ends = self._epoch_ends, False
+        ends = ended and rule.controller.machine.steps_per_epoch is None if epoch_end is None else epoch_end
         result = rule.close(skipped=dropped, epoch_end=ends)
         if any(request.name == "reset_optimizer" for request in result.requests):
             for optimizer in self._optimizers:
@@ -233,14 +241,14 @@ class PlateauRule:
 
     def evaluated(self, **metrics: float) -> StepResult | None:
         """Take what an evaluation after the last closed step brought, such as `val_loss`."""
-        rule = self._begun()
+        rule = self.start()
         return rule.evaluated(metrics, rule.plan.step - 1)
 
     # Saving and resuming
 
     def state_dict(self) -> dict[str, Any]:
         """What belongs into the checkpoint, beside model and optimizer: plain data."""
-        return self._begun().state()
+        return self.start().state()
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> tuple[str, ...]:
         """Go on where a checkpoint was made.
@@ -263,20 +271,24 @@ class PlateauRule:
             del _TAKEN[key]
         self.rule.end()
 
-    # Inside
+    def start(self) -> Rule:
+        """Begin, if that has not happened: whatever is asked of this object first does it, unless a state was loaded.
 
-    def _begun(self) -> Rule:
-        """The rule; it begins when it is first asked, so that a state can be loaded before."""
+        Returns:
+            The rule inside.
+        """
         if not self.rule.begun:
             given = self.rule.given
             self._begin(given.plan.step if isinstance(given, Controller) else 0)
         return self.rule
 
+    # Inside
+
     def _begin(self, step: int) -> tuple[str, ...]:
         return self.rule.begin(step, self.groups, accumulation=self._accumulation)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        rule = self._begun()
+        rule = self.start()
         if not rule.plan.step and not self._loaded and (taken := _steps_taken(optimizer)):
             raise WiringError(
                 f"{FRAMEWORK}: the curriculum is at step 0, and the optimizer has taken {taken} steps: a checkpoint "
@@ -338,6 +350,9 @@ def _scale_of(scaler: Any) -> float | None:
 
 def _with_last(loader: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
     """Each batch, and whether it is the epoch's last; one without a length is read one batch ahead."""
+    if getattr(loader, "tells_last", False):  # by the stamps of its batches
+        yield from ((batch, False) for batch in loader)
+        return
     try:
         length = len(loader)  # type: ignore[arg-type]
     except TypeError:
