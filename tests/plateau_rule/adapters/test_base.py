@@ -63,7 +63,7 @@ def test_a_run() -> None:
     assert result.plan.state == "short"
     assert [str(request) for request in result.requests] == ["reset_optimizer"]
     assert rule.shape([*range(30)]) == [*range(16)]
-    assert rule.shown() == {"plateau/lr": 0.01, "plateau/state": 1.0, "plateau/seq_len": 16.0}
+    assert rule.shown() == {"plateau/lr": 0.01, "plateau/state": 0.0, "plateau/seq_len": 8.0}  # of the closed step
 
 
 def test_mean_and_sum() -> None:
