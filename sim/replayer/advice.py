@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
-
-import numpy as np
 
 from plateau_rule.controller.guards import WORDS
 from plateau_rule.controller.guards.dwell import PAUSE, Dwell
@@ -14,10 +11,10 @@ from plateau_rule.controller.guards.word import Advice, Metric
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.lint import plateaus, rate_of, threshold_for, whole_repeats
 from plateau_rule.sim.noise import FALSE_ALLOWED, Noise, false_raise, window_needed
+from plateau_rule.sim.replayer.lines import SURE, slope_of
 from plateau_rule.sim.replayer.timeline import Asked, Timeline
 from plateau_rule.sim.replayer.trace import Floats
 
-SURE = 2.0  # standard errors
 LONGER_LOG = "the noise of this log hides what the threshold asks for: no window that fits into it can tell"
 LEAST = f"add {PAUSE} to the guards, so that a raise is never answered by the next look"
 
@@ -114,24 +111,3 @@ def watches(title: str) -> bool:
 def plateau_of(curriculum: Curriculum) -> Plateau | None:
     """The first plateau guard on the loss."""
     return next((guard.value for guard, _, _ in plateaus(curriculum)), None)
-
-
-def slope_of(losses: Floats, noise: Noise, window: int) -> tuple[float, float] | None:
-    """How fast losses fall.
-
-    Args:
-        losses: the last ones before a raise.
-        noise: the noise of the log.
-        window: at most this many losses are used, the last ones.
-
-    Returns:
-        The fall from one loss to the next, as a share of their mean, and its standard error; None if there are too few.
-    """
-    losses = losses[-window:]
-    count, level = len(losses), abs(float(losses.mean())) if len(losses) else 0.0
-    if count < 8 or level == 0:
-        return None
-    place = np.arange(count) - (count - 1) / 2
-    slope = float((place * (losses - losses.mean())).sum() / (place**2).sum())
-    variance = (1 + noise.rho) / (1 - noise.rho) * noise.sigma**2
-    return -slope / level, sqrt(12 * variance / count**3)

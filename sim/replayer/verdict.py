@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, sqrt
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,13 @@ from plateau_rule.sim.noise import (
     spread_of_halves,
     window_needed,
 )
-from plateau_rule.sim.replayer.advice import SURE, earlier, later, plateau_of, slope_of, watches
+from plateau_rule.sim.replayer.advice import earlier, later, plateau_of, watches
+from plateau_rule.sim.replayer.lines import SURE, line_of, slope_around, slope_of, surely_flat
 from plateau_rule.sim.replayer.replay import replay
 from plateau_rule.sim.replayer.timeline import Asked, LoggedStay, Timeline
-from plateau_rule.sim.replayer.trace import Floats, Trace
+from plateau_rule.sim.replayer.trace import Floats
 
 QUICKEST, SLOWEST, FLAT = 2, 5, 10  # epochs
-SURE_OF_ALL = 3.5  # standard errors, for one of dozens of stretches that overlap
 PUBLISHED = Plateau()  # window 50, threshold 0.005
 
 
@@ -116,7 +116,7 @@ def verdict_of(timeline: Timeline, noise: Noise | None = None) -> RunVerdict:
         return RunVerdict("unclear", (BOTH_SIDES,), (ANOTHER_METRIC,))
     raises = list(_raises(timeline))
     spec = plateau_of(timeline.curriculum)
-    fast = [*_at_every_look(raises, timeline), *_against_the_loss(raises, timeline, spec, noise)]
+    fast = [*_at_every_look(raises, timeline, noise), *_against_the_loss(raises, timeline, spec, noise)]
     unsettled, recovered = _settling(raises, timeline, spec)
     fast += unsettled
     slow, held = _flat_stretches(timeline, spec, noise)
@@ -148,7 +148,7 @@ def _was_true(line: str) -> bool:
 # Too fast
 
 
-def _at_every_look(raises: Sequence[_Raise], timeline: Timeline) -> Iterator[str]:
+def _at_every_look(raises: Sequence[_Raise], timeline: Timeline, noise: Noise | None) -> Iterator[str]:
     """A raise in every epoch, or at every look: twice and more, within 2 epochs of each other, and no look said no.
 
     Where the losses do not answer to the raises, they must have gone on falling; if they are flat, nothing else could
@@ -169,10 +169,14 @@ def _at_every_look(raises: Sequence[_Raise], timeline: Timeline) -> Iterator[str
     if timeline.answers:
         yield told
         return
-    first, last = decided[0].losses[-PUBLISHED.window :], decided[-1].losses[-PUBLISHED.window :]
-    fell = (first.mean() - last.mean()) / abs(first.mean()) if len(first) and len(last) and first.mean() else 0.0
+    # As far again after the last: more losses to tell by, and a curve that slows down is no steeper there.
+    first, last = decided[0].step, decided[-1].step
+    onwards = timeline.trace.between(first, 2 * last - first)
+    line = line_of(onwards.mean, onwards.count.astype(np.float64), noise)
+    points = int(timeline.trace.between(first, last).count.sum())
+    fell = 0.0 if line is None else (line.falls - SURE * line.error) * points
     if fell > PUBLISHED.threshold:
-        yield f"{told}, while the logged loss went on falling, by {fell:.1%} between the first and the last"
+        yield f"{told}, while the logged loss went on falling, by {fell:.1%} at least between the first and the last"
 
 
 def _against_the_loss(
@@ -188,6 +192,11 @@ def _against_the_loss(
         if found is None or not each.by_loss:
             continue
         falls, error = found
+        if (
+            timeline.answers is not True
+            and (around := slope_around(timeline.trace, each.step, noise, window)) is not None
+        ):
+            falls, error = max((falls, error), around, key=lambda line: line[0] - SURE * line[1])
         where = f'step {timeline.shown(each.step):,} ("{each.stay.state}" -> "{each.after.state}")'
         if falls - SURE * error > 2 * rate and _goes_on(each, timeline, noise, window, rate):
             yield (
@@ -270,38 +279,36 @@ def _flat_stretches(
         stop = timeline.final.step if stay.left is None else stay.left
         if timeline.answers is not True and stay is not timeline.stays[0]:
             break  # the log is a stand-in from the first raise on
-        for start in range(stay.entered, stop - FLAT * per_epoch + 1, per_epoch):
-            falls = _surely_flat(timeline.trace.between(start, start + FLAT * per_epoch), rate, noise)
-            if falls is not None:
-                guards = _holding(stay)
-                held += [(guard, start // per_epoch) for guard in guards]
-                found.append(
-                    f'"{stay.state}": flat for {FLAT} epochs from step {timeline.shown(start):,} on '
-                    f"({falls:.2%} between its halves) without a raise, held by {_named(guards) or 'no look at all'}"
-                )
-                break
+        flat = next(_flat_from(timeline, stay.entered, stop, rate, noise), None)
+        if flat is not None:
+            start, epochs, falls = flat
+            guards = _holding(stay)
+            held += [(guard, start // per_epoch) for guard in guards]
+            way = "falls" if falls >= 0 else "rises"
+            found.append(
+                f'"{stay.state}": flat for {epochs} epochs from step {timeline.shown(start):,} on '
+                f"({way} {abs(falls):.2%} between its halves) without a raise, held by {_named(guards) or 'no look at all'}"
+            )
     return found, held
 
 
-def _surely_flat(trace: Trace, rate: float | None, noise: Noise | None) -> float | None:
-    """How far a loss fell from one half of a stretch to the other, if that is surely less than what counts as flat.
+def _flat_from(
+    timeline: Timeline, entered: int, stop: int, rate: float | None, noise: Noise | None
+) -> Iterator[tuple[int, int, float]]:
+    """Stretches of a stay that are surely flat: first step, epochs, and how far the loss falls between their halves.
 
-    Flat is less than the published threshold, and less than the guard's own rate over as many points. The noise of
-    both means counts against it: a stretch of few points tells nothing.
+    Of 10 epochs, and of more: noise hides less of a long stretch, and a loss that fell no faster over it than is flat
+    did so for 10 of its epochs.
     """
-    half = len(trace.step) // 2
-    older, newer = trace.part(0, half), trace.part(half, len(trace.step))
-    points = int(trace.count.sum())
-    level = abs(older.average)
-    if half < 4 or level == 0 or not np.isfinite(level):
-        return None
-    falls = (older.average - newer.average) / level
-    if noise is not None:
-        error = spread_of_halves(points, noise.sigma, noise.rho)
-    else:  # of neighbours, so that the trend does not count
-        error = float(np.std(np.diff(trace.mean))) / level * sqrt(2 / max(1, len(trace.step)))
-    limit = PUBLISHED.threshold if rate is None else min(PUBLISHED.threshold, rate * points / 2)
-    return falls if falls + SURE_OF_ALL * error < limit else None
+    per_epoch = timeline.setting.steps_per_epoch or 1
+    most = (stop - entered) // per_epoch
+    lengths = sorted({*(FLAT * 2 ** (half / 2) for half in range(20) if FLAT * 2 ** (half / 2) < most), float(most)})
+    for epochs in (int(length) for length in lengths if length >= FLAT):
+        limit = PUBLISHED.threshold * epochs / FLAT
+        for start in range(entered, stop - epochs * per_epoch + 1, per_epoch * max(1, epochs // FLAT)):
+            falls = surely_flat(timeline.trace.between(start, start + epochs * per_epoch), limit, rate, noise)
+            if falls is not None:
+                yield start, epochs, falls
 
 
 def _holding(stay: LoggedStay) -> list[Asked]:

@@ -15,7 +15,7 @@ from plateau_rule.controller.language.reading import find
 from plateau_rule.sim.lint import lint
 from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.noise import Noise, noise_of
-from plateau_rule.sim.replayer.advice import slope_of
+from plateau_rule.sim.replayer.lines import line_of, slope_of, surely_flat
 from plateau_rule.sim.replayer.replay import replay
 from plateau_rule.sim.replayer.timeline import Timeline
 from plateau_rule.sim.replayer.verdict import verdict_of, verdict_of_run
@@ -214,6 +214,58 @@ def test_a_slope_comes_with_its_error() -> None:
     assert falls == pytest.approx(0.001 / 2.8, rel=0.01)
     assert error == pytest.approx(0.01 * np.sqrt(3) * np.sqrt(12 / 200**3), rel=1e-6)
     assert slope_of(np.ones(5), noise, 200) is None
+
+
+def test_a_line_is_less_sure_where_the_losses_wander_more_than_the_log_says() -> None:
+    """Slow noise that the log's own estimate misses widens the error: by five times for AR noise of 0.95."""
+    little = Noise(1000, 1.0, 0.01, 0.0, 0.01, 0.01, 0, 0.0, 0.0, 0.0, 3.0, False)
+    random = np.random.default_rng(3)
+    white = 3 * (1 + 0.01 * random.standard_normal(400))
+    slow = np.zeros(400)
+    for place in range(1, 400):
+        slow[place] = 0.95 * slow[place - 1] + 0.01 * random.standard_normal()
+    by_white = line_of(white, np.ones(400), little)
+    by_slow = line_of(3 * (1 + slow), np.ones(400), little)
+    assert by_white is not None
+    assert by_slow is not None
+    assert by_slow.error > 5 * by_white.error
+
+
+def test_a_line_through_means_is_that_through_their_points() -> None:
+    """Means of stretches, each with its count, give the slope of the points that they stand for."""
+    losses = 3 * np.exp(-1e-3 * np.arange(400.0))
+    whole = line_of(losses, np.ones(400), None)
+    means = line_of(losses.reshape(-1, 8).mean(axis=1), np.full(50, 8.0), None)
+    assert whole is not None
+    assert means is not None
+    assert means.falls == pytest.approx(whole.falls, rel=1e-3)
+
+
+def test_a_longer_stretch_shows_flatness_that_noise_hides_in_ten_epochs(log_of: MakeLog) -> None:
+    """In 5 % of noise ten epochs of a flat loss tell nothing, and 26 do; a loss that creeps on is not called flat."""
+    waits = published('"flat"', '{ min_epoch = 28 }, "flat"').model_copy(
+        update={"run": load("plateau").run.model_copy(update={"epochs": 30, "steps_per_epoch": EPOCH})}
+    )
+    steps = np.arange(30 * EPOCH)
+    noise = 1 + 0.05 * np.random.default_rng(5).standard_normal(len(steps))
+    flat = log_of(steps.tolist(), (3 * noise).tolist())
+    found = judged(replay(waits, flat), flat)
+    assert found.word == "too slow"
+    creeps = log_of(steps.tolist(), (3 * np.exp(-1.2e-5 * steps) * noise).tolist())
+    assert judged(replay(waits, creeps), creeps).word == "unclear"
+    trace = replay(waits, flat).trace
+    assert surely_flat(trace.between(0, 10 * EPOCH), 0.005, None, noise_of(flat)) is None
+
+
+def test_raises_in_every_epoch_of_a_flat_loss_are_not_too_fast(log_of: MakeLog) -> None:
+    """Where the loss is flat from the first raise on, one raise in each epoch is no more than the rule asks for."""
+    quick = published("window = 50, threshold = 0.005", "window = 10, threshold = 0.005")
+    steps = np.arange(0, 30 * EPOCH, 20)
+    random = np.random.default_rng(11)
+    curve = 3 * np.exp(-1e-3 * np.minimum(steps, 1.5 * EPOCH))
+    for _ in range(10):
+        log = log_of(steps.tolist(), (curve * (1 + 0.05 * random.standard_normal(len(steps)))).tolist())
+        assert judged(replay(quick, log, Binding(epochs=30, steps_per_epoch=EPOCH)), log).word != "too fast"
 
 
 def test_a_run_is_judged_by_its_folder(tmp_path: Path) -> None:
