@@ -285,9 +285,10 @@ def _flat_stretches(
             guards = _holding(stay)
             held += [(guard, start // per_epoch) for guard in guards]
             way = "falls" if falls >= 0 else "rises"
+            holding = _named(guards) or "no look at all"
             found.append(
                 f'"{stay.state}": flat for {epochs} epochs from step {timeline.shown(start):,} on '
-                f"({way} {abs(falls):.2%} between its halves) without a raise, held by {_named(guards) or 'no look at all'}"
+                f"({way} {abs(falls):.2%} between its halves) without a raise, held by {holding}"
             )
     return found, held
 
