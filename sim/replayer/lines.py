@@ -17,14 +17,14 @@ FEWEST = 4  # points through which a line says anything
 BLOCKS = 16  # means by whose scatter a line's error is measured
 
 
-class Fall(NamedTuple):
+class FittedSlope(NamedTuple):
     """How far losses fall from one logged point to the next, as a share of their mean, and the standard error of it."""
 
     falls: float
     error: float
 
 
-def line_of(losses: Floats, counts: Floats, noise: Noise | None) -> Fall | None:
+def line_of(losses: Floats, counts: Floats, noise: Noise | None) -> FittedSlope | None:
     """How fast a line through losses falls.
 
     Its error is the largest of three: by the noise of the log, by how the losses scatter around the line and their
@@ -52,7 +52,7 @@ def line_of(losses: Floats, counts: Floats, noise: Noise | None) -> Fall | None:
     error = max(_by_blocks(rest, counts), _by_neighbours(rest)) / points
     if noise is not None:
         error = max(error, sqrt(12 * (1 + noise.rho) / (1 - noise.rho) / points**3) * noise.sigma)
-    return Fall(-slope, error)
+    return FittedSlope(-slope, error)
 
 
 def _by_blocks(rest: Floats, counts: Floats) -> float:
@@ -71,13 +71,13 @@ def _by_neighbours(rest: Floats) -> float:
     return sqrt(square / (len(rest) - 2) * (1 + rho) / (1 - rho) * 12 / len(rest))
 
 
-def slope_of(losses: Floats, noise: Noise, window: int) -> Fall | None:
+def slope_of(losses: Floats, noise: Noise, window: int) -> FittedSlope | None:
     """How fast the last losses fall, `window` of them at most; None if there are fewer than 8."""
     losses = losses[-window:]
     return line_of(losses, np.ones(len(losses)), noise) if len(losses) >= 2 * FEWEST else None
 
 
-def slope_around(trace: Trace, step: int, noise: Noise, window: int) -> Fall | None:
+def slope_around(trace: Trace, step: int, noise: Noise, window: int) -> FittedSlope | None:
     """How fast losses fall around a raise to which they do not answer.
 
     They are one curve. As many of them after the raise as before it, `window` on either side at most: of a curve that
