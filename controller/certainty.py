@@ -255,7 +255,8 @@ class Openings:
         run, dead = self._run, clock.nonfinite >= self._limit
         always = set[str]()  # kinds of looks at which an earlier transition is taken in any case
         for place, (way, guard) in enumerate(zip(run.state.transitions, run.stay.guards, strict=True)):
-            if not is_left(run, way) or (dead and not answers_nonfinite(guard)):
+            # What waits does not save a run that dies.
+            if not is_left(run, way) or (dead and (way.lead or not answers_nonfinite(guard))):
                 continue
             if not always.isdisjoint(("step", way.at, "epoch" if closes else way.at)):
                 continue

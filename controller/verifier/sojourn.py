@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from plateau_rule.controller.guards import TRUE
 from plateau_rule.controller.verifier.outcome import Looks
-from plateau_rule.controller.verifier.zones import FAR, Arc
+from plateau_rule.controller.verifier.zones import FAR, Arc, moved
 
 MOST_ORDERS = 400  # of the moments that matter in one stay; beyond, only the earliest ones are looked at
 
@@ -103,6 +104,8 @@ class Courses:
         if self.rough:
             self.cuts = []
         self._courses: dict[tuple[int, int], Course] = {}
+        # What was decided at a look applies so much later at the most; up to then the state is not left.
+        self.wait = max((transition.lead for transition in looks.transitions), default=0)
 
     def entered(self, low: int, high: int, present: int) -> Iterator[Course]:
         """The courses of those who enter between two steps, with these transitions not used up."""
@@ -124,13 +127,29 @@ class Courses:
         course = Course(first, last)
         if self.rough:
             self._roughly(course, present)
+            course.chances = [*self._later(course)]
             return course
         course.stretches = self._stretches(entry)
         for j in range(len(self.looks.transitions)):
             if present >> j & 1 and not self._overtaken(course.stretches, j, present):
                 course.chances += self._chances(course.stretches, j, present)
+        course.chances = [*self._later(course)]
         course.deadlines = self._deadlines(course, present)
         return course
+
+    def _later(self, course: Course) -> Iterator[Chance]:
+        """The same chances, those of a transition with a lead by the steps that it can apply from, not by its looks."""
+        for chance in course.chances:
+            lead, looks = self.looks.transitions[chance.place].lead, self.looks
+            if not lead:
+                yield chance
+                continue
+            node, end = looks.nodes[chance.place], tuple(bound.later(lead) for bound in chance.end)
+            if any(looks.verdicts(node, stretch.times, stretch.steps) == TRUE for stretch in course.stretches):
+                yield Chance(chance.place, chance.start, end, None)  # clocks may have decided it before its look
+            else:
+                start = tuple(bound.later(lead) for bound in chance.start)
+                yield Chance(chance.place, start, end, moved(chance.arc, lead, lead, self.per_epoch))
 
     def _roughly(self, course: Course, present: int) -> None:
         """Each transition wherever any order of the clocks allows it, sustained or not, and no deadline."""
@@ -173,6 +192,8 @@ class Courses:
         """Whether a transition can be taken at a look that closes no epoch, at one that closes one."""
         facts = self.looks.facts(stretch.times, stretch.steps, present)
         off, on = bool(facts.fires_off >> j & 1), bool(facts.fires_on >> j & 1)
+        if self.looks.transitions[j].lead:  # what clocks decide before its time, nothing comes before
+            off = on = bool(facts.true >> j & 1)
         if self.looks.per_epoch is None:
             return off, off
         if self.looks.per_epoch == 1:
@@ -187,7 +208,7 @@ class Courses:
     def _overtaken(self, stretches: list[Stretch], j: int, present: int) -> bool:
         """Whether another transition is sustained whenever this one is, and taken before it."""
         mine, common = self.looks.transitions[j], present & ~self.looks.soft
-        if mine.sustain == 1:
+        if mine.sustain == 1 or mine.lead:
             return False
         for stretch in stretches:
             facts = self.looks.facts(stretch.times, stretch.steps, present)
@@ -206,7 +227,9 @@ class Courses:
         held: Bound | None = None  # where the guards can have begun to hold, so that they do up to here
         open_: Chance | None = None
         for stretch in stretches:
-            goes = sustain == 1 or bool(self.looks.facts(stretch.times, stretch.steps, present).goes >> j & 1)
+            facts = self.looks.facts(stretch.times, stretch.steps, present)
+            held_on = facts.true if self.looks.transitions[j].lead else facts.goes
+            goes = sustain == 1 or bool(held_on >> j & 1)
             off, on = self._can(stretch, j, present)
             since = held or (stretch.start if goes else None)
             chance = None

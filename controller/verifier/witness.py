@@ -301,7 +301,7 @@ def _combined(series: list[list[Shape]]) -> Iterator[tuple[Shape, ...]]:
 
 
 def _looks(machine: Machine, visit: Visit) -> tuple[int, int]:
-    """Steps from the first to the last of the looks at which a transition must hold; epochs that its guards ask for."""
+    """Steps from the first of the looks at which a transition must hold up to where it applies; epochs asked for."""
     transition = visit.transition
     if transition is None:
         return 1, 0
@@ -310,7 +310,7 @@ def _looks(machine: Machine, visit: Visit) -> tuple[int, int]:
         for guard in _inner(machine.curriculum, condition):
             closings = max(closings, word_of(guard).closings(guard.value))
     rhythm = machine.run.steps_per_epoch or 1 if transition.at == "epoch" else 1
-    return (transition.sustain - 1) * rhythm + 1, closings
+    return (transition.sustain - 1) * rhythm + 1 + transition.lead, closings
 
 
 def _inner(curriculum: Curriculum, condition: Guard | str) -> Iterator[Guard]:

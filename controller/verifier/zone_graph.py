@@ -231,9 +231,10 @@ class Reach:
     def _limits(self, node: Node, course: Course, first: int, last: int) -> list[tuple[Bound, int | None]]:
         """The last steps that a stay can end on, each with the transition that then ends it, if that is known."""
         found: list[tuple[Bound, int | None]] = []
+        wait = self.courses(node.kind.state).wait
         for deadline in course.deadlines:
             bound, sure = deadline.bound(self.period, first, last, node.zone.entry_arc)
-            found.append((bound, deadline.place if sure else None))
+            found.append((bound.later(wait), deadline.place if sure and not wait else None))
         return found
 
     def _edges(
@@ -310,10 +311,6 @@ class Reach:
         index = self.places[transition.target]
         new = machine.states[index]
         restarts = restarts_rate(transition)
-        used = kind.used
-        if self.exact and transition.key in self.counted:
-            counter = self.counted[transition.key][0]
-            used = (*used[:counter], used[counter] + 1, *used[counter + 1 :])
         zone = found.zone
         since = (zone.since_low + found.spent_low, zone.since_high + found.spent_high)
         same_cycles = bool(old.rate.cycles and new.rate.cycles)
@@ -330,10 +327,27 @@ class Reach:
                 entered = Zone(*entered[:2], *entered[:2], 0, 0, found.arc, found.arc)
             else:
                 entered = _later(entered, shift, self.period)
-            reached = Kind(index, used, cycle, warm, kind.done or index in self.goal)
-            yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
-                       (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
-                       reached, entered)  # fmt: skip
+            for used in self._used_after(kind.used, old, transition):
+                reached = Kind(index, used, cycle, warm, kind.done or index in self.goal)
+                yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
+                           (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
+                           reached, entered)  # fmt: skip
+
+    def _used_after(
+        self, used: tuple[int, ...], state: BoundState, transition: BoundTransition
+    ) -> Iterator[tuple[int, ...]]:
+        """How often counted transitions were taken after one more; where it drops one that waits, that counts too."""
+        used = self._once_more(used, transition)
+        yield used
+        for other in state.transitions if transition.at_once else ():
+            if other.lead and other.at_most is not None and used[self.counted[other.key][0]] < other.at_most:
+                yield self._once_more(used, other)
+
+    def _once_more(self, used: tuple[int, ...], transition: BoundTransition) -> tuple[int, ...]:
+        if transition.key not in self.counted:
+            return used
+        counter = self.counted[transition.key][0]
+        return (*used[:counter], used[counter] + 1, *used[counter + 1 :])
 
     def _roughly_taken(self, node: Node, place: int, found: Moments, index: int, restarts: bool) -> Edge:
         """The edge of a transition, where nothing is known of the rate but whether it was restarted."""

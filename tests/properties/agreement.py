@@ -148,9 +148,11 @@ def _otherwise(
     return ""
 
 
-def disagreements_of(seed: int, most: int = 1500, budget: int = BUDGET) -> tuple[list[str], Report, bool]:
+def disagreements_of(
+    seed: int, most: int = 1500, budget: int = BUDGET, lead: int | None = None
+) -> tuple[list[str], Report, bool]:
     """Those of the curriculum of a seed; its report; whether every stream was followed."""
-    machine = small_machine(seed)
+    machine = small_machine(seed, lead)
     found = EveryStream(machine, most, seed).follow()
     report = verify(machine, budget=budget)
     wrong = disagreements(report, found)
@@ -164,7 +166,8 @@ def _under_limits(machine: Machine, report: Report, most: int, seed: int) -> Ite
     for limit in LIMITS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            bound = bind(machine.curriculum, dict.fromkeys(machine.curriculum.knob, limit), lag=machine.lag)
+            limits = dict.fromkeys(machine.curriculum.knob, limit)
+            bound = bind(machine.curriculum, limits, lag=machine.lag, lead=machine.lead)
         if len(bound.states) < len(machine.states):
             continue  # merged, and so another machine
         found = EveryStream(bound, most, seed).follow()
@@ -178,12 +181,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("curricula", type=int, nargs="?", default=5000)
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
+    parser.add_argument("--lead", type=int, help="the lead of every knob")
     options = parser.parse_args(arguments)
     answers: Counter[tuple[str, str]] = Counter()
     reasons: Counter[tuple[str, str]] = Counter()
     wrong = covered = examples = 0
     for seed in range(options.first, options.first + options.curricula):
-        said, report, whole = disagreements_of(seed, budget=MOST_CONFIGURATIONS)
+        said, report, whole = disagreements_of(seed, budget=MOST_CONFIGURATIONS, lead=options.lead)
         covered += whole
         wrong += bool(said)
         for line in said:

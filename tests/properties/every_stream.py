@@ -82,6 +82,7 @@ class Point(NamedTuple):
     sustained: tuple[int, ...]
     taken: tuple[tuple[str, int], ...]
     rate: Any
+    ahead: Any  # what waits and what clocks have in store
     entered: frozenset[int]
     since: frozenset[int]  # states since the last counted transition
     raised: Raised | None
@@ -194,6 +195,7 @@ class EveryStream:
             counted = [t for t in state.transitions if t.at_most is not None and run.taken.get(t.key, 0) >= t.at_most]
             if (
                 state.transitions
+                and run.waiting is None
                 and len(counted) == len(state.transitions)
                 and self.places[state.name] not in self.goal
             ):
@@ -226,8 +228,9 @@ class EveryStream:
         hands = (run.step, run.epoch, run.time, run.closings, run.nonfinite)
         contents = repr([detector.contents() for _, detector in run.stay.detectors.values()])
         taken = tuple(sorted(run.taken.items()))
-        return Point(self.places[run.state.name], hands, contents, tuple(run.sustained), taken, run.rate, entered,
-                     since, raised)  # fmt: skip
+        ahead = (run.waiting and run.waiting._replace(loss=None, lines=run.waiting.lines and ()), run.due, run.since)
+        return Point(self.places[run.state.name], hands, contents, tuple(run.sustained), taken, run.rate, ahead,
+                     entered, since, raised)  # fmt: skip
 
     def _run(self, point: Point) -> RunState:
         """A run at a configuration. One stay serves all that are in a state: its detectors are filled anew."""
@@ -237,6 +240,7 @@ class EveryStream:
         run = RunState(state, stay, point.rate, self.total)
         run.step, run.epoch, run.time, run.closings, run.nonfinite = point.hands
         run.sustained, run.taken = list(point.sustained), dict(point.taken)
+        run.waiting, run.due, run.since = point.ahead
         return run
 
     def _alphabet(self, place: int) -> Iterator[Observation]:
@@ -293,14 +297,14 @@ def _noting(found: Found, total: int | None) -> Any:
     """`find_transition`, writing down every guard's verdict first."""
     look = steps.find_transition
 
-    def noting(run: RunState, closes: bool, eval_end: bool, dead: bool) -> int | None:
+    def noting(run: RunState, closes: bool, eval_end: bool, dead: bool, among: Any = None) -> int | None:
         if total is None or run.step < total:
-            for transition, guard in zip(run.state.transitions, run.stay.guards, strict=True):
-                if _looked_at(run, transition, closes, eval_end):
+            for place, (transition, guard) in enumerate(zip(run.state.transitions, run.stay.guards, strict=True)):
+                if (among is None or (place, transition) in among) and _looked_at(run, transition, closes, eval_end):
                     for j, part in enumerate(guard.parts):
                         for where, inner in placed(part, (transition.index, j)):
                             found.verdicts[where].add(inner.verdict(run))
-        return look(run, closes, eval_end, dead)
+        return look(run, closes, eval_end, dead, among)
 
     return noting
 
