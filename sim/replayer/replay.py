@@ -245,13 +245,17 @@ class _Replay:
         )
 
     def _observed(self, observe: Callable[[], Decision | None], eval_end: bool) -> None:
+        run, before = self.run_state, self.run_state.waiting
         try:
             decision = observe()
         except NonFiniteLoss as error:
             self.over = f"the run would have ended here. {error}"
             return
+        if run.waiting is not None and run.waiting is not before and run.waiting.lines is not None:
+            run.waiting = run.waiting._replace(loss=self.loss)
         if decision is not None:
-            self._taken(decision._replace(loss=self.loss))
+            waited = before is not None and decision.guards is before.lines  # its loss is that of an earlier step
+            self._taken(decision if waited else decision._replace(loss=self.loss))
         else:
             self._probe(eval_end)
 

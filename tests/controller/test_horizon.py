@@ -81,12 +81,17 @@ def at_once(controller: Controller, values: list[float | None], evals: dict[int,
     return found
 
 
-@given(curriculum=curricula(max_steps=150), log=logs, evals=st.dictionaries(st.integers(0, 120), levels, max_size=6))
+@given(
+    curriculum=curricula(max_steps=150),
+    log=logs,
+    evals=st.dictionaries(st.integers(0, 120), levels, max_size=6),
+    lead=st.sampled_from((0, 0, 1, 4, 20)),
+)
 @settings(max_examples=120)
-def test_stretches_decide_as_steps_do(curriculum: Any, log: list[Any], evals: dict[int, float]) -> None:
+def test_stretches_decide_as_steps_do(curriculum: Any, log: list[Any], evals: dict[int, float], lead: int) -> None:
     """Whatever a log has and lacks, decisions, plan and all that a snapshot holds are those of the single steps."""
     values = [value for value, times in log for _ in range(times)]
-    slow, quick = Controller(curriculum), Controller(curriculum)
+    slow, quick = Controller(curriculum, lead=lead), Controller(curriculum, lead=lead)
     assert at_once(quick, values, evals) == one_by_one(slow, values, evals)
     assert quick.plan == slow.plan
     assert json.dumps(quick.state_dict()) == json.dumps(slow.state_dict())

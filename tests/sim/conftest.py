@@ -58,6 +58,7 @@ def write_run(folder: Path, rows: Iterable[Mapping[str, Any]], controller: Contr
         "tokens_per_step": run.tokens_per_step,
         "peak": machine.peak,
         "lag": controller.lag,
+        "lead": dict(controller.lead),
     }
     (folder / "run.json").write_text(json.dumps({"fingerprint": controller.fingerprint, "bound": bound}))
     return path

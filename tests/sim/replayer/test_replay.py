@@ -78,11 +78,11 @@ def test_the_log_of_a_run_replays_to_the_transitions_that_the_run_made(data: st.
     curriculum = data.draw(curricula(max_steps=200))
     losses = data.draw(loss_streams(min_size=150, max_size=260))
     evals = data.draw(st.dictionaries(st.integers(0, 200), st.floats(0, 8).map(lambda v: {"val_loss": v}), max_size=12))
-    lag = data.draw(st.sampled_from((0, 0, 0, 2)))
+    lag, lead = data.draw(st.sampled_from((0, 0, 0, 2))), data.draw(st.sampled_from((0, 0, 1, 5, 17)))
     dropped = data.draw(st.sets(st.integers(0, 200), max_size=4))
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore", BindingWarning)
-        rows, decisions, plan, controller = run_of(curriculum, losses, evals, dropped, lag=lag)
+        rows, decisions, plan, controller = run_of(curriculum, losses, evals, dropped, lag=lag, lead=lead)
         if len(rows) < 2 or all(math.isnan(row["loss"]) for row in rows):
             return
         timeline = replay(curriculum, read(write_run(Path(folder), rows, controller)))
