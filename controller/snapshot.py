@@ -19,7 +19,8 @@ from plateau_rule.controller.rate import RateClock, advance, amount_in_force, ca
 from plateau_rule.controller.state import Due, RunState, Waiting
 from plateau_rule.controller.step import enter, raise_floors, settle, start_run
 
-FORMAT = 1
+FORMAT = 2
+EARLIER = (1,)  # the same but for what a plateau by `returns` holds
 
 
 def save(machine: Machine, run: RunState) -> dict[str, Any]:
@@ -116,9 +117,9 @@ def load(machine: Machine, saved: object, on_change: str) -> tuple[RunState, tup
     if not isinstance(saved, Mapping) or "format" not in saved:
         raise SnapshotError(f"the saved controller is {kind_of(saved)}; expected what state_dict gave")
     try:
-        if saved["format"] != FORMAT:
+        if saved["format"] not in (*EARLIER, FORMAT):
             raise SnapshotError(
-                f"the saved controller has format {saved['format']!r}; this version reads format {FORMAT}"
+                f"the saved controller has format {saved['format']!r}; this version reads formats up to {FORMAT}"
             )
         if checksum(saved) != saved["checksum"]:
             raise SnapshotError("the saved controller is damaged: its checksum does not fit. Use an older checkpoint")
@@ -208,7 +209,9 @@ def _state_named(machine: Machine, name: str) -> BoundState:
 
 def _unlike(again: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
     """The parts of a snapshot that are not saved again as they were; names and a longer run may differ."""
-    free = ("curriculum", "bound", "checksum", *["lead"] * (saved["bound"].get("lead") != again["bound"].get("lead")))
+    free = ["format", "curriculum", "bound", "checksum"]
+    if saved["bound"].get("lead") != again["bound"].get("lead"):
+        free.append("lead")
     return [key for key in again if key not in free and (key not in saved or saved[key] != again[key])]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import NormalDist
 
 from plateau_rule.controller.guards.plateau import MIN_WINDOW, Plateau, trend
-from plateau_rule.controller.guards.plateau.sure import BLOCK, Sure, t_of
+from plateau_rule.controller.guards.plateau.blocks import BLOCK
+from plateau_rule.controller.guards.plateau.sure import Sure, t_of
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.conditions import walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard

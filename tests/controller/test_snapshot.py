@@ -77,14 +77,14 @@ def golden_runs() -> dict[str, Controller]:
 
 @pytest.mark.parametrize("name", ["at-request", "in-windows", "late"])
 def test_golden_snapshot_is_what_is_saved(name: str) -> None:
-    """A snapshot is, to the byte, the one of format 1 that is kept: another form needs another number."""
+    """A snapshot is, to the byte, the one of format 2 that is kept: another form needs another number."""
     controller = golden_runs()[name]
     assert json.dumps(controller.state_dict(), indent=1) + "\n" == (GOLDEN / f"{name}.json").read_text()
 
 
 @pytest.mark.parametrize("name", ["at-request", "in-windows", "late"])
 def test_golden_snapshot_is_resumed(name: str) -> None:
-    """A kept snapshot of format 1 is resumed, and goes on as the run that it was saved from."""
+    """A kept snapshot of format 2 is resumed, and goes on as the run that it was saved from."""
     controller = golden_runs()[name]
     machine = controller.machine
     run: dict[str, Any] = {
@@ -99,6 +99,23 @@ def test_golden_snapshot_is_resumed(name: str) -> None:
         assert observe(other, 3.0 + i % 7) == observe(controller, 3.0 + i % 7)
         assert other.plan == controller.plan
     assert other.state_dict() == controller.state_dict()
+
+
+def test_a_snapshot_of_format_1() -> None:
+    """It is resumed as one of format 2, unless it holds the blocks of that time's `returns`."""
+    runs = golden_runs()
+    for name, how in (("late", "resumed"), ("at-request", "refused")):
+        controller = runs[name]
+        saved = controller.state_dict() | {"format": 1}
+        for key, contents in saved["detectors"]:
+            if "returns" in key:
+                contents["open"] = 0.5
+        saved["checksum"] = checksum(saved)
+        if how == "refused":
+            with pytest.raises(SnapshotError, match="an earlier version's `returns`"):
+                controller.load_state_dict(saved)
+        else:
+            assert controller.load_state_dict(saved) == ()
 
 
 @settings(max_examples=settings().max_examples // 2)
@@ -226,7 +243,7 @@ def test_refusals_are_readable() -> None:
     controller = Controller(small())
     saved = controller.state_dict()
     for changed, sentence in (
-        ({"format": 2}, "the saved controller has format 2; this version reads format 1"),
+        ({"format": 3}, "the saved controller has format 3; this version reads formats up to 2"),
         ({"checksum": "0"}, "the saved controller is damaged: its checksum does not fit. Use an older checkpoint"),
     ):
         with pytest.raises(SnapshotError) as error:

@@ -1,93 +1,207 @@
 """`method = "returns"`: diminishing returns; it asks for a share of what the state has brought, not for a rate.
 
-The whole time in the state is kept as 16 to 31 equal blocks; when there would be 32, neighbours are merged and the
-width doubles. So a run that is stretched in time, or a loss that is multiplied, is judged at the same place.
+The whole time in the state is kept as 32 to 63 equal blocks; when there would be 64, neighbours are merged and the
+width doubles. So a run that is stretched in time, or a loss that is multiplied, is judged at the same place. Beside
+them it keeps the highest mean that it has seen of 20, 40, 80 ... losses in a row, which no merging blurs.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from functools import cache
 from math import inf, sqrt
 from typing import Any, NamedTuple, Self
 
 from plateau_rule.controller.guards.detector import Soonest, copy_of
+from plateau_rule.controller.guards.plateau.blocks import BLOCK, FLOOR, trimmed
 from plateau_rule.controller.guards.plateau.student import quantile
 from plateau_rule.controller.guards.plateau.trend import four_valued
 
-BLOCKS = 16  # the least number that it decides on; twice as many are merged
-BLOCK = 20  # losses in a block at first: so that a spike or two do not decide, nor the correlation of neighbours
-CONFIDENCE = 0.99
+BLOCKS = 32  # the least number that it decides on; twice as many are merged
+LATER = 6 / 16  # of the time: what follows it shows the noise
+MIDDLE, LAST = (6 / 16, 10 / 16), (12 / 16, 1.0)  # of the time: the levels whose difference is the gain
+# What the last half brings, in what lies between these two levels: an exponential here has brought 1.04 of it, a power
+# law of exponent 1/2 1.17, a logarithm 1.22. Little less makes slow curves flat too soon.
+BEYOND = 1.17
+TAIL = 0.16  # of the gain: what the loss falls from the middle of LAST to its end
+SURE = 1.5  # standard deviations of the gain
+CONFIDENCE = 0.99  # that nothing is nothing
 NOTHING = 0.005  # a share of the loss: what a state must have changed to have brought anything
 NOTHING_FROM = 64 * BLOCK  # losses, before nothing is called nothing
-_LARGEST = sys.float_info.max
 
 
 class Yield(NamedTuple):
-    """What a state's blocks say; gain, error and total are shares of the largest block mean."""
+    """What a state's blocks say; gain, error and total are shares of the largest level.
 
-    gain: float  # by how much the last half of the time lowered the loss
-    error: float  # of the gain, on either side
-    total: float  # by how much the whole time did
-    verdict: str  # flat, improving, worsening, undecided, or nothing: the state changes nothing
-
-
-def judged(means: Sequence[float], share: float, may_be_nothing: bool) -> Yield:
-    """What block means, in order, say about the time that they cover; `means` not all 0.
-
-    The gain is the level of the eighth in the middle of the time above that of the last eighth; the total that of the
-    first block, or of any later place that two neighbours bear out (one spike is no level), above the last eighth. The
-    error of a block comes from second differences in the later half, which no slope and little curvature disturb; two
-    of them make one degree of freedom.
+    Attributes:
+        gain: by how much the last half of the time lowered the loss.
+        error: of the gain, on either side.
+        total: by how much the whole time did.
+        verdict: flat, improving, worsening, undecided, or nothing: the state changes nothing.
     """
-    count = len(means)
-    size = max(map(abs, means))
-    y = [mean / size for mean in means]
-    half, eighth = count // 2, count // 8
-    before = half - eighth // 2
-    last = _mean(y[-eighth:])
-    gain = _mean(y[before : before + eighth]) - last
-    total = max(y[0], *(sorted(y[i : i + 3])[1] for i in range(count - 2))) - last
-    rough = 0.0
-    for i in range(count - half, count - 2):
-        second = y[i] - 2.0 * y[i + 1] + y[i + 2]
-        rough += second * second
-    block_error = quantile(CONFIDENCE, (half - 2) // 2) * sqrt(rough / (6.0 * (half - 2)))
-    error = block_error * sqrt(2.0 / eighth)
-    apart, apart_error = abs(_mean(y[:half]) - _mean(y[-half:])), block_error * sqrt(2.0 / half)
-    if may_be_nothing and apart + apart_error < NOTHING * abs(last):
+
+    gain: float
+    error: float
+    total: float
+    verdict: str
+
+
+class Shape(NamedTuple):
+    """What depends on the number of blocks alone.
+
+    Attributes:
+        middle, last: the first block of a part of the time, and the weight in its mean of each block from there on.
+        spread: the variance of the difference of these two means, for blocks of variance 1.
+        later: the first of the blocks, an even number, that show the noise.
+        line, parabola: over the later blocks, the first two polynomials that are orthogonal to a constant.
+        places: of all blocks, from their middle.
+    """
+
+    middle: tuple[int, tuple[float, ...]]
+    last: tuple[int, tuple[float, ...]]
+    spread: float
+    later: int
+    line: tuple[float, ...]
+    parabola: tuple[float, ...]
+    places: tuple[float, ...]
+
+
+@cache
+def shape_of(count: int) -> Shape:
+    """The shape of a state in `count` blocks."""
+    middle, last = (_part(count, *part) for part in (MIDDLE, LAST))
+    later = int(-(-LATER * count // 1))
+    later += (count - later) % 2
+    line, places = _centred(count - later), _centred(count)
+    level = ((count - later) ** 2 - 1) / 12
+    spread = _sum([weight * weight for _, weights in (middle, last) for weight in weights])
+    return Shape(middle, last, spread, later, line, tuple(place * place - level for place in line), places)
+
+
+def _part(count: int, start: float, end: float) -> tuple[int, tuple[float, ...]]:
+    """Blocks at the edges of a part of the time belong to it by their share."""
+    first, after = int(start * count), int(-(-end * count // 1))
+    held = [min(i + 1, end * count) - max(i, start * count) for i in range(first, after)]
+    return first, tuple(share / ((end - start) * count) for share in held)
+
+
+def _centred(count: int) -> tuple[float, ...]:
+    return tuple(i - 0.5 * (count - 1) for i in range(count))
+
+
+def squares(count: int) -> tuple[float, float]:
+    """The sums of the squares of `line` and `parabola` over that many blocks."""
+    line = count * (count * count - 1) / 12
+    return line, line * (count * count - 4) / 15
+
+
+def judged(means: Sequence[float], highest: Sequence[float], share: float, width: int) -> Yield:
+    """What block means, in order, say about the time that they cover; not all 0.
+
+    The gain is the difference of two levels, of the middle and of the end of the time. The total is the highest level
+    above the last one. The noise of a block is what a parabola leaves of the later blocks, of single ones or of pairs,
+    whichever is more.
+
+    Args:
+        means: of blocks of `width` losses, BLOCKS of them or more.
+        highest: the highest mean of BLOCK, 2 * BLOCK, 4 * BLOCK ... losses in a row.
+        share: of the total, under which the gain is flat.
+        width: losses in a block.
+    """
+    size = max(max(map(abs, means)), max(map(abs, highest)))
+    y, count = [mean / size for mean in means], len(means)
+    shape = shape_of(count)
+    last = _weighted(y, shape.last)
+    gain = BEYOND * (_weighted(y, shape.middle) - last)
+    noise = noise_of(y[shape.later :], shape)
+    error = SURE * BEYOND * sqrt(noise * shape.spread)
+    total = _top(highest, size, relative_noise(y[shape.later :], noise * width)) - last + TAIL * gain
+    if count * width >= NOTHING_FROM and _is_nothing(y, shape, noise):
         return Yield(gain, error, total, "nothing")
     if total <= 0.0:
         return Yield(gain, error, total, "worsening" if gain + error < 0.0 else "undecided")
     return Yield(gain, error, total, four_valued(gain, error, share * total))
 
 
-def _mean(values: Sequence[float]) -> float:
+def noise_of(later: Sequence[float], shape: Shape) -> float:
+    """The variance of a block, by what a parabola leaves of blocks and of pairs of them."""
+    count = len(later)
+    line, parabola = squares(count)
+    mean = _sum(later) / count
+    rest = [value - mean for value in later]
+    slope = _sum([place * value for place, value in zip(shape.line, rest, strict=True)]) / line
+    bend = _sum([place * value for place, value in zip(shape.parabola, rest, strict=True)]) / parabola
+    rest = [value - slope * one - bend * two for value, one, two in zip(rest, shape.line, shape.parabola, strict=True)]
+    pairs = [one + other for one, other in zip(rest[::2], rest[1::2], strict=True)]
+    single, floor = _sum([value * value for value in rest]) / (count - 3), FLOOR * mean
+    return max(single, _sum([value * value for value in pairs]) / (count - 6), floor * floor)
+
+
+def relative_noise(later: Sequence[float], variance: float) -> float:
+    """The standard deviation of a single loss as a share of the later level, at most 1."""
+    level, deviation = abs(_sum(later) / len(later)), sqrt(variance)
+    return deviation / level if deviation < level else 1.0
+
+
+def _top(highest: Sequence[float], size: float, relative: float) -> float:
+    """The highest level over any number of losses; over few it counts for less, as noise makes it seem higher."""
+    levels = [high / size for high in highest]
+    return max(level - abs(level) * (relative / sqrt(BLOCK << scale)) for scale, level in enumerate(levels))
+
+
+def _is_nothing(y: Sequence[float], shape: Shape, noise: float) -> bool:
+    """Whether a line through all blocks surely falls by less than a share of the mean, from half to half.
+
+    It must not rise by more than that either, as far as can be seen.
+    """
+    count = len(y)
+    mean = _sum(y) / count
+    spread, _ = squares(count)
+    falls = -_sum([place * (value - mean) for place, value in zip(shape.places, y, strict=True)]) / spread
+    error = quantile(CONFIDENCE, count - shape.later - 3) * sqrt(noise / spread)
+    bound = NOTHING * abs(mean) / (0.5 * count)
+    return falls + error < bound and falls > -bound
+
+
+def _weighted(y: Sequence[float], part: tuple[int, tuple[float, ...]]) -> float:
+    first, weights = part
+    total = 0.0
+    for i, weight in enumerate(weights, first):
+        total += weight * y[i]
+    return total
+
+
+def _sum(values: Sequence[float]) -> float:
+    """First to last; the sum that Python has rounds otherwise from release to release."""
     total = 0.0
     for value in values:
         total += value
-    return total / len(values)
+    return total
 
 
 class Returns:
     """The last half of the time in this state has brought less than `share` of what the state has brought.
 
-    It decides from 320 values on, whenever a block is full: every 20 values at first, later at steps of a sixteenth to
-    a thirty-second of the time. A state that changes the loss by less than half a percent is a plateau too, from 1280
+    It decides from 640 values on, whenever a block is full: every 20 values at first, later at steps of a thirty-second
+    to a sixty-fourth of the time. A state that changes the loss by less than half a percent is a plateau too, from 1280
     values on. A loss that rises is none; what cannot be told yet is unknown.
 
     Args:
         share: above 0, below 1; a larger one fires earlier or at the same value, never later.
     """
 
-    __slots__ = ("_decided", "_means", "_open", "_room", "_seen", "_verdict", "_width", "knows", "needs", "share")
+    __slots__ = (
+        "_decided", "_highest", "_means", "_open", "_pending", "_seen", "_verdict", "_width", "knows", "needs", "share",
+    )  # fmt: skip
 
     def __init__(self, share: float = 0.1) -> None:
         self.share = share
         self.knows = self.needs = BLOCKS * BLOCK
         self._seen = 0
-        self._width = self._room = BLOCK  # values in a block, and until the open one is full
-        self._open = 0.0  # the open block's mean, once it is full
+        self._width = BLOCK  # losses in a block
+        self._open: list[float] = []  # the losses of the open one of BLOCK
+        self._pending: list[float] = []  # of each scale, the last mean that had no neighbour yet when it came
+        self._highest: list[float] = []  # of each scale
         self._means: list[float] = []
         self._verdict: bool | None = None
         self._decided = True  # whether the verdict is that of the blocks as they are
@@ -95,24 +209,42 @@ class Returns:
     def push(self, value: float) -> None:
         """Take the next finite value."""
         self._seen += 1
-        self._open += value / self._width  # divided first: a sum of large losses would overflow
-        self._room -= 1
-        if not self._room:
+        self._open.append(value)
+        if not self._seen % BLOCK:
             self._close()
 
     def _close(self) -> None:
+        """Take the open block's mean, and every second time on each scale the mean of two on the next."""
+        mean, count, scale, kept = trimmed(self._open), self._seen // BLOCK, 0, self._width
+        self._open.clear()
+        while True:
+            if scale == len(self._highest):
+                self._highest.append(mean)
+                self._pending.append(mean)
+            elif mean > self._highest[scale]:
+                self._highest[scale] = mean
+            if BLOCK << scale == kept:
+                self._keep(mean)
+            if count & 1:
+                self._pending[scale] = mean
+                return
+            mean = 0.5 * self._pending[scale] + 0.5 * mean
+            count >>= 1
+            scale += 1
+
+    def _keep(self, mean: float) -> None:
         means = self._means
-        means.append(min(max(self._open, -_LARGEST), _LARGEST))
+        means.append(mean)
         if len(means) == 2 * BLOCKS:
             self._means = [0.5 * means[i] + 0.5 * means[i + 1] for i in range(0, 2 * BLOCKS, 2)]
             self._width *= 2
-        self._room, self._open, self._decided = self._width, 0.0, False
+        self._decided = False
 
     def judgement(self) -> Yield | None:
         """What the blocks say, or None where there are too few, or no loss but 0."""
         if len(self._means) < BLOCKS or not any(self._means):
             return None
-        return judged(self._means, self.share, len(self._means) * self._width >= NOTHING_FROM)
+        return judged(self._means, self._highest, self.share, self._width)
 
     def verdict(self) -> bool | None:
         """True, false, or None for unknown."""
@@ -131,8 +263,8 @@ class Returns:
         if found is None:
             return f"every loss is 0, in {blocks}"
         if found.verdict == "nothing":
-            return f"nothing: the halves of the state differ by less than {NOTHING:.1%} of the loss, in {blocks}"
-        if found.total <= 0.0:
+            return f"nothing: from half to half the loss falls by less than {NOTHING:.1%}, in {blocks}"
+        if found.total <= max(0.0, -found.gain):
             return f"{found.verdict}: the state has brought nothing yet, in {blocks}"
         low, high = ((found.gain + sign * found.error) / found.total for sign in (-1.0, 1.0))
         return (
@@ -146,22 +278,34 @@ class Returns:
 
     def soonest(self) -> Soonest:
         """Any way when a block is full, once there are enough; what the blocks allow is not worked out."""
-        room = max(self._room, self.knows - self._seen)
+        room = max(self._width - self._seen % self._width, self.knows - self._seen)
         return Soonest.of(self.verdict(), room, room, room)
 
     def contents(self) -> dict[str, Any]:
         """All that it remembers."""
-        return {"seen": self._seen, "open": self._open, "means": list(self._means)}
+        return {
+            "seen": self._seen, "open": list(self._open), "pending": list(self._pending),
+            "highest": list(self._highest), "means": list(self._means),
+        }  # fmt: skip
 
     def restore(self, contents: dict[str, Any]) -> None:
         """Continue as the detector whose contents these are."""
-        seen, means, width = int(contents["seen"]), list(map(float, contents["means"])), BLOCK
+        if isinstance(contents["open"], float):
+            raise ValueError("it holds the blocks of an earlier version's `returns`, which cannot go on as these do")
+        seen, width = int(contents["seen"]), BLOCK
+        opened, pending, highest, means = (
+            list(map(float, contents[name])) for name in ("open", "pending", "highest", "means")
+        )
         while seen // width >= 2 * BLOCKS:
             width *= 2
-        if len(means) != seen // width:
-            raise ValueError(f"{len(means)} means; {seen} values make {seen // width}")
-        self._seen, self._open, self._means = seen, float(contents["open"]), means
-        self._width, self._room = width, width - seen % width
+        scales = (seen // BLOCK).bit_length() if seen > 0 else 0
+        if (len(means), len(opened)) != (seen // width, seen % BLOCK):
+            found = f"{len(means)} means and {len(opened)} losses"
+            raise ValueError(f"{found}; {seen} values make {seen // width} and {seen % BLOCK}")
+        if (len(pending), len(highest)) != (scales, scales):
+            raise ValueError(f"{len(pending)} and {len(highest)} levels; {seen} values make {scales}")
+        self._seen, self._width = seen, width
+        self._open, self._pending, self._highest, self._means = opened, pending, highest, means
         self._verdict, self._decided = None, False
 
     def copy(self) -> Self:

@@ -13,7 +13,6 @@ correlation of neighbouring blocks, and on the correlation seen over the whole s
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,18 +21,17 @@ from operator import mul
 from typing import Any, NamedTuple, Self
 
 from plateau_rule.controller.guards.detector import Soonest, copy_of
+from plateau_rule.controller.guards.plateau.blocks import BLOCK, FLOOR, trimmed
 from plateau_rule.controller.guards.plateau.student import quantile_above
 
-BLOCK, CUT = 20, 4  # losses in a block of level 0; this many lowest and this many highest are left out
 HOP = 4  # a window is looked at whenever its level has this many more blocks
 SIZES, LONGER_SIZES = (12, 16, 24, 32), (24, 32)  # blocks in the windows of level 0, and of each level above
+FOURS_FROM = 24
 KEPT = SIZES[-1] + HOP - 1  # means of a level: the longest window as it was at the last look
 REACH = 4.0  # rate times losses, beyond which a window is not asked
 FASTEST = REACH / (SIZES[0] * BLOCK)  # a larger rate is taken for this one, so that there is a window to ask
 LEVELS = 24  # at most, however small the rate
-FLOOR = 1e-7  # of the mean: the least that a block's noise is taken for, more than rounding leaves
 MEMORY = 128  # blocks of a level over which its roughness is averaged
-_LARGEST = sys.float_info.max
 
 
 class Line(NamedTuple):
@@ -42,14 +40,6 @@ class Line(NamedTuple):
     mean: float
     slope: float
     error: float
-
-
-def trimmed(losses: Sequence[float]) -> float:
-    """The mean of a block without its lowest and its highest losses."""
-    mean = 0.0
-    for loss in sorted(losses)[CUT:-CUT]:
-        mean += loss / (BLOCK - 2 * CUT)  # divided first: a sum of large losses would overflow
-    return min(max(mean, -_LARGEST), _LARGEST)
 
 
 def roughness(a: float, b: float, c: float, d: float, e: float) -> float:
@@ -134,7 +124,7 @@ def lines_through(z: Sequence[float], sizes: Sequence[int], inflation: float) ->
             pairs += 4.0 * slope * slope * (n * (n * n - 4) / 24)
             floor = FLOOR * (first + mean)
             variance = max(inflation * single / (n - 2), pairs / (n - 4), floor * floor)
-            if n >= LONGER_SIZES[0]:
+            if n >= FOURS_FROM:
                 fours = four_square - 4.0 * total * mean - 8.0 * slope * (four_cross - middle)
                 fours += 16.0 * slope * slope * (n * (n * n - 16) / 48)
                 variance = max(variance, fours / (n - 8))

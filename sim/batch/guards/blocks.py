@@ -10,7 +10,8 @@ import sys
 
 import numpy as np
 
-from plateau_rule.sim.batch.guards.twin import Detectors
+from plateau_rule.controller.guards.plateau.blocks import BLOCK, CUT
+from plateau_rule.sim.batch.guards.twin import Detectors, in_order
 from plateau_rule.sim.batch.history import Floats, Mask, Rows
 from plateau_rule.sim.batch.kleene import UNKNOWN
 
@@ -49,3 +50,24 @@ class Blocks(Detectors):
         """These runs have a verdict to be worked out."""
         self._changed[rows] = True
         self._some_changed |= len(rows) > 0
+
+
+class TrimmedBlocks(Blocks):
+    """Blocks of BLOCK losses, each with its trimmed mean; see controller.guards.plateau.blocks."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__(runs)
+        self._losses = np.zeros((BLOCK, runs))  # of the open block
+        self._columns = np.arange(runs)
+
+    def _close(self, values: Floats, brought: Mask | None) -> tuple[Rows, Floats]:
+        """Keep each loss; where the block is full now, its trimmed mean, and the next one is open."""
+        self._losses[-self._room % BLOCK, self._columns] = values
+        self._room -= 1 if brought is None else brought
+        rows = np.flatnonzero(self._room == 0)
+        if not len(rows):
+            return rows, np.empty(0)
+        self._room[rows] = BLOCK
+        kept = np.sort(self._losses[:, rows], axis=0)[CUT:-CUT]
+        means = in_order(kept / len(kept))
+        return rows, np.minimum(np.maximum(means, -_LARGEST), _LARGEST)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from math import exp, inf, sqrt
+from math import ceil, exp, inf, sqrt
 from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from plateau_rule import Controller, loads
-from plateau_rule.controller.guards.plateau.returns import Returns, Yield, judged
-from plateau_rule.controller.guards.plateau.student import quantile
+from plateau_rule.controller.guards.plateau.returns import Returns, judged
 
 
 def exponential(seed: int, count: int, tau: float, sigma: float = 0.01) -> list[float]:
@@ -36,39 +34,59 @@ def first(detector: Returns, values: list[float]) -> float:
     return next((count for count, found in enumerate(looks(detector, values), 1) if found), inf)
 
 
-def blocks_by_hand(values: list[float]) -> list[float]:
-    """The means of 16 to 31 equal blocks of the whole history, or of fewer blocks of 20."""
-    width = 20
-    while len(values) // width >= 32:
-        width *= 2
-    return [sum(values[i : i + width]) / width for i in range(0, len(values) - width + 1, width)]
+def means_by_hand(values: list[float], scale: int) -> list[float]:
+    """The means of pairs of pairs of ... blocks of 20 losses, each without its 4 lowest and 4 highest."""
+    means = [sum(sorted(values[i : i + 20])[4:-4]) / 12 for i in range(0, len(values) - 19, 20)]
+    for _ in range(scale):
+        means = [(one + other) / 2 for one, other in zip(means[::2], means[1::2], strict=False)]
+    return means
 
 
-@given(st.integers(0, 9999), st.integers(1, 3000))
+@given(st.integers(0, 9999), st.integers(20, 4000))
 @settings(max_examples=settings().max_examples * 3 // 5)
 def test_blocks_by_hand(seed: int, count: int) -> None:
-    """It keeps the means of 16 to 31 equal blocks that cover the whole time in the state."""
-    values, detector = exponential(seed, count, 500.0), Returns()
+    """It keeps 32 to 63 equal blocks of the whole time in the state, and the highest mean on every scale."""
+    values, detector, scale = exponential(seed, count, 500.0), Returns(), 0
     for value in values:
         detector.push(value)
-    assert detector.contents()["means"] == pytest.approx(blocks_by_hand(values), rel=1e-12)
+    while count // (20 << scale) >= 64:
+        scale += 1
+    contents = detector.contents()
+    assert contents["means"] == pytest.approx(means_by_hand(values, scale), rel=1e-12)
+    highest = [max(means) for scale in range(9) if (means := means_by_hand(values, scale))]
+    assert contents["highest"] == pytest.approx(highest, rel=1e-12)
 
 
-@given(st.integers(0, 9999), st.integers(16, 31), st.floats(0.001, 1.0), st.sampled_from([1.0, -3.0, 1e300, 1e-300]))
+def covered(count: int, start: float, end: float) -> np.ndarray:
+    """The share of each block that lies in a part of the time."""
+    edges = np.linspace(0.0, 1.0, count + 1)
+    inside = np.minimum(edges[1:], end) - np.maximum(edges[:-1], start)
+    return np.asarray(np.maximum(inside, 0.0) * count)
+
+
+@given(st.integers(0, 9999), st.integers(32, 63), st.floats(0.001, 0.1), st.sampled_from([1.0, -3.0, 1e300, 1e-300]))
 def test_the_judgement_by_numpy(seed: int, count: int, sigma: float, scale: float) -> None:
-    """Gain, error and total are those of the definition, computed with numpy and scipy."""
-    rng = Random(seed)
-    means = np.array([3.0 * exp(-i / 8) + sigma * rng.gauss(0, 1) for i in range(count)]) * np.sign(scale)
-    half, eighth = count // 2, count // 8
-    start = half - eighth // 2
-    gain = means[start : start + eighth].mean() - means[-eighth:].mean()
-    lasting = max(means[0], max(np.median(means[i : i + 3]) for i in range(count - 2)))
-    rough = np.square(np.diff(means[-half:], 2)).mean() / 6.0
-    error = stats.t.ppf(0.99, (half - 2) // 2) * sqrt(rough * 2.0 / eighth)
-    found, size = judged([abs(scale) * mean for mean in means], 0.1, False), np.abs(means).max()
-    assert found.gain * size == pytest.approx(gain, abs=1e-12)
-    assert found.error * size == pytest.approx(error, rel=1e-9)
-    assert found.total * size == pytest.approx(lasting - means[-eighth:].mean(), abs=1e-12)
+    """Gain, error and total are those of the definition, computed with numpy."""
+    rng = np.random.default_rng(seed)
+    means = (3.0 * np.exp(-np.arange(count) / 16) + sigma * rng.standard_normal(count) + 1.0) * np.sign(scale)
+    highest = [means.max() * factor for factor in (1.5, 1.2, 1.1, 1.0)]
+    middle, last = covered(count, 6 / 16, 10 / 16), covered(count, 12 / 16, 1.0)
+    gain = 1.17 * (np.average(means, weights=middle) - np.average(means, weights=last))
+    first = ceil(count * 6 / 16)
+    first += (count - first) % 2
+    later = means[first:]
+    rest = later - np.polyval(np.polyfit(np.arange(len(later)), later, 2), np.arange(len(later)))
+    pairs = rest[::2] + rest[1::2]
+    noise = max((rest**2).sum() / (len(later) - 3), (pairs**2).sum() / 2 / (len(later) / 2 - 3))
+    weights = np.concatenate([middle / middle.sum(), last / last.sum()])
+    single = min(1.0, sqrt(noise * 160) / abs(later.mean()))
+    top = max(high - abs(high) * single / sqrt(20 * 2**i) for i, high in enumerate(highest))
+    total = top - np.average(means, weights=last) + 0.16 * gain
+    size, unit = max(np.abs(means).max(), *map(abs, highest)), abs(scale)
+    found = judged([unit * mean for mean in means], [unit * high for high in highest], 0.1, 160)
+    assert found.gain * size == pytest.approx(gain, abs=1e-9)
+    assert found.error * size == pytest.approx(1.5 * 1.17 * sqrt(noise * (weights**2).sum()), rel=1e-6)
+    assert found.total * size == pytest.approx(total, abs=1e-8)
 
 
 @pytest.mark.parametrize("sigma", [0.001, 0.01, 0.03, 0.05])
@@ -128,7 +146,7 @@ def test_the_bump_after_a_raise_counts() -> None:
     for seed in range(20):
         rng = Random(seed)
         values = [3.0 * (1 + 0.1 * i / 40 * exp(1 - i / 40)) * (1 + rng.gauss(0, 0.01)) for i in range(6000)]
-        assert 320 <= first(Returns(), values) < 6000
+        assert 640 <= first(Returns(), values) < 6000
 
 
 @given(st.integers(0, 9999), st.floats(0.01, 0.9), st.floats(0.01, 0.9), st.sampled_from([0.003, 0.05]))
@@ -139,7 +157,7 @@ def test_a_larger_share_never_raises_later(seed: int, one: float, other: float, 
     assert first(Returns(high), values) <= first(Returns(low), values)
 
 
-@pytest.mark.parametrize("cut", [1, 319, 320, 639, 640, 1279, 1280, 2555])
+@pytest.mark.parametrize("cut", [1, 19, 639, 640, 1279, 1280, 1300, 2559, 2560])
 def test_resumed_between_merges(cut: int) -> None:
     """Saved before, at and after a merge, it goes on with blocks of the same width."""
     values = exponential(2, 3000, 500.0, 0.05)
@@ -153,32 +171,39 @@ def test_resumed_between_merges(cut: int) -> None:
 
 def test_a_state_that_rises() -> None:
     """Where nothing was brought, the loss worsens if it surely rises, and else nothing can be told."""
-    assert judged([float(i) for i in range(1, 17)], 0.1, True) == Yield(-7 / 16, 0.0, -0.5 / 16, "worsening")
-    assert judged([1.0] * 16, 0.1, False) == Yield(0.0, 0.0, 0.0, "undecided")
-    noisy = [0.5] * 8 + [0.5, 0.9, 0.5, 0.9, 0.5, 0.9, 1.0, 1.0]
-    found = judged(noisy, 0.1, False)
-    assert (found.gain, found.total, found.verdict) == (-0.5, 0.0, "undecided")
-    assert found.error == pytest.approx(quantile(0.99, 3) * (2.66 / 36) ** 0.5)
+    rising = [1.0 + i / 100 for i in range(32)]
+    found = judged(rising, [rising[-1]], 0.1, 20)
+    assert found.verdict == "worsening"
+    assert (found.gain * 1.31, found.total * 1.31) == pytest.approx(
+        (-1.17 * 0.12, -0.16 * 1.17 * 0.12 + 0.035), abs=1e-5
+    )
+    rng = Random(1)
+    rough = [1.0 + i / 3000 + rng.gauss(0, 0.1) for i in range(32)]
+    assert judged(rough, [1.0], 0.1, 20).verdict == "undecided"
+    assert judged([1.0] * 32, [1.0], 0.1, 20).verdict == "undecided"
 
 
-@pytest.mark.parametrize(("swing", "verdict"), [(0.0013, "nothing"), (0.0014, "undecided")])
+@pytest.mark.parametrize(("swing", "verdict"), [(0.003, "nothing"), (0.004, "undecided")])
 def test_a_state_that_brings_nothing(swing: float, verdict: str) -> None:
-    """Nothing is what surely differs by less than half a percent between the halves; it is told with its figures."""
-    means = [1.0 + swing * (-1) ** i for i in range(16)]
-    assert judged(means, 0.1, True).verdict == verdict
-    assert judged(means, 0.1, True)[:3] == judged(means, 0.1, False)[:3]
-    assert judged(means, 0.1, False).verdict == "undecided"
+    """Nothing is what surely falls by less than half a percent from half to half; it is told with its figures."""
+    means = [1.0 + swing * (-1) ** (i // 2) for i in range(40)]
+    assert judged(means, [1.0], 0.1, 32).verdict == verdict
+    assert judged(means, [1.0], 0.1, 31).verdict == "undecided"  # 1240 losses
 
 
-def test_the_middle_block_is_of_neither_half() -> None:
-    """Of an odd number of blocks, the one in the middle does not count for what the halves differ by."""
-    assert judged([1.0] * 8 + [100.0] + [1.0] * 8, 0.1, True).verdict == "nothing"
+@pytest.mark.parametrize(
+    ("falls", "verdict"), [(4.9, "nothing"), (5.1, "improving"), (-4.9, "nothing"), (-5.1, "worsening")]
+)
+def test_half_a_percent(falls: float, verdict: str) -> None:
+    """A line that falls, or rises, by less than half a percent from half to half is nothing; no more is."""
+    means = [1.0 - falls / 1000 * (i - 15.5) / 16 for i in range(32)]
+    assert judged(means, [max(means)], 0.1, 40).verdict == verdict
 
 
 def test_half_a_percent_of_nothing() -> None:
-    """A loss that ends at 0 is not called nothing for halves that are equal: there is nothing to compare with."""
-    means = [-8.0, 2.0, *[-3.0] * 6, *(i - 14.5 for i in range(8, 16))]
-    assert judged(means, 0.1, True).verdict != "nothing"
+    """A loss whose mean is 0 is not called nothing: there is nothing to compare with."""
+    means = [(-1.0) ** (i // 2) for i in range(32)]
+    assert judged(means, [1.0], 0.1, 40).verdict != "nothing"
 
 
 def test_nothing_from_1280_losses_on() -> None:
@@ -189,27 +214,27 @@ def test_nothing_from_1280_losses_on() -> None:
 def test_lines() -> None:
     """It says what the last half brought, in which blocks; or what is missing."""
     falling, slow, rising, silent, zero = (Returns() for _ in range(5))
-    assert falling.describe() == "0 of 320 losses"
+    assert falling.describe() == "0 of 640 losses"
     for i in range(1500):
         falling.push(1.0 + 2.0 * exp(-i / 200))
         rising.push(1.0 + i / 1500)
         silent.push(3.0)
         zero.push(0.0)
-    for value in exponential(1, 600, 500.0, 0.05):
+    for value in exponential(1, 700, 500.0, 0.05):
         slow.push(value)
     brought = "what the state brought"
     assert [detector.describe() for detector in (falling, slow, rising, silent, zero)] == [
-        f"flat: the last half brought 2.99% to 3.55% of {brought}, in 18 blocks of 80 losses; flat under 10%",
-        f"improving: the last half brought 31.3% to 37.5% of {brought}, in 30 blocks of 20 losses; flat under 10%",
-        "worsening: the state has brought nothing yet, in 18 blocks of 80 losses",
-        "nothing: the halves of the state differ by less than 0.5% of the loss, in 18 blocks of 80 losses",
-        "every loss is 0, in 18 blocks of 80 losses",
+        f"flat: the last half brought 3.05% to 3.58% of {brought}, in 37 blocks of 40 losses; flat under 10%",
+        f"improving: the last half brought 34.2% to 37.4% of {brought}, in 35 blocks of 20 losses; flat under 10%",
+        "worsening: the state has brought nothing yet, in 37 blocks of 40 losses",
+        "nothing: from half to half the loss falls by less than 0.5%, in 37 blocks of 40 losses",
+        "every loss is 0, in 37 blocks of 40 losses",
     ]
     assert zero.verdict() is None
     early = Returns()
-    for _ in range(320):
+    for _ in range(640):
         early.push(20.0)
-    assert early.describe() == "undecided: the state has brought nothing yet, in 16 blocks of 20 losses"
+    assert early.describe() == "undecided: the state has brought nothing yet, in 32 blocks of 20 losses"
 
 
 def test_losses_too_large_to_sum() -> None:

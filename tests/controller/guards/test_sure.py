@@ -15,6 +15,7 @@ from scipy import stats
 
 from plateau_rule import bind, loads
 from plateau_rule.controller.guards.plateau import Plateau, new_plateau
+from plateau_rule.controller.guards.plateau.blocks import trimmed
 from plateau_rule.controller.guards.plateau.student import quantile, quantile_above
 from plateau_rule.controller.guards.plateau.sure import (
     FASTEST,
@@ -25,7 +26,6 @@ from plateau_rule.controller.guards.plateau.sure import (
     lines_through,
     roughness,
     share_of,
-    trimmed,
     undone,
     windows_of,
 )

@@ -264,7 +264,7 @@ def test_too_early_to_say(make: Callable[[], Detector], values: list[float], tim
 def test_no_later_than_said(make: Callable[[], Detector]) -> None:
     """`knows` and `needs` are no lower than they must be: some streams are decided, and fire, at just that value."""
     known, fired = 10**6, 10**6
-    for values in ([9.0] * 20 + [1.0] * 400, [1.0] * 420, [1.0] * 3 + [9.0] * 400, [1.0, *[9.0] * 400]):
+    for values in ([9.0] * 20 + [1.0] * 700, [1.0] * 720, [1.0] * 3 + [9.0] * 700, [1.0, *[9.0] * 700]):
         detector = make()
         for count, value in enumerate(values, 1):
             detector.push(value)
@@ -282,6 +282,9 @@ def test_contents_stay_small(make: Callable[[], Detector]) -> None:
     for _ in range(20_000):
         detector.push(3.0 + rng.gauss(0, 0.1))
     assert len(json.dumps(detector.contents())) < 6000
+
+
+RETURNED = {"seen": 40, "open": [], "pending": [1.0, 1.0], "highest": [1.0, 1.0], "means": [1.0, 1.0]}
 
 
 @pytest.mark.parametrize(
@@ -308,14 +311,21 @@ def test_contents_stay_small(make: Callable[[], Detector]) -> None:
         ),
         (MAKERS["trend"], {"seen": -1, "open": 0.0, "levels": []}, "levels of [] means; -1 values make [-1]"),
         (MAKERS["trend"], {"seen": 10, "levels": [[1.0, 1.0], [1.0]]}, "'open'"),
-        (MAKERS["returns"], {"seen": 40, "open": 0.0, "means": [1.0]}, "1 means; 40 values make 2"),
-        (MAKERS["returns"], {"seen": 639, "open": 0.0, "means": [1.0] * 30}, "30 means; 639 values make 31"),
-        (MAKERS["returns"], {"seen": 640, "open": 0.0, "means": [1.0] * 32}, "32 means; 640 values make 16"),
-        (MAKERS["returns"], {"seen": -1, "open": 0.0, "means": []}, "0 means; -1 values make -1"),
+        (MAKERS["returns"], RETURNED | {"means": [1.0]}, "1 means and 0 losses; 40 values make 2 and 0"),
+        (MAKERS["returns"], RETURNED | {"open": [1.0]}, "2 means and 1 losses; 40 values make 2 and 0"),
+        (MAKERS["returns"], RETURNED | {"seen": 39}, "2 means and 0 losses; 39 values make 1 and 19"),
+        (MAKERS["returns"], RETURNED | {"highest": [1.0]}, "2 and 1 levels; 40 values make 2"),
+        (MAKERS["returns"], RETURNED | {"pending": []}, "0 and 2 levels; 40 values make 2"),
         (
             MAKERS["returns"],
-            {"seen": 40, "open": None, "means": [1.0, 1.0]},
-            "float() argument must be a string or a real number, not 'NoneType'",
+            RETURNED | {"seen": 1280, "means": [1.0] * 64},
+            "64 means and 0 losses; 1280 values make 32 and 0",
+        ),
+        (MAKERS["returns"], RETURNED | {"seen": -1, "means": []}, "0 means and 0 losses; -1 values make -1 and 19"),
+        (
+            MAKERS["returns"],
+            RETURNED | {"open": None},
+            "'NoneType' object is not iterable",
         ),
     ],
 )

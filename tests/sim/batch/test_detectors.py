@@ -133,6 +133,34 @@ def test_verdicts_are_the_controllers(name: str, stream: Callable[[np.random.Gen
                     alone[row] = make()
 
 
+@pytest.mark.parametrize("kind", ["falling", "rising", "silent", "mixed", "zero", "tiny", "huge"])
+def test_long_states_of_returns(kind: str) -> None:
+    """`returns`, which decides late, agrees through several merges, on losses of every kind, with runs that skip."""
+    runs, steps = 5, 2700
+    rng, at = np.random.default_rng(len(kind)), np.arange(2700)[:, None]
+    noise = 1.0 + rng.choice([0.0, 1e-9, 0.01, 0.05], runs) * rng.standard_normal((steps, runs))
+    courses: dict[str, object] = {
+        "falling": 1.0 + 2.0 * np.exp(-at / rng.uniform(50, 900, runs)),
+        "rising": 1.0 + at / 3000,
+        "silent": 2.1,
+        "mixed": 1.0 - at / 2000,
+        "zero": 0.0,
+        "tiny": 1e-310 * np.exp(-at / 300),
+        "huge": 1.7e308 * np.exp(-at / 300),
+    }
+    clean = np.asarray(courses[kind], dtype=np.float64)
+    losses = clean * np.clip(noise, 0.5, 1.0 if kind == "huge" else 2.0)
+    together, alone = many(Returns(0.1), History(runs, 0), often=True), [Returns(0.1) for _ in range(runs)]
+    together.enter(np.arange(runs), True)
+    with np.errstate(all="ignore"):
+        for step in range(steps):
+            brought = rng.random(runs) < 0.98
+            together.push(np.where(brought, losses[step], 0.0), brought)
+            for run in np.flatnonzero(brought):
+                alone[run].push(float(losses[step, run]))
+            assert together.verdicts().tolist() == [SPELLED[detector.verdict()] for detector in alone], step
+
+
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 64])
 def test_means_are_rounded_once(size: int, stream: Callable[[np.random.Generator], Floats]) -> None:

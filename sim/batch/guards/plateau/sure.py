@@ -6,13 +6,12 @@ bit. A window is worked out when it is due, in the runs where it is due.
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.guards.plateau import sure
-from plateau_rule.sim.batch.guards.blocks import Blocks
+from plateau_rule.controller.guards.plateau.blocks import BLOCK, FLOOR
+from plateau_rule.sim.batch.guards.blocks import TrimmedBlocks
 from plateau_rule.sim.batch.guards.twin import Twin, in_order
 from plateau_rule.sim.batch.history import Floats, Mask, Rows
 from plateau_rule.sim.batch.kleene import FALSE, TRUE, UNKNOWN, Verdicts
@@ -21,17 +20,14 @@ Counts = NDArray[np.int64]
 _UNDECIDED, _DECIDED, _FLAT = range(3)  # what a level says, the stronger word last
 _VERDICTS = np.array([UNKNOWN, FALSE, TRUE], dtype=np.int8)
 _PLACES = np.arange(sure.SIZES[-1])[:, None]
-_LARGEST = sys.float_info.max
 
 
-class ManySure(Blocks):
+class ManySure(TrimmedBlocks):
     """`plateau` by sure."""
 
     def __init__(self, scalar: sure.Sure, runs: int) -> None:
         super().__init__(runs)
         self._runs, self._scalar = runs, scalar
-        self._losses = np.zeros((sure.BLOCK, runs))  # of the open block
-        self._columns = np.arange(runs)
         self._count = np.zeros(runs, dtype=np.int64)  # full blocks in this state
         levels = len(scalar.windows)
         self._means = np.zeros((levels + 2, sure.SIZES[-1] * runs))  # the mean numbered n at place (n - 1) % 32
@@ -40,26 +36,14 @@ class ManySure(Blocks):
 
     def enter(self, rows: Rows, watching: bool) -> None:
         """No block, no roughness, nothing said."""
-        self._empty(rows, watching, sure.BLOCK)
+        self._empty(rows, watching, BLOCK)
         self._count[rows], self._rough[:, rows], self._says[:, rows] = 0, 0.0, _UNDECIDED
-
-    def _fill(self, values: Floats, width: Floats | int, brought: Mask | None) -> tuple[Rows, Floats]:
-        """Keep each loss; where the block is full now, its trimmed mean."""
-        self._losses[-self._room % sure.BLOCK, self._columns] = values
-        self._room -= 1 if brought is None else brought
-        rows = np.flatnonzero(self._room == 0)
-        if not len(rows):
-            return rows, np.empty(0)
-        kept = np.sort(self._losses[:, rows], axis=0)[sure.CUT : -sure.CUT]
-        means = in_order(kept / len(kept))
-        return rows, np.minimum(np.maximum(means, -_LARGEST), _LARGEST)
 
     def push(self, values: Floats, brought: Mask | None) -> None:
         """Put full blocks on level 0, and every second time the mean of two on the level above; look where due."""
-        rows, means = self._fill(values, sure.BLOCK, brought)
+        rows, means = self._close(values, brought)
         if not len(rows):
             return
-        self._room[rows] = sure.BLOCK
         self._count[rows] += 1
         due: list[tuple[Rows, Counts]] = []
         counts = self._count[rows]
@@ -118,7 +102,7 @@ class ManySure(Blocks):
 
     def _words(self, level: int, sizes: list[int], rows: Rows, counts: Counts, inflation: Floats) -> NDArray[np.int8]:
         """The strongest word of these windows, the longest of which the level's means fill."""
-        scalar, width = self._scalar, sure.BLOCK << level
+        scalar, width = self._scalar, BLOCK << level
         means = self._last(level, sizes[-1], rows, counts)[::-1]
         ts = []
         for size in sizes:
@@ -197,9 +181,9 @@ def _lines_through(z: Floats, sizes: list[int], inflation: Floats) -> list[tuple
         single = square - total * mean - slope * (cross - middle)
         pairs = pair_square - 2.0 * total * mean - 4.0 * slope * (pair_cross - middle)
         pairs = pairs + 4.0 * slope * slope * (n * (n * n - 4) / 24)
-        floor = sure.FLOOR * (first + mean)
+        floor = FLOOR * (first + mean)
         variance = np.maximum(np.maximum(inflation * single / (n - 2), pairs / (n - 4)), floor * floor)
-        if n >= sure.LONGER_SIZES[0]:
+        if n >= sure.FOURS_FROM:
             fours = four_square - 4.0 * total * mean - 8.0 * slope * (four_cross - middle)
             fours = fours + 16.0 * slope * slope * (n * (n * n - 16) / 48)
             variance = np.maximum(variance, fours / (n - 8))
