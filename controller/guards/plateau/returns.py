@@ -46,7 +46,7 @@ class Yield(NamedTuple):
     verdict: str
 
 
-class Shape(NamedTuple):
+class Outline(NamedTuple):
     """What depends on the number of blocks alone.
 
     Attributes:
@@ -67,15 +67,15 @@ class Shape(NamedTuple):
 
 
 @cache
-def shape_of(count: int) -> Shape:
-    """The shape of a state in `count` blocks."""
+def outline_of(count: int) -> Outline:
+    """What depends on the number of blocks."""
     middle, last = (_part(count, *part) for part in (MIDDLE, LAST))
     later = int(-(-LATER * count // 1))
     later += (count - later) % 2
     line, places = _centred(count - later), _centred(count)
     level = ((count - later) ** 2 - 1) / 12
     spread = _sum([weight * weight for _, weights in (middle, last) for weight in weights])
-    return Shape(middle, last, spread, later, line, tuple(place * place - level for place in line), places)
+    return Outline(middle, last, spread, later, line, tuple(place * place - level for place in line), places)
 
 
 def _part(count: int, start: float, end: float) -> tuple[int, tuple[float, ...]]:
@@ -110,28 +110,30 @@ def judged(means: Sequence[float], highest: Sequence[float], share: float, width
     """
     size = max(max(map(abs, means)), max(map(abs, highest)))
     y, count = [mean / size for mean in means], len(means)
-    shape = shape_of(count)
-    last = _weighted(y, shape.last)
-    gain = BEYOND * (_weighted(y, shape.middle) - last)
-    noise = noise_of(y[shape.later :], shape)
-    error = SURE * BEYOND * sqrt(noise * shape.spread)
-    total = _top(highest, size, relative_noise(y[shape.later :], noise * width)) - last + TAIL * gain
-    if count * width >= NOTHING_FROM and _is_nothing(y, shape, noise):
+    outline = outline_of(count)
+    last = _weighted(y, outline.last)
+    gain = BEYOND * (_weighted(y, outline.middle) - last)
+    noise = noise_of(y[outline.later :], outline)
+    error = SURE * BEYOND * sqrt(noise * outline.spread)
+    total = _top(highest, size, relative_noise(y[outline.later :], noise * width)) - last + TAIL * gain
+    if count * width >= NOTHING_FROM and _is_nothing(y, outline, noise):
         return Yield(gain, error, total, "nothing")
     if total <= 0.0:
         return Yield(gain, error, total, "worsening" if gain + error < 0.0 else "undecided")
     return Yield(gain, error, total, four_valued(gain, error, share * total))
 
 
-def noise_of(later: Sequence[float], shape: Shape) -> float:
+def noise_of(later: Sequence[float], outline: Outline) -> float:
     """The variance of a block, by what a parabola leaves of blocks and of pairs of them."""
     count = len(later)
     line, parabola = squares(count)
     mean = _sum(later) / count
     rest = [value - mean for value in later]
-    slope = _sum([place * value for place, value in zip(shape.line, rest, strict=True)]) / line
-    bend = _sum([place * value for place, value in zip(shape.parabola, rest, strict=True)]) / parabola
-    rest = [value - slope * one - bend * two for value, one, two in zip(rest, shape.line, shape.parabola, strict=True)]
+    slope = _sum([place * value for place, value in zip(outline.line, rest, strict=True)]) / line
+    bend = _sum([place * value for place, value in zip(outline.parabola, rest, strict=True)]) / parabola
+    rest = [
+        value - slope * one - bend * two for value, one, two in zip(rest, outline.line, outline.parabola, strict=True)
+    ]
     pairs = [one + other for one, other in zip(rest[::2], rest[1::2], strict=True)]
     single, floor = _sum([value * value for value in rest]) / (count - 3), FLOOR * mean
     return max(single, _sum([value * value for value in pairs]) / (count - 6), floor * floor)
@@ -149,7 +151,7 @@ def _top(highest: Sequence[float], size: float, relative: float) -> float:
     return max(level - abs(level) * (relative / sqrt(BLOCK << scale)) for scale, level in enumerate(levels))
 
 
-def _is_nothing(y: Sequence[float], shape: Shape, noise: float) -> bool:
+def _is_nothing(y: Sequence[float], outline: Outline, noise: float) -> bool:
     """Whether a line through all blocks surely falls by less than a share of the mean, from half to half.
 
     It must not rise by more than that either, as far as can be seen.
@@ -157,8 +159,8 @@ def _is_nothing(y: Sequence[float], shape: Shape, noise: float) -> bool:
     count = len(y)
     mean = _sum(y) / count
     spread, _ = squares(count)
-    falls = -_sum([place * (value - mean) for place, value in zip(shape.places, y, strict=True)]) / spread
-    error = quantile(CONFIDENCE, count - shape.later - 3) * sqrt(noise / spread)
+    falls = -_sum([place * (value - mean) for place, value in zip(outline.places, y, strict=True)]) / spread
+    error = quantile(CONFIDENCE, count - outline.later - 3) * sqrt(noise / spread)
     bound = NOTHING * abs(mean) / (0.5 * count)
     return falls + error < bound and falls > -bound
 

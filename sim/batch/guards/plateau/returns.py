@@ -90,12 +90,12 @@ def _judged(means: Floats, highest: Floats, share: float, width: Rows) -> Verdic
     held = np.where(np.isinf(highest), 0.0, highest)
     size = np.maximum(np.abs(means).max(axis=0), np.abs(held).max(axis=0))
     y, count = means / size, len(means)
-    shape = returns.shape_of(count)
-    last = _weighted(y, shape.last)
-    gain = returns.BEYOND * (_weighted(y, shape.middle) - last)
-    noise = _noise_of(y[shape.later :], shape)
-    error = returns.SURE * returns.BEYOND * np.sqrt(noise * shape.spread)
-    level, deviation = np.abs(in_order(y[shape.later :]) / (count - shape.later)), np.sqrt(noise * width)
+    outline = returns.outline_of(count)
+    last = _weighted(y, outline.last)
+    gain = returns.BEYOND * (_weighted(y, outline.middle) - last)
+    noise = _noise_of(y[outline.later :], outline)
+    error = returns.SURE * returns.BEYOND * np.sqrt(noise * outline.spread)
+    level, deviation = np.abs(in_order(y[outline.later :]) / (count - outline.later)), np.sqrt(noise * width)
     relative = np.where(deviation < level, deviation / level, 1.0)
     losses, levels = np.array([BLOCK << scale for scale in range(len(highest))])[:, None], held / size
     tops = np.where(np.isinf(highest), -np.inf, levels - np.abs(levels) * (relative / np.sqrt(losses)))
@@ -104,15 +104,15 @@ def _judged(means: Floats, highest: Floats, share: float, width: Rows) -> Verdic
     rises = total <= 0.0
     flat, decided = flat & ~rises, np.where(rises, gain + error < 0.0, decided)
     found: Verdicts = np.where(decided, FALSE, UNKNOWN).astype(np.int8)
-    found[flat | ((count * width >= returns.NOTHING_FROM) & _is_nothing(y, shape, noise))] = TRUE
+    found[flat | ((count * width >= returns.NOTHING_FROM) & _is_nothing(y, outline, noise))] = TRUE
     return found
 
 
-def _noise_of(later: Floats, shape: returns.Shape) -> Floats:
+def _noise_of(later: Floats, outline: returns.Outline) -> Floats:
     """See the controller's `noise_of`."""
     count = len(later)
     line, parabola = returns.squares(count)
-    lines, parabolas = np.array(shape.line)[:, None], np.array(shape.parabola)[:, None]
+    lines, parabolas = np.array(outline.line)[:, None], np.array(outline.parabola)[:, None]
     mean = in_order(later) / count
     rest, floor = later - mean, FLOOR * mean
     slope, bend = in_order(lines * rest) / line, in_order(parabolas * rest) / parabola
@@ -122,13 +122,13 @@ def _noise_of(later: Floats, shape: returns.Shape) -> Floats:
     return np.maximum(np.maximum(single, in_order(pairs * pairs) / (count - 6)), floor * floor)
 
 
-def _is_nothing(y: Floats, shape: returns.Shape, noise: Floats) -> Mask:
+def _is_nothing(y: Floats, outline: returns.Outline, noise: Floats) -> Mask:
     """See the controller's `_is_nothing`."""
     count = len(y)
     mean = in_order(y) / count
     spread, _ = returns.squares(count)
-    falls = -in_order(np.array(shape.places)[:, None] * (y - mean)) / spread
-    error = quantile(returns.CONFIDENCE, count - shape.later - 3) * np.sqrt(noise / spread)
+    falls = -in_order(np.array(outline.places)[:, None] * (y - mean)) / spread
+    error = quantile(returns.CONFIDENCE, count - outline.later - 3) * np.sqrt(noise / spread)
     bound = returns.NOTHING * np.abs(mean) / (0.5 * count)
     nothing: Mask = (falls + error < bound) & (falls > -bound)
     return nothing
