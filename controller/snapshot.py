@@ -209,10 +209,9 @@ def _state_named(machine: Machine, name: str) -> BoundState:
 
 def _unlike(again: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
     """The parts of a snapshot that are not saved again as they were; names and a longer run may differ."""
-    free = ["format", "curriculum", "bound", "checksum"]
-    if saved["bound"].get("lead") != again["bound"].get("lead"):
-        free.append("lead")
-    return [key for key in again if key not in free and (key not in saved or saved[key] != again[key])]
+    free = ("format", "curriculum", "bound", "checksum")
+    asked = [key for key in again if key != "lead" or saved["bound"].get("lead") == again["bound"].get("lead")]
+    return [key for key in asked if key not in saved or (key not in free and saved[key] != again[key])]
 
 
 def _rate(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bool) -> RateClock:
