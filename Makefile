@@ -73,7 +73,7 @@ $(ADAPTERS)/%/.set-up: pyproject.toml tests/conformance/constraints-%.txt
 	@echo "Installing what tests/conformance/constraints-$*.txt pins"
 	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt hatchling setuptools
 	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt --no-build-isolation \
-	  --editable '.[pytorch,transformers,lightning,plot,test]' pytest pytest-xdist scikit-learn
+	  --editable '.[pytorch,transformers,lightning,plot,test]' pytest pytest-xdist scikit-learn torchdata
 	@touch $@
 
 coverage: setup  ## the tests, and the lines and branches that they never reach: none of controller/

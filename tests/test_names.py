@@ -20,7 +20,9 @@ ROOMS = (
 )
 
 # Names that are taken twice, and why nobody can mistake one for the other.
-TWICE: dict[str, str] = {}
+TWICE: dict[str, str] = {
+    "CurriculumCallback": "one in the module of each framework that calls such a thing a callback",
+}
 
 
 def classes_in(files: Iterable[Path]) -> dict[str, set[str]]:

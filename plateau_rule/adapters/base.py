@@ -16,9 +16,10 @@ An adapter calls the methods of a Rule from its trainer's hooks, in this order:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, SupportsFloat
+from typing import Any, Literal
 
 from plateau_rule.adapters.beginning import Groups, controller_for, out_of_order, ratios_of, refuse_other_step
 from plateau_rule.adapters.errors import WiringError
@@ -26,6 +27,7 @@ from plateau_rule.adapters.ranks import OneRank, Ranks
 from plateau_rule.adapters.saved import SavedRule, read_saved
 from plateau_rule.adapters.stamp import Stamp, Stamping, lead_needed, unstamped
 from plateau_rule.adapters.steps import StepResult, StepShare
+from plateau_rule.adapters.telling import plain_metrics
 from plateau_rule.adapters.watch import KnobsRead, Watch
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
@@ -300,11 +302,13 @@ class Rule:
         if not self._takes_evaluation or self._last is None or trainer_step != self._last.plan.step:
             return None
         self._takes_evaluation = False
-        numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, SupportsFloat)}
+        numbers = plain_metrics(metrics)
         if self._folder is not None:
             self._folder.evaluation(self._last.plan, numbers)
         self._evaluation = numbers
-        return self._result(self._last.plan, self._last.loss, None)
+        result = self._result(self._last.plan, self._last.loss, None)
+        # `close` has handed over what this plan asks for.
+        return replace(result, requests=tuple(each for each in result.requests if each not in self._last.requests))
 
     def _result(self, plan: Plan, loss: float, decision: Decision | None) -> StepResult:
         now = self.plan

@@ -1,6 +1,10 @@
-"""A decision as one line, for people who watch a training run."""
+"""What is told: a decision, to people who watch a run; metrics, to guards, under names that a curriculum can write."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import SupportsFloat
 
 from plateau_rule.controller.plan import Decision
 
@@ -18,3 +22,16 @@ def told(decision: Decision) -> str:
         f"lr {decision.lr_before:.3g} -> {decision.lr:.3g}",
     ]
     return f"plateau: step {decision.step}: {', '.join(parts)}"
+
+
+def plain_metrics(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The numbers among a trainer's metrics, by names that a curriculum can write.
+
+    Letters become small, and what is no letter, digit, - or _ becomes _: a guard asks for `val_loss/dataloader_idx_1`
+    by `metric = "val_loss_dataloader_idx_1"`.
+
+    Args:
+        metrics: values by name; what is no number is left out.
+    """
+    numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, SupportsFloat)}
+    return {re.sub(r"[^a-z0-9_-]", "_", name.lower()): value for name, value in numbers.items()}
