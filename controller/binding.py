@@ -12,6 +12,7 @@ from sys import float_info
 from typing import SupportsFloat, SupportsIndex, TypedDict, Unpack
 
 from plateau_rule.controller.arguments import kind_of, python_number
+from plateau_rule.controller.bound_rates import bound_cycles, peak_faults, rate_amounts, warmup_at_start
 from plateau_rule.controller.clamping import clamped_states, merged_states, with_transitions
 from plateau_rule.controller.errors import ArgumentError, BindingError, BindingWarning, Fault, Key, visible
 from plateau_rule.controller.frozen import FrozenDict
@@ -149,10 +150,11 @@ def bind(
         *_metric_faults(curriculum, binding),
         *_amount_faults(curriculum, run),
         *lead_faults(curriculum, binding.lead, limits),
+        *peak_faults(curriculum, binding.peak),
     ]
     if faults:
         raise BindingError([curriculum.placed(fault) for fault in faults])
-    states, merged = merged_states(curriculum, clamped_states(curriculum, limits))
+    states, merged = merged_states(curriculum, clamped_states(curriculum, limits, run))
     notes = tuple(
         f'state "{gone}" equals "{kept}" within the limits {limits_shown(limits)}: merged'
         for gone, kept in merged.items()
@@ -165,19 +167,19 @@ def bind(
     )
     lead = lead_by_knob(curriculum, binding.lead)
     states = with_lead(states, lead)
-    warmup = 0 if curriculum.lr.warmup is None else steps_in(parse_amount(curriculum.lr.warmup), run, run.total_steps)
     return Machine(
         curriculum,
         None if limits is None else FrozenDict(limits),
         run,
         binding.peak or curriculum.lr.peak,
-        warmup,
+        warmup_at_start(curriculum, run),
         states,
         whole,
         notes,
         FrozenDict({state.name: state for state in states}),
         binding.lag or 0,
         lead,
+        bound_cycles(curriculum),
     )
 
 
@@ -363,19 +365,8 @@ def _amount_faults(curriculum: Curriculum, run: RunLength) -> list[Fault]:
 
 
 def _amounts(curriculum: Curriculum) -> list[tuple[str, Path, bool]]:
-    rate = curriculum.lr
-    found: list[tuple[str, Path, bool]] = []
-    if rate.length is not None:
-        found.append((rate.length, ("lr", "length"), False))
-    if rate.warmup is not None:
-        found.append((rate.warmup, ("lr", "warmup"), False))
-    found += [(cycle, ("lr", "cycles", i), False) for i, cycle in enumerate(rate.cycles or ())]
-    falls = [(state.lr.shape or rate.shape) != "constant" and state.lr.length is None for state in curriculum.state]
-    if rate.length is None and rate.cycles is None and any(falls):
-        found.append(("rest", ("lr",), False))
+    found = [(text, path, False) for text, path in rate_amounts(curriculum)]
     for i, state in enumerate(curriculum.state):
-        if state.lr.length is not None:
-            found.append((state.lr.length, ("state", i, "lr", "length"), False))
         found += [(ramp.over, ("state", i, "ramp", name, "over"), False) for name, ramp in state.ramp.items()]
     for guard, path in _guards(curriculum):
         for asked in word_of(guard).amounts(guard.value):

@@ -63,7 +63,7 @@ def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
 def _finding_in_words(report: Report, finding: Finding, places: Places, file: Path | None) -> Iterator[str]:
     yield from str(finding).split("\n")
     if finding.severity == "waived":
-        yield f'  waived: "{report.machine.curriculum.check.waive[finding.property]}"'
+        yield f'  waived: "{finding.reason}"'
     if finding.counterexample is None or finding.severity == "waived":
         return
     yield "  It happens so:" if finding.counterexample.happened else "  It could happen so:"
@@ -226,7 +226,7 @@ def _finding_as_dict(report: Report, finding: Finding, places: Places, file: Pat
         "path": list(finding.path),
         "sentence": finding.sentence,
         "suggestion": finding.suggestion,
-        "reason": report.machine.curriculum.check.waive.get(finding.property) if finding.severity == "waived" else None,
+        "reason": finding.reason,
         "counterexample": example and _example_as_dict(example, places, file),
     }
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+from plateau_rule.controller.bound_rates import bound_rate
 from plateau_rule.controller.frozen import FrozenDict
-from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.amounts import RunLength, parse_amount
 from plateau_rule.controller.language.consistency import NEXT, hardness, sources
 from plateau_rule.controller.language.curriculum import ActionTable, Curriculum, Knob, Rung, State
 from plateau_rule.controller.language.fingerprint import transition_keys
-from plateau_rule.controller.machine import Action, BoundRamp, BoundRate, BoundState, BoundTransition, Machine
+from plateau_rule.controller.machine import Action, BoundRamp, BoundState, BoundTransition, Machine
 
 
 def _bound_value(name: str, value: Rung, limits: Mapping[str, float] | None) -> Rung:
@@ -21,7 +22,9 @@ def _bound_value(name: str, value: Rung, limits: Mapping[str, float] | None) -> 
     return limit if hardness(value) > limit else value
 
 
-def clamped_states(curriculum: Curriculum, limits: Mapping[str, float] | None) -> tuple[BoundState, ...]:
+def clamped_states(
+    curriculum: Curriculum, limits: Mapping[str, float] | None, run: RunLength
+) -> tuple[BoundState, ...]:
     """Every state with its knobs and ramps within the limits, as yet without transitions."""
     states = []
     for index, state in enumerate(curriculum.state):
@@ -33,7 +36,7 @@ def clamped_states(curriculum: Curriculum, limits: Mapping[str, float] | None) -
                 state.name,
                 FrozenDict(knobs),
                 FrozenDict(ramps),
-                _bound_rate(curriculum, state),
+                bound_rate(curriculum, state, run),
                 state.stop,
                 final=state.final,
             )
@@ -47,19 +50,6 @@ def _bound_ramp(name: str, knob: Knob, state: State, start: Rung, limits: Mappin
     rungs = None if knob.ladder is None else tuple(hardness(_bound_value(name, rung, limits)) for rung in knob.ladder)
     step = None if knob.range is None or knob.range.multiple_of is None else float(knob.range.multiple_of)
     return BoundRamp(hardness(start), hardness(end), parse_amount(ramp.over), ramp.shape, step, rungs)
-
-
-def _bound_rate(curriculum: Curriculum, state: State) -> BoundRate:
-    rate, own = curriculum.lr, state.lr
-    cycles = () if own.length is not None or rate.cycles is None else tuple(map(parse_amount, rate.cycles))
-    return BoundRate(
-        own.peak,
-        own.shape or rate.shape,
-        rate.floor if own.floor is None else own.floor,
-        rate.decay if own.decay is None else own.decay,
-        parse_amount(own.length or rate.length or "rest"),
-        cycles,
-    )
 
 
 def merged_states(

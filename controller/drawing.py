@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.consistency import sources, target
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, State, word_of
-from plateau_rule.controller.rate import multiplier
+from plateau_rule.controller.rate_line import cycles_in_words, rate_line
 
 # What is said of the machine, in words
 
@@ -101,9 +100,10 @@ def facts(curriculum: Curriculum, state: State) -> list[str]:
         lines.append(f"{name} {value}{end}{f' {unit}' if unit else ''}{way}")
     rate, own = curriculum.lr, state.lr
     shape, floor = own.shape or rate.shape, rate.floor if own.floor is None else own.floor
-    over = own.length or (f"cycles of {', '.join(rate.cycles)}" if rate.cycles else rate.length or "rest")
+    over = own.length or (cycles_in_words(rate) if rate.cycles else rate.length or "rest")
     fall = "constant" if shape == "constant" else f"{shape} to {100 * floor:g} % over {over}"
-    lines.append(f"lr {rate.peak * own.peak:g}, {fall}")
+    warmup = f", after a warm-up of {own.warmup}" if own.warmup else ""
+    lines.append(f"lr {rate.peak * own.peak:g}, {fall}{warmup}")
     return [*lines, f"stop: {state.stop}"] if state.stop else lines
 
 
@@ -165,43 +165,6 @@ def _final(curriculum: Curriculum) -> set[int]:
     """The states in which a run may end: nothing leaves them, they say so, or they stop the training."""
     left = {arrow.source for arrow in arrows(curriculum)}
     return {i for i, state in enumerate(curriculum.state) if i not in left or state.final or state.stop}
-
-
-# The rate in a state, as a line
-
-SAMPLES = 96
-
-
-def rate_line(curriculum: Curriculum, index: int) -> list[tuple[float, float]]:
-    """The rate in a state after a restart: points (time from 0 to 1, rate as a share of the highest peak)."""
-    rate, own = curriculum.lr, curriculum.state[index].lr
-    shape, decay = own.shape or rate.shape, rate.decay if own.decay is None else own.decay
-    floor = rate.floor if own.floor is None else own.floor
-    height = own.peak / max(state.lr.peak for state in curriculum.state)
-    run = RunLength(curriculum.run.epochs, curriculum.run.steps_per_epoch, curriculum.run.tokens_per_step)
-
-    def steps(text: str, since: int = 0) -> int | None:
-        try:
-            return max(1, steps_in(parse_amount(text), run, run.total_steps, since))
-        except ValueError:
-            return None
-
-    cycles = list(rate.cycles) if rate.cycles and own.length is None else [own.length or rate.length or "rest"]
-    lengths: list[int] = []
-    for cycle in cycles:
-        lengths.append(steps(cycle, sum(lengths)) or 1000)
-    warm = (steps(rate.warmup) or 100) if rate.warmup and (rate.rewarm or index == 0) else 0
-    stays = cycles[-1] != "rest" and shape != "constant"
-    held = sum(lengths) // 6 if stays else 0  # at the floor, to show that it stays there
-    total, line, passed = warm + sum(lengths) + held, [], 0
-    if warm:
-        line, passed = [(0.0, 0.0), (warm / total, height)], warm
-    for length in lengths:
-        for sample in range(SAMPLES + 1):
-            high = multiplier(shape, floor, decay, sample * length // SAMPLES, length)
-            line.append(((passed + sample * length / SAMPLES) / total, height * high))
-        passed += length
-    return [*line, (1.0, line[-1][1])] if held else line
 
 
 def goes_on(curriculum: Curriculum, index: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import copysign, floor, inf, sqrt
@@ -107,6 +107,13 @@ class BoundRamp:
         return int(value) if float(value).is_integer() else value
 
 
+class Warmup(NamedTuple):
+    """A linear rise to the peak: how many steps it takes, and the share of the peak that it begins with, if said."""
+
+    steps: int = 0
+    start: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class BoundRate:
     """The learning rate of one state: its own words, and the run's where it has none."""
@@ -116,7 +123,9 @@ class BoundRate:
     floor: float
     decay: float
     length: Amount
-    cycles: tuple[Amount, ...]  # empty where there is one length
+    cycles: Sequence[Amount]  # empty where there is one length
+    warmup: Warmup  # on entering the state by a restart
+    own_warmup: bool  # whether it is written in the state
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,24 +197,32 @@ class Machine:
     limits: Mapping[str, float] | None
     run: RunLength
     peak: float
-    warmup_steps: int
+    warmup: Warmup  # at the start of the run
     states: tuple[BoundState, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
     by_name: Mapping[str, BoundState] = field(default_factory=FrozenDict)
     lag: int = 0  # steps by which losses arrive late
     lead: Lead = field(default_factory=FrozenDict)  # of no knob, most often
+    cycles: Sequence[Amount] = ()  # of the run's rate
     # Worked out once, since every step asks for them.
     total_steps: int | None = field(init=False)
     steps_per_epoch: int | None = field(init=False)
     nonfinite_limit: int = field(init=False)
     align: BoundAlign = field(init=False)
+    warmup_steps: int = field(init=False)
+    lowest: float = field(init=False)  # the rate never falls below this
+    peaks: float | None = field(init=False)  # the factor on the peak from each cycle to the next
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "total_steps", self.run.total_steps)
         object.__setattr__(self, "steps_per_epoch", self.run.steps_per_epoch)
         object.__setattr__(self, "nonfinite_limit", self.curriculum.nonfinite.limit)
         object.__setattr__(self, "align", align_of(self.curriculum, self.run))
+        rate = self.curriculum.lr
+        object.__setattr__(self, "warmup_steps", self.warmup.steps)
+        object.__setattr__(self, "lowest", rate.lowest)
+        object.__setattr__(self, "peaks", rate.peaks.factor if rate.peaks is not None else None)
 
     def __deepcopy__(self, memo: object) -> Machine:
         """Nothing in it ever changes: copies of a run share it."""

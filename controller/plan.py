@@ -28,6 +28,8 @@ class Plan(NamedTuple):
     """What the trainer is asked to do before this step; handed over with this plan only."""
     stop: str | None
     """Why training should end here, or None."""
+    lr_multiplier: float
+    """The rate as a share of the run's peak, for optimizers whose groups of parameters have peaks of their own."""
 
 
 class Decision(NamedTuple):
@@ -71,7 +73,7 @@ def plan_of(machine: Machine, run: RunState) -> Plan:
     goes_on = state.stop is None and total is not None and step < total  # as nearly always: no call is needed
     stop = None if goes_on else stop_reason(machine, run)
     # _make takes half the time of a call with the fields.
-    return Plan._make((step, run.epoch, state.name, knobs, lr, run.requests, stop))
+    return Plan._make((step, run.epoch, state.name, knobs, lr, run.requests, stop, lr / machine.peak))
 
 
 def knobs_at(run: RunState, time: int) -> Knobs:

@@ -13,6 +13,7 @@ from plateau_rule.controller.language.amounts import Amount, steps_in
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 
 LARGEST_SCALE = 1e100
+SMALLEST_PEAK = 1e-100
 
 
 # Shapes: functions of the phase, which is 0 on the step of a restart and 1 at the end of `length`
@@ -76,6 +77,7 @@ class RateClock:
         cycle: index into `cycles`.
         length_steps: the length in force.
         scale: the product of the `lr_scale`s taken.
+        warm_from: the share of the peak that the warm-up begins with, if the curriculum says it.
     """
 
     anchor: int
@@ -83,6 +85,12 @@ class RateClock:
     cycle: int
     length_steps: int
     scale: float
+    warm_from: float | None = None
+
+    @property
+    def begun(self) -> int:
+        """The step of phase 0, after the warm-up."""
+        return self.anchor + self.warm_steps
 
     @property
     def end(self) -> int:
@@ -92,18 +100,18 @@ class RateClock:
 
 def start_clock(machine: Machine) -> RateClock:
     """The rate's clock on step 0."""
-    first = machine.states[0]
-    clock = RateClock(0, machine.warmup_steps, 0, length_steps(machine, first, 0, 0), 1.0)
+    first, warm = machine.states[0], machine.warmup
+    clock = RateClock(0, warm.steps, 0, length_steps(machine, first, 0, warm.steps), 1.0, warm.start)
     return advance(clock, machine, first, 0)
 
 
-def length_steps(machine: Machine, state: BoundState, cycle: int, anchor: int) -> int:
-    """How many steps the length of a cycle, or the state's one length, has if it begins on step `anchor`."""
+def length_steps(machine: Machine, state: BoundState, cycle: int, begun: int) -> int:
+    """How many steps the length of a cycle, or the state's one length, has if its phase 0 is on step `begun`."""
     rate = state.rate
     amount: Amount = rate.cycles[cycle] if rate.cycles else rate.length
     if amount.unit == "rest" and machine.total_steps is None:
         return 1  # only a constant rate may be bound without the run's length, and it has no phase
-    return steps_in(amount, machine.run, machine.total_steps, anchor)
+    return steps_in(amount, machine.run, machine.total_steps, begun)
 
 
 def amount_in_force(clock: RateClock, state: BoundState) -> Amount:
@@ -113,8 +121,9 @@ def amount_in_force(clock: RateClock, state: BoundState) -> Amount:
 
 def restart(clock: RateClock, machine: Machine, state: BoundState, step: int) -> RateClock:
     """The clock after `lr_restart`, whose first step is `step`; of several cycles, the current one starts over."""
-    warm_steps = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
-    return RateClock(step, warm_steps, clock.cycle, length_steps(machine, state, clock.cycle, step), clock.scale)
+    warm = state.rate.warmup
+    length = length_steps(machine, state, clock.cycle, step + warm.steps)
+    return RateClock(step, warm.steps, clock.cycle, length, clock.scale, warm.start)
 
 
 def rescale(clock: RateClock, factor: float) -> RateClock:
@@ -134,11 +143,10 @@ def carry_over(clock: RateClock, machine: Machine, state: BoundState, written: s
         state: the state in which the phase goes on.
         written: how the length that was in force was written.
     """
-    cycles = machine.curriculum.lr.cycles or [""]
-    clock = replace(clock, cycle=min(clock.cycle, len(cycles) - 1))
+    clock = replace(clock, cycle=min(clock.cycle, max(0, len(machine.cycles) - 1)))
     if str(amount_in_force(clock, state)) == written:
         return clock
-    return replace(clock, length_steps=length_steps(machine, state, clock.cycle, clock.anchor))
+    return replace(clock, length_steps=length_steps(machine, state, clock.cycle, clock.begun))
 
 
 def advance(clock: RateClock, machine: Machine, state: BoundState, step: int) -> RateClock:
@@ -165,10 +173,41 @@ def after_transition(clock: RateClock, machine: Machine, transition: BoundTransi
 
 
 def learning_rate(clock: RateClock, machine: Machine, state: BoundState, step: int) -> float:
-    """The learning rate on `step`: peak * scale * state.peak * multiplier, in this order."""
-    bound = state.rate
-    top = machine.peak * clock.scale * bound.peak
-    passed = step - clock.anchor
-    if passed < clock.warm_steps:
-        return top * ((passed + 1) / (clock.warm_steps + 1))
-    return top * multiplier(bound.shape, bound.floor, bound.decay, passed - clock.warm_steps, clock.length_steps)
+    """The learning rate on `step`: peak * scale * state.peak * peaks * multiplier, in this order; not below lowest."""
+    top = machine.peak * clock.scale * state.rate.peak
+    if machine.peaks is not None:
+        top *= peak_of_cycle(machine.peaks, clock.cycle)
+    rate = top * share_of_peak(clock, state, step)
+    return rate if rate >= machine.lowest else machine.lowest
+
+
+def share_of_peak(clock: RateClock, state: BoundState, step: int) -> float:
+    """The rate on `step` as a share of the peak in force: the warm-up, or the shape."""
+    bound, passed, warm_steps = state.rate, step - clock.anchor, clock.warm_steps
+    if passed < warm_steps:
+        return warming(passed, warm_steps, clock.warm_from)
+    return multiplier(bound.shape, bound.floor, bound.decay, passed - warm_steps, clock.length_steps)
+
+
+def peak_in_force(clock: RateClock, machine: Machine, state: BoundState) -> float:
+    """What the shape of the rate is multiplied by."""
+    top = machine.peak * clock.scale * state.rate.peak
+    return top if machine.peaks is None else top * peak_of_cycle(machine.peaks, clock.cycle)
+
+
+def peak_of_cycle(factor: float, cycle: int) -> float:
+    """The peak of a cycle as a share of the first one's; it stays a number that can be divided by."""
+    return max(factor**cycle, SMALLEST_PEAK)
+
+
+def warming(passed: int, steps: int, start: float | None) -> float:
+    """The share of the peak on a step of a warm-up, from 0.
+
+    Args:
+        passed: the steps of it that are over.
+        steps: how long it is.
+        start: the share on its first step, by torch's LinearLR and Transformers' rule; None for one part of steps + 1.
+    """
+    if start is None:
+        return (passed + 1) / (steps + 1)
+    return start + (1.0 - start) * passed / steps

@@ -15,12 +15,13 @@ from plateau_rule.controller.language.curriculum import FULL
 from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.machine import Action, BoundState, Machine, limits_shown
 from plateau_rule.controller.plan import Plan, plan_of
-from plateau_rule.controller.rate import RateClock, advance, amount_in_force, carry_over
+from plateau_rule.controller.rate import RateClock, advance, amount_in_force, carry_over, share_of_peak
 from plateau_rule.controller.state import Due, RunState, Waiting
 from plateau_rule.controller.step import enter, raise_floors, settle, start_run
 
 FORMAT = 2
 EARLIER = (1,)  # the same but for what a plateau by `returns` holds
+SAME_RATE = 1e-9  # relative; a larger difference is told
 
 
 def save(machine: Machine, run: RunState) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def save(machine: Machine, run: RunState) -> dict[str, Any]:
             "length_steps": rate.length_steps,
             "length": str(amount_in_force(rate, run.state)),
             "scale": rate.scale,
+            **({} if rate.warm_from is None else {"warm_from": rate.warm_from}),
         },
         "detectors": [[key, detector.contents()] for key, (_, detector) in run.stay.detectors.items()],
         "sustained": list(run.sustained),
@@ -129,7 +131,8 @@ def load(machine: Machine, saved: object, on_change: str) -> tuple[RunState, tup
                 "the checkpoint was made under another curriculum: " + "; ".join(changes) + ". "
                 'Resume with the curriculum it was made with, or go on with the new one by on_change="accept"'
             )
-        return _restore(machine, saved, bool(changes)), (*changes, *notes)
+        run = _restore(machine, saved, bool(changes))
+        return run, (*changes, *_jump(machine, run, saved["plan"]["lr"]), *notes)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise SnapshotError(f"the saved controller cannot be read: {type(error).__name__}: {error}") from None
 
@@ -216,10 +219,22 @@ def _unlike(again: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
 
 def _rate(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bool) -> RateClock:
     hands = {key: int(saved[key]) for key in ("anchor", "warm_steps", "cycle", "length_steps")}
-    rate = RateClock(**hands, scale=float(saved["scale"]))
+    warm_from = saved.get("warm_from")
+    rate = RateClock(**hands, scale=float(saved["scale"]), warm_from=None if warm_from is None else float(warm_from))
     if not changed:
         return rate
     return advance(carry_over(rate, machine, run.state, saved["length"]), machine, run.state, run.step)
+
+
+def _jump(machine: Machine, run: RunState, before: float) -> list[str]:
+    """Whether an edit makes the rate jump, and why it is low where its phase goes on."""
+    now = plan_of(machine, run).lr
+    if abs(now - before) <= SAME_RATE * max(now, before):
+        return []
+    goes_on = ""
+    if now < before and share_of_peak(run.rate, run.state, run.step) < 1.0:
+        goes_on = f": the phase began at step {run.rate.anchor}; a transition with lr_restart starts it anew"
+    return [f"the rate was {before:.3g} and is {now:.3g}{goes_on}"]
 
 
 def _comparable(machine: Machine, plan: Plan, saved: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 UNITS = ("steps", "epochs", "tokens", "run")
 PATTERN = r"^(rest|[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? (steps?|epochs?|tokens?|run))$"
-_SPELLED = re.compile(PATTERN)
+AMOUNT = re.compile(PATTERN)
 _LARGEST = Fraction(10) ** 15
 # What people write for an amount: "30% of the run", "0,3 run", "2k steps", "3epochs".
 _ALMOST = re.compile(
@@ -46,7 +46,7 @@ def parse_amount(text: str) -> Amount:
     Raises:
         ValueError: with a sentence that says what was expected.
     """
-    if not _SPELLED.fullmatch(text):
+    if not AMOUNT.fullmatch(text):
         raise ValueError(
             'expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest"'
         )

@@ -6,10 +6,10 @@ import hashlib
 import json
 from typing import Any
 
-from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.amounts import AMOUNT, parse_amount
 from plateau_rule.controller.language.values import Table
 
-_AMOUNTS = {"length", "warmup", "over", "per"}  # keys that hold an amount of time
+_AMOUNTS = {"length", "warmup", "over", "per", "first"}  # keys that hold an amount of time
 
 
 def canonical_json(data: Any) -> str:
@@ -46,6 +46,6 @@ def plain(value: Any, key: str = "") -> Any:
         return {name: plain(inner, name) for name, inner in value.items() if inner not in (None, {})}
     if isinstance(value, list | tuple):
         return [plain(inner, "length" if key == "cycles" else key) for inner in value]
-    if key in _AMOUNTS and value not in ("window", "full"):  # a knob may be called "length"
+    if key in _AMOUNTS and isinstance(value, str) and AMOUNT.match(value):  # a knob may be called "length"
         return str(parse_amount(value))
     return value

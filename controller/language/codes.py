@@ -174,6 +174,11 @@ CODES = {
         "What is waived must be one of the properties that check looks at.",
         "Use the word that is suggested, or one of those listed.",
     ),
+    "unknown-transition": Code(
+        "a waiver for a transition that there is none of",
+        "What is waived for one transition names it, by the name that stands in it.",
+        "Give the transition a name, or use the one it has.",
+    ),
     "unknown-code": Code(
         "no code of that name", "Codes stand in brackets at the end of a fault.", "List all: plateau explain"
     ),
@@ -239,6 +244,11 @@ CODES = {
     ),
     "rewarm-without-warmup": Code(
         "rewarm without a warmup", "There is nothing to repeat.", "Write a warmup, or leave rewarm out."
+    ),
+    "lowest-above-peak": Code(
+        "a lowest rate above the peak",
+        "The rate never falls below it, so it would be all that the rate ever is.",
+        "Choose a smaller lowest; it is a rate like the peak, and no share of it.",
     ),
     "key-without-effect": Code(
         "a key that has no effect here",
@@ -404,6 +414,11 @@ CODES = {
         "a knob that may rise in the last steps of the run",
         "The run ends before the rate stays high for as long as is asked, and the harder setting is barely learnt.",
         "Nothing has to be done. To rule it out, let an earlier timeout raise the knob.",
+    ),
+    "measured-later": Code(
+        "a state with a warm-up of its own",
+        "A warm-up that is written in a state is meant, so the rate after a raise is measured from the end of it.",
+        "Nothing needs to be done.",
     ),
     "rate-vanishes": Code(
         "a rate that is scaled down to 0",

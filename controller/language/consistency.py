@@ -15,6 +15,7 @@ from plateau_rule.controller.language.conditions import depth_faults, guard_faul
 from plateau_rule.controller.language.conditions import walk as walk
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, Number, Rung
 from plateau_rule.controller.language.faults import empty_faults, rest_faults, twin_faults, unknown
+from plateau_rule.controller.language.rate_faults import rate_faults
 
 PROPERTIES = ("names", "reach", "escape", "monotone", "aligned", "order", "timing", "noise", "resume")
 NEXT = "next"
@@ -35,7 +36,7 @@ def faults_of(curriculum: Curriculum) -> list[Fault]:
     # Conditions too deep to be walked come first; guards that go in circles or grow without end hide what they ask for.
     faults = depth_faults(curriculum) or [
         *_knob_faults(curriculum),
-        *_rate_faults(curriculum),
+        *rate_faults(curriculum, _entered_by_restart(curriculum)),
         *_state_faults(curriculum),
         *guard_faults(curriculum, lambda index: sources(curriculum, index)),
         *_transition_faults(curriculum),
@@ -76,34 +77,15 @@ def _is_multiple(value: Number, step: Number) -> bool:
     return (Fraction(str(value)) / Fraction(str(step))).denominator == 1
 
 
-def _rate_faults(curriculum: Curriculum) -> Iterator[Fault]:
-    rate = curriculum.lr
-    if rate.length is not None and rate.cycles is not None:
-        yield Fault("length-and-cycles", ("lr", "cycles"), "both length and cycles", "one of the two", at_key=True)
-    cycles = rate.cycles or []
-    for i, cycle in enumerate(cycles):
-        if cycle == "rest" and i + 1 < len(cycles):
-            yield Fault("rest-not-last", ("lr", "cycles", i), '"rest" before the last cycle', '"rest" as the last one')
-        yield from empty_faults(cycle, ("lr", "cycles", i), "a cycle that lasts")
-    yield from empty_faults(rate.length, ("lr", "length"), "a length that lasts")
-    yield from rest_faults(rate.warmup, ("lr", "warmup"))
-    if rate.rewarm and rate.warmup is None:
-        yield Fault(
-            "rewarm-without-warmup", ("lr", "rewarm"), "rewarm without a warmup", "a warmup to repeat", at_key=True
-        )
-    shapes = {state.lr.shape or rate.shape for state in curriculum.state}
-    if "decay" in rate.model_fields_set and "wsd" not in shapes:
-        yield Fault(
-            "key-without-effect", ("lr", "decay"), f'"decay" with shape "{rate.shape}"', 'shape "wsd"', at_key=True
-        )
-    for i, state in enumerate(curriculum.state):
-        path: Path = ("state", i, "lr")
-        yield from empty_faults(state.lr.length, (*path, "length"), "a length that lasts")
-        shape = state.lr.shape or rate.shape
-        if state.lr.decay is not None and shape != "wsd":
-            yield Fault(
-                "key-without-effect", (*path, "decay"), f'"decay" with shape "{shape}"', 'shape "wsd"', at_key=True
-            )
+def _entered_by_restart(curriculum: Curriculum) -> set[str]:
+    """The names of the states that some transition with `lr_restart` enters."""
+    names = [state.name for state in curriculum.state]
+    return {
+        target(curriculum, i, source)
+        for i, transition in enumerate(curriculum.transition)
+        for source in sources(curriculum, i)
+        if "lr_restart" in transition.actions and source in names and (transition.to != NEXT or source != names[-1])
+    }
 
 
 def _state_faults(curriculum: Curriculum) -> Iterator[Fault]:
@@ -228,10 +210,14 @@ def _transition_faults(curriculum: Curriculum) -> Iterator[Fault]:
 
 
 def _check_faults(curriculum: Curriculum) -> Iterator[Fault]:
-    for name in curriculum.check.waive:
+    titles = [transition.name for transition in curriculum.transition if transition.name is not None]
+    for name, waiver in curriculum.check.waive.items():
+        path: Path = ("check", "waive", name)
         if name not in PROPERTIES:
-            path: Path = ("check", "waive", name)
             yield unknown("unknown-property", path, "property", name, list(PROPERTIES), at_key=True)
+        for title in waiver if isinstance(waiver, dict) else ():
+            if title not in titles:
+                yield unknown("unknown-transition", (*path, title), "transition", title, titles, at_key=True)
     within = curriculum.check.align.within
     if parse_amount(within).unit != "steps":
         yield Fault("within-in-steps", ("check", "align", "within"), f'found "{within}"', "an amount in steps")

@@ -15,6 +15,10 @@ from pydantic_core import PydanticCustomError
 
 from plateau_rule.controller.guards import WORDS, Word
 from plateau_rule.controller.guards.min_epoch import EXAMPLE
+from plateau_rule.controller.language.rates import GrowingCycles as GrowingCycles
+from plateau_rule.controller.language.rates import Peaks as Peaks
+from plateau_rule.controller.language.rates import Rate as Rate
+from plateau_rule.controller.language.rates import StateRate as StateRate
 from plateau_rule.controller.language.values import FULL as FULL
 from plateau_rule.controller.language.values import (
     Amount,
@@ -22,12 +26,10 @@ from plateau_rule.controller.language.values import (
     AnyRung,
     Asks,
     Count,
-    Decay,
     Name,
     OneKey,
     Positive,
     Reason,
-    Shape,
     Share,
     Source,
     Table,
@@ -64,42 +66,6 @@ class Run(Table):
     """Optimizer steps, not micro-batches, in an epoch; without it the trainer says when an epoch closes."""
     tokens_per_step: Count | None = None
     """Tokens that one optimizer step consumes; needed for amounts in tokens."""
-
-
-class Rate(Table):
-    """The learning rate of the whole run."""
-
-    peak: Positive
-    """The rate at the start, and after every `lr_restart`."""
-    shape: Shape = "cosine"
-    """How the rate falls from the peak to the floor; `wsd` stays at the peak and falls over the last part."""
-    floor: Share = 0.0
-    """Share of the peak that is reached at the end of `length` and held from there; `constant` has none."""
-    length: Amount | None = None
-    """How long the fall takes, from the start or the last restart on; `rest` where neither it nor `cycles` is."""
-    cycles: Annotated[list[Amount], Field(min_length=1, max_length=256)] | None = None
-    """Instead of `length`: the lengths of cycles that follow each other, each of which starts at the peak."""
-    decay: Decay = 0.2
-    """With `wsd`: the last part of the length, over which the rate falls."""
-    warmup: Amount | None = None
-    """Linear rise to the peak at the start of the run, before the first step of the fall."""
-    rewarm: bool = False
-    """Whether the warm-up is repeated after each `lr_restart`."""
-
-
-class StateRate(Table):
-    """What a state changes about the learning rate while it lasts."""
-
-    peak: Positive = 1.0
-    """A factor on the run's peak."""
-    shape: Shape | None = None
-    """How the rate falls in this state; as in `[lr]` where it is not given."""
-    floor: Share | None = None
-    """Share of the peak that is reached at the end of the length; as in `[lr]` where it is not given."""
-    length: Amount | None = None
-    """How long the fall takes, from the last restart on; replaces the length or the cycles of `[lr]`."""
-    decay: Decay | None = None
-    """With `wsd`: the last part of the length, over which the rate falls; as in `[lr]` where it is not given."""
 
 
 class Range(Table):
@@ -252,13 +218,24 @@ class Align(Table):
     """In steps: the time from the raise on in which the rate must have got there."""
 
 
+def _text_or_table(written: Any) -> str:
+    return "text" if isinstance(written, str) else "table"
+
+
+Waiver = Annotated[
+    Annotated[Reason, Tag("text")] | Annotated[dict[Name, Reason], Field(min_length=1), Tag("table")],
+    Discriminator(_text_or_table),
+    Asks('a reason, in one line of 1 to 300 characters, or { NAME = "a reason" } for the transition of that name'),
+]
+
+
 class Check(Table):
     """What findings of `plateau check` are measured against."""
 
     align: Align = Align()
     """The measure of the property `aligned`."""
-    waive: dict[str, Reason] = Field(default_factory=dict)
-    """Properties that are not asked for, each with the reason."""
+    waive: dict[str, Waiver] = Field(default_factory=dict)
+    """Properties that are not asked for, each with the reason; or with reasons for some transitions, by their names."""
 
 
 class Curriculum(Table):

@@ -72,7 +72,10 @@ class Miss(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JudgedStay:
-    """A stay that a raise is still judged in: the node, how long ago the raise was, whether the rate was restarted."""
+    """A stay that a raise is still judged in: the node, how long ago the raise was, whether the rate was restarted.
+
+    In a state with a warm-up of its own, which is meant, the raise counts as one at the end of it.
+    """
 
     node: Node
     ago: Range
@@ -152,7 +155,8 @@ class Alignment:
                     continue
                 box = part
             self.budget.spend(0.5)
-            if not self._may_be_low(reach, JudgedStay(Node(edge.kind, box, edge), (0, 0), edge.shift is None)):
+            warm = self._own_warmup(edge)
+            if not self._may_be_low(reach, JudgedStay(Node(edge.kind, box, edge), (-warm, -warm), edge.shift is None)):
                 continue
             if not reach.exact:
                 count += 1
@@ -168,7 +172,8 @@ class Alignment:
             if not reach.exact:
                 yield None
                 return
-            low = self._low(reach, JudgedStay(Node(edge.kind, box, edge), (0, 0), edge.shift is None), box.entry_low)
+            stay = JudgedStay(Node(edge.kind, box, edge), (-warm, -warm), edge.shift is None)
+            low = self._low(reach, stay, box.entry_low + warm)
             if low is not None:
                 yield Miss(edge, box.entry_low, box.anchor_low, low)
                 after, leap = box.entry_low + leap - 1, 2 * leap
@@ -204,7 +209,7 @@ class Alignment:
             yield self.shares.bounds(kind, since, anchors)[0] < least - TOLERANCE
 
     def _low(self, reach: Reach, stay: JudgedStay, raised: int) -> Low | None:
-        """The first step on which the rate is lower than asked, after a raise whose moment is known."""
+        """The first step on which the rate is lower than asked, after a raise that counts as one at a known step."""
         kind, zone = stay.node.kind, stay.node.zone
         entry, anchor = zone.entry_low, zone.anchor_low
         end = min(raised + self.judged, entry + self._longest(reach, stay.node) - 1)
@@ -224,11 +229,13 @@ class Alignment:
                 edge = further.node.by
                 assert edge is not None  # it was followed
                 taken = (*stay.taken, (edge.place, point.entry_low))
-                ago = (point.entry_low - raised,) * 2
+                warm = self._own_warmup(edge)
+                counts_from = point.entry_low + warm if warm else raised
+                ago = (point.entry_low - counts_from,) * 2
                 exact = JudgedStay(Node(edge.kind, point, edge), ago, further.restarted, taken)
                 if self._raises_after(edge, point.entry_low - entry):
                     continue
-                if (later := self._low(reach, exact, raised)) is not None:
+                if (later := self._low(reach, exact, counts_from)) is not None:
                     return later
         return None
 
@@ -255,12 +262,14 @@ class Alignment:
         """The steps that are left of the run when a raise is first followed by too low a rate for its end alone."""
         kind, total = edge.kind, self.total
         first, last = max(self.late_from, edge.zone.entry_low), edge.zone.entry_high
+        warm = self._own_warmup(edge)
         if total is None or edge.shift is not None or not self._over_rest(kind.state, max(0, kind.cycle)):
             return 0
 
         def low(entry: int) -> bool:
             return any(
-                self._first_below(kind, entry, at, min(to, total - 1 - entry), least - TOLERANCE) is not None
+                self._first_below(kind, entry, at + warm, min(to + warm, total - 1 - entry), least - TOLERANCE)
+                is not None
                 for at, to, least in self._asked
             )
 
@@ -271,6 +280,11 @@ class Alignment:
             middle = (first + last) // 2
             first, last = (first, middle) if low(middle) else (middle + 1, last)
         return total - first
+
+    def _own_warmup(self, edge: Edge) -> int:
+        """The steps of a warm-up that is written in the state that an edge enters; 0 where it begins none."""
+        rate = self.machine.states[edge.kind.state].rate
+        return rate.warmup.steps if rate.own_warmup and edge.shift is None else 0
 
     def _over_rest(self, state: int, cycle: int) -> bool:
         """Whether the rate falls up to the end of the run, so that a later beginning makes it fall faster."""
@@ -293,6 +307,8 @@ class Alignment:
             entered = closed(zone, reach.period)
             if entered is not None:
                 ago = (ago_low + edge.spent[0], min(self.judged, ago_high + edge.spent[1]))
+                if warm := self._own_warmup(edge):
+                    ago = (-warm, -warm)
                 yield JudgedStay(Node(edge.kind, entered, edge), ago, stay.restarted or edge.shift is None, stay.taken)
 
     def _carrying(self, state: int) -> bool:

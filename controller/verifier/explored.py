@@ -8,7 +8,7 @@ from typing import NamedTuple
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.budget import Budget, Part
 from plateau_rule.controller.verifier.structure import restarts_rate
-from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Edge, Kind, Reach
+from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Edge, Kind, Reach, any_warmup
 from plateau_rule.controller.verifier.zones import Zone
 
 SHARES = (0.25, 0.4)  # of the budget: for exact nodes, and of the rest for merged ones
@@ -53,7 +53,7 @@ def whatever(machine: Machine) -> Reach:
     always = (0, reach.last)
     zone = Zone(0, reach.last, 0, reach.last, 0, reach.last, None, None)
     reach.forget()
-    of_state = {0: reach.add(Kind(0, (), ANY_CYCLE, machine.warmup_steps, False), zone, None)}
+    of_state = {0: reach.add(Kind(0, (), ANY_CYCLE, any_warmup(machine), False), zone, None)}
     todo = [0]
     while todo:
         node = of_state[todo.pop()]
@@ -62,7 +62,7 @@ def whatever(machine: Machine) -> Reach:
         for place, transition in enumerate(state.transitions if state.stop is None else ()):
             target = reach.places[transition.target]
             shift = None if restarts_rate(transition) else 0
-            kind = Kind(target, (), ANY_CYCLE, machine.warmup_steps, False)
+            kind = Kind(target, (), ANY_CYCLE, any_warmup(machine), False)
             edge = Edge(node, place, (1, reach.last), always, always, (0, reach.last), shift, kind, zone)
             if target not in of_state:
                 of_state[target] = reach.add(kind, zone, edge)

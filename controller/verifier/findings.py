@@ -65,6 +65,7 @@ class Finding:
     at_key: bool = False
     place: Place | None = None
     was: Severity | None = None  # where it is waived, its severity otherwise
+    reason: str | None = None  # why it is waived
 
     @builtins.property
     def unwaived(self) -> Severity:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from plateau_rule.controller.machine import BoundTransition, Machine
+from plateau_rule.controller.rate import advance, after_transition, peak_in_force, peak_of_cycle, start_clock
 from plateau_rule.controller.verifier.alignment import TOLERANCE, Alignment, Low, Miss, trail_after
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.examples import TRIES, Examples, Trail, trail_of
@@ -16,7 +17,7 @@ from plateau_rule.controller.verifier.findings import Counterexample, Finding, R
 from plateau_rule.controller.verifier.monotone import components
 from plateau_rule.controller.verifier.settling import LEVEL, settled
 from plateau_rule.controller.verifier.structure import restarts_rate
-from plateau_rule.controller.verifier.trails import trail_through
+from plateau_rule.controller.verifier.trails import Taken, trail_through
 from plateau_rule.controller.verifier.witness import Played, Visit
 from plateau_rule.controller.verifier.zone_graph import Edge, Reach
 from plateau_rule.controller.verifier.zones import FAR
@@ -31,6 +32,7 @@ def aligned(machine: Machine, explored: Explored, examples: Examples, budget: Bu
     for reach, edge in raising(rates, explored):
         edges.setdefault(reach.transition(edge).index, []).append((reach, edge))
     yield from _vanishing(machine, explored, examples)
+    yield from _own_warmups(machine, [edge for raises in edges.values() for _, edge in raises])
     for index, raises in sorted(edges.items()):
         try:
             finding = _of_transition(rates, index, raises, examples)
@@ -98,9 +100,34 @@ def _title(machine: Machine, index: int) -> str:
 
 def _missed(reach: Reach, found: Miss) -> Trail | None:
     low = found.low
-    shows = f"the rate is {percent(low.share)} of the peak, {percent(low.asked)} is asked"
     taken = trail_after(found, trail_through(reach, found.edge, found.entry, found.anchor))
-    return None if taken is None else Trail(taken, low.step, low.step + 1, shows)
+    if taken is None or _lifted(reach.machine, taken, low):
+        return None
+    shows = f"the rate is {percent(low.share)} of the peak, {percent(low.asked)} is asked"
+    return Trail(taken, low.step, low.step + 1, shows)
+
+
+def _lifted(machine: Machine, taken: Taken, low: Low) -> bool:
+    """Whether the lowest rate of the file keeps a rate high enough that falls too far by its shape."""
+    if not machine.lowest:
+        return False
+    clock, state = start_clock(machine), machine.states[0]
+    for place, step in taken:
+        clock, state = (
+            after_transition(clock, machine, state.transitions[place], step),
+            machine.by_name[state.transitions[place].target],
+        )
+    return machine.lowest >= low.asked * peak_in_force(advance(clock, machine, state, low.step), machine, state)
+
+
+def _own_warmups(machine: Machine, raises: list[Edge]) -> Iterator[Finding]:
+    """From where on the rate is measured in states that say how they warm up."""
+    for place in sorted({edge.kind.state for edge in raises if edge.shift is None}):
+        state = machine.states[place]
+        if state.rate.own_warmup and state.rate.warmup.steps:
+            yield Finding("measured-later", "aligned", "note", ("state", state.index, "lr", "warmup"),
+                          f'"{state.name}" has a warm-up of its own: what is asked of the rate after a raise is asked '
+                          f"from the end of its {state.rate.warmup.steps} steps on")  # fmt: skip
 
 
 def _at_some_moment(rates: Alignment, index: int, reach: Reach, miss: Miss, examples: Examples) -> Finding | None:
@@ -114,7 +141,7 @@ def _at_some_moment(rates: Alignment, index: int, reach: Reach, miss: Miss, exam
     try:
         for step, played in settled(examples.player, visits, last, rates.budget):
             run = controller.run_state
-            new, peak = run.state, machine.peak * run.rate.scale * run.state.rate.peak
+            new, peak = run.state, peak_in_force(run.rate, machine, run.state)
             share = controller.plan.lr / peak if peak else 1.0  # a peak of 0 is told of by itself
             if share < asked - TOLERANCE and controller.observe(LEVEL) is None:
                 found = miss._replace(entry=step, low=Low(step, share, asked, False))
@@ -160,9 +187,10 @@ def _remedy(machine: Machine, reach: Reach, found: Miss) -> str:
     if not restarts_rate(reach.transition(found.edge)):
         cycles = ", or let the cycles of the rate end where the knob rises"
         return 'Add "lr_restart" to its actions' + cycles * bool(machine.states[kind.state].rate.cycles)
-    if kind.warm and not found.low.late:
-        return (f"The restart warms up for {kind.warm} steps: leave rewarm out, or ask for the rate after them: "
-                f'[check] align = {{ within = "{kind.warm + 1} steps" }}')  # fmt: skip
+    warm = kind.warm.steps
+    if warm and not found.low.late:
+        return (f"The restart warms up for {warm} steps: leave rewarm out, or ask for the rate after them: "
+                f'[check] align = {{ within = "{warm + 1} steps" }}')  # fmt: skip
     return "Choose a longer length of the rate, or set [check] align to what is meant"
 
 
@@ -171,7 +199,7 @@ def _remedy(machine: Machine, reach: Reach, found: Miss) -> str:
 
 def _vanishing(machine: Machine, explored: Explored, examples: Examples) -> Iterator[Finding]:
     """The first state, if any, in which the peak in force has been scaled down to nothing."""
-    if _surely_above(machine, explored):
+    if machine.lowest >= LEAST_PEAK or _surely_above(machine, explored):
         return
     finding = Finding("rate-vanishes", "aligned", "error", ("lr", "peak"),
                       "the peak in force is scaled down until a float cannot hold it, and the rate is 0",
@@ -184,11 +212,13 @@ def _vanishing(machine: Machine, explored: Explored, examples: Examples) -> Iter
             scale = scales[id(node.by.source)] * factor(explored.by_run.transition(node.by))
             scales[id(node)] = scale
         state = explored.by_run.state(node)
-        if machine.peak * scale * state.rate.peak < LEAST_PEAK and state.stop is None and explored.by_run.exact:
+        cycle = max(0, node.kind.cycle) if machine.peaks is not None else 0
+        peak = machine.peak * scale * state.rate.peak * peak_of_cycle(machine.peaks or 1.0, cycle)
+        if peak < LEAST_PEAK and state.stop is None and explored.by_run.exact:
             title = finding.path if node.by is None else ("transition", explored.by_run.transition(node.by).index)
             finding = Finding(finding.code, finding.property, finding.severity, title, finding.sentence,
                               finding.suggestion)  # fmt: skip
-            shows = f"the peak in force is {machine.peak * scale * state.rate.peak:.3g}"
+            shows = f"the peak in force is {peak:.3g}"
             step = node.zone.entry_low
             if node.by is None:
                 trails.append(Trail([], step, step + 1, shows))
@@ -211,6 +241,7 @@ def _surely_above(machine: Machine, explored: Explored) -> bool:
     """Whether the lowest peak that transitions can bring about is a float with all its digits."""
     least = min(state.rate.peak for state in machine.states if state.stop is None or len(machine.states) == 1)
     lowering = {t.key: t for state in machine.states for t in state.transitions if factor(t) < 1.0}
+    least *= peak_of_cycle(machine.peaks or 1.0, max(0, len(machine.cycles) - 1))
     if not lowering:
         return machine.peak * least >= LEAST_PEAK
     total = FAR if machine.run.total_steps is None else machine.run.total_steps

@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
 
+from plateau_rule.controller.bound_rates import EndlessCycles
 from plateau_rule.controller.language.amounts import Amount, steps_in
-from plateau_rule.controller.machine import BoundState, Machine
-from plateau_rule.controller.rate import RateClock, advance, learning_rate, length_steps, multiplier
-from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Kind
+from plateau_rule.controller.machine import BoundState, Machine, Warmup
+from plateau_rule.controller.rate import RateClock, advance, length_steps, multiplier, share_of_peak, warming
+from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, ANY_WARMUP, Kind
 
 Range = tuple[int, int]
 
 
 class Phase(NamedTuple):
-    """What is known of the rate's clock: the state, the cycle at the anchor, the steps of warm-up after it."""
+    """What is known of the rate's clock: the state, the cycle at the anchor, the warm-up after it."""
 
     state: BoundState
     cycle: int
-    warm: int
+    warm: Warmup
 
 
 class Shares:
@@ -32,13 +33,14 @@ class Shares:
 
     def __init__(self, machine: Machine) -> None:
         self.machine, self.total = machine, machine.run.total_steps
+        self._warmups = {Warmup(), machine.warmup, *(state.rate.warmup for state in machine.states)}
 
     def share(self, kind: Kind, anchor: int, step: int) -> float:
         """The rate on a step in a state, given what a node knows and the step that its phase began on."""
         machine, state = self.machine, self.machine.states[kind.state]
-        clock = RateClock(anchor, kind.warm, kind.cycle, length_steps(machine, state, kind.cycle, anchor), 1.0)
-        clock = advance(clock, machine, state, step)
-        return learning_rate(clock, machine, state, step) / (machine.peak * clock.scale * state.rate.peak)
+        warm, length = kind.warm, length_steps(machine, state, kind.cycle, anchor + kind.warm.steps)
+        clock = RateClock(anchor, warm.steps, kind.cycle, length, 1.0, warm.start)
+        return share_of_peak(advance(clock, machine, state, step), state, step)
 
     def bounds(self, kind: Kind, since: Range, anchors: Range) -> tuple[float, float]:
         """The least and the most that the share can be, this many steps after an anchor in a range."""
@@ -54,25 +56,27 @@ class Shares:
         if kind.cycle != ANY_CYCLE:
             yield Phase(state, kind.cycle, kind.warm)
             return
-        for cycle in range(len(state.rate.cycles) or 1):
-            for warm in {kind.warm, 0}:
+        for cycle in range(1 if _are_alike(state) else len(state.rate.cycles) or 1):
+            for warm in self._warmups if kind.warm == ANY_WARMUP else {kind.warm, Warmup()}:
                 yield Phase(state, cycle, warm)
 
     def _ends(self, phase: Phase, since: Range, anchors: Range) -> Iterator[tuple[float, float]]:
         """The least and the most between two bends, for each such stretch inside the range."""
-        state, (first, last), warm = phase.state, since, phase.warm
+        state, (first, last), (warm, begins_at) = phase.state, since, phase.warm
         if first < warm:
-            yield (first + 1) / (warm + 1), min(last + 1, warm) / (warm + 1)
-        cycles = state.rate.cycles[phase.cycle :] or (state.rate.length,)
-        start = warm
-        for number, amount in enumerate(cycles):
-            goes_on = number + 1 == len(cycles)
-            begins = start if number else 0  # a warm-up belongs to the cycle that it stands before
-            longest, shortest = (self._length(amount, anchor + begins) for anchor in anchors)
+            yield warming(first, warm, begins_at), warming(min(last, warm - 1), warm, begins_at)
+        cycles, start = state.rate.cycles or (state.rate.length,), warm
+        begun, beyond = min(phase.cycle, len(cycles) - 1), len(cycles)
+        if _are_alike(state):  # as many as it takes to have seen a whole one
+            start += max(0, first - start) // (length := self._length(cycles[0], 0)) * length
+            begun, beyond = 0, 3
+        for number in range(begun, beyond):
+            amount, goes_on = cycles[number], number + 1 == len(cycles)
+            longest, shortest = (self._length(amount, anchor + start) for anchor in anchors)
             end = last if goes_on else min(last, start + longest - 1)
             if end >= max(first, start):
-                begun = max(first, start) - start
-                yield self._multiplier(state, end - start, shortest), self._multiplier(state, begun, longest)
+                passed = max(first, start) - start
+                yield self._multiplier(state, end - start, shortest), self._multiplier(state, passed, longest)
             start += longest
             if start > last and not goes_on:
                 return
@@ -86,3 +90,9 @@ class Shares:
     def _multiplier(state: BoundState, steps: int, length: int) -> float:
         rate = state.rate
         return multiplier(rate.shape, rate.floor, rate.decay, steps, length)
+
+
+def _are_alike(state: BoundState) -> bool:
+    """Whether the rate has cycles without end, all of them as long as the first."""
+    cycles = state.rate.cycles
+    return isinstance(cycles, EndlessCycles) and cycles.factor == 1

@@ -46,13 +46,25 @@ def _verdict(
         why = "; ".join(_because(machine, explored, name, mine))
     if answer == "tested":
         why = f"killed and resumed {resumed} times on a generated stream: the same plans"
-    return Verdict(name, answer, why, machine.curriculum.check.waive.get(name))
+    return Verdict(name, answer, why, _waiver(machine, name, mine))
+
+
+def _waiver(machine: Machine, name: str, mine: Sequence[Finding]) -> str | None:
+    """The file's reason for not asking: for the property, or for every transition that something was found of."""
+    waiver = machine.curriculum.check.waive.get(name)
+    if waiver is None or isinstance(waiver, str):
+        return waiver
+    told = [finding for finding in mine if finding.severity != "note"]
+    if not told or any(finding.severity != "waived" for finding in told):
+        return None
+    return "; ".join(dict.fromkeys(finding.reason or "" for finding in told))
 
 
 def _answer(explored: Explored, name: str, mine: Sequence[Finding]) -> tuple[Answer, str]:
     """The answer, and what it rests on where something was found."""
     by_weight: dict[str, list[str]] = {}
-    for finding in mine:
+    standing = [finding for finding in mine if finding.severity not in ("waived", "note")]
+    for finding in standing or mine:
         by_weight.setdefault(finding.unwaived, []).append(finding.sentence)
     if "error" in by_weight:
         return "broken", by_weight["error"][0]

@@ -151,13 +151,23 @@ class _Verification:
             yield Finding("merged-states", "names", "note", ("knob",), note)
 
     def _waived(self, finding: Finding) -> Finding:
-        waive = self.machine.curriculum.check.waive
-        counts = finding.property in waive and finding.severity != "note"
-        return replace(finding, severity="waived", was=finding.severity) if counts else finding
+        waiver = self.machine.curriculum.check.waive.get(finding.property)
+        if waiver is None or finding.severity == "note":
+            return finding
+        reason = waiver if isinstance(waiver, str) else waiver.get(self._transition(finding))
+        return finding if reason is None else replace(finding, severity="waived", was=finding.severity, reason=reason)
+
+    def _transition(self, finding: Finding) -> str:
+        """The name of the transition that a finding is about; empty where there is none."""
+        if finding.path[:1] != ("transition",):
+            return ""
+        return self.machine.curriculum.transition[int(finding.path[1])].name or ""
 
     def _idle_waivers(self, found: list[Finding]) -> Iterator[Finding]:
-        broken = {finding.property for finding in found if finding.severity != "note"}
-        for name in self.machine.curriculum.check.waive:
-            if name not in broken and name != "noise":
-                yield Finding("idle-waiver", name, "note", ("check", "waive", name),
-                              f'"{name}" is waived, and holds', "Remove it", at_key=True)  # fmt: skip
+        needed = {(f.property, name) for f in found if f.severity != "note" for name in ("", self._transition(f))}
+        for name, waiver in self.machine.curriculum.check.waive.items():
+            for title in [""] if isinstance(waiver, str) else waiver:
+                if (name, title) not in needed and name != "noise":
+                    path, of = ("check", "waive", name), f' for "{title}"' if title else ""
+                    yield Finding("idle-waiver", name, "note", (*path, title) if title else path,
+                                  f'"{name}" is waived{of}, and holds', "Remove it", at_key=True)  # fmt: skip

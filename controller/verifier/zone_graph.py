@@ -13,8 +13,9 @@ from heapq import heappop, heappush
 from math import inf
 from typing import NamedTuple
 
+from plateau_rule.controller.bound_rates import EndlessCycles
 from plateau_rule.controller.language.amounts import steps_in
-from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.machine import BoundState, BoundTransition, Machine, Warmup
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.outcome import Looks
 from plateau_rule.controller.verifier.sojourn import Bound, Course, Courses
@@ -23,6 +24,7 @@ from plateau_rule.controller.verifier.zones import FAR, Moments, Zone, closed, c
 
 MOST_ALIKE = 150  # nodes of one kind, before nodes are merged
 ANY_CYCLE = -1  # where nodes are merged, and the rate's cycle is not kept
+ANY_WARMUP = Warmup(-1)  # likewise
 MOST_BLOCKS = 8  # epochs in which a state can be entered, if what happens next is looked at for each of them
 MOST_GROWTHS = 2  # of a merged zone towards the start of the run, before it is taken to begin there
 
@@ -31,13 +33,13 @@ class Kind(NamedTuple):
     """What makes two nodes comparable.
 
     state: its place among the machine's; used: how often each counted transition was taken; cycle, warm: the rate's
-    cycle at its anchor, and the steps of warm-up after it; done: whether the goal was entered before.
+    cycle at its anchor, and the warm-up after it; done: whether the goal was entered before.
     """
 
     state: int
     used: tuple[int, ...]
     cycle: int
-    warm: int
+    warm: Warmup
     done: bool
 
 
@@ -132,7 +134,7 @@ class Reach:
     def _start(self) -> tuple[Kind, Zone]:
         """The first step of a run."""
         used, arc = (0,) * len(self.counted) if self.exact else (), (0, 0) if self.period > 1 else None
-        kind = Kind(0, used, 0 if self.exact else ANY_CYCLE, self.machine.warmup_steps, 0 in self.goal)
+        kind = Kind(0, used, 0 if self.exact else ANY_CYCLE, self.machine.warmup, 0 in self.goal)
         return kind, Zone(0, 0, 0, 0, 0, 0, arc, arc)
 
     def _explore(self) -> bool:
@@ -323,7 +325,7 @@ class Reach:
             if entered is None:
                 continue
             if restarts:
-                warm = machine.warmup_steps if machine.curriculum.lr.rewarm else 0
+                warm = new.rate.warmup
                 entered = Zone(*entered[:2], *entered[:2], 0, 0, found.arc, found.arc)
             else:
                 entered = _later(entered, shift, self.period)
@@ -353,7 +355,7 @@ class Reach:
         """The edge of a transition, where nothing is known of the rate but whether it was restarted."""
         anchors, since = ((found.low, found.high), (0, 0)) if restarts else ((0, found.high), (0, found.high))
         zone = Zone(found.low, found.high, *anchors, *since, found.arc, found.arc if restarts else None)
-        warm = self.machine.warmup_steps if self.machine.curriculum.lr.rewarm or not restarts else 0
+        warm = self.machine.states[index].rate.warmup if restarts else any_warmup(self.machine)
         kind = Kind(index, (), ANY_CYCLE, warm, node.kind.done or index in self.goal)
         return Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
                     (found.zone.entry_low, found.zone.entry_high), (0, FAR),
@@ -361,16 +363,19 @@ class Reach:
 
     def _cycles(
         self, state: BoundState, kind: Kind, since: tuple[int, int], whole: bool
-    ) -> Iterator[tuple[int, int, int, int, int]]:
+    ) -> Iterator[tuple[int, int, int, int, Warmup]]:
         """Bounds on the phase's steps, and the cycle, the anchor's shift and the warm-up that hold between them."""
         cycles, cycle, start, warm = state.rate.cycles, kind.cycle, 0, kind.warm
-        while not whole and cycle + 1 < len(cycles):
+        if self.total is None and isinstance(cycles, EndlessCycles):
+            raise BudgetSpent  # cycles without end, in a run without end, cannot be told apart
+        while not whole and cycle + 1 < len(cycles) and start <= since[1]:
             length = steps_in(cycles[cycle], self.machine.run, self.machine.run.total_steps)
-            end = start + warm + length - 1
+            end = start + warm.steps + length - 1
             low, high = max(since[0], start), min(since[1], end)
             if low <= high:
+                self.budget.spend(0.1)
                 yield low, high, cycle, start, warm
-            cycle, start, warm = cycle + 1, end + 1, 0
+            cycle, start, warm = cycle + 1, end + 1, Warmup()
         low, high = max(since[0], start), since[1]
         if low <= high:
             yield low, high, cycle, start, warm
@@ -408,6 +413,11 @@ class Reach:
     def transition(self, edge: Edge) -> BoundTransition:
         """The transition that an edge takes."""
         return self.state(edge.source).transitions[edge.place]
+
+
+def any_warmup(machine: Machine) -> Warmup:
+    """The warm-up that may lie behind a node where that is not known: the run's, if states have none of their own."""
+    return ANY_WARMUP if any(state.rate.own_warmup for state in machine.states) else machine.warmup
 
 
 def _later(zone: Zone, steps: int, period: int) -> Zone:

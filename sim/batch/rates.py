@@ -6,16 +6,16 @@ for many clocks at once is `learning_rate`, in the same order of operations and 
 
 from __future__ import annotations
 
-from math import cos, inf, pi
+from math import cos, inf, nan, pi
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
-from plateau_rule.controller.rate import RateClock, advance, after_transition, learning_rate, start_clock
+from plateau_rule.controller.rate import RateClock, advance, after_transition, learning_rate, peak_in_force, start_clock
 from plateau_rule.sim.batch.history import Floats, Rows
 
-_COLUMNS = ("top", "floor", "decay", "anchor", "warm", "length")
+_COLUMNS = ("top", "floor", "decay", "anchor", "warm", "length", "warm_from")
 _SHAPES = ("cosine", "linear", "constant", "wsd")
 
 
@@ -49,8 +49,9 @@ class Rates:
             self._table = np.concatenate((self._table, np.zeros_like(self._table)), axis=1)
             self._shape = np.concatenate((self._shape, np.zeros_like(self._shape)))
         rate = state.rate
-        top = self._machine.peak * clock.scale * rate.peak
-        self._table[:, place] = top, rate.floor, rate.decay, clock.anchor, clock.warm_steps, clock.length_steps
+        top, start = peak_in_force(clock, self._machine, state), clock.warm_from
+        self._table[:, place] = (top, rate.floor, rate.decay, clock.anchor, clock.warm_steps, clock.length_steps,
+                                 nan if start is None else start)  # fmt: skip
         self._shape[place] = _SHAPES.index(rate.shape)
         if clock.cycle + 1 < len(rate.cycles):
             self._due = min(self._due, clock.anchor + clock.warm_steps + clock.length_steps)
@@ -107,7 +108,7 @@ class Rates:
 
     def on(self, step: int) -> Floats:
         """The learning rate of every run on `step`."""
-        top, floor, decay, anchor, warm, length = self._table[:, : len(self._clocks)]
+        top, floor, decay, anchor, warm, length, start = self._table[:, : len(self._clocks)]
         passed = step - anchor
         phase = np.clip((passed - warm) / np.maximum(length, 1.0), 0.0, 1.0)
         share = np.ones(len(phase))
@@ -118,7 +119,13 @@ class Rates:
         rates = top * (floor + (1.0 - floor) * share)
         warming = passed < warm
         if warming.any():
-            rates = np.where(warming, top * ((passed + 1.0) / (warm + 1.0)), rates)
+            share = (passed + 1.0) / (warm + 1.0)
+            if not np.isnan(start).all():
+                from_start = start + (1.0 - start) * passed / np.maximum(warm, 1.0)
+                share = np.where(np.isnan(start), share, from_start)
+            rates = np.where(warming, top * share, rates)
+        if self._machine.lowest:
+            rates = np.maximum(rates, self._machine.lowest)
         found: Floats = rates[self.clock_of]
         return found
 

@@ -10,7 +10,7 @@ from plateau_rule.controller.guards.level import Level
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, Transition
 from plateau_rule.controller.machine import BoundState, Machine
-from plateau_rule.controller.rate import multiplier
+from plateau_rule.controller.rate import multiplier, warming
 from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning
 from plateau_rule.sim.simulator.loop import FLATNESS
 
@@ -32,12 +32,12 @@ def without(machine: Machine, learners: Learners, steps: NDArray[np.int64]) -> F
     final, longest = np.zeros(len(learners)), int(steps.max())
     top, grid = machine.peak * last.rate.peak, 4096  # the decay by a table: no decision hangs on its last bits
     shares = np.array([multiplier(last.rate.shape, last.rate.floor, last.rate.decay, i, grid) for i in range(grid + 1)])
-    warmup = machine.warmup_steps
+    warmup, start = machine.warmup
     with np.errstate(all="ignore"):
         for step in range(longest):
             phase = np.clip((step - warmup) / np.maximum(1, steps - warmup), 0.0, 1.0)
             rate = top * shares[(phase * grid).astype(np.int64)]
-            learning.learn(rate if step >= warmup else np.full(len(learners), top * (step + 1) / (warmup + 1)))
+            learning.learn(rate if step >= warmup else np.full(len(learners), top * warming(step, warmup, start)))
             ending = steps == step + 1
             if ending.any():
                 final[ending] = learning.loss()[ending]

@@ -12,7 +12,7 @@ from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.plan import Decision, Plan
-from plateau_rule.controller.rate import amount_in_force
+from plateau_rule.controller.rate import amount_in_force, peak_in_force
 from plateau_rule.sim.strategies.interruptions import Cut
 
 Observation = float | Mapping[str, Any]
@@ -141,8 +141,8 @@ def assert_never_regresses(
 def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
     """Fail if a knob rises into a low rate, as [check] align measures it: `min` on the first step, `hold` for `steps`.
 
-    The peak is the one in force, scale included. A raise is judged until its state is left. What a ramp would have done
-    by itself is no raise.
+    The peak is the one in force, scale included. A raise is judged until its state is left, from the end of a warm-up
+    that the state has of its own. What a ramp would have done by itself is no raise.
 
     Args:
         curriculum: the curriculum.
@@ -152,7 +152,7 @@ def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **bind
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     controller = Controller(curriculum, **binding)
     align, within = controller.machine.align, controller.machine.align.within_steps
-    entered, raised, peak = 0, list[str](), 0.0
+    entered, judged_from, raised = 0, 0, list[str]()
     decision: Decision | None = None
     for said in losses:
         try:
@@ -160,11 +160,13 @@ def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **bind
         except NonFiniteLoss:
             return
         plan = controller.plan
+        run = controller.run_state
         if taken is not None:
             decision, raised, entered = taken, _raised(controller, taken, taken.step - entered), taken.step
-            scale = controller.state_dict()["rate"]["scale"]
-            peak = controller.machine.peak * scale * controller.machine.by_name[plan.state].rate.peak
-        since = plan.step - entered
+            meant = run.state.rate.own_warmup and run.rate.anchor == entered
+            judged_from = entered + run.rate.warm_steps if meant else entered
+        peak = peak_in_force(run.rate, controller.machine, run.state)
+        since = plan.step - judged_from
         if decision is None or not raised or since > align.steps or plan.stop or _ends_with_the_run(controller):
             continue
         share = plan.lr / peak

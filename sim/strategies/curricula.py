@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -87,9 +88,25 @@ def curricula(
         "state": states,
         "transition": [transition for transition in transitions if transition is not None],
     }
+    _keep_warmups_that_begin(written)
     if draw(st.booleans()):
         written["nonfinite"] = {"limit": draw(st.integers(1, 30))}
     return DrawnCurriculum.model_validate(written)
+
+
+def _keep_warmups_that_begin(written: dict[str, Any]) -> None:
+    """Take the warm-ups out of states that no restart enters, where they would have no effect."""
+    names = [state["name"] for state in written["state"]]
+    entered = set(names[:1])
+    for way in written["transition"]:
+        leaving = way["from"]
+        sources = names if leaving == "*" else [leaving] if isinstance(leaving, str) else leaving
+        if "lr_restart" in way["actions"]:
+            entered |= {new for old, new in pairwise(names) if old in sources} if way["to"] == "next" else {way["to"]}
+    for state in written["state"]:
+        if state["name"] not in entered:
+            for key in ("warmup", "warmup_from"):
+                state.get("lr", {}).pop(key, None)
 
 
 @st.composite
@@ -174,15 +191,18 @@ def _states(
 def _state_rates(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
     """What a state changes about the rate: usually nothing."""
     found: dict[str, Any] = {}
-    for key in sorted(draw(st.sets(st.sampled_from(("peak", "shape", "floor", "length")), max_size=3))):
+    for key in sorted(draw(st.sets(st.sampled_from(("peak", "shape", "floor", "length", "warmup")), max_size=3))):
         found[key] = draw(
             {
                 "peak": st.sampled_from((0.5, 2.0, 0.3)),
                 "shape": st.sampled_from(_SHAPES),
                 "floor": st.sampled_from((0.0, 0.05, 1.0)),
                 "length": _amounts(run, b.max_steps, rest=True),
+                "warmup": _amounts(run, b.max_steps // 4 + 1),
             }[key]
         )
+    if "warmup" in found and draw(st.booleans()):
+        found["warmup_from"] = draw(st.sampled_from((0.0, 0.1, 1.0)))
     return found
 
 
@@ -201,9 +221,15 @@ def _rates(draw: st.DrawFn, states: list[dict[str, Any]], run: dict[str, int]) -
         rate["cycles"] = draw(st.lists(_amounts(run, steps // 2 + 1), min_size=1, max_size=3))
         if whole and draw(st.booleans()):
             rate["cycles"].append("rest")
+        if draw(st.integers(0, 2)) == 2:
+            rate["cycles"] = {"first": draw(_amounts(run, steps // 3 + 1)), "factor": draw(st.integers(1, 3))}
+        if draw(st.booleans()):
+            rate["peaks"] = {"factor": draw(st.sampled_from((0.5, 0.8, 1.0)))}
+    rate |= {"lowest": draw(st.sampled_from((1e-6, 1e-4)))} if draw(st.integers(0, 3)) == 3 else {}
     if draw(st.booleans()):
         rate["warmup"] = draw(_amounts(run, steps // 4 + 1))
         rate["rewarm"] = draw(st.booleans())
+        rate |= {"warmup_from": draw(st.sampled_from((0.0, 0.25, 1.0)))} if draw(st.booleans()) else {}
     falling = [lr for lr in (state.get("lr", {}) for state in states) if lr.get("shape", rate.get("shape")) == "wsd"]
     for table in [rate, *(lr for lr in falling if lr)] if falling else []:
         table |= {"decay": draw(st.sampled_from((0.5, 1.0, 0.1)))} if draw(st.booleans()) else {}

@@ -109,7 +109,9 @@ class PropertyItem(_Item):
 
         curriculum, waivable = load(self.path), PROPERTIES[self.name]
         if waivable in curriculum.check.waive:
-            pytest.skip(f"waived in the file: {curriculum.check.waive[waivable]}")
+            waiver = curriculum.check.waive[waivable]
+            why = waiver if isinstance(waiver, str) else "; ".join(f"{name}: {why}" for name, why in waiver.items())
+            pytest.skip(f"waived in the file: {why}")
         binding = binding_of(self.config)
         report = verify(bind(curriculum, binding))
         found = [finding for finding in report.findings if finding.severity in ("error", "warning")]

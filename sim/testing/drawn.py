@@ -42,6 +42,8 @@ def curriculum(rng: np.random.Generator) -> Curriculum:
     for state in states:
         if rng.random() < 0.2:
             state["lr"] = {"peak": float(rng.choice([0.5, 2.0])), "floor": float(rng.choice([0.0, 0.3]))}
+        if state is states[0] and rng.random() < 0.1:
+            state["lr"] = state.get("lr", {}) | {"warmup": f"{int(rng.integers(1, 6))} steps", "warmup_from": 0.1}
     length = f"{int(rng.integers(total // 3 + 1, 2 * total))} steps"
     rate: dict[str, Any] = {"peak": 2e-4, "shape": str(rng.choice(["cosine", "linear", "constant", "wsd"]))}
     rate |= {"floor": float(rng.choice([0.0, 0.1, 0.5]))}

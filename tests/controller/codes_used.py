@@ -43,6 +43,7 @@ def codes_of_reading() -> set[str]:
         "faults",
         "conditions",
         "consistency",
+        "rate_faults",
         "formats",
     )
     of_files = {"no-such-file", "not-a-file", "unreadable", "file-too-large"}

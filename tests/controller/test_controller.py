@@ -40,7 +40,7 @@ def test_plan_is_a_pure_read() -> None:
 def test_first_plan() -> None:
     """The first plan is step 0 of epoch 0 in the first state, at the peak, with nothing asked."""
     plan = Controller(small({})).plan
-    assert tuple(plan) == (0, 0, "low", {"cutoff": 1}, 1.0, (), None)
+    assert tuple(plan) == (0, 0, "low", {"cutoff": 1}, 1.0, (), None, 1.0)
 
 
 def test_knobs_cannot_be_changed_from_outside() -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 
 from plateau_rule import Curriculum, load, loads
-from plateau_rule.controller.drawing import DRAWINGS, arrows, conditions, dot, facts, goes_on, mermaid, rate_line, svg
+from plateau_rule.controller.drawing import DRAWINGS, arrows, conditions, dot, facts, goes_on, mermaid, svg
 from plateau_rule.controller.language.reading import shipped
+from plateau_rule.controller.rate_line import rate_line
 from plateau_rule.sim.strategies import curricula
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -193,7 +194,7 @@ def test_rate_in_a_state() -> None:
     assert line[-2][0] == pytest.approx(6 / 7)
     saw = rate_line(load("fixed-epochs"), 0)
     assert sum(before[1] < after[1] for before, after in pairwise(saw)) == 2  # two restarts
-    assert rate_line(loads(ODD), 0)[:2] == [(0.0, 0.0), (0.1 / 1.1, 1.0)]  # a warm-up of 100 of 1100 steps
+    assert rate_line(loads(ODD), 0)[:2] == [(0.0, 0.0), (0.1, 1.0)]  # a warm-up of 100 of 1000 steps
     assert max(rate for _, rate in rate_line(loads(ODD), 1)) == 0.5
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from plateau_rule import Decision, Plan
 from plateau_rule.fftcore.progress import LiveProgress, Progress, in_units, progress
 
-PLAN = Plan(7, 1, "words", MappingProxyType({"cutoff": 256}), 2e-4, (), None)
+PLAN = Plan(7, 1, "words", MappingProxyType({"cutoff": 256}), 2e-4, (), None, 1.0)
 RAISE = Decision(
     8, 2, "words", "full", "transition 1", MappingProxyType({"cutoff": 256}), MappingProxyType({"cutoff": 1025}),
     2e-5, 2e-4, 2.5, ("flat: true",),

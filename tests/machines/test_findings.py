@@ -27,7 +27,7 @@ PROPERTY = {
     **dict.fromkeys(("early-end", "dead-end", "unreachable"), "reach"),
     **dict.fromkeys(("may-stay", "never-final", "too-late"), "escape"),
     **dict.fromkeys(("idle-regress", "knob-falls", "unbounded-cycle"), "monotone"),
-    **dict.fromkeys(("late-raise", "misaligned", "rate-falls", "rate-vanishes"), "aligned"),
+    **dict.fromkeys(("late-raise", "measured-later", "misaligned", "rate-falls", "rate-vanishes"), "aligned"),
     **dict.fromkeys(("always-true", "never-looked-at", "never-taken", "never-true"), "order"),
     **dict.fromkeys(("shadowed", "sustain-too-long"), "order"),
     **dict.fromkeys(("odd-metric", "unused-guard", "unused-rung"), "names"),

@@ -100,7 +100,9 @@ def shown_otherwise(machine: Machine, finding: Finding, example: Counterexample)
     for row in example.rows(machine):
         told = {k: v for k, v in row.items() if k not in ("step", "epoch", "state", "lr")}
         plan, run = controller.plan, controller.run_state
-        peak = machine.peak * run.rate.scale * run.state.rate.peak
+        peaks = machine.curriculum.lr.peaks
+        shrunk = peaks.factor**run.rate.cycle if peaks else 1.0
+        peak = machine.peak * run.rate.scale * run.state.rate.peak * shrunk
         if (row["step"], row["epoch"], row["state"], row["lr"]) != (plan.step, plan.epoch, plan.state, plan.lr):
             return f"another plan than {row}"
         decision = controller.observe(told.pop("loss"), step=row["step"], **told)

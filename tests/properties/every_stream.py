@@ -22,6 +22,7 @@ from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import hardness, walk
+from plateau_rule.controller.language.curriculum import State
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.plan import Decision, knobs_at, plan_of
 from plateau_rule.controller.state import RunState
@@ -181,6 +182,9 @@ class EveryStream:
             raised = None
         elif raised is not None and "lr_restart" in names:
             raised = raised._replace(restarted=True)
+        own = self._written(run.state.name).lr.warmup
+        if raised is not None and "lr_restart" in names and own is not None:  # meant, so judged from its end
+            raised = raised._replace(step=run.step + int(own.split()[0]))
         since = frozenset([place])
         if way.at_most is None:
             found.rounds |= place in point.since
@@ -188,10 +192,20 @@ class EveryStream:
         self._judge_entry(run)
         return self._point(run, point.entered | {place}, since, raised)
 
+    def _written(self, name: str) -> State:
+        """A state as the file has it."""
+        return next(state for state in self.machine.curriculum.state if state.name == name)
+
+    def _peak(self, run: RunState) -> float:
+        """The peak in force."""
+        peaks = self.machine.curriculum.lr.peaks
+        shrunk = peaks.factor**run.rate.cycle if peaks else 1.0
+        return self.machine.peak * run.rate.scale * self._written(run.state.name).lr.peak * shrunk
+
     def _judge_entry(self, run: RunState) -> None:
         state = run.state
         if state.stop is None:
-            self.found.vanished |= self.machine.peak * run.rate.scale * state.rate.peak < 2.0**-1022
+            self.found.vanished |= max(self.machine.curriculum.lr.lowest, self._peak(run)) < 2.0**-1022
             counted = [t for t in state.transitions if t.at_most is not None and run.taken.get(t.key, 0) >= t.at_most]
             if (
                 state.transitions
@@ -212,7 +226,7 @@ class EveryStream:
             return None
         asked = align.min if since == within - 1 else align.hold if since >= within else 0.0
         asked = 0.0 if since >= within and since > held else asked
-        peak = self.machine.peak * run.rate.scale * run.state.rate.peak
+        peak = self._peak(run)
         late = 0 if self.total is None else int(LATE * self.total)
         if align.steps is None and self.total is not None:
             late = min(self.total - 1, max(late, 4 * held))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
+from itertools import pairwise
 from typing import Any
 
 from plateau_rule.controller.binding import bind
@@ -54,6 +55,20 @@ def _draft(rng: random.Random) -> dict[str, Any]:
     }
     if rng.random() < 0.5:
         written["nonfinite"] = {"limit": rng.randint(1, 4)}
+    return _with_warmups_entered(written)
+
+
+def _with_warmups_entered(written: dict[str, Any]) -> dict[str, Any]:
+    """The same without the warm-ups of states that no restart enters: a key without effect is refused."""
+    names = [state["name"] for state in written["state"]]
+    entered = set(names[:1])
+    for way in written["transition"]:
+        sources = names if way["from"] == "*" else [way["from"]] if isinstance(way["from"], str) else way["from"]
+        if "lr_restart" in way["actions"]:
+            entered |= {name for old, name in pairwise(names) if old in sources} if way["to"] == "next" else {way["to"]}
+    for state in written["state"]:
+        if state["name"] not in entered:
+            state["lr"] = {k: v for k, v in state.get("lr", {}).items() if not k.startswith("warmup")}
     return written
 
 
@@ -72,6 +87,10 @@ def _state(rng: random.Random, place: int, count: int, knobs: list[str]) -> dict
         lr["peak"] = rng.choice((0.5, 2.0))
     if rng.random() < 0.1:
         lr["floor"] = rng.choice((0.5, 1.0))
+    if rng.random() < 0.15:
+        lr["warmup"] = f"{rng.randint(1, 3)} steps"
+        if rng.random() < 0.5:
+            lr["warmup_from"] = rng.choice((0.0, 0.3))
     if lr:
         state["lr"] = lr
     if place and rng.random() < 0.1:
@@ -90,11 +109,19 @@ def _rate(rng: random.Random, bound: bool) -> dict[str, Any]:
         rate["cycles"] = [f"{rng.randint(1, 5)} steps" for _ in range(rng.randint(1, 3))]
         if bound:
             rate["cycles"][-1] = rng.choice(("rest", rate["cycles"][-1]))
+        if rng.random() < 0.4:
+            rate["cycles"] = {"first": f"{rng.randint(1, 4)} steps", "factor": rng.choice((1, 1, 2))}
+        if rng.random() < 0.4:
+            rate["peaks"] = {"factor": rng.choice((0.5, 0.9))}
     else:
         rate["length"] = rng.choice(("3 steps", "6 steps", "12 steps", *["rest", "0.5 run"] * bound))
     if rng.random() < 0.25:
         rate["warmup"] = f"{rng.randint(1, 3)} steps"
         rate["rewarm"] = rng.random() < 0.5
+        if rng.random() < 0.4:
+            rate["warmup_from"] = rng.choice((0.0, 0.3, 0.9))
+    if rng.random() < 0.1:
+        rate["lowest"] = rng.choice((0.2, 0.7))
     return rate
 
 

@@ -30,7 +30,7 @@ levels = st.integers(0, 64).map(lambda eighths: eighths / 8)
 
 def of_plan(controller: Controller) -> tuple[Any, ...]:
     """A controller's plan as the naive interpreter writes it."""
-    step, epoch, state, knobs, lr, requests, stop = controller.plan
+    step, epoch, state, knobs, lr, requests, stop, _ = controller.plan
     over = controller.machine.by_name[state].stop or ("over" if stop else None)
     return (step, epoch, state, dict(knobs), lr, tuple((r.name, r.argument) for r in requests), over)
 

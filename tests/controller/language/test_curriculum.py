@@ -36,6 +36,7 @@ from plateau_rule.controller.language.curriculum import (
     StateRate,
     Transition,
 )
+from plateau_rule.controller.language.rates import GrowingCycles, Peaks
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.controller.language.schema import FILE, schema, schema_text
 from plateau_rule.controller.language.values import OneKey, Table, descriptions
@@ -51,6 +52,8 @@ SECTIONS: dict[str, type[Table]] = {
     "The file": Curriculum,
     "`[run]`": Run,
     "`[lr]`": Rate,
+    "`cycles` of `[lr]`, as a table": GrowingCycles,
+    "`peaks` of `[lr]`": Peaks,
     "`[knob.NAME]`": Knob,
     "`range` of a knob": Range,
     "`[[state]]`": State,

@@ -298,7 +298,7 @@ WAY = '[[transition]]\nfrom = "low"\nto = "next"\n'
         (SMALL + "run.epochs = 5.0\n", "Write 5."),
         (SMALL + "[[run]]\nepochs = 5\n", "A table of which there is one has single brackets, […]."),
         (SMALL + "[lr_schedule]\n", "Known here: check, description, format, guard"),
-        (SMALL.replace("lr.peak = 1e-3", "lr = 1e-3"), "expected a table of peak, shape, floor, length"),
+        (SMALL.replace("lr.peak = 1e-3", "lr = 1e-3"), "expected a table of peak, shape, floor, lowest, length"),
         (SMALL.replace("set = { cutoff = 128 }", "set = 128"), "expected a table, { NAME = … }"),
         (SMALL + "guard.min_epoch = 2\n", "expected a table of one key, such as min_epoch"),
     ],

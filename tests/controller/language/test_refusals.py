@@ -183,7 +183,8 @@ REFUSED = {
     ] + ['10:53: [[transition]] 1, guards 2, dwell: found "rest"; expected an amount of time such as "500 steps" '
          "[rest-here]"],
     lr("cycles = []"): [
-        "2:29: lr.cycles: found an empty list; expected a list with at least one item [wrong-count]"
+        "2:29: lr.cycles: found an empty list; expected a list of lengths, or a table such as "
+        '{ first = "10 epochs", factor = 2 } [wrong-count]'
     ],
     TOP + STATE + WAY + "guards = [{ plateau = { confidence = 1 } }]\n": [
         "10:38: [[transition]] 1, guards 1, plateau.confidence: found 1; expected a number above 0.5 and below 1 "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import cos, pi
+from typing import Any
 
+from plateau_rule.controller.language.rates import GrowingCycles
 from tests.controller.naive.history import History, Turn
 
 
@@ -13,36 +15,61 @@ def amount(text: str) -> tuple[Fraction | None, str]:
     return (Fraction(number), unit[0]) if unit else (None, number)
 
 
+class Endless:
+    """The lengths of cycles that grow: as many as there may be, each worked out when it is asked for."""
+
+    def __init__(self, cycles: GrowingCycles) -> None:
+        self.number, self.unit = cycles.first.split()
+        self.factor = cycles.factor
+
+    def __len__(self) -> int:
+        return 64 if self.factor > 1 else 2**31
+
+    def __getitem__(self, place: int) -> str:
+        return f"{Fraction(self.number) * self.factor**place} {self.unit}"
+
+
+def warming(bound: Any, own: Any, at_start: bool) -> tuple[int, float | None]:
+    """The steps of a warm-up that begins in a state, and where it begins."""
+    run = bound.curriculum.lr
+    text = own.warmup or (run.warmup if at_start or run.rewarm else None)
+    steps = bound.steps(text, bound.total) if text else 0
+    return steps, None if not steps else run.warmup_from if own.warmup_from is None else own.warmup_from
+
+
 def rate(history: History) -> float:
     """The rate, from every turn since the start; of `amounts`, the one at `cycle` or the only one is in force."""
-    anchor, warm, cycle, length, scale, amounts, written = 0, 0, 0, 0, 1.0, [""], ""
+    anchor, warm, start, cycle, length, scale, written = 0, 0, None, 0, 0, 1.0, ""
+    amounts: Any = [""]
     bound, run, own = history.bound, history.bound.curriculum.lr, history.bound.curriculum.state[0].lr
     for turn in [*history.turns, Turn(history.step, "now", history.stay.state, history.bound)]:
         while cycle + 1 < len(amounts) and turn.step >= anchor + warm + length:
-            anchor, warm, cycle = anchor + warm + length, 0, cycle + 1
+            anchor, warm, start, cycle = anchor + warm + length, 0, None, cycle + 1
             written = amounts[cycle]
             length = bound.steps(written, bound.total, anchor)
         bound, run = turn.bound, turn.bound.curriculum.lr
         own = next(s for s in bound.curriculum.state if s.name == turn.state).lr
-        cycle = min(cycle, len(run.cycles or [""]) - 1)
-        amounts = [own.length or run.length or "rest"] if own.length or not run.cycles else run.cycles
+        every: Any = Endless(run.cycles) if isinstance(run.cycles, GrowingCycles) else run.cycles
+        cycle = min(cycle, len(every or [""]) - 1)
+        amounts = [own.length or run.length or "rest"] if own.length or not every else every
         now = amounts[cycle] if len(amounts) > 1 else amounts[0]
-        warmup = bound.steps(run.warmup, bound.total) if run.warmup else 0
         if turn.kind == "start":
-            warm = warmup
+            warm, start = warming(bound, own, True)
         if turn.kind != "extend" and amount(now) != amount(written):
-            written, length = now, bound.steps(now, bound.total, anchor)
+            written, length = now, bound.steps(now, bound.total, anchor + warm)
         for word, factor in turn.actions:
             if word == "lr_restart":
-                anchor, warm = turn.step, warmup if run.rewarm else 0
-                length = bound.steps(now, bound.total, anchor)
+                anchor, (warm, start) = turn.step, warming(bound, own, False)
+                length = bound.steps(now, bound.total, anchor + warm)
             scale *= factor if word == "lr_scale" else 1.0
     passed, top = history.step - anchor, run.peak * scale * own.peak
+    top *= run.peaks.factor**cycle if run.peaks else 1.0
     if passed < warm:
-        return float(top * ((passed + 1) / (warm + 1)))
+        share = (passed + 1) / (warm + 1) if start is None else start + (1 - start) * passed / warm
+        return max(run.lowest, top * share)
     x = 0.0 if passed == warm else 1.0 if passed - warm >= length else (passed - warm) / length
     low = run.floor if own.floor is None else own.floor
     decay = run.decay if own.decay is None else own.decay
     wsd = 1.0 if x < 1.0 - decay else min(1.0, (1.0 - x) / decay)
     shapes = {"constant": 1.0, "linear": 1.0 - x, "cosine": 0.5 * (1.0 + cos(pi * x)), "wsd": wsd}
-    return float(top * (low + (1.0 - low) * shapes[own.shape or run.shape]))
+    return max(run.lowest, top * (low + (1.0 - low) * shapes[own.shape or run.shape]))

@@ -9,6 +9,7 @@ import pytest
 
 from plateau_rule import load
 from plateau_rule.controller.binding import Binding, bind
+from plateau_rule.controller.machine import Warmup
 from plateau_rule.controller.verifier.alignment import Alignment, Jump
 from plateau_rule.controller.verifier.budget import Budget
 from plateau_rule.controller.verifier.explored import explore
@@ -19,7 +20,7 @@ from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, Kind, Reach
 from plateau_rule.controller.verifier.zones import FAR
 from tests.controller.small import crowded, small
 
-ONE = Kind(0, (), 0, 0, False)
+ONE = Kind(0, (), 0, Warmup(), False)
 
 
 def rates(*transitions: dict[str, Any], **tables: Any) -> Alignment:
@@ -32,7 +33,7 @@ def test_share() -> None:
     found = rates(lr={"peak": 2.0, "shape": "linear", "length": "50 steps", "floor": 0.2})
     assert [found.shares.share(ONE, 0, step) for step in (0, 25, 50, 99)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
     assert [found.shares.share(ONE, 10, step) for step in (10, 35)] == pytest.approx([1.0, 0.6])
-    warm = ONE._replace(warm=4)
+    warm = ONE._replace(warm=Warmup(4))
     assert [found.shares.share(warm, 10, step) for step in (10, 13, 14, 39)] == pytest.approx([0.2, 0.8, 1.0, 0.6])
 
 
@@ -48,7 +49,7 @@ def test_bounds() -> None:
     found = rates(lr={"peak": 1.0, "shape": "linear", "cycles": ["20 steps", "30 steps", "rest"]}).shares
     assert found.bounds(ONE, (0, 19), (0, 5)) == pytest.approx((0.05, 1.0))
     assert found.bounds(ONE, (10, 25), (0, 0)) == pytest.approx((0.05, 1.0))
-    warm = ONE._replace(warm=4)
+    warm = ONE._replace(warm=Warmup(4))
     assert found.bounds(warm, (1, 3), (0, 0)) == pytest.approx((0.4, 0.8))
     merged = ONE._replace(cycle=ANY_CYCLE)
     assert found.bounds(merged, (15, 15), (0, 0)) == pytest.approx((0.25, 0.85))
@@ -59,7 +60,7 @@ def test_bounds() -> None:
 def test_bounds_hold_every_share(shape: str, lengths: dict[str, Any]) -> None:
     """Whatever the box, no share in it lies outside its bounds."""
     found = rates(lr={"peak": 1.0, "shape": shape, "floor": 0.1, "warmup": "3 steps", **lengths}).shares
-    kind = ONE._replace(warm=3)
+    kind = ONE._replace(warm=Warmup(3))
     for first, last, early, late in ((0, 9, 0, 3), (4, 40, 10, 10), (2, 2, 5, 50), (6, 12, 70, 80)):
         low, high = found.bounds(kind, (first, last), (early, late))
         shares = [found.share(kind, anchor, anchor + since)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.machine import Machine, Warmup
 from plateau_rule.controller.verifier.monotone import _fallen, _ramped
 from plateau_rule.controller.verifier.shares import Shares
 from plateau_rule.controller.verifier.verify import verify
@@ -90,4 +90,4 @@ def test_a_share_is_one_of_the_own_peak() -> None:
     machine = bind(small({"guards": [{"dwell": "5 steps"}], "actions": ["lr_restart"]}, state=states,
                          lr={"peak": 8.0, "shape": "linear", "length": "50 steps"}))  # fmt: skip
     rates = Shares(machine)
-    assert [rates.share(Kind(1, (), 0, 0, True), 5, step) for step in (5, 30, 55)] == [1.0, 0.5, 0.0]
+    assert [rates.share(Kind(1, (), 0, Warmup(), True), 5, step) for step in (5, 30, 55)] == [1.0, 0.5, 0.0]

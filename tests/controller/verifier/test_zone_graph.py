@@ -9,6 +9,7 @@ from hypothesis import given, settings
 
 from plateau_rule import Curriculum
 from plateau_rule.controller.binding import bind
+from plateau_rule.controller.machine import Warmup
 from plateau_rule.controller.verifier.budget import Budget
 from plateau_rule.controller.verifier.explored import explore, whatever
 from plateau_rule.controller.verifier.findings import Entry
@@ -120,11 +121,11 @@ def test_rate() -> None:
     lr = {"peak": 1.0, "cycles": ["20 steps", "rest"], "warmup": "5 steps", "rewarm": True}
     found = reach({"guards": [{"min_step": 30}], "actions": ["lr_restart"], "from": "low"}, lr=lr)
     first, second = found.nodes
-    assert (first.kind, second.kind) == (Kind(0, (), 0, 5, False), Kind(1, (), 1, 5, True))
+    assert (first.kind, second.kind) == (Kind(0, (), 0, Warmup(5), False), Kind(1, (), 1, Warmup(5), True))
     assert second.zone == Zone(30, 30, 30, 30, 0, 0, (0, 0), (0, 0))
     assert restarts_rate(found.transition(next(found.edges())))
     kept = reach({"guards": [{"min_step": 30}], "from": "low"}, lr=lr).nodes[1]
-    assert (kept.kind, kept.zone[:6]) == (Kind(1, (), 0, 5, True), (30, 30, 0, 0, 30, 30))
+    assert (kept.kind, kept.zone[:6]) == (Kind(1, (), 0, Warmup(5), True), (30, 30, 0, 0, 30, 30))
 
 
 def test_a_cycle_without_an_end_of_an_epoch() -> None:
@@ -183,7 +184,7 @@ def test_budget() -> None:
     assert rough.finished
     assert not rough.told_apart
     assert {node.kind for node in rough.nodes if node.kind.state == 1} == {
-        Kind(1, (), ANY_CYCLE, 0, done) for done in (False, True)
+        Kind(1, (), ANY_CYCLE, Warmup(), done) for done in (False, True)
     }
     anything = whatever(machine)
     assert [node.kind.state for node in anything.nodes] == [0, 1, 2, 3]
@@ -225,8 +226,8 @@ def test_merged_edges(restarts: bool, rewarm: bool, warm: int) -> None:
     assert (second.place, second.spent, second.steps, second.entered) == (0, (4, 69), (34, 99), (30, 90))
     assert first.phase == second.phase == (0, FAR)
     assert first.shift == second.shift == (None if restarts else 0)
-    assert first.kind == Kind(1, (), ANY_CYCLE, warm, False)
-    assert second.kind == Kind(2, (), ANY_CYCLE, warm, True)
+    assert first.kind == Kind(1, (), ANY_CYCLE, Warmup(warm), False)
+    assert second.kind == Kind(2, (), ANY_CYCLE, Warmup(warm), True)
     if restarts:
         assert first.zone == Zone(30, 90, 30, 90, 0, 0, (0, 0), (0, 0))
         assert second.zone == Zone(34, 99, 34, 99, 0, 0, None, None)

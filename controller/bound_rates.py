@@ -1,0 +1,105 @@
+"""What `[lr]`, and `lr` of a state, become once the run is known: amounts in one form, warm-ups in steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from plateau_rule.controller.errors import Fault, Key
+from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.curriculum import Curriculum, State
+from plateau_rule.controller.language.rates import GrowingCycles
+from plateau_rule.controller.machine import BoundRate, Warmup
+
+Path = tuple[Key, ...]
+ENDLESS = 2**31  # cycles that are all as long as the first one
+DOUBLED = 64  # cycles, each at least twice as long as the one before it: they go beyond any run
+
+
+@dataclass(frozen=True, slots=True)
+class EndlessCycles(Sequence[Amount]):
+    """The lengths of cycles, each `factor` times as long as the one before it; no run gets to the end of them."""
+
+    first: Amount
+    factor: int
+
+    def __len__(self) -> int:
+        return ENDLESS if self.factor == 1 else DOUBLED
+
+    @overload
+    def __getitem__(self, place: int) -> Amount: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Amount]: ...
+    def __getitem__(self, place: int | slice) -> Amount | Sequence[Amount]:
+        """The length of one cycle, from 0."""
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        return Amount(self.first.count * self.factor**place, self.first.unit)
+
+
+def bound_cycles(curriculum: Curriculum) -> Sequence[Amount]:
+    """The lengths of the cycles of the run's rate, none where it has one length."""
+    written = curriculum.lr.cycles
+    if isinstance(written, GrowingCycles):
+        return EndlessCycles(parse_amount(written.first), written.factor)
+    return tuple(map(parse_amount, written or ()))
+
+
+def warmup_at_start(curriculum: Curriculum, run: RunLength) -> Warmup:
+    """The warm-up at the start of a run: that of the first state, if it has one, else the run's."""
+    rate, own = curriculum.lr, curriculum.state[0].lr
+    return _warmup(own.warmup or rate.warmup, own.warmup_from if own.warmup_from is not None else rate.warmup_from, run)
+
+
+def bound_rate(curriculum: Curriculum, state: State, run: RunLength) -> BoundRate:
+    """The rate of one state."""
+    rate, own = curriculum.lr, state.lr
+    start = rate.warmup_from if own.warmup_from is None else own.warmup_from
+    warmup = own.warmup if own.warmup is not None else rate.warmup if rate.rewarm else None
+    return BoundRate(
+        own.peak,
+        own.shape or rate.shape,
+        rate.floor if own.floor is None else own.floor,
+        rate.decay if own.decay is None else own.decay,
+        parse_amount(own.length or rate.length or "rest"),
+        () if own.length is not None else bound_cycles(curriculum),
+        _warmup(warmup, start, run),
+        own.warmup is not None,
+    )
+
+
+def _warmup(amount: str | None, start: float | None, run: RunLength) -> Warmup:
+    steps = 0 if amount is None else steps_in(parse_amount(amount), run, run.total_steps)
+    return Warmup(steps, start if steps else None)
+
+
+# What does not fit a run
+
+
+def rate_amounts(curriculum: Curriculum) -> Iterator[tuple[str, Path]]:
+    """Every amount of time that the rate asks for, with its path in the file."""
+    rate = curriculum.lr
+    if isinstance(rate.cycles, GrowingCycles):
+        yield rate.cycles.first, ("lr", "cycles", "first")
+    else:
+        yield from ((cycle, ("lr", "cycles", i)) for i, cycle in enumerate(rate.cycles or ()))
+    falls = [(state.lr.shape or rate.shape) != "constant" and state.lr.length is None for state in curriculum.state]
+    if rate.length is None and rate.cycles is None and any(falls):
+        yield "rest", ("lr",)
+    tables = [(rate, ("lr",)), *((state.lr, ("state", i, "lr")) for i, state in enumerate(curriculum.state))]
+    for table, path in tables:
+        for key in ("length", "warmup"):
+            if (text := getattr(table, key)) is not None:
+                yield text, (*path, key)
+
+
+def peak_faults(curriculum: Curriculum, peak: float | None) -> list[Fault]:
+    """A peak that a trainer binds, below the lowest rate of the file."""
+    lowest = curriculum.lr.lowest
+    if peak is None or peak >= lowest:
+        return []
+    return [Fault("lowest-above-peak", ("lr", "lowest"), f"lowest {lowest:g} above the peak {peak:g} that is bound",
+                  "a rate below the peak")]  # fmt: skip
