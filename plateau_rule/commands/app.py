@@ -71,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         if words and words[0] in COMMANDS and not {"--help", "-h"}.isdisjoint(words):
+            from plateau_rule.commands.examples import epilogue
+
             app[words[0]].help = None  # a command's own page shows all of its docstring
+            app[words[0]].help_epilogue = epilogue(words[0])
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             code = app(words, exit_on_error=False, print_error=False, result_action="return_int_as_exit_code_else_zero")

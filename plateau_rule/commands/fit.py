@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from plateau_rule.commands.options import OUT, READING, JsonFlag, Reading, print_json, read_logs, short
+from plateau_rule.commands.options import OUT, READING, JsonFlag, Reading, bar, print_json, read_logs, short
 
 
 def fit(
@@ -32,7 +32,9 @@ def fit(
     from plateau_rule.sim.simulator.fit import fit as fit_one
     from plateau_rule.sim.simulator.fit import sentences
 
-    found = fit_one(read_logs(logs, reading, steps_per_epoch), short(logs[0]), seen=seen, seed=seed)
+    log = read_logs(logs, reading, steps_per_epoch)
+    with bar("fitting", "rounds") as progress:
+        found = fit_one(log, short(logs[0]), seen=seen, seed=seed, progress=progress)
     if out is not None:
         found.write(out)
     if as_json:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -26,6 +27,9 @@ Many = Annotated[tuple[str, ...], Parameter(show_default=False, consume_multiple
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 Picture = Annotated[Path | None, Parameter(name=["--plot", "-o"])]  # beside what is printed
 OUT = Parameter(name=["--out", "-o"])
+
+
+QUIET_S = 15.0  # seconds between lines about progress
 
 
 class UsageError(PlateauError):
@@ -132,11 +136,32 @@ def read_logs(logs: Sequence[str], reading: Reading, steps_per_epoch: int | None
         )
 
 
+class Lines:
+    """Says by a line on the standard error how far something is, every QUIET_S seconds.
+
+    Args:
+        what: is under way.
+        unit: of what is counted.
+        clock: seconds, from whenever.
+    """
+
+    def __init__(self, what: str, unit: str, clock: Callable[[], float] = monotonic) -> None:
+        self._what, self._unit, self._clock = what, unit, clock
+        self._next = clock() + QUIET_S
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Say it if it is time."""
+        if self._clock() >= self._next:
+            self._next = self._clock() + QUIET_S
+            of = "" if total is None else f" of {total:,}"
+            print(f"{self._what}: {done:,}{of} {self._unit}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def bar(what: str, unit: str) -> Iterator[Progress | None]:
-    """A progress bar on the standard error, if that is a terminal."""
+    """A progress bar on the standard error, if that is a terminal; else a line now and then of what takes long."""
     if not sys.stderr.isatty():
-        yield None
+        yield Lines(what, unit)
         return
     from rich.console import Console
     from rich.progress import (

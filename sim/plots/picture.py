@@ -125,36 +125,42 @@ def picture_of_log(log: Log, name: str, per_epoch: int | None = None) -> Picture
 
 
 def smoothed(trace: Trace, cuts: Sequence[int]) -> Floats:
-    """A moving mean over a 150th of the curve, of a short one over up to 25 points; a line at its ends.
+    """A moving mean over some 100th of the curve, of a short one over up to 35 points, near ones with the most weight.
 
-    A mean that gets narrower there ends in the noise of a single point, which looks like a hook.
+    At its ends it is a line through as many, weighted the same way: a mean that gets narrower there ends in the noise
+    of a single point, which looks like a hook.
 
     cuts: steps at which it begins anew, so that no spike is smeared over them.
     """
     edges = [0, *np.searchsorted(trace.step, cuts).tolist(), len(trace.step)]
-    widest = max(len(trace.step) // 150, min(25, len(trace.step) // 20)) // 2
-    parts = []
+    widest = max(len(trace.step) // 110, min(35, len(trace.step) // 14)) // 2
+    parts = [np.empty(0)]
     for start, stop in pairwise(edges):
-        count = trace.count[start:stop].astype(np.float64)
-        place = np.arange(stop - start)
-        reach = np.minimum(widest, np.minimum(place, stop - start - 1 - place))
-        sums = np.concatenate(([0.0], np.cumsum(trace.mean[start:stop] * count)))
-        counts = np.concatenate(([0.0], np.cumsum(count)))
-        high, low = place + reach + 1, place - reach
-        mean = (sums[high] - sums[low]) / (counts[high] - counts[low])
-        if 0 < 2 * widest < stop - start:
-            first, last = slice(0, 2 * widest + 1), slice(stop - start - 2 * widest - 1, stop - start)
-            losses = trace.mean[start:stop]
-            mean[:widest] = _line(losses[first], count[first])[:widest]
-            mean[-widest:] = _line(losses[last], count[last])[-widest:]
+        losses, count = trace.mean[start:stop], trace.count[start:stop].astype(np.float64)
+        reach = min(widest, (stop - start - 1) // 2)
+        if reach < 1:
+            parts.append(losses)
+            continue
+        kernel = _near(np.arange(-reach, reach + 1), reach)
+        mean = np.convolve(losses * count, kernel, "same") / np.convolve(count, kernel, "same")
+        wide = min(stop - start, 2 * reach + 1)
+        for place in range(reach):
+            mean[place] = _line_at(place, losses[:wide], count[:wide], reach)
+            mean[-1 - place] = _line_at(place, losses[-wide:][::-1], count[-wide:][::-1], reach)
         parts.append(mean)
     return np.concatenate(parts)
 
 
-def _line(losses: Floats, count: Floats) -> Floats:
-    """The line that fits losses best, each with the weight of its count."""
-    place = np.arange(len(losses)) - np.average(np.arange(len(losses)), weights=count)
-    level = np.average(losses, weights=count)
-    slope = float((count * place * (losses - level)).sum() / (count * place**2).sum())
-    line: Floats = np.clip(level + slope * place, losses.min(), losses.max())
-    return line
+def _near(distance: NDArray[np.int64], reach: int) -> Floats:
+    """Weights that die away with the distance (tricube)."""
+    weight: Floats = (1 - (np.abs(distance) / (reach + 1)) ** 3) ** 3
+    return weight
+
+
+def _line_at(place: int, losses: Floats, count: Floats, reach: int) -> float:
+    """What the line that fits losses best says at a place near their first, by the weights of the near and the many."""
+    off = np.arange(len(losses)) - place
+    weight = count * _near(off, max(2 * reach - place, 2))  # at `reach` the mean's own, so that both meet
+    middle, level = np.average(off, weights=weight), np.average(losses, weights=weight)
+    slope = float((weight * (off - middle) * (losses - level)).sum() / (weight * (off - middle) ** 2).sum())
+    return float(np.clip(level - slope * middle, losses.min(), losses.max()))

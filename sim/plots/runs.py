@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plateau_rule.sim.logs import read
+from plateau_rule.sim.plots.axis import scale_losses
 from plateau_rule.sim.plots.page import COLOURS, DASHES, INK, MARKS, PlotError, page
 from plateau_rule.sim.plots.picture import Picture, StateSpan, picture_of_log, smoothed
 from plateau_rule.sim.replayer.trace import Floats, Trace
@@ -53,7 +54,8 @@ def _compose(figure: Figure, pictures: Sequence[Picture], title: str) -> None:
     knobs = list(dict.fromkeys(knob for picture in pictures for knob in picture.knobs))
     rates = [picture for picture in pictures if picture.rate is not None]
     lanes = [picture for picture in pictures if picture.spans]
-    heights = [0.28 * len(lanes) + 0.1] if lanes else []
+    tall = _heights(lanes)
+    heights = [0.28 * sum(tall) + 0.1] if lanes else []
     losses = any(len(picture.trace.step) for picture in pictures)
     panel = 1.3 if losses else 2.2
     heights += [*([3.6] if losses else []), *(panel for _ in knobs), *([panel - 0.1] if rates else [])]
@@ -62,7 +64,7 @@ def _compose(figure: Figure, pictures: Sequence[Picture], title: str) -> None:
     figure.suptitle(title or ", ".join(picture.name for picture in pictures), x=0.01, ha="left", fontsize=13)
     rest = axes
     if lanes:
-        _lanes(axes[0], pictures, lanes)
+        _lanes(axes[0], pictures, lanes, tall)
         rest = axes[1:]
     if losses:
         _losses(rest[0], pictures)
@@ -94,27 +96,48 @@ def _colour(number: int, pictures: Sequence[Picture]) -> str:
     return COLOURS[number] if len(pictures) > 1 else INK
 
 
-def _lanes(ax: Axes, pictures: Sequence[Picture], lanes: Sequence[Picture]) -> None:
-    """A bar for each curriculum: its states, darker where their first knob is harder, with their names."""
+def _lanes(ax: Axes, pictures: Sequence[Picture], lanes: Sequence[Picture], tall: Sequence[float]) -> None:
+    """A bar for each curriculum: its states, darker where their first knob is harder, with their names.
+
+    tall: how high each lane is; in one of more than 1, the names that have no room in their bars stand below them.
+    """
     width = max(span.stop for picture in lanes for span in picture.spans) or 1
     levels = sorted({_level(picture, span) for picture in lanes for span in picture.spans})
-    for row, picture in enumerate(lanes):
+    tops = [sum(tall[:row]) for row in range(len(tall))]
+    for picture, top in zip(lanes, tops, strict=True):
+        end = 0.0  # of the last name below the bars
         for span in picture.spans:
             depth = 0.93 - 0.38 * levels.index(_level(picture, span)) / max(1, len(levels) - 1)
             start, length = span.start + picture.first_step, span.stop - span.start
-            ax.barh(row, length, left=start, height=0.82, color=str(depth), edgecolor="white", linewidth=1.2)
-            if length / width > 0.012 * len(span.state):
-                ax.text(start + length / 2, row, span.state, ha="center", va="center", fontsize=9, color=INK)
-            elif length / width > 0.012:
-                short = span.state[: max(1, int(length / width / 0.012) - 1)] + "…"
-                ax.text(start + length / 2, row, short, ha="center", va="center", fontsize=8, color=INK)
-    ax.set_ylim(len(lanes) - 0.5, -0.5)
-    ax.set_yticks(range(len(lanes)), [picture.name if len(lanes) > 1 else "state" for picture in lanes])
+            ax.barh(top + 0.5, length, left=start, height=0.82, color=str(depth), edgecolor="white", linewidth=1.2)
+            if _has_room(span, width):
+                ax.text(start + length / 2, top + 0.5, span.state, ha="center", va="center", fontsize=9, color=INK)
+                continue
+            room = 0.0095 * width * (len(span.state) + 1)
+            at = min(max(start, end), picture.first_step + width - room) if end < width - room else None
+            if at is not None:
+                end = at + room
+                ax.plot((start + length / 2, at + 0.004 * width), (top + 0.92, top + 1.12), color=INK, linewidth=0.6)
+                ax.text(at, top + 1.4, span.state, ha="left", va="center", fontsize=8.5, color=INK)
+    ax.set_ylim(sum(tall), 0)
+    names = [picture.name if len(lanes) > 1 else "state" for picture in lanes]
+    ax.set_yticks([top + 0.5 for top in tops], names)
     if len(lanes) > 1:
         for label, picture in zip(ax.get_yticklabels(), lanes, strict=True):
             label.set_color(_colour(pictures.index(picture), pictures))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+
+
+def _has_room(span: StateSpan, width: float) -> bool:
+    """Whether a state's name fits into its bar; `width`: steps on the whole axis."""
+    return (span.stop - span.start) / width > 0.012 * len(span.state)
+
+
+def _heights(lanes: Sequence[Picture]) -> list[float]:
+    """How high each lane is: twice as high where names must stand below their bars."""
+    width = max((span.stop for picture in lanes for span in picture.spans), default=1) or 1
+    return [1.0 if all(_has_room(span, width) for span in picture.spans) else 1.8 for picture in lanes]
 
 
 def _level(picture: Picture, span: StateSpan) -> float:
@@ -162,11 +185,21 @@ def _losses(ax: Axes, pictures: Sequence[Picture]) -> None:
                     markeredgecolor="white", markersize=8, label=f"{picture.name}: states, knobs, rate")  # fmt: skip
     if len(pictures) == 1 and pictures[0].stand_in is not None:
         where = pictures[0].stand_in + pictures[0].first_step
-        ax.axvspan(where, ax.get_xlim()[1], facecolor="none", edgecolor="#ebebeb", hatch="//", linewidth=0, zorder=0)
-        ax.plot([], [], " ", label="hatched: these losses do not answer to the raises")
-    _limit(ax, shown)
-    ax.set_ylabel("loss")
+        ax.axvspan(where, ax.get_xlim()[1], facecolor="none", edgecolor="#e4e4e4", hatch="//", linewidth=0, zorder=0,
+                   label="hatched: these losses do not answer to the raises")  # fmt: skip
+    scale_losses(ax, shown, _decisive(pictures))
     ax.legend(loc="upper right", frameon=False, fontsize=8.5)
+
+
+def _decisive(pictures: Sequence[Picture]) -> list[float]:
+    """Heights that must be seen, whatever the axis: the losses at which states were entered."""
+    heights: list[float] = []
+    for picture in pictures:
+        trace = picture.trace.between(0, None)
+        if len(trace.step):
+            steps = [span.start for span in picture.spans[1:]]
+            heights += np.interp(steps, trace.step, smoothed(trace, [])).tolist()
+    return heights
 
 
 def _same(one: Trace, other: Trace) -> bool:
@@ -196,36 +229,6 @@ def _raises(ax: Axes, pictures: Sequence[Picture]) -> None:
             label=None if several else "state entered",
             zorder=5,
         )
-        if several or len(steps) > 12:
-            continue
-        for place, (span, height) in enumerate(zip(picture.spans[1:], heights.tolist(), strict=True)):
-            spot = (span.start + picture.first_step, height)
-            at_the_end = span.start > 0.9 * _last(picture)
-            offset, side = (-6 if at_the_end else 5, 10 + 13 * (place % 2)), "right" if at_the_end else "left"
-            ax.annotate(span.state, spot, xytext=offset, textcoords="offset points", fontsize=9, color=INK, ha=side)
-
-
-def _limit(ax: Axes, shown: Sequence[Floats]) -> None:
-    """Show nearly all of it; a few spikes may leave the picture, and a loss that falls far gets a logarithmic axis."""
-    if not shown:
-        return
-    values, curve = np.concatenate(list(shown[0::2])), np.concatenate(list(shown[1::2]))
-    low, high = np.percentile(values, (0.1, 99.8)).tolist()
-    top = float(np.percentile(curve, 99.5))
-    high = max(high, float(curve.max()) if curve.max() <= 4 * top else top)
-    low = min(low, float(np.percentile(curve, 0.5)))
-    # A few losses of another order of magnitude would leave a flat line of all the others.
-    usual_low, usual_high = np.percentile(values, (5, 95)).tolist()
-    spread = 10 * (usual_high - usual_low)
-    if spread > 0:
-        near = values[(values <= usual_high + spread) & (values >= usual_low - spread)]
-        low, high = max(low, float(near.min())), min(high, float(near.max()))
-    if low > 0 and high / low > 12:
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.set_ylim(low / 1.1, high * 1.1)
-    elif high > low:
-        ax.set_ylim(low - 0.04 * (high - low), high + 0.06 * (high - low))
 
 
 def _knob(ax: Axes, pictures: Sequence[Picture], knob: str) -> None:

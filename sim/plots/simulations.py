@@ -41,7 +41,7 @@ def draw_simulations(found: Sequence[Simulation], path: str | Path) -> Path:
             for ax in (left, right):
                 ax.spines[["top", "right"]].set_visible(False)
         axes[-1, 0].set_xlabel("optimizer step")
-        axes[-1, 1].set_xlabel("raises into the state")
+        axes[-1, 1].set_xlabel("raises into the state (share)")
     return Path(path)
 
 
@@ -68,7 +68,7 @@ def _entries(ax: Axes, each: Simulation, end: float) -> None:
         ax.plot([], [], color=INK, linestyle=":", linewidth=1.2, label="as soon as it is flat")
     ax.set_xlim(0, end)
     ax.set_ylim(0, 1.03)
-    ax.set_ylabel("learners that got there")
+    ax.set_ylabel("learners that got there (share)")
     ax.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     ax.yaxis.set_major_formatter(_percent)
     ax.grid(color=FAINT, alpha=0.3)
@@ -118,11 +118,12 @@ def draw_front(name: str, found: Sequence[Measured], path: str | Path) -> Path:
         ax = figure.subplots()
         written, others = found[0], [each for each in found[1:] if each.delay is not None]
         best = sorted((each for each in others if each.best), key=lambda each: each.false)
-        ax.scatter(*_places(others), s=16, color=FAINT, label=f"tried ({len(found) - 1})")
+        ax.scatter(*_places(others), s=16, color=FAINT, label=f"tried ({len(found) - 1})", clip_on=False)
         ax.plot(*_places(best), color=COLOURS[0], marker=MARKS[1], markersize=6, linewidth=1.2, drawstyle="steps-post",
-                label="best: none is better in one respect and as good in the other")  # fmt: skip
+                clip_on=False, label="best: none is better in one respect and as good in the other")  # fmt: skip
         if written.delay is not None:
-            ax.scatter(*_places([written]), s=80, color=COLOURS[1], marker=MARKS[2], label="as written", zorder=4)
+            ax.scatter(*_places([written]), s=80, color=COLOURS[1], marker=MARKS[2], label="as written", zorder=4,
+                       clip_on=False)  # fmt: skip
         for place in sorted({round(i * (len(best) - 1) / max(1, SPELLED - 1)) for i in range(SPELLED)} if best else ()):
             words = ", ".join(f"{key} {value:.3g}" for key, value in best[place].settings.items())
             spot = _places([best[place]])
@@ -130,11 +131,13 @@ def draw_front(name: str, found: Sequence[Measured], path: str | Path) -> Path:
             ax.annotate(words, (spot[0][0], spot[1][0]), fontsize=8, color=INK, xytext=offset, ha=side,
                         textcoords="offset points")  # fmt: skip
         ax.set_title(f"{name}: what a plateau's settings do to the first raise", loc="left", color=INK)
-        ax.set_xlabel("false raises: the loss still improves more than twice as fast as flat")
-        ax.set_ylabel("median delay in observations")
+        ax.set_xlabel("false raises (share of copies): the loss still improves more than twice as fast as flat")
+        ax.set_ylabel("median delay (observations)")
         ax.xaxis.set_major_formatter(_percent)
         ax.yaxis.set_major_formatter(lambda delay, _: f"{delay:,.0f}")
         ax.margins(x=0.06, y=0.12)
+        ax.set_xlim(left=0.0)  # there are no fewer than none
+        ax.set_ylim(bottom=min(0.0, *_places(found)[1]))
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(color=FAINT, alpha=0.3)
         ax.legend(frameon=False, loc="upper right")

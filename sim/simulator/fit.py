@@ -9,7 +9,7 @@ how well the best learner foretells it is the measure of the fit.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,14 @@ class _Data:
     has_lr: bool
 
 
-def fit(log: Log, name: str, *, seen: float = 0.7, seed: int = 0) -> Fit:
+def fit(
+    log: Log, name: str, *, seen: float = 0.7, seed: int = 0, progress: Callable[[int, int], None] | None = None
+) -> Fit:
     """Fit the learner to a log.
 
     log: losses with their rates; a log of our own trainer also tells the knobs. seen: the share, from the start, that
-    the search is shown. Raises FitError where the log is too short, or knows no losses.
+    the search is shown. progress: called with the rounds of the search that are done, and how many there are.
+    Raises FitError where the log is too short, or knows no losses.
     """
     data = _data(log)
     shown = int(len(data.loss) * seen)
@@ -117,7 +120,9 @@ def fit(log: Log, name: str, *, seen: float = 0.7, seed: int = 0) -> Fit:
     names = [name for name in SEARCHED if bounds[name].low < bounds[name].high]
     centre, width = np.full(len(names), 0.5), np.full(len(names), 0.35)
     pool: list[tuple[Floats, Floats, Floats]] = []
-    for _ in range(ROUNDS):
+    for done in range(ROUNDS):
+        if progress is not None:
+            progress(done, ROUNDS)
         units = np.clip(centre + width * rng.standard_normal((DRAWN, len(names))), 0.0, 1.0)
         solved, errors = _tried(units, names, bounds, data, shown)
         pool = _best([*pool, (units, solved, errors)])

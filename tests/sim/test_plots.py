@@ -19,7 +19,7 @@ from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.plots import PlotError, draw, draw_run
 from plateau_rule.sim.plots.picture import picture_of, picture_of_log, smoothed
 from plateau_rule.sim.replayer.replay import replay
-from plateau_rule.sim.replayer.trace import ROOM, Trace, Tracer
+from plateau_rule.sim.replayer.trace import ROOM, Floats, Trace, Tracer
 from tests.sim.conftest import run_of, write_run
 
 MakeLog = Callable[..., Log]
@@ -45,7 +45,15 @@ def test_a_replay_is_drawn_with_states_knobs_rate_and_epochs(log_of: MakeLog, tm
     picture = picture_of(replay(load("plateau"), log_of(range(1000), losses()), GIVEN))
     found = words(draw([picture], tmp_path / "curve.svg", "plateau over a log"))
     assert {"syntax", "words", "spelling", "full"} <= found
-    assert {"loss", "cutoff", "(rfft bins)", "learning rate", "step", "epoch", "plateau over a log"} <= found
+    assert {
+        "loss (as logged)",
+        "cutoff",
+        "(rfft bins)",
+        "learning rate",
+        "step",
+        "epoch",
+        "plateau over a log",
+    } <= found
     assert {"128", "256", "512"} <= found
     assert any("hatched" in text for text in found)
 
@@ -78,7 +86,7 @@ def test_a_run_is_drawn_from_its_folder_as_it_was_written_down(tmp_path: Path) -
 def test_a_foreign_log_is_drawn_without_what_it_lacks(log_of: MakeLog, tmp_path: Path) -> None:
     """A log of losses alone becomes one panel."""
     found = words(draw([picture_of_log(log_of(range(1000), losses()), "foreign")], tmp_path / "curve.svg"))
-    assert "loss" in found
+    assert "loss (as logged)" in found
     assert not {"cutoff", "rate", "epoch"} & found
 
 
@@ -211,3 +219,42 @@ def test_a_smoothed_curve_has_no_hooks() -> None:
     assert np.abs(np.diff(curve[:20])).max() < 3 * middle
     assert np.abs(np.diff(curve[-20:])).max() < 3 * middle
     assert np.abs(curve - 3).max() < 0.2  # 2.5 standard errors of the end of a line through 25 points
+
+
+def test_a_smoothed_curve_has_no_steps_where_its_ends_begin() -> None:
+    """The line at an end meets the mean: a bent curve without noise stays as smooth as it was."""
+    tracer = Tracer(600)
+    tracer.add(np.arange(600), 1 + 2 * np.exp(-np.arange(600) / 60))
+    curve = smoothed(tracer.trace(), [])
+    assert np.abs(np.diff(curve, 2)).max() < 0.01
+    assert (np.diff(curve) < 0).all()
+
+
+def label_of(log_of: MakeLog, tmp_path: Path, losses: Floats) -> str:
+    """What the axis of a log's losses is called in its picture."""
+    log = log_of(range(len(losses)), losses.tolist())
+    text = draw([picture_of_log(log, "run")], tmp_path / "a.svg").read_text()
+    (found,) = re.findall(r">(loss \(as logged\)[^<]*)<", text)
+    return str(found)
+
+
+def test_the_axis_of_losses_shows_what_decides_and_is_named(log_of: MakeLog, tmp_path: Path) -> None:
+    """Linear while the later part has room; cut where a steep beginning leaves it none; logarithmic over decades."""
+    t = np.arange(2000)
+    noise = 1 + 0.01 * np.random.default_rng(0).standard_normal(2000)
+    assert label_of(log_of, tmp_path, (3 - t / 2000) * noise) == "loss (as logged)"
+    assert label_of(log_of, tmp_path, (3 + 8 * np.exp(-t / 50) - t / 20_000) * noise) == "loss (as logged), cut"
+    assert "axis cut: the beginning and spikes go up to 1" in (tmp_path / "a.svg").read_text()
+    assert label_of(log_of, tmp_path, 10 * (1 + t / 2) ** -1.0 * noise) == "loss (as logged), logarithmic"
+
+
+def test_names_without_room_in_their_bars_are_written_whole(log_of: MakeLog, tmp_path: Path) -> None:
+    """States of a few steps have their whole names in the picture."""
+    losses = 2 + np.exp(-np.arange(6000) / 300)
+    log = log_of(range(6000), losses.tolist())
+    timeline = replay(load("plateau"), log, Binding(epochs=100, steps_per_epoch=60))
+    assert len(timeline.decisions) == 3
+    text = draw([picture_of(timeline)], tmp_path / "a.svg").read_text()
+    for state in ("syntax", "words", "spelling", "full"):
+        assert f">{state}<" in text
+    assert "…" not in text

@@ -17,6 +17,7 @@ from cyclopts import App
 from rich.console import Console
 
 from plateau_rule.commands import app as plateau
+from plateau_rule.commands.options import Lines
 from plateau_rule.controller.errors import BindingWarning, PlateauError
 from plateau_rule.controller.language.reading import shipped
 
@@ -238,6 +239,32 @@ def test_the_page_of_a_command(name: str, capfd: pytest.CaptureFixture[str], mon
     for option in options:
         sentence = re.split(r"  +", option.partition(" [")[0], maxsplit=1)[-1]
         assert re.match(r"[A-Z`.].*\.$", sentence), option
+
+
+@pytest.mark.parametrize("name", plateau.COMMANDS)
+def test_a_page_ends_with_an_example_that_the_command_takes(
+    name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The example is of that command, and has no option that it lacks; those that read logs list what logs may be."""
+    monkeypatch.setattr(plateau.app, "console", Console(width=1000))
+    assert plateau.main([name, "--help"]) == 0
+    page, _, end = capfd.readouterr().out.rpartition("Example: ")
+    example = end.splitlines()[0]
+    assert example.startswith(f"plateau {name}")
+    assert all(re.search(rf"(?<![\w-]){word}(?![\w-])", page) for word in example.split() if word.startswith("-"))
+    assert ("Logs: JSON lines" in end) == (re.search(r"--(step-column|log) ", page) is not None)
+
+
+def test_progress_into_a_pipe_is_a_line_now_and_then(capfd: pytest.CaptureFixture[str]) -> None:
+    """What is quick says nothing; of what takes long there is a line each quarter of a minute, with the total."""
+    seconds = iter([0.0, 0.0, 14.0, 15.0, 15.0, 20.0, 31.0, 31.0])
+    lines = Lines("tuning plateau", "settings", lambda: next(seconds))
+    lines(1, 60)
+    lines(2, 60)
+    lines(3, 60)
+    lines(4, 60)
+    lines(1000, None)
+    assert capfd.readouterr().err == "tuning plateau: 3 of 60 settings\ntuning plateau: 1,000 settings\n"
 
 
 def test_faults_as_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,31 @@
+"""What stands at the end of a command's own page: an example, and what logs may be. Loaded only for such a page."""
+
+from __future__ import annotations
+
+LOGS = (
+    "Logs: JSON lines, JSON lists (Keras), CSV (Lightning, Keras, wandb, any other), trainer_state.json of Hugging Face, "
+    "TensorBoard event files, MLflow and Trackio (databases and files), printed text of most trainers, folders of these, "
+    "and each packed with gzip. The format is found by what stands in the file."
+)
+EXAMPLES = {
+    "check": "plateau check sizes.toml --log run.jsonl",
+    "explain": "plateau explain off-ladder",
+    "fmt": "plateau fmt --check sizes.toml",
+    "draw": "plateau draw sizes.toml -o sizes.svg",
+    "schema": "plateau schema > curriculum.schema.json",
+    "replay": "plateau replay sizes.toml train.log --plot replay.png",
+    "noise": "plateau noise train.log --curriculum sizes.toml",
+    "plot": "plateau plot run-1 run-2/train.log -o both.png",
+    "simulate": "plateau simulate sizes.toml plateau-trend --learners 1000",
+    "tune": "plateau tune sizes.toml --log train.log --over window=50..800 threshold=0.002..0.02",
+    "fit": "plateau fit train.log --out learner.json",
+    "test": "plateau test tests/",
+    "lsp": "plateau lsp",
+    "train": "plateau train sizes.toml --data corpus.txt --out runs/sizes",
+}
+READ_LOGS = ("check", "replay", "noise", "plot", "tune", "fit")
+
+
+def epilogue(name: str) -> str:
+    """What stands at the end of a command's page."""
+    return f"Example: {EXAMPLES[name]}" + (f"\n\n{LOGS}" if name in READ_LOGS else "")
