@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 LOGS = (
-    "Logs: JSON lines, JSON lists (Keras), CSV (Lightning, Keras, wandb, any other), "
-    "Hugging Face's trainer_state.json, TensorBoard event files, MLflow and Trackio (databases and files), printed text of most trainers, folders of "
-    "these, and each packed with gzip. The format is found by what stands in the file."
+    "Logs: JSON lines, JSON lists (Keras), CSV (Lightning, Keras, wandb, any other), Hugging Face's "
+    "trainer_state.json, TensorBoard event files, MLflow and Trackio (databases and files), printed text of most "
+    "trainers, folders of these, and each packed with gzip. The format is found by what stands in the file."
 )
 EXAMPLES = {
     "check": "plateau check sizes.toml --log run.jsonl",
