@@ -6,7 +6,9 @@ times slower than usual a curve is: the rate that a rule asks for is divided by 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, Protocol
 
 from plateau_rule.controller.guards.patience import NoNewBest, Patience
@@ -74,6 +76,53 @@ class LossGap:
         return self._fired
 
 
+class Greedy:
+    """GreedyLR (arXiv 2512.14527) by its defaults: fires when more than 10 losses in a row bring no new best."""
+
+    def __init__(self, stretch: float, smooth: int = 1) -> None:
+        self._threshold, self._patience, self._best, self._bad = 1e-6 / stretch, 10, inf, 0
+        self._losses: deque[float] = deque(maxlen=smooth)
+        self._fired = False
+
+    def push(self, value: float) -> None:
+        """Take the next loss."""
+        self._losses.append(value)
+        loss = sum(self._losses) / len(self._losses)  # of those that there are, as GreedyLR's streaming average
+        better = loss < self._best - self._threshold
+        self._best, self._bad = (loss, 0) if better else (self._best, self._bad + 1)
+        self._fired = self._bad > self._patience
+        self._bad = 0 if self._fired else self._bad
+
+    def verdict(self) -> bool:
+        """Whether it fires on that loss."""
+        return self._fired
+
+
+class PageHinkley:
+    """Page and Hinkley's test (Page 1954) on what 50 losses improve by: fires when it falls below the rate.
+
+    Of each 50 losses the improvement on the 50 before, relative to them, is added up as what it lacks of the published
+    threshold; the sum never falls below 0, and fires at ten thresholds.
+    """
+
+    def __init__(self, stretch: float) -> None:
+        self._threshold, self._level = THRESHOLD * 2.0 / stretch, 0.0
+        self._sum, self._count, self._before = 0.0, 0, 0.0
+
+    def push(self, value: float) -> None:
+        """Take the next loss."""
+        self._sum, self._count = self._sum + value, self._count + 1
+        if self._count % WINDOW == 0:
+            mean, self._sum = self._sum / WINDOW, 0.0
+            if self._before:
+                self._level = max(0.0, self._level + self._threshold - (1.0 - mean / self._before))
+            self._before = mean
+
+    def verdict(self) -> bool:
+        """Whether it fires on that loss."""
+        return self._level > 10.0 * self._threshold
+
+
 class OfMeans:
     """A rule fed the mean of every EPOCH losses; it can fire where a mean is complete."""
 
@@ -132,6 +181,9 @@ RULES: dict[str, Maker] = {
     "ReduceLROnPlateau, each step": ReducedRate,
     "ReduceLROnPlateau, 100-step means": lambda stretch: OfMeans(ReducedRate(stretch)),
     "iFNO loss gap, epochs of 100": lambda stretch: OfMeans(LossGap(stretch)),
+    "GreedyLR, each step": Greedy,
+    "GreedyLR, smoothed over 50": lambda stretch: Greedy(stretch, 50),
+    "Page-Hinkley, means of 50": PageHinkley,
     "trend": trend,
     "trend, confidence 0.99": lambda stretch: trend(stretch, confidence=0.99),
     "sure": sure,

@@ -12,7 +12,7 @@ _LARGEST = sys.float_info.max
 
 def trimmed(losses: Sequence[float]) -> float:
     """The mean of a block without its lowest and its highest losses."""
-    mean = 0.0
+    mean, count = 0.0, BLOCK - 2 * CUT
     for loss in sorted(losses)[CUT:-CUT]:
-        mean += loss / (BLOCK - 2 * CUT)  # divided first: a sum of large losses would overflow
+        mean += loss / count  # divided first: a sum of large losses would overflow
     return min(max(mean, -_LARGEST), _LARGEST)

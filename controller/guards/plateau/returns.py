@@ -211,8 +211,9 @@ class Returns:
     def push(self, value: float) -> None:
         """Take the next finite value."""
         self._seen += 1
-        self._open.append(value)
-        if not self._seen % BLOCK:
+        opened = self._open
+        opened.append(value)
+        if len(opened) == BLOCK:
             self._close()
 
     def _close(self) -> None:

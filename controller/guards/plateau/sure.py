@@ -31,6 +31,7 @@ KEPT = SIZES[-1] + HOP - 1  # means of a level: the longest window as it was at 
 REACH = 4.0  # rate times losses, beyond which a window is not asked
 FASTEST = REACH / (SIZES[0] * BLOCK)  # a larger rate is taken for this one, so that there is a window to ask
 LEVELS = 24  # at most, however small the rate
+FALL, RISE = -1, 1
 MEMORY = 128  # blocks of a level over which its roughness is averaged
 
 
@@ -77,22 +78,26 @@ def powers(base: float, exponent: int) -> tuple[float, ...]:
     return tuple(found)
 
 
-def undone(y: Sequence[float], rate: float, width: int) -> tuple[list[float], list[float]]:
-    """What is left of block means, the newest first, after a fall, and after a rise, by `rate` at every loss.
+def undone(y: Sequence[float], rate: float, width: int, way: int) -> list[float]:
+    """What is left of block means, the newest first, after a change by `rate` at every loss.
 
-    Of a loss that falls at least so fast the first never rises; of one that rises at least so fast the second never
-    falls. Of means of both signs the rate is one of their mean's magnitude.
+    Of a loss that falls at least so fast, what is left after a fall never rises; of one that rises at least so fast,
+    what is left after a rise never falls. Of means of both signs the rate is one of their mean's magnitude.
+
+    Args:
+        y: the means.
+        rate: the change, relative.
+        width: losses in a block.
+        way: FALL or RISE.
     """
     if min(y) > 0.0 or max(y) < 0.0:
-        fallen, risen = powers(1.0 - rate, width), powers(1.0 + rate, width)
-        if y[0] < 0.0:
-            fallen, risen = risen, fallen
-        return list(map(mul, y, fallen)), list(map(mul, y, risen))
+        base = 1.0 - rate if (way == FALL) == (y[0] > 0.0) else 1.0 + rate
+        return list(map(mul, y, powers(base, width)))
     mean = 0.0
     for value in y:
         mean += value / len(y)
-    step = rate * width * abs(mean)
-    return [value - step * i for i, value in enumerate(y)], [value + step * i for i, value in enumerate(y)]
+    step = way * rate * width * abs(mean)
+    return [value + step * i for i, value in enumerate(y)]
 
 
 def lines_through(z: Sequence[float], sizes: Sequence[int], inflation: float) -> list[Line]:
@@ -156,16 +161,15 @@ def words_of(
     y = [mean / size for mean in means]
     if len(sizes) > 1 and min(y) <= 0.0 <= max(y):  # each by its own mean
         return [words_of(means[:n], (n,), width, rate, inflation, (t,))[0] for n, t in zip(sizes, ts, strict=True)]
-    falling, rising = undone(y, rate, width)
     words, risen = [], None
-    for place, fallen in enumerate(lines_through(falling, sizes, inflation)):
+    for place, fallen in enumerate(lines_through(undone(y, rate, width, FALL), sizes, inflation)):
         sure = ts[place] * fallen.error
         if -sure < fallen.slope < sure:
             words.append("undecided")
         elif fallen.slope <= -sure:
             words.append("improving")
         else:  # only what surely improves by less can be flat, or worsen
-            risen = risen or lines_through(rising, sizes, inflation)
+            risen = risen or lines_through(undone(y, rate, width, RISE), sizes, inflation)
             up = ts[place] * risen[place].error
             slow = risen[place].slope <= -up and is_slow(y[: sizes[place] // 2], rate, width)
             words.append("worsening" if risen[place].slope >= up else "flat" if slow else "undecided")
@@ -179,7 +183,7 @@ def bounds_of(
     size = max(max(means), -min(means))
     if size == 0.0:
         return -inf, inf
-    zs = undone([mean / size for mean in means], rate, width)
+    zs = (undone([mean / size for mean in means], rate, width, way) for way in (FALL, RISE))
     fallen, risen = (lines_through(z, (len(means),), inflation)[0] for z in zs)
     low = _falls(fallen, rate, t, width) if word == "improving" else _falls(risen, -rate, t, width)
     high = _falls(risen, -rate, -t, width) if word == "worsening" else _falls(fallen, rate, -t, width)
@@ -209,6 +213,7 @@ def windows_of(rate: float, min_window: int) -> list[list[int]]:
     return asked
 
 
+@lru_cache(maxsize=4096)
 def t_of(alpha: float, size: int, octave: int) -> float:
     """How many standard deviations of its slope a window of `size` blocks must show; alpha: the window's own share."""
     return quantile_above(share_of(alpha, size, octave), size - 2)
@@ -261,8 +266,9 @@ class Sure:
     def push(self, value: float) -> None:
         """Take the next finite value."""
         self._seen += 1
-        self._open.append(value)
-        if not self._seen % BLOCK:
+        opened = self._open
+        opened.append(value)
+        if len(opened) == BLOCK:
             self._close()
 
     def _close(self) -> None:
@@ -313,8 +319,12 @@ class Sure:
         return self._verdict
 
     def _ask(self) -> bool | None:
+        """One window that is flat is enough, so what was looked at before is asked first, then the longest windows."""
+        for words in self._looks:
+            if words and "flat" in words:
+                return True
         verdict = None
-        for level in range(len(self.windows)):
+        for level in range(len(self.windows) - 1, -1, -1):
             words = self.words(level)
             if "flat" in words:
                 return True

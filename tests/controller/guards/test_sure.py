@@ -18,9 +18,11 @@ from plateau_rule.controller.guards.plateau import Plateau, new_plateau
 from plateau_rule.controller.guards.plateau.blocks import trimmed
 from plateau_rule.controller.guards.plateau.student import quantile, quantile_above
 from plateau_rule.controller.guards.plateau.sure import (
+    FALL,
     FASTEST,
     HOP,
     KEPT,
+    RISE,
     Sure,
     inflation_of,
     lines_through,
@@ -111,10 +113,10 @@ def test_lines_are_least_squares(seed: int, falls: float, sigma: float) -> None:
 def test_the_rate_undone_leaves_a_level_line(sign: float) -> None:
     """What falls, or rises, by the rate at every loss is constant once the rate is undone, whatever its sign."""
     rate, width = 1e-3, 40
-    for way in (0, 1):
-        change = 1.0 - rate if (way == 0) == (sign > 0) else 1.0 + rate
+    for way in (FALL, RISE):
+        change = 1.0 - rate if (way == FALL) == (sign > 0) else 1.0 + rate
         y = [sign * change ** (-width * i) for i in range(32)]  # the newest first
-        z = undone(y, rate, width)[way]
+        z = undone(y, rate, width, way)
         assert z == pytest.approx([sign] * 32, rel=1e-12)
 
 
