@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from reprlib import repr as brief
@@ -14,18 +13,26 @@ from typing import SupportsFloat, SupportsIndex, TypedDict, Unpack
 from plateau_rule.controller.arguments import kind_of, python_number
 from plateau_rule.controller.bound_rates import bound_cycles, peak_faults, rate_amounts, warmup_at_start
 from plateau_rule.controller.clamping import clamped_states, merged_states, with_transitions
-from plateau_rule.controller.errors import ArgumentError, BindingError, BindingWarning, Fault, Key, visible
+from plateau_rule.controller.errors import (
+    ArgumentError,
+    BindingError,
+    BindingWarning,
+    Fault,
+    Key,
+    callers_level,
+    visible,
+)
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.consistency import nearest, walk
-from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, word_of
+from plateau_rule.controller.language.consistency import nearest
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
+from plateau_rule.controller.language.metrics import LOSS, asked, comes_at, every, metric_of
 from plateau_rule.controller.lead import lead_by_knob, lead_faults, lead_of, with_lead
 from plateau_rule.controller.machine import Machine, limits_shown
 
 Path = tuple[Key, ...]
 LARGEST = float_info.max
-LOSS = "loss"  # the metric that every trainer gives
 LeadSaid = SupportsIndex | Mapping[str, SupportsIndex]
 
 
@@ -160,7 +167,7 @@ def bind(
         for gone, kept in merged.items()
     )
     for note in notes:
-        warnings.warn(note, BindingWarning, stacklevel=_callers_level())
+        warnings.warn(note, BindingWarning, stacklevel=callers_level())
     whole, by_state = fingerprints(curriculum)
     states = tuple(
         replace(state, fingerprint=by_state[state.name]) for state in with_transitions(curriculum, states, merged)
@@ -203,14 +210,6 @@ def _no_curriculum(given: object) -> str:
     if isinstance(given, str | PathLike):
         hint = f"expected a Curriculum: load({brief(str(given))}) reads one"
     return f"the curriculum is {kind_of(given)}; {hint}"
-
-
-def _callers_level() -> int:
-    """The `stacklevel` of a warning that names the line, outside of this package, that began the binding."""
-    level, frame = 0, inspect.currentframe()
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith("plateau_rule."):
-        level, frame = level + 1, frame.f_back
-    return max(1, level)
 
 
 # Limits on a command line
@@ -317,7 +316,7 @@ def _metric_faults(curriculum: Curriculum, binding: Binding) -> list[Fault]:
     return [
         Fault("unknown-metric", (*path, "metric"), f'this trainer does not give the metric "{metric}"',
               f"one of its metrics: {', '.join(sorted(known))}", nearest(metric, known))
-        for guard, path in _guards(curriculum)
+        for guard, path in asked(curriculum)
         if (metric := word_of(guard).metric(guard.value) or LOSS) not in known
     ]  # fmt: skip
 
@@ -368,18 +367,13 @@ def _amounts(curriculum: Curriculum) -> list[tuple[str, Path, bool]]:
     found = [(text, path, False) for text, path in rate_amounts(curriculum)]
     for i, state in enumerate(curriculum.state):
         found += [(ramp.over, ("state", i, "ramp", name, "over"), False) for name, ramp in state.ramp.items()]
-    for guard, path in _guards(curriculum):
-        for asked in word_of(guard).amounts(guard.value):
-            found.append((asked.text, (*path, *asked.path), asked.may_count_closings))
-    return found
-
-
-def _guards(curriculum: Curriculum) -> Iterator[tuple[Guard, Path]]:
-    """Every guard that is written somewhere, parts of others too, with the path to what its word says."""
-    written: list[tuple[Guard | str, Path]] = []
-    for name, guard in curriculum.guard.items():
-        written += walk(curriculum, guard, ("guard", name))
-    for i, transition in enumerate(curriculum.transition):
-        for j, condition in enumerate(transition.guards):
-            written += walk(curriculum, condition, ("transition", i, "guards", j))
-    return ((guard, (*path, guard.word)) for guard, path in written if isinstance(guard, Guard))
+    for guard, path in asked(curriculum):
+        word = word_of(guard)
+        metric = word.metric(guard.value)
+        for amount in word.amounts(guard.value):
+            found.append((amount.text, (*path, *amount.path), amount.may_count_closings))
+            if metric is not None and metric_of(curriculum, metric).every is not None:
+                found.append((str(every(curriculum, metric)), ("metric", metric, "every"), False))
+            elif metric is not None and comes_at(curriculum, metric) == "epoch":
+                found.append(("1 epoch", ("metric", metric, "at"), False))
+    return list(dict.fromkeys(found))

@@ -253,18 +253,26 @@ class Openings:
     def _brought(self, clock: Look, watched: Verdicts, closes: bool, ways: Collection[int], found: set[int]) -> None:
         """Add the transitions that are taken under some verdicts of the detectors."""
         run, dead = self._run, clock.nonfinite >= self._limit
-        always = set[str]()  # kinds of looks at which an earlier transition is taken in any case
+        # Kinds of looks at which an earlier transition is taken in any case; "before" an evaluation, which comes later.
+        always = set[str]()
         for place, (way, guard) in enumerate(zip(run.state.transitions, run.stay.guards, strict=True)):
             # What waits does not save a run that dies.
             if not is_left(run, way) or (dead and (way.lead or not answers_nonfinite(guard))):
                 continue
-            if not always.isdisjoint(("step", way.at, "epoch" if closes else way.at)):
+            before = "step" if way.at == "eval" else "before"
+            if not always.isdisjoint(("step", before, way.at, "epoch" if closes else way.at)):
                 continue
             bits = verdicts(guard, clock, self._machine, watched)
             if bits & TRUE and place in ways:
                 found.add(place)
             if bits == TRUE and way.sustain == 1 and place in ways:
-                always.add(way.at)
+                always.add("before" if way.at != "eval" and self._waits_for_evaluations(guard) else way.at)
+
+    def _waits_for_evaluations(self, guard: GuardInState) -> bool:
+        """Whether a guard watches what an evaluation brings, which it then sees at the look after."""
+        metrics = {id(detector): metric for metric, detector in self._run.stay.detectors.values()}
+        watched = (leaf for leaf in leaves(guard) if isinstance(leaf, Watched))
+        return any(metrics[id(leaf.detector)] in self._machine.evaluated for leaf in watched)
 
     def _levels(self, time: int) -> Iterator[tuple[int, int]]:
         """How many values in a row can be non-finite at a look, where it matters; with how many others before them."""

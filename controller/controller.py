@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, SupportsFloat, SupportsIndex
 
-from plateau_rule.controller import adoption, snapshot
+from plateau_rule.controller import adoption, missing, snapshot
 from plateau_rule.controller.arguments import kind_of, whole_number
 from plateau_rule.controller.binding import Binding, LeadSaid, bind
 from plateau_rule.controller.errors import ArgumentError, SnapshotError, StepError
+from plateau_rule.controller.evaluation import take_evaluation, take_observation
 from plateau_rule.controller.horizon import certain_steps, plan_ahead
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.metrics import LOSS, comes_at
 from plateau_rule.controller.machine import Lead, Machine
 from plateau_rule.controller.plan import Decision, Plan, plan_of
 from plateau_rule.controller.state import RunState
@@ -72,6 +74,7 @@ class Controller:
             lead=lead,
         )
         self.run_state: RunState = start_run(self.machine)
+        self.run_state.said = frozenset()
 
     def __copy__(self) -> Controller:
         """A shallow copy would share its run with this one."""
@@ -155,11 +158,12 @@ class Controller:
         Args:
             loss: the same, reduced value on every rank.
             epoch_end: this observation closes an epoch (not needed where steps_per_epoch is bound).
-            eval_end: it brings an evaluation.
+            eval_end: it brings an evaluation; not needed where it brings a metric of evaluations.
             step: the step it belongs to, checked if given.
             skipped: the optimizer step of this loss was dropped (by an AMP scaler); clocks advance, a finite loss is
                 not shown to the detectors.
-            metrics: further values, such as val_loss.
+            metrics: further values, such as val_loss; names that no guard asks for are ignored. Those that come with
+                evaluations make it one: then this is `observe` and, after it, `evaluated`.
 
         Returns:
             The Decision if a transition was taken.
@@ -172,8 +176,30 @@ class Controller:
         if step is not None and step != run.step:
             raise StepError(_out_of_order(step, run.step))
         value = loss if type(loss) is float or loss is None else _number("loss", loss)
-        others = [(name, _number(name, given)) for name, given in metrics.items()] if metrics else ()
-        return take_step(self.machine, run, value, epoch_end, eval_end, skipped, others)
+        if metrics or eval_end:
+            return take_observation(self.machine, run, value, epoch_end, eval_end, skipped, _numbers(metrics))
+        return take_step(self.machine, run, value, epoch_end, skipped)
+
+    def evaluated(self, **metrics: SupportsFloat) -> Decision | None:
+        """Take an evaluation that came after its step was observed, and before the next one is planned.
+
+        It is a look of its own, at transitions with `at = "eval"`; no clock moves. `observe(loss, val_loss=...)` is
+        short for `observe(loss)`, then `evaluated(val_loss=...)`. If the step's own look has taken a transition, none
+        is taken here and the values enter no detector: they belong to the state that was left.
+
+        Args:
+            metrics: what the evaluation measured, such as val_loss; names that no guard asks for are ignored.
+
+        Returns:
+            The Decision if a transition was taken; it applies to the step that is planned now.
+
+        Raises:
+            StepError: the step was evaluated already, or a metric does not come with evaluations; nothing was changed.
+        """
+        for name in metrics:
+            if name == LOSS or (name in self.machine.guarded and name not in self.machine.evaluated):
+                raise StepError(_not_of_evaluations(name, comes_at(self.machine.curriculum, name)))
+        return take_evaluation(self.machine, self.run_state, _numbers(metrics))
 
     def explain(self, step: int | None = None) -> list[str]:
         """Why the last observation moved or held: a line for each transition out of this state and each of its guards.
@@ -187,7 +213,7 @@ class Controller:
         """
         if step is not None:
             return [line for at, lines in self.run_state.looks if at == step for line in lines]
-        return explain(self.run_state)
+        return [*explain(self.run_state), *missing.lines(self.machine, self.run_state)]
 
     # Saving and resuming
 
@@ -210,7 +236,9 @@ class Controller:
             SnapshotError: it does not fit or is damaged; nothing was changed.
             RegressionError: a knob would fall; nothing was changed.
         """
+        said = self.run_state.said
         self.run_state, notes = snapshot.load(self.machine, saved, on_change)
+        self.run_state.said = said
         return notes
 
     def adopt(
@@ -233,8 +261,14 @@ class Controller:
         """
         if self.run_state.step:
             raise SnapshotError("adopt is for a controller that has observed nothing yet")
+        said = self.run_state.said
         self.run_state, note = adoption.adopt(self.machine, epoch, step, knobs)
+        self.run_state.said = said
         return (note,)
+
+
+def _numbers(metrics: Mapping[str, SupportsFloat]) -> list[tuple[str, float]]:
+    return [(name, _number(name, given)) for name, given in metrics.items()]
 
 
 def _number(name: str, given: SupportsFloat) -> float:
@@ -244,6 +278,15 @@ def _number(name: str, given: SupportsFloat) -> float:
         return float(given)
     except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several elements
         raise StepError(f"{name} is {kind_of(given)}; expected a number") from None
+
+
+def _not_of_evaluations(name: str, at: str) -> str:
+    if name == LOSS:
+        return "loss: the training loss comes with observe; give that of an evaluation another name, such as val_loss"
+    return (
+        f'{name}: [metric.{name}] says at = "{at}", so it comes with observe. Write at = "eval" if it comes with '
+        "evaluations"
+    )
 
 
 def _out_of_order(given: object, planned: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -59,6 +60,14 @@ def _width(character: str) -> int:
 def visible(text: str) -> str:
     """The text with everything that a terminal might obey, or not show, replaced by a mark of the same width."""
     return "".join(c if c.isprintable() or c == "\t" or _width(c) == 0 else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def callers_level() -> int:
+    """The `stacklevel` of a warning that names the line, outside of this package, that led to it."""
+    level, frame = 0, inspect.currentframe()
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("plateau_rule."):
+        level, frame = level + 1, frame.f_back
+    return max(1, level)
 
 
 Key = str | int
@@ -214,6 +223,10 @@ class SnapshotError(PlateauError):
 
 class RegressionError(SnapshotError):
     """A resume that would lower a knob."""
+
+
+class ObservationWarning(UserWarning):
+    """Something that a run waits for never came, or came after its end."""
 
 
 class BindingWarning(UserWarning):

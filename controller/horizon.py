@@ -12,13 +12,15 @@ from math import inf, nan
 from typing import NamedTuple
 
 from plateau_rule.controller.certainty import FAR, Openings, first_certain
+from plateau_rule.controller.evaluation import take_observation
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.plan import Decision, Plan, plan_of, stop_reason
-from plateau_rule.controller.rate import advance
 from plateau_rule.controller.state import RunState
 from plateau_rule.controller.step import (
+    AT_STEP,
     find_transition,
+    go_on,
     raise_floors,
     take_due,
     take_step,
@@ -44,7 +46,7 @@ def _turn(machine: Machine, run: RunState, step: int) -> None:
     if run.state.ramps:
         raise_floors(run, run.time - run.step + step)
     if run.state.rate.cycles:
-        run.rate = advance(run.rate, machine, run.state, step)
+        go_on(machine, run, step)
 
 
 def plan_ahead(machine: Machine, run: RunState, steps: int) -> Plan:
@@ -228,7 +230,7 @@ class FastForward:
                 push(losses[place])
             for verdict in verdicts:
                 if verdict(run) is True:
-                    chosen = find_transition(run, False, False, False)
+                    chosen = find_transition(run, AT_STEP, False)
                     if chosen is None:  # it was taken as often as it may be
                         break
                     _turn(self.machine, run, run.step - 1)
@@ -282,7 +284,7 @@ class FastForward:
             run.nonfinite -= 1
             run.skipped_values -= 1
             loss = nan
-        return take_step(self.machine, run, loss, False, bool(metrics), True, list(metrics.items()))
+        return take_observation(self.machine, run, loss, False, bool(metrics), True, list(metrics.items()))
 
 
 def _due(guards: Sequence[GuardInState]) -> Iterator[tuple[str, int]]:

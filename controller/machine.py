@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import copysign, floor, inf, sqrt
@@ -11,9 +12,10 @@ from typing import Any, NamedTuple
 
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.guards import Detector, GuardInState, Joined
-from plateau_rule.controller.guards.word import Metric
+from plateau_rule.controller.guards.word import Feed, MetricWord
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Rung, word_of
+from plateau_rule.controller.language.metrics import asked, evaluated, every, guarded, metric_meaning, metric_of
 
 Knobs = Mapping[str, Rung]
 Lead = Mapping[str, int]  # steps, of each knob that has a lead
@@ -21,6 +23,7 @@ HELD_STEPS = 50  # for which the rate is to stay high after a raise, where the f
 HELD_SHARE = Amount(Fraction(1, 20), "run")  # the same in a run so short that 50 steps are more than that
 LATE_SHARE = 0.05  # of the run, in whose last part `rest` alone makes the rate fall: that is no fault of the file
 LATE_STEPS = 4  # times those steps: with fewer left, a cosine over `rest` cannot keep 80 % for as long as is asked
+Kept = Mapping[str, tuple[str, Detector]]  # by what each means, as in a Stay
 
 
 def limits_shown(limits: Mapping[str, float] | None) -> str:
@@ -144,12 +147,14 @@ class BoundState:
     asks_each_step: bool = field(init=False)  # whether some transition is looked at after every step
     asks_seldom: bool = field(init=False)  # whether some transition is looked at when an epoch closes, or an evaluation
     at_once: tuple[tuple[int, BoundTransition], ...] = field(init=False)  # those that are, with their places
+    asks_evaluations: bool = field(init=False)  # whether some transition is looked at when an evaluation comes
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "asks_each_step", any(way.at == "step" for way in self.transitions))
         object.__setattr__(self, "asks_seldom", any(way.at != "step" for way in self.transitions))
         at_once = tuple((place, way) for place, way in enumerate(self.transitions) if way.at_once)
         object.__setattr__(self, "at_once", at_once)
+        object.__setattr__(self, "asks_evaluations", any(way.at == "eval" for way in self.transitions))
 
 
 class BoundAlign(NamedTuple):
@@ -213,6 +218,10 @@ class Machine:
     warmup_steps: int = field(init=False)
     lowest: float = field(init=False)  # the rate never falls below this
     peaks: float | None = field(init=False)  # the factor on the peak from each cycle to the next
+    guarded: frozenset[str] = field(init=False)  # metrics that guards watch, beside the loss
+    evaluated: frozenset[str] = field(init=False)  # metrics whose values make an evaluation
+    keeping: tuple[tuple[MetricWord[Any], Any], ...] = field(init=False)  # words whose detectors outlast a state
+    waits: bool = field(init=False)  # whether anything else than the loss must come for some transition
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "total_steps", self.run.total_steps)
@@ -223,61 +232,99 @@ class Machine:
         object.__setattr__(self, "warmup_steps", self.warmup.steps)
         object.__setattr__(self, "lowest", rate.lowest)
         object.__setattr__(self, "peaks", rate.peaks.factor if rate.peaks is not None else None)
+        object.__setattr__(self, "guarded", guarded(self.curriculum))
+        object.__setattr__(self, "evaluated", evaluated(self.curriculum))
+        words = ((word_of(guard), guard.value) for guard, _ in asked(self.curriculum))
+        keeping = tuple((word, value) for word, value in words if isinstance(word, MetricWord) and word.keeps(value))
+        object.__setattr__(self, "keeping", keeping)
+        waits = bool(self.guarded) or any(way.at == "eval" for way in self.curriculum.transition)
+        object.__setattr__(self, "waits", waits)
 
     def __deepcopy__(self, memo: object) -> Machine:
         """Nothing in it ever changes: copies of a run share it."""
         return self
 
+    def new_kept(self) -> Kept:
+        """The detectors that outlast a state, empty: one for each meaning of the guards that say so."""
+        found: dict[str, tuple[str, Detector]] = {}
+        for word, value in self.keeping:
+            metric = word.metric(value)
+            detector = word.detector(value, self.feed(metric, self.total_steps))
+            found[detector_key(self.curriculum, word, value)] = metric, detector
+        return found
+
     def ramp_steps(self, state: BoundState, total_steps: int | None) -> dict[str, int]:
         """How long each ramp of a state takes."""
         return {name: steps_in(ramp.over, self.run, total_steps) for name, ramp in state.ramps.items()}
 
-    def stay(self, state: BoundState, total_steps: int | None) -> Stay:
-        """Make what is needed for one stay in a state: empty detectors, guards, ramps measured in steps."""
-        return StayBuilder(self, state, total_steps).stay()
+    def feed(self, metric: str, total_steps: int | None) -> Feed:
+        """How a metric's values come, in a run that is so long."""
+
+        def steps(amount: Amount) -> int:
+            return steps_in(amount, self.run, total_steps)
+
+        often = every(self.curriculum, metric)
+        spacing = 1
+        with suppress(ValueError):  # what is measured by it is refused at binding
+            spacing = 1 if often is None else max(1, steps(parse_amount(often)))
+        return Feed(steps, spacing, metric_of(self.curriculum, metric).goal == "max")
+
+    def stay(self, state: BoundState, total_steps: int | None, kept: Kept | None = None) -> Stay:
+        """Make what is needed for one stay in a state: empty detectors, guards, ramps measured in steps.
+
+        Args:
+            state: the state.
+            total_steps: the length of the run that amounts of time are measured on.
+            kept: the detectors that outlast a state, as the stay before left them; new ones where there was none.
+        """
+        return StayBuilder(self, state, total_steps, kept).stay()
 
 
 class Stay:
     """One stay in a state: its guards with empty detectors, and its amounts of time in steps.
 
     Attributes:
-        detectors: the metric and the detector that watches it, by what each means, spelled out.
+        detectors: the metric and the detector that watches it, by what each means, spelled out; the kept ones last.
         guards: the guards of each transition out of the state.
         ramp_steps: the length of each knob's ramp, in steps.
+        kept: the detectors that outlast the state: they see the values of the whole run, whichever states ask them.
         pushes: one for each detector that watches the loss.
     """
 
-    __slots__ = ("detectors", "guards", "pushes", "ramp_steps")
+    __slots__ = ("detectors", "guards", "kept", "pushes", "ramp_steps")
 
     def __init__(
         self,
         detectors: Mapping[str, tuple[str, Detector]],
         guards: tuple[Joined, ...],
         ramp_steps: Mapping[str, int],
+        kept: Kept,
     ) -> None:
-        self.detectors, self.guards, self.ramp_steps = detectors, guards, ramp_steps
+        self.detectors, self.guards, self.ramp_steps, self.kept = detectors, guards, ramp_steps, kept
         self.pushes = [detector.push for metric, detector in detectors.values() if metric == "loss"]
 
     def copy(self) -> Stay:
         """Another one that goes on alike, to the bit; what one of them sees does not touch the other."""
         copies = {key: (metric, detector.copy()) for key, (metric, detector) in self.detectors.items()}
         by_id = {id(self.detectors[key][1]): detector for key, (_, detector) in copies.items()}
-        return Stay(copies, tuple(guard.copy(by_id) for guard in self.guards), self.ramp_steps)
+        kept = {key: copies[key] for key in self.kept}
+        return Stay(copies, tuple(guard.copy(by_id) for guard in self.guards), self.ramp_steps, kept)
 
 
 class StayBuilder:
     """Turns guards as written into guards as asked in one stay; one detector serves all that mean the same."""
 
-    def __init__(self, machine: Machine, state: BoundState, total_steps: int | None) -> None:
+    def __init__(self, machine: Machine, state: BoundState, total_steps: int | None, kept: Kept | None) -> None:
         self._machine, self._state, self._total = machine, state, total_steps
         self._detectors: dict[str, tuple[str, Detector]] = {}
+        self._kept = machine.new_kept() if kept is None else kept
         self.steps_per_epoch = machine.steps_per_epoch
         self.ramp_steps: Mapping[str, int] = machine.ramp_steps(state, total_steps)
 
     def stay(self) -> Stay:
         """Make the stay."""
         guards = tuple(Joined(False, tuple(map(self.guard, t.guards))) for t in self._state.transitions)
-        return Stay(self._detectors, guards, self.ramp_steps)
+        return Stay({**self._detectors, **self._kept}, guards, self.ramp_steps, self._kept)
 
     def steps(self, amount: Amount) -> int:
         """An amount of time in optimizer steps."""
@@ -289,14 +336,21 @@ class StayBuilder:
         title = guard.word if isinstance(condition, Guard) else f"{condition} ({guard.word})"
         return word_of(guard).bind(guard.value, title, self)
 
-    def detector(self, word: Metric[Any], value: Any) -> Detector:
+    def detector(self, word: MetricWord[Any], value: Any) -> Detector:
         """The detector of a word that watches a metric, the same for guards that mean the same."""
-        # Snapshots name a detector by this text, so its spelling is part of their format.
-        key = json.dumps({word.name: word.meaning(value, str)}, sort_keys=True)
+        key = detector_key(self._machine.curriculum, word, value)
+        if key in self._kept:
+            return self._kept[key][1]
         if key not in self._detectors:
-            self._detectors[key] = (word.metric(value), self.new_detector(word, value))
+            metric = word.metric(value)
+            self._detectors[key] = (metric, word.detector(value, self._machine.feed(metric, self._total)))
         return self._detectors[key][1]
 
-    def new_detector(self, word: Metric[Any], value: Any) -> Detector:
-        """An empty detector."""
-        return word.detector(value, self.steps)
+
+def detector_key(curriculum: Curriculum, word: MetricWord[Any], value: Any) -> str:
+    """What a detector is known by: all that its guard, and its metric, mean.
+
+    Snapshots name a detector by this text, so its spelling is part of their format.
+    """
+    said = metric_meaning(curriculum, word.metric(value))
+    return json.dumps({word.name: word.meaning(value, str), **({"metric": said} if said else {})}, sort_keys=True)

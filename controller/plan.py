@@ -7,6 +7,7 @@ from typing import NamedTuple
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import Action, Knobs, Machine
+from plateau_rule.controller.missing import after_the_end
 from plateau_rule.controller.rate import learning_rate
 from plateau_rule.controller.state import RunState
 
@@ -86,12 +87,15 @@ def knobs_at(run: RunState, time: int) -> Knobs:
 
 def stop_reason(machine: Machine, run: RunState) -> str | None:
     """Why training should end before the next step, or None."""
+    total, epochs = machine.total_steps, machine.run.epochs
     if run.state.stop is not None:
-        return run.state.stop
-    total = machine.total_steps
-    if total is not None:
-        return f"the run of {total} steps is over" if run.step >= total else None
-    epochs = machine.run.epochs
-    if epochs is not None and run.epoch >= epochs:
-        return f"the run of {epochs} epochs is over"
-    return None
+        why, late = run.state.stop, run.time > 0
+    elif total is not None and run.step >= total:
+        why, late = f"the run of {total} steps is over", run.step > total
+    elif total is None and epochs is not None and run.epoch >= epochs:
+        why, late = f"the run of {epochs} epochs is over", run.epoch > epochs
+    else:
+        return None
+    if late:
+        after_the_end(run, why)
+    return why

@@ -44,12 +44,14 @@ def save(machine: Machine, run: RunState) -> dict[str, Any]:
             "length": str(amount_in_force(rate, run.state)),
             "scale": rate.scale,
             **({} if rate.warm_from is None else {"warm_from": rate.warm_from}),
+            **({} if run.lr_before is None or rate.anchor != run.step else {"before": run.lr_before}),
         },
         "detectors": [[key, detector.contents()] for key, (_, detector) in run.stay.detectors.items()],
         "sustained": list(run.sustained),
         "taken": dict(run.taken),
         "floors": {name: _finite(value) for name, value in run.floors.items()},
         "skipped_values": run.skipped_values,
+        **_evaluations(run),
         "plan": {
             "step": plan.step,
             "epoch": plan.epoch,
@@ -75,6 +77,13 @@ def _under_lead(run: RunState) -> dict[str, Any]:
         "lines": run.waiting.lines and list(run.waiting.lines),
     }
     return {"since": run.since, "due": run.due and list(run.due), "waiting": waiting}
+
+
+def _evaluations(run: RunState) -> dict[str, Any]:
+    """What is remembered of metrics and evaluations; nothing where none came."""
+    if run.evaluated < 0 and not run.given:
+        return {}
+    return {"evaluations": {"step": run.evaluated, "given": sorted(run.given)}}
 
 
 def checksum(saved: Mapping[str, Any]) -> str:
@@ -151,13 +160,14 @@ def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunSt
         run.taken[waiting["transition"]] -= 1  # the edited curriculum decides it anew
     run.floors = {name: hardness(value) for name, value in saved["floors"].items()}
     run.skipped_values = int(saved["skipped_values"])
+    evaluations = saved.get("evaluations", {"step": -1, "given": []})
+    run.evaluated, run.given = int(evaluations["step"]), set(map(str, evaluations["given"]))
     plan = plan_of(machine, run)
     if changed:
         _refuse_regression(run, plan)
     elif difference := _difference(plan, saved["plan"]):
         raise SnapshotError(f"the plan that was saved and the one computed from the same state differ: {difference}")
-    if not changed or _comparable(machine, plan, saved):
-        _restore_detectors(run, dict(saved["detectors"]), changed)
+    _restore_detectors(run, dict(saved["detectors"]), changed, not changed or _comparable(machine, plan, saved))
     if not changed:
         run.sustained = [int(count) for count in saved["sustained"]]
         if len(run.sustained) != len(state.transitions):
@@ -221,6 +231,7 @@ def _rate(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bo
     hands = {key: int(saved[key]) for key in ("anchor", "warm_steps", "cycle", "length_steps")}
     warm_from = saved.get("warm_from")
     rate = RateClock(**hands, scale=float(saved["scale"]), warm_from=None if warm_from is None else float(warm_from))
+    run.lr_before = None if "before" not in saved else float(saved["before"])
     if not changed:
         return rate
     return advance(carry_over(rate, machine, run.state, saved["length"]), machine, run.state, run.step)
@@ -244,8 +255,11 @@ def _comparable(machine: Machine, plan: Plan, saved: Mapping[str, Any]) -> bool:
     return before == after and bool(saved["plan"]["knobs"] == plan.knobs)
 
 
-def _restore_detectors(run: RunState, contents: Mapping[str, Any], changed: bool) -> None:
+def _restore_detectors(run: RunState, contents: Mapping[str, Any], changed: bool, comparable: bool) -> None:
+    """Fill the detectors; those of the whole run also where this state's losses no longer compare."""
     for key, (_, detector) in run.stay.detectors.items():
+        if not comparable and key not in run.stay.kept:
+            continue
         if key in contents:
             detector.restore(contents[key])
         elif not changed:

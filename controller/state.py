@@ -10,6 +10,8 @@ from plateau_rule.controller.machine import Action, BoundState, Stay
 from plateau_rule.controller.rate import RateClock
 
 LOOKS_REMEMBERED = 64
+MISSING, OVER = "missing", "over"  # what a user is told once
+SILENT = frozenset((MISSING, OVER))
 
 
 class Waiting(NamedTuple):
@@ -54,10 +56,15 @@ class RunState(Clock):
     __slots__ = (
         "due",
         "entered_total_steps",
+        "evaluated",
         "floors",
+        "given",
         "looks",
+        "lr_before",
         "rate",
+        "remark",
         "requests",
+        "said",
         "since",
         "skipped_values",
         "state",
@@ -75,6 +82,11 @@ class RunState(Clock):
         self.floors: dict[str, float] = {}  # how hard each knob has been; no resume goes below
         self.requests: tuple[Action, ...] = ()  # for the trainer, before the next step
         self.skipped_values = 0  # NaN and infinite values in the whole run
+        self.evaluated = -1  # the step before which the last evaluation came
+        self.given: set[str] = set()  # names of metrics that came
+        self.lr_before: float | None = None  # the rate of the step before, where the rate's clock has gone on since
+        self.remark: tuple[int, str] | None = None  # on an evaluation that was not looked at, for `explain`
+        self.said = SILENT  # what the user was told already, or need not be, as nobody trains
         self.looks: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=LOOKS_REMEMBERED)  # what `explain` still knows
         # Where a lead is bound:
         self.waiting: Waiting | None = None
@@ -93,6 +105,8 @@ class RunState(Clock):
         twin.sustained, twin.taken, twin.floors = self.sustained.copy(), self.taken.copy(), self.floors.copy()
         twin.requests, twin.skipped_values, twin.looks = self.requests, self.skipped_values, self.looks.copy()
         twin.waiting, twin.due, twin.since = self.waiting, self.due, self.since
+        twin.evaluated, twin.given, twin.lr_before = self.evaluated, self.given.copy(), self.lr_before
+        twin.remark, twin.said = self.remark, self.said
         return twin
 
     def __copy__(self) -> RunState:

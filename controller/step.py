@@ -13,11 +13,13 @@ from plateau_rule.controller.errors import NonFiniteLoss, StepError
 from plateau_rule.controller.guards import answers_nonfinite
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
+from plateau_rule.controller.missing import after_epoch, note_given
 from plateau_rule.controller.plan import Decision, knobs_at, plan_of
 from plateau_rule.controller.rate import advance, after_transition, learning_rate, start_clock
 from plateau_rule.controller.state import RunState, Waiting
 
 OWN_ACTIONS = ("lr_restart", "lr_scale")
+AT_STEP, AT_EPOCH, AT_EVAL = ("step",), ("step", "epoch"), ("eval",)  # transitions that a look asks
 _WHEN = {"step": "at every step", "epoch": "when an epoch closes", "eval": "at an evaluation"}
 
 
@@ -36,11 +38,10 @@ def take_step(
     run: RunState,
     loss: float | None,
     epoch_end: bool = False,
-    eval_end: bool = False,
     skipped: bool = False,
     metrics: Sequence[tuple[str, float]] = (),
 ) -> Decision | None:
-    """Take in what the planned step has brought: what `Controller.observe` takes, as numbers; `run` is changed.
+    """Take in what the planned step has brought; `run` is changed.
 
     Returns:
         The decision if a transition was taken.
@@ -70,26 +71,35 @@ def take_step(
             run.nonfinite += 1
             run.skipped_values += 1
     if metrics:
-        _push_metrics(run, metrics)
+        note_given(machine, run, (name for name, _ in metrics))
+        push_metrics(run, metrics)
     # 4. Transitions that are looked at here, in file order; the first whose guards hold, often enough, is taken.
     state, dead = run.state, run.nonfinite >= machine.nonfinite_limit
-    if machine.lead or state.asks_each_step or closes or eval_end or dead:
-        if machine.lead:
-            place = find_ahead(machine, run, loss, closes, eval_end, dead)
-        else:
-            place = find_transition(run, closes, eval_end, dead)
+    if state.asks_each_step or closes or dead or machine.lead:
+        asked = AT_EPOCH if closes else AT_STEP
+        place = find_ahead(machine, run, loss, asked, dead) if machine.lead else find_transition(run, asked, dead)
         if place is not None:
             return take_transition(machine, run, place, loss)  # 5. and 6.
-        if state.asks_seldom and (closes or eval_end):
+        if closes and state.asks_seldom:
             remember_look(run)
+        if closes and machine.waits:
+            after_epoch(machine, run)
     # 6. The rate and the ramps go on to the next step.
     if state.rate.cycles:
-        run.rate = advance(run.rate, machine, state, run.step)
+        go_on(machine, run, run.step)
     if state.ramps:
         raise_floors(run, run.time)
     if dead:
         raise NonFiniteLoss(_death(machine, run))
     return None
+
+
+def go_on(machine: Machine, run: RunState, step: int) -> None:
+    """Bring the rate's cycles to a step; an evaluation may still ask what the rate was on the one before."""
+    before = advance(run.rate, machine, run.state, step - 1)
+    run.rate = advance(before, machine, run.state, step)
+    if run.rate is not before:
+        run.lr_before = learning_rate(before, machine, run.state, step - 1)
 
 
 def _misplaced(machine: Machine, run: RunState, loss: float | None) -> str:
@@ -112,7 +122,8 @@ def _death(machine: Machine, run: RunState) -> str:
     )
 
 
-def _push_metrics(run: RunState, metrics: Sequence[tuple[str, float]]) -> None:
+def push_metrics(run: RunState, metrics: Sequence[tuple[str, float]]) -> None:
+    """Finite values of metrics enter the detectors that watch them; names that no guard asks for are passed over."""
     for name, value in metrics:
         if not isfinite(value):
             run.skipped_values += 1
@@ -123,25 +134,19 @@ def _push_metrics(run: RunState, metrics: Sequence[tuple[str, float]]) -> None:
 
 
 def find_transition(
-    run: RunState,
-    closes: bool,
-    eval_end: bool,
-    dead: bool,
-    among: Iterable[tuple[int, BoundTransition]] | None = None,
+    run: RunState, asked: tuple[str, ...], dead: bool, among: Iterable[tuple[int, BoundTransition]] | None = None
 ) -> int | None:
     """The place, among this state's transitions, of the one to take, or None; looks in a row are counted.
 
     Args:
         run: the state of the run, its clocks advanced.
-        closes: an epoch closes.
-        eval_end: an evaluation came.
+        asked: which transitions are looked at, by their `at`.
         dead: too many losses were not finite; only a transition that asks for them may be taken.
         among: the transitions that are looked at, with their places; None for all.
     """
     sustained, guards = run.sustained, run.stay.guards
     for place, transition in enumerate(run.state.transitions) if among is None else among:
-        at = transition.at
-        if at != "step" and not (closes if at == "epoch" else eval_end):
+        if transition.at not in asked:
             continue
         if transition.at_most is not None and run.taken.get(transition.key, 0) >= transition.at_most:
             continue
@@ -163,7 +168,9 @@ def take_transition(machine: Machine, run: RunState, place: int, loss: float | N
     loss, lines = (loss, tuple(_lines_of(run, place))) if run.waiting is None else _as_decided(run, loss)
     remember_look(run)
     knobs_before = knobs_at(run, run.time - 1)
-    lr_before = learning_rate(run.rate, machine, old, step - 1)
+    # The rate's clock has gone on to this step already where an evaluation comes after it.
+    begun = run.lr_before if run.rate.anchor == step else None
+    lr_before = learning_rate(run.rate, machine, old, step - 1) if begun is None else begun
     run.rate = after_transition(run.rate, machine, transition, step)
     _count(run, transition)
     if transition.regress:
@@ -190,7 +197,7 @@ def take_transition(machine: Machine, run: RunState, place: int, loss: float | N
 
 
 def enter(machine: Machine, run: RunState, state: BoundState, total_steps: int | None) -> None:
-    """Enter a state: time 0, detectors and sustains empty.
+    """Enter a state: time 0, detectors and sustains empty, but for detectors of the whole run.
 
     Args:
         machine: the bound curriculum.
@@ -198,7 +205,7 @@ def enter(machine: Machine, run: RunState, state: BoundState, total_steps: int |
         state: the state to enter.
         total_steps: the run's length, on which the amounts of time in this state are measured.
     """
-    run.state, run.stay, run.entered_total_steps = state, machine.stay(state, total_steps), total_steps
+    run.state, run.stay, run.entered_total_steps = state, machine.stay(state, total_steps, run.stay.kept), total_steps
     run.sustained = [0] * len(state.transitions)
     run.time = run.closings = run.nonfinite = 0
     run.waiting = run.due = None
@@ -222,9 +229,11 @@ def remember_look(run: RunState) -> None:
 def explain(run: RunState) -> list[str]:
     """Why the last observation moved or held: a line for each transition out of this state and each of its guards."""
     if not run.state.transitions:
-        return [f'step {run.step}: "{run.state.name}" is a final state']
-    waits = [] if run.waiting is None else [_says(run, run.waiting)]
-    return waits + [line for place in range(len(run.state.transitions)) for line in _lines_of(run, place)]
+        said = [f'step {run.step}: "{run.state.name}" is a final state']
+    else:
+        said = [] if run.waiting is None else [_says(run, run.waiting)]
+        said += [line for place in range(len(run.state.transitions)) for line in _lines_of(run, place)]
+    return said if run.remark is None or run.remark[0] != run.step else [*said, run.remark[1]]
 
 
 def _says(run: RunState, waiting: Waiting) -> str:
@@ -247,19 +256,17 @@ def _lines_of(run: RunState, place: int) -> list[str]:
 # Under a lead
 
 
-def find_ahead(
-    machine: Machine, run: RunState, loss: float | None, closes: bool, eval_end: bool, dead: bool
-) -> int | None:
+def find_ahead(machine: Machine, run: RunState, loss: float | None, asked: tuple[str, ...], dead: bool) -> int | None:
     """As `find_transition`: the place of the transition that applies now; what is decided for later waits."""
     state, waiting, due = run.state, run.waiting, run.due
     if waiting is not None:
-        place = find_transition(run, closes, eval_end, dead, state.at_once)
+        place = find_transition(run, asked, dead, state.at_once)
         if place is not None:
             run.waiting = None
             return place
         answered = not dead or answers_nonfinite(run.stay.guards[waiting.place])
         return waiting.place if run.step >= waiting.step and answered else None
-    place = find_transition(run, closes, eval_end, dead)
+    place = find_transition(run, asked, dead)
     if due is not None and run.time >= due.time - state.transitions[due.place].lead:
         answered = not dead or answers_nonfinite(run.stay.guards[due.place])
         if answered and (place is None or place >= due.place):

@@ -21,6 +21,7 @@ Whatever is wrong by the caller's hand is a PlateauError, whose text can be show
     └── (of the rooms)         LogError, ReplayError, SimulateError, RunError, CheckpointError and others, where
                                logs, simulations and runs are used
     BindingWarning             a UserWarning: states that a limit makes equal were merged
+    ObservationWarning         a UserWarning: what a run waits for never came, or a step came after its end
 
 Importing this loads nothing: each name is loaded where it is first used.
 """
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         CurriculumError,
         Fault,
         NonFiniteLoss,
+        ObservationWarning,
         Place,
         PlateauError,
         RegressionError,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         Curriculum,
         Guard,
         Knob,
+        Metric,
         Ramp,
         Range,
         Rate,
@@ -89,7 +92,9 @@ __all__ = [
     "Knob",
     "Level",
     "Machine",
+    "Metric",
     "NonFiniteLoss",
+    "ObservationWarning",
     "Patience",
     "Place",
     "Plan",
@@ -119,14 +124,14 @@ __all__ = [
 _HOMES = {
     "binding": "Binding bind",
     "controller": "Controller",
-    "errors": "ArgumentError BindingError BindingWarning CurriculumError Fault NonFiniteLoss Place PlateauError "
-    "RegressionError SnapshotError StepError",
+    "errors": "ArgumentError BindingError BindingWarning CurriculumError Fault NonFiniteLoss ObservationWarning Place "
+    "PlateauError RegressionError SnapshotError StepError",
     "guards.diverging": "Diverging",
     "guards.gap": "Gap",
     "guards.level": "Level",
     "guards.patience": "Patience",
     "guards.plateau": "Plateau",
-    "language.curriculum": "Check Curriculum Guard Knob Ramp Range Rate Run State StateRate Transition",
+    "language.curriculum": "Check Curriculum Guard Knob Metric Ramp Range Rate Run State StateRate Transition",
     "language.reading": "load loads",
     "language.writing": "dumps",
     "machine": "Action Machine",

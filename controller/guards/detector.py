@@ -79,6 +79,51 @@ def copy_of(detector: Kind) -> Kind:
     return twin
 
 
+class Mirrored:
+    """A detector of a metric of which more is better: it is shown the values with their signs turned.
+
+    Args:
+        inner: made for values of which less is better; it knows whether it must turn them back to describe them.
+    """
+
+    __slots__ = ("inner", "knows", "needs")
+
+    def __init__(self, inner: Detector) -> None:
+        self.inner, self.knows, self.needs = inner, inner.knows, inner.needs
+
+    def push(self, value: float) -> None:
+        """Take the next finite value."""
+        self.inner.push(-value)
+
+    def verdict(self) -> bool | None:
+        """True, false, or None for unknown."""
+        return self.inner.verdict()
+
+    def describe(self) -> str:
+        """The value, the threshold and, where unknown, why."""
+        return self.inner.describe().replace(": falls ", ": rises ", 1)
+
+    def distance(self) -> float:
+        """What the inner one says."""
+        return self.inner.distance()
+
+    def soonest(self) -> Soonest:
+        """What the inner one says: values may be anything."""
+        return self.inner.soonest()
+
+    def contents(self) -> Any:
+        """All that it remembers, with the signs turned."""
+        return self.inner.contents()
+
+    def restore(self, contents: Any) -> None:
+        """Continue as the detector whose contents these are."""
+        self.inner.restore(contents)
+
+    def copy(self) -> Mirrored:
+        """Another one that goes on alike."""
+        return Mirrored(self.inner.copy())
+
+
 class RunningMean:
     """The mean of the last `size` values, exact and rounded once, however long the window: O(1) per value.
 

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
-from plateau_rule.controller.guards.word import Hint, Metric, Pick
-from plateau_rule.controller.language.amounts import Amount
-from plateau_rule.controller.language.values import LARGEST, Name, Table
+from plateau_rule.controller.guards.detector import Detector, Mirrored, RunningMean, Soonest, copy_of
+from plateau_rule.controller.guards.word import Feed, Hint, MetricWord, Pick
+from plateau_rule.controller.language.values import LARGEST, MetricName, Since, Table
 
 
 class Diverging(Table):
-    """The metric grows."""
+    """The metric grows; one of which more is better falls."""
 
-    metric: Name = "loss"
+    metric: MetricName = "loss"
     """The metric to watch."""
     window: Annotated[int, Field(ge=2, le=10**6)] = 200
     """Observations; the means of half windows are compared."""
     factor: Annotated[float, Field(gt=1, le=LARGEST)] = 1.25
     """True when the mean of the last half window reaches the state's best half window times this."""
+    since: Since = "state"
+    """`run` keeps the best, and the window, across states and loops."""
 
 
 class Growing:
     """`diverging`: the mean of the last half window has reached `factor` times the best one of this state.
 
-    Of a negative best, the distance |best| * (factor - 1) is meant; a best of 0 has no multiple and stays unknown.
+    Of a negative best, the distance |best| * (factor - 1) is meant; a best of 0 has no multiple and stays unknown. Of a
+    metric of which more is better, the best divided by `factor` is meant, or that distance below a negative best.
     """
 
-    __slots__ = ("_best", "_count", "_mean", "knows", "needs", "spec")
+    __slots__ = ("_best", "_count", "_mean", "_sign", "knows", "needs", "spec")
 
-    def __init__(self, spec: Diverging) -> None:
-        self.spec = spec
+    def __init__(self, spec: Diverging, sign: float = 1.0) -> None:
+        self.spec, self._sign = spec, sign  # -1 where the values' signs were turned
         self.knows = self.needs = spec.window
         self._mean = RunningMean(spec.window - spec.window // 2)
         self._best: float | None = None
         self._count = 0  # values seen, up to the window
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the values' signs were turned."""
+        return self._sign < 0
 
     def push(self, value: float) -> None:
         """Take the next finite value."""
@@ -51,7 +57,10 @@ class Growing:
     def _bound(self) -> float | None:
         if self._best is None or self._best == 0 or self._count < self.spec.window:
             return None
-        return self._best * self.spec.factor if self._best > 0 else self._best - self._best * (self.spec.factor - 1.0)
+        best, factor = self._best, self.spec.factor
+        if best > 0:
+            return best * factor
+        return best - best * (factor - 1.0) if self._sign > 0 else best / factor
 
     def verdict(self) -> bool | None:
         """True, false, or None for unknown."""
@@ -67,7 +76,8 @@ class Growing:
                 if self._best == 0
                 else f"{self._count} of {self.spec.window} values of {self.spec.metric}"
             )
-        return f"{self.spec.metric} {self._mean.mean():.6g}, diverging from {bound:.6g} on; best {self._best:.6g}"
+        mean, bound, best = (self._sign * float(value or 0.0) for value in (self._mean.mean(), bound, self._best))
+        return f"{self.spec.metric} {mean:.6g}, diverging from {bound:.6g} on; best {best:.6g}"
 
     def distance(self) -> float:
         """Not in units that could be compared with others."""
@@ -94,18 +104,19 @@ class Growing:
         return copy_of(self)
 
 
-class DivergingWord(Metric[Diverging]):
+class DivergingWord(MetricWord[Diverging]):
     """Watched for growth."""
 
     name = "diverging"
-    description = "The metric grows."
+    description = "The metric grows; one of which more is better falls."
     written = Diverging
+    two_ways = True
 
-    def detector(self, value: Diverging, steps: Callable[[Amount], int]) -> Growing:
+    def detector(self, value: Diverging, feed: Feed) -> Detector:
         """Compares half windows."""
-        return Growing(value)
+        return Mirrored(Growing(value, -1.0)) if feed.rises else Growing(value)
 
-    def hint(self, value: Diverging, steps: Callable[[Amount], int]) -> Hint:
+    def hint(self, value: Diverging, feed: Feed) -> Hint:
         """Growth by far more than the factor in half a window."""
         return Hint(value.window, ratio=value.factor ** (4.0 / value.window))
 
@@ -115,4 +126,5 @@ class DivergingWord(Metric[Diverging]):
             "metric": pick.one_of(pick.metrics),
             "window": pick.whole(2, 7),
             "factor": pick.one_of((1.25, 2.0)),
+            "since": pick.one_of(("state", "run")),
         }

@@ -11,17 +11,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from math import inf
+from math import ceil, inf
 from typing import Annotated, Any, Self
 
 from pydantic import Field
 
 from plateau_rule.controller.errors import Fault
 from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
-from plateau_rule.controller.guards.word import Advice, AmountAsked, Hint, Metric, Path, Pick, steps_of
-from plateau_rule.controller.language.amounts import Amount
+from plateau_rule.controller.guards.word import Advice, AmountAsked, Feed, Hint, MetricWord, Path, Pick
 from plateau_rule.controller.language.faults import empty_faults, rest_faults
-from plateau_rule.controller.language.values import LARGEST, Name, Table
+from plateau_rule.controller.language.values import LARGEST, MetricName, Table
 from plateau_rule.controller.language.values import Amount as AmountText
 
 MOST_BLOCKS = 64  # in a stretch: what a snapshot may hold
@@ -31,7 +30,7 @@ _LARGEST = sys.float_info.max
 class Gap(Table):
     """The metric is about the same over two stretches of time, one after the other."""
 
-    metric: Name = "loss"
+    metric: MetricName = "loss"
     """The metric to watch."""
     over: AmountText
     """How long a stretch is: `1 epoch` compares the means of the last two epochs."""
@@ -128,7 +127,7 @@ class Apart:
         return copy_of(self)
 
 
-class GapWord(Metric[Gap]):
+class GapWord(MetricWord[Gap]):
     """Watched over two stretches."""
 
     name = "gap"
@@ -150,22 +149,22 @@ class GapWord(Metric[Gap]):
             return {**value, "over": f"{max(1, round(steps(value['over']) / spacing))} steps"}
         return None
 
-    def detector(self, value: Gap, steps: Callable[[Amount], int]) -> Apart:
-        """Compares the two means."""
-        return Apart(steps_of(value.over, steps), value.value)
+    def detector(self, value: Gap, feed: Feed) -> Apart:
+        """Compares the two means; of a metric that comes now and then, those of as many values as come in the time."""
+        return Apart(max(1, ceil(feed.values(value.over))), value.value)
 
     def advice(self, value: Gap) -> Advice:
         """The distance that is allowed."""
         return Advice("raise value of gap", "lower value of gap")
 
-    def hint(self, value: Gap, steps: Callable[[Amount], int]) -> Hint:
+    def hint(self, value: Gap, feed: Feed) -> Hint:
         """A fall of more than the distance."""
-        return Hint(2 * steps_of(value.over, steps), ratio=1.0 + min(1.0, value.value + 1e-3))
+        return Hint(self.detector(value, feed).needs, ratio=1.0 + min(1.0, value.value + 1e-3))
 
     def example(self, pick: Pick) -> dict[str, Any]:
         """Short stretches."""
         return {
-            "metric": pick.one_of(pick.metrics),
+            "metric": pick.one_of(pick.timed),
             "over": pick.amount(5),
             "value": pick.one_of((0.0, 0.125, 1.0)),
         }

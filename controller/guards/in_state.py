@@ -119,10 +119,15 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A guard with a detector behind it."""
+    """A guard with a detector behind it.
+
+    Attributes:
+        in_run: whether the detector sees the values of the whole run, and not of this state alone.
+    """
 
     title: str
     detector: Detector
+    in_run: bool = False
 
     parts: tuple[GuardInState, ...] = field(default=(), init=False, repr=False)
 
@@ -132,13 +137,15 @@ class Watched:
 
     def possible(self, clock: Clock, seen: int) -> int:
         """Anything, once enough values have come."""
+        seen = clock.step if self.in_run else seen
         if seen < self.detector.knows:
             return UNKNOWN
         return FALSE | UNKNOWN | (TRUE if seen >= self.detector.needs else 0)
 
     def turns(self) -> Iterator[tuple[str, int]]:
         """Where the detector has values enough."""
-        yield from (("time", self.detector.knows), ("time", self.detector.needs))
+        hand = "step" if self.in_run else "time"
+        yield from ((hand, self.detector.knows), (hand, self.detector.needs))
 
     def lines(self, clock: Clock, indent: str) -> list[str]:
         """One readable line."""
@@ -150,7 +157,7 @@ class Watched:
 
     def copy(self, copies: Mapping[int, Detector]) -> Watched:
         """The same over the copy of its detector."""
-        return Watched(self.title, copies[id(self.detector)])
+        return Watched(self.title, copies[id(self.detector)], self.in_run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from typing import Any, Self
 
 from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
-from plateau_rule.controller.guards.word import Hint, Metric, Pick
-from plateau_rule.controller.language.amounts import Amount
-from plateau_rule.controller.language.values import Finite, Name, Table, Window
+from plateau_rule.controller.guards.word import Feed, Hint, MetricWord, Pick
+from plateau_rule.controller.language.values import Finite, MetricName, Table, Window
 
 
 class Level(Table):
     """The mean of the last values against a fixed value."""
 
-    metric: Name = "loss"
+    metric: MetricName = "loss"
     """The metric to watch."""
     value: Finite
     """The value to compare with."""
@@ -76,17 +74,17 @@ class Beside:
         return copy_of(self)
 
 
-class LevelWord(Metric[Level]):
+class LevelWord(MetricWord[Level]):
     """Watched from one side; under: whether the mean must be below the value."""
 
     written = Level
     under: bool
 
-    def detector(self, value: Level, steps: Callable[[Amount], int]) -> Beside:
+    def detector(self, value: Level, feed: Feed) -> Beside:
         """Compares the mean."""
         return Beside(value, self.under)
 
-    def hint(self, value: Level, steps: Callable[[Amount], int]) -> Hint:
+    def hint(self, value: Level, feed: Feed) -> Hint:
         """The value."""
         return Hint(value.window, levels=(value.value,))
 

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
-from plateau_rule.controller.guards.word import Advice, Hint, Metric, Pick
-from plateau_rule.controller.language.amounts import Amount
-from plateau_rule.controller.language.values import LARGEST, Name, Table, Window
+from plateau_rule.controller.guards.detector import Detector, Mirrored, RunningMean, Soonest, copy_of
+from plateau_rule.controller.guards.word import Advice, Feed, Hint, MetricWord, Pick
+from plateau_rule.controller.language.values import LARGEST, MetricName, Since, Table, Window
 
 
 class Patience(Table):
     """No new best of the metric for a while."""
 
-    metric: Name = "loss"
+    metric: MetricName = "loss"
     """The metric to watch."""
     steps: Window
     """Observations without a new best."""
     min_delta: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0
-    """How much below the best a value must be to count as a new one."""
+    """How much better than the best a value must be to count as a new one."""
     smooth: Window = 1
     """The metric is averaged over this many observations first."""
+    since: Since = "state"
+    """`run` keeps the best, and the count since it, across states and loops."""
 
 
 class NoNewBest:
     """`patience`: the smoothed metric has seen no new best by more than `min_delta` for `steps` values."""
 
-    __slots__ = ("_best", "_mean", "_since", "knows", "needs", "spec")
+    __slots__ = ("_best", "_mean", "_sign", "_since", "knows", "needs", "spec")
 
-    def __init__(self, spec: Patience) -> None:
-        self.spec = spec
+    def __init__(self, spec: Patience, sign: float = 1.0) -> None:
+        self.spec, self._sign = spec, sign  # -1 where the values' signs were turned
         self.knows, self.needs = spec.smooth, spec.smooth + spec.steps
         self._mean = RunningMean(spec.smooth)
         self._best: float | None = None
@@ -56,7 +56,7 @@ class NoNewBest:
         """The value, the threshold and, where unknown, why."""
         if self._best is None:
             return f"{len(self._mean.values)} of {self.spec.smooth} values to smooth over"
-        return f"no new best for {self._since} values, patience {self.spec.steps}; best {self._best:.6g}"
+        return f"no new best for {self._since} values, patience {self.spec.steps}; best {self._sign * self._best:.6g}"
 
     def distance(self) -> float:
         """For how many more values there must be no new best."""
@@ -84,16 +84,17 @@ class NoNewBest:
         return copy_of(self)
 
 
-class PatienceWord(Metric[Patience]):
+class PatienceWord(MetricWord[Patience]):
     """Watched for new bests."""
 
     name = "patience"
     description = "The metric has seen no new best for a while."
     written = Patience
+    two_ways = True
 
-    def detector(self, value: Patience, steps: Callable[[Amount], int]) -> NoNewBest:
+    def detector(self, value: Patience, feed: Feed) -> Detector:
         """Counts values since the best."""
-        return NoNewBest(value)
+        return Mirrored(NoNewBest(value, -1.0)) if feed.rises else NoNewBest(value)
 
     def advice(self, value: Patience) -> Advice:
         """Its length, or what counts as a new best."""
@@ -101,7 +102,7 @@ class PatienceWord(Metric[Patience]):
             "lower steps of patience, or raise its min_delta", "raise steps of patience, or lower its min_delta"
         )
 
-    def hint(self, value: Patience, steps: Callable[[Amount], int]) -> Hint:
+    def hint(self, value: Patience, feed: Feed) -> Hint:
         """Each value a new best."""
         return Hint(value.smooth + value.steps, ratio=1.0 + max(1e-3, min(1.0, value.min_delta)))
 
@@ -112,4 +113,5 @@ class PatienceWord(Metric[Patience]):
             "steps": pick.whole(1, 6),
             "min_delta": pick.one_of((0.0, 0.125, 1.0)),
             "smooth": pick.whole(1, 6),
+            "since": pick.one_of(("state", "run")),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from plateau_rule.controller.errors import Fault, Key
@@ -52,11 +53,32 @@ class Hint(NamedTuple):
     ratio: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How a metric's values come to a detector.
+
+    Attributes:
+        steps: gives an amount of time in optimizer steps; raises ValueError where it cannot be resolved.
+        spacing: steps from one value to the next.
+        rises: whether more of the metric is better.
+    """
+
+    steps: Callable[[Amount], int]
+    spacing: int = 1
+    rises: bool = False
+
+    def values(self, amount: str) -> float:
+        """How many values come in an amount of time, as it is written; a fraction where it is no multiple."""
+        return self.steps(parse_amount(amount)) / self.spacing
+
+
 class Pick(Protocol):
     """Choices, made at random by someone else, of which a word makes an example of itself."""
 
     metrics: Sequence[str]
     """Metrics that may be watched."""
+    timed: Sequence[str]
+    """Those of them for which it is known how often they come."""
     methods: Sequence[str]
     """Methods that a detector may be chosen from."""
     ramped: Sequence[str]
@@ -99,7 +121,7 @@ class Builder(Protocol):
     def guard(self, condition: Condition) -> GuardInState:
         """A guard that this one is made of."""
 
-    def detector(self, word: Metric[Any], value: Any) -> Detector:
+    def detector(self, word: MetricWord[Any], value: Any) -> Detector:
         """The detector of a word that watches a metric; guards that mean the same share one."""
 
 
@@ -195,7 +217,7 @@ class Word(ABC, Generic[V]):
         """How many ends of epochs it waits for, where the trainer says when an epoch ends."""
         return 0
 
-    def hint(self, value: V, steps: Callable[[Amount], int]) -> Hint | None:
+    def hint(self, value: V, feed: Feed) -> Hint | None:
         """What losses decide it; None where none do."""
         return None
 
@@ -204,31 +226,36 @@ class Word(ABC, Generic[V]):
         """A value for tests, as a file writes it; a word `on_ramp` is asked only where there is a ramp."""
 
 
-class Metric(Word[V]):
-    """A word with a detector behind it, that watches a metric."""
+class MetricWord(Word[V]):
+    """A word with a detector behind it, that watches a metric.
+
+    Attributes:
+        two_ways: whether it means something else of a metric of which more is better.
+    """
+
+    two_ways: bool = False
 
     def metric(self, value: Any) -> str:
         """What the key `metric` says."""
         return str(value.metric)
 
+    def keeps(self, value: Any) -> bool:
+        """Whether what it remembers outlasts the state: the key `since` says so, where there is one."""
+        return getattr(value, "since", "state") == "run"
+
     @abstractmethod
-    def detector(self, value: V, steps: Callable[[Amount], int]) -> Detector:
+    def detector(self, value: V, feed: Feed) -> Detector:
         """An empty detector.
 
         Args:
             value: what stands behind the word.
-            steps: gives an amount of time in optimizer steps.
+            feed: how the metric's values come.
         """
 
     def bind(self, value: V, title: str, builder: Builder) -> GuardInState:
         """The guard over the detector that all guards of the state share that mean the same."""
-        return Watched(title, builder.detector(self, value))
+        return Watched(title, builder.detector(self, value), self.keeps(value))
 
-    def hint(self, value: Any, steps: Callable[[Amount], int]) -> Hint:
+    def hint(self, value: Any, feed: Feed) -> Hint:
         """As many values as the detector needs."""
-        return Hint(self.detector(value, steps).needs)
-
-
-def steps_of(text: str, steps: Callable[[Amount], int]) -> int:
-    """An amount of time, as it is written, in optimizer steps."""
-    return steps(parse_amount(text))
+        return Hint(self.detector(value, feed).needs)

@@ -9,7 +9,7 @@ from typing import Any
 from plateau_rule.controller.language.amounts import AMOUNT, parse_amount
 from plateau_rule.controller.language.values import Table
 
-_AMOUNTS = {"length", "warmup", "over", "per", "first"}  # keys that hold an amount of time
+_AMOUNTS = {"every", "length", "warmup", "over", "per", "first"}  # keys that hold an amount of time
 
 
 def canonical_json(data: Any) -> str:

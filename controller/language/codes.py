@@ -255,6 +255,24 @@ CODES = {
         "It would look as if it did something.",
         "Remove it, or choose what it belongs to: decay is a part of the shape wsd.",
     ),
+    # Metrics
+    "undeclared-metric": Code(
+        "a guard on a metric that is not declared",
+        "Once a file declares one metric, it declares all that its guards name. A misspelt name would stay unknown for "
+        "a whole training, and the knob that waits for it would never be raised.",
+        "Correct the name, or add a [metric.NAME].",
+    ),
+    "not-of-the-loss": Code(
+        "[metric.loss] says what the loss is not",
+        "The loss falls, and comes at every step. A score, and what an evaluation brings, have names of their own.",
+        "Remove the key, and declare the metric that is meant, such as [metric.val_accuracy].",
+    ),
+    "time-without-every": Code(
+        "an amount of time in a guard on a metric, of which it is not known how often it comes",
+        "A detector counts values. An epoch of the training loss is a thousand of them, one of evaluations may be one: "
+        "taken for each other, a threshold would be wrong by that factor.",
+        'Declare how often it comes: [metric.val_loss] every = "1 epoch".',
+    ),
     # Guards and transitions
     "key-of-other-method": Code(
         "a key of another method",

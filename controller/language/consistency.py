@@ -15,6 +15,7 @@ from plateau_rule.controller.language.conditions import depth_faults, guard_faul
 from plateau_rule.controller.language.conditions import walk as walk
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, Number, Rung
 from plateau_rule.controller.language.faults import empty_faults, rest_faults, twin_faults, unknown
+from plateau_rule.controller.language.metrics import metric_faults
 from plateau_rule.controller.language.rate_faults import rate_faults
 
 PROPERTIES = ("names", "reach", "escape", "monotone", "aligned", "order", "timing", "noise", "resume")
@@ -38,6 +39,7 @@ def faults_of(curriculum: Curriculum) -> list[Fault]:
         *_knob_faults(curriculum),
         *rate_faults(curriculum, _entered_by_restart(curriculum)),
         *_state_faults(curriculum),
+        *metric_faults(curriculum),
         *guard_faults(curriculum, lambda index: sources(curriculum, index)),
         *_transition_faults(curriculum),
         *_check_faults(curriculum),

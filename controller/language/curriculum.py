@@ -26,6 +26,7 @@ from plateau_rule.controller.language.values import (
     AnyRung,
     Asks,
     Count,
+    MetricName,
     Name,
     OneKey,
     Positive,
@@ -66,6 +67,19 @@ class Run(Table):
     """Optimizer steps, not micro-batches, in an epoch; without it the trainer says when an epoch closes."""
     tokens_per_step: Count | None = None
     """Tokens that one optimizer step consumes; needed for amounts in tokens."""
+
+
+class Metric(Table):
+    """What a trainer measures. The loss needs no table: it comes at every step, and less of it is better."""
+
+    goal: Literal["min", "max"] = "min"
+    """Which way is better: `max` for a score, an accuracy, a reward."""
+    at: Literal["step", "epoch", "eval"] = "eval"
+    """When its values come: with evaluations, or with the observation of a step, or of one that closes an epoch."""
+    every: Amount | None = None
+    """How often; an amount of time in a guard on it is measured by this. An epoch where `at` says epoch."""
+    unit: Text = ""
+    """What the values count, for people."""
 
 
 class Range(Table):
@@ -253,6 +267,8 @@ class Curriculum(Table):
     """The learning rate."""
     knob: dict[Name, Knob] = Field(default_factory=dict)
     """The quantities that say how hard the training is."""
+    metric: dict[MetricName, Metric] = Field(default_factory=dict)
+    """What the trainer measures beside the loss: once one is declared, each that a guard names must be."""
     guard: dict[Name, Guard] = Field(default_factory=dict)
     """Guards with names, to be used by name."""
     state: Annotated[list[State], Field(min_length=1, max_length=256)]

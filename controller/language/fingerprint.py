@@ -14,11 +14,14 @@ from typing import Any
 from plateau_rule.controller.language.canonical import digest, plain, written
 from plateau_rule.controller.language.consistency import NEXT, sources
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
+from plateau_rule.controller.language.metrics import evaluated, guarded, metric_meaning
 
 
 def canonical(curriculum: Curriculum) -> dict[str, Any]:
     """The meaning of a curriculum as JSON-able data; two files that mean the same give equal data."""
     keys = transition_keys(curriculum)
+    # Guards say themselves what their metrics mean; those that no guard watches still make evaluations.
+    bringing = sorted(evaluated(curriculum) - guarded(curriculum))
     return {
         "format": curriculum.format,
         "lr": written(curriculum.lr),
@@ -27,6 +30,7 @@ def canonical(curriculum: Curriculum) -> dict[str, Any]:
         "transition": [_transition(curriculum, index, key) for index, key in enumerate(keys)],
         "ways": _ways(curriculum),
         "nonfinite": written(curriculum.nonfinite),
+        **({"evaluated": bringing} if bringing else {}),
     }
 
 
@@ -89,4 +93,7 @@ def guard_meaning(curriculum: Curriculum, condition: Guard | str) -> dict[str, A
     def of_part(part: Guard | str) -> dict[str, Any]:
         return guard_meaning(curriculum, part)
 
-    return {guard.word: word_of(guard).meaning(guard.value, of_part)}
+    word = word_of(guard)
+    metric = word.metric(guard.value)
+    said = {} if metric is None else metric_meaning(curriculum, metric)
+    return {guard.word: word.meaning(guard.value, of_part), **({"metric": said} if said else {})}

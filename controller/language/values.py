@@ -62,6 +62,7 @@ def _text(text: str) -> str:
 
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_./-]{0,63}$"
 SOURCE_PATTERN = r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63})$"
 PER_PATTERN = PATTERN.replace("^(rest|", "^(window|")
 
@@ -79,6 +80,9 @@ AmountOrWindow = Annotated[
 ]
 Name = Annotated[
     str, Field(pattern=NAME_PATTERN), Asks("a name of letters a-z, digits, - and _, a letter first, at most 64")
+]
+MetricName = Annotated[
+    str, Field(pattern=METRIC_PATTERN), Asks("a name of letters a-z, digits, and _ - . /, a letter first, at most 64")
 ]
 Source = Annotated[str, Field(pattern=SOURCE_PATTERN), Asks('the name of a state, a list of names, or "*"')]
 Text = Annotated[
@@ -100,6 +104,7 @@ AnyNumber = Annotated[Number, BeforeValidator(_number), Asks("a number")]
 Rung = Number | Literal["full"]
 AnyRung = Annotated[Rung, BeforeValidator(_rung), Asks('a number or "full"')]
 Shape = Literal["cosine", "linear", "constant", "wsd"]
+Since = Literal["state", "run"]
 Decay = Annotated[float, Field(gt=0, le=1)]
 
 

@@ -89,6 +89,11 @@ def spell_value(value: Any, path: Path) -> str:
     return repr(value)
 
 
+def spell_key(key: str) -> str:
+    """Spell a key as TOML does: in quotation marks where it holds more than letters, digits, - and _."""
+    return key if key.replace("-", "").replace("_", "").isalnum() else f'"{key}"'
+
+
 def _contents(value: Any) -> Any:
     """A table as the keys that were given, in the order of the language; anything else as it is."""
     if isinstance(value, OneKey):
@@ -102,7 +107,7 @@ def _contents(value: Any) -> Any:
 def _slots(value: Any, path: Path) -> Iterator[Path]:
     """Where comments can stand: at every header, every key of a table that may have one, every item of a list."""
     plain = _contents(value)
-    if path and path not in (("state",), ("transition",), ("knob",), ("guard",)):
+    if path and path not in (("state",), ("transition",), ("knob",), ("metric",), ("guard",)):
         yield path
     if isinstance(plain, Mapping):
         for key, part in plain.items():
@@ -130,9 +135,9 @@ def _write(curriculum: Curriculum, spell: Spell, remarks: Remarks) -> str:
         if key in ("state", "transition"):
             for index, table in enumerate(value):
                 _add(blocks, f"[[{key}]]", key, (key, index), _contents(table), spell, remarks)
-        elif key in ("knob", "guard"):
+        elif key in ("knob", "metric", "guard"):
             for name, table in value.items():
-                inner = f"{key}.{name}"
+                inner = f"{key}.{spell_key(name)}"
                 _add(blocks, f"[{inner}]", inner, (key, name), _contents(table), spell, remarks)
         elif isinstance(value, Table):
             _add(blocks, f"[{key}]", key, (key,), _contents(value), spell, remarks)

@@ -47,7 +47,7 @@ class Coverage:
         self._note(state, controller, controller.explain(decision.step), closed, evaluated, taken.key)
 
     def is_new(self, state: BoundState, controller: Controller, closed: bool, evaluated: bool) -> bool:
-        """Whether it is the first look of its kind in a state: at any step, with an epoch's end, with an evaluation."""
+        """Whether it is the first look of its kind in a state: of a step, with an epoch's end, of an evaluation."""
         kind = (state.name, self._closes(controller, closed), evaluated)
         if kind in self._looked:
             return False
@@ -71,7 +71,7 @@ class Coverage:
         closed = self._closes(controller, closed)
         for transition in state.transitions:
             count = 1 + len(self._paths_of(transition))
-            looked = {"step": True, "epoch": closed, "eval": evaluated}[transition.at]
+            looked = {"step": not evaluated, "epoch": closed and not evaluated, "eval": evaluated}[transition.at]
             times = controller.run_state.taken.get(transition.key, 0) - (transition.key == taken)
             if looked and (transition.at_most is None or times < transition.at_most):
                 self._note_lines(transition, lines[:count])

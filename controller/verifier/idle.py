@@ -14,7 +14,8 @@ from plateau_rule.controller.language.conditions import parts, walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
 from plateau_rule.controller.machine import BoundTransition, Machine
 from plateau_rule.controller.verifier.findings import Finding
-from plateau_rule.controller.verifier.outcome import COUNT, FREE, STEP, TIME, Node
+from plateau_rule.controller.verifier.logic import Node
+from plateau_rule.controller.verifier.outcome import COUNT, FREE, STEP, TIME
 from plateau_rule.controller.verifier.zone_graph import Reach
 
 Path = tuple[Key, ...]

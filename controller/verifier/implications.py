@@ -7,7 +7,7 @@ only nearly always has no place here.
 
 from __future__ import annotations
 
-from plateau_rule.controller.guards.detector import Detector
+from plateau_rule.controller.guards.detector import Detector, Mirrored
 from plateau_rule.controller.guards.diverging import Growing
 from plateau_rule.controller.guards.gap import Apart
 from plateau_rule.controller.guards.level import Beside
@@ -32,7 +32,12 @@ ONE_AT_LEAST: Pairs = frozenset({(None, None), (True, True), (True, False), (Fal
 
 
 def together(one: Detector, other: Detector) -> Pairs | None:
-    """The pairs of verdicts that two detectors of one metric can give at one look; None where any two can."""
+    """The pairs of verdicts that two detectors of one metric can give at one look; None where any two can.
+
+    Detectors of a metric of which more is better see the same values as each other, with their signs turned.
+    """
+    if isinstance(one, Mirrored) and isinstance(other, Mirrored):
+        return together(one.inner, other.inner)
     if isinstance(one, Beside) and isinstance(other, Beside):
         return _levels(one, other)
     for first, second, known, surely in (

@@ -25,15 +25,24 @@ from plateau_rule.controller.guards import (
     Watched,
     answers_nonfinite,
 )
-from plateau_rule.controller.guards.kleene import join, join_sets, negate, negate_set
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.verifier.budget import Budget, Part
 from plateau_rule.controller.verifier.implications import Pairs, together
+from plateau_rule.controller.verifier.logic import (
+    Node,
+    Values,
+    can_fire,
+    can_stay,
+    common_to,
+    possible,
+    signs_of,
+    truth,
+    union,
+)
 from plateau_rule.controller.verifier.words import keeping
 
 MOST_ASSIGNMENTS = 2048  # of truth values to the detectors that guards share; beyond, guards are taken as independent
 FREE, TIME, STEP, COUNT = "free", "time", "step", "count"
-Values = list[bool | None]
 
 
 class Atom(NamedTuple):
@@ -45,7 +54,8 @@ class Atom(NamedTuple):
         knows: observations in the state before it can be false.
         needs: observations in the state before it can be true.
         on_loss: whether a non-finite loss keeps a value from it.
-        in_run: `needs` counts steps of the run, not of the stay.
+        in_run: `knows` and `needs` count steps of the run, not of the stay.
+        late: it is asked at the look of a step, and its values come with evaluations, after that look.
     """
 
     kind: str
@@ -54,9 +64,7 @@ class Atom(NamedTuple):
     on_loss: bool = False
     in_run: bool = False
     unsure: bool = True
-
-
-Node = tuple[str, Any]  # ("atom", index), ("not", node), ("any" or "all", [nodes])
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +103,14 @@ class Looks:
         self.atoms: list[Atom] = []
         self._known: dict[Any, int] = {}
         stay = machine.stay(state, machine.run.total_steps)
+        self._evaluated = machine.evaluated
         self._metrics = {id(detector): metric for metric, detector in stay.detectors.values()}
         self._detectors: dict[int, tuple[str, Detector]] = {}  # of the atoms that watch a metric
-        self.nodes = [self._node(guard) for guard in stay.guards]
-        self.parts = [[self._node(part) for part in guard.parts] for guard in stay.guards]
-        self.answers = sum(1 << j for j, guard in enumerate(stay.guards) if answers_nonfinite(guard))
+        asked = [(guard, transition.at) for guard, transition in zip(stay.guards, self.transitions, strict=True)]
+        self.nodes = [self._node(guard, at) for guard, at in asked]
+        self.parts = [[self._node(part, at) for part in guard.parts] for guard, at in asked]
+        # An evaluation is looked at after its step, which has ended the run if too many losses were not finite.
+        self.answers = sum(1 << j for j, (guard, at) in enumerate(asked) if at != "eval" and answers_nonfinite(guard))
         # At the `limit`-th non-finite loss in a row only those that answer it are tried: that look is one of its own.
         dead = {self.limit} if self.answers else set()
         self.counts = sorted({atom.needs for atom in self.atoms if atom.kind == COUNT} | dead)
@@ -107,30 +118,34 @@ class Looks:
         self.times, self.steps = self._thresholds()
         self.groups = self._grouped()
         self._asked = [
-            sorted({atom for j in places for atom, _ in _signs(self.nodes[j], True)}) for _, places, _ in self.groups
+            sorted({atom for j in places for atom, _ in signs_of(self.nodes[j], True)}) for _, places, _ in self.groups
         ]
         self._known_truths: dict[tuple[int, ...], set[int]] = {}
         self._facts: dict[tuple[int, int, int], Facts] = {}
 
-    def _node(self, guard: GuardInState) -> Node:
+    def _node(self, guard: GuardInState, at: str) -> Node:
         if isinstance(guard, Joined):
-            return "any" if guard.decisive else "all", [self._node(part) for part in guard.parts]
+            return "any" if guard.decisive else "all", [self._node(part, at) for part in guard.parts]
         if isinstance(guard, Opposite):
-            return "not", self._node(guard.part)
+            return "not", self._node(guard.part, at)
         key: Any = (guard.hand, guard.need) if isinstance(guard, Reached) else id(guard)
         if isinstance(guard, Watched):
-            key = id(guard.detector)
+            key = (id(guard.detector), self._is_late(guard, at))
         if key not in self._known:
             self._known[key] = len(self.atoms)
-            self.atoms.append(self.atom_of(guard))
+            self.atoms.append(self.atom_of(guard, at))
         return "atom", self._known[key]
 
-    def atom_of(self, guard: GuardInState) -> Atom:
-        """What a guard waits for, as an atom of the logic."""
+    def _is_late(self, guard: Watched, at: str) -> bool:
+        return at != "eval" and self._metrics[id(guard.detector)] in self._evaluated
+
+    def atom_of(self, guard: GuardInState, at: str) -> Atom:
+        """What a guard waits for, as an atom of the logic; at: when it is looked at."""
         if isinstance(guard, Watched):
-            detector = guard.detector
-            self._detectors[len(self.atoms)] = self._metrics[id(detector)], detector
-            return Atom(FREE, detector.knows, detector.needs, self._metrics[id(detector)] == "loss")
+            detector, metric = guard.detector, self._metrics[id(guard.detector)]
+            self._detectors[len(self.atoms)] = metric, detector
+            late = self._is_late(guard, at)
+            return Atom(FREE, detector.knows, detector.needs, metric == "loss", guard.in_run, late=late)
         if not isinstance(guard, Reached):
             raise TypeError(guard)
         if guard.hand == "nonfinite":
@@ -151,18 +166,23 @@ class Looks:
         for atom in self.atoms:
             if atom.kind == TIME:
                 times.add(atom.needs)
-            elif atom.kind == STEP or atom.in_run:
+            elif atom.kind == STEP:
                 steps.add(atom.needs)
             elif atom.kind == FREE:
-                late = [self.lag + count for count in (0, *self.counts)] if atom.on_loss else [0]
-                times |= {bound + steps for bound in (atom.knows, atom.needs) for steps in late}
+                late = [self.lag + count for count in (0, *self.counts)] if atom.on_loss else [int(atom.late)]
+                bounds = {bound + waited for bound in (atom.knows, atom.needs) for waited in late}
+                if atom.in_run:
+                    steps |= bounds
+                else:
+                    times |= bounds
         return sorted(time for time in times if time > 1), sorted(step for step in steps if step > 0)
 
     def _relations(self) -> dict[int, dict[int, Pairs]]:
         """For each atom, the other ones whose verdicts are not free of its own, with the pairs that can be."""
         found: dict[int, dict[int, Pairs]] = {}
         for (one, (metric, detector)), (other, (its, another)) in combinations(self._detectors.items(), 2):
-            pairs = together(detector, another) if metric == its else None
+            alike = metric == its and self.atoms[one].late == self.atoms[other].late  # they have seen the same
+            pairs = together(detector, another) if alike else None
             if pairs is not None:
                 found.setdefault(one, {})[other] = pairs
                 found.setdefault(other, {})[one] = frozenset((b, a) for a, b in pairs)
@@ -172,7 +192,7 @@ class Looks:
         """Transitions that share free atoms, or ask related ones: their bits, their places, the atoms."""
         groups: list[tuple[set[int], set[int]]] = []
         for place, node in enumerate(self.nodes):
-            mine = ({place}, {atom for atom, _ in _signs(node, True) if self.atoms[atom].kind == FREE})
+            mine = ({place}, {atom for atom, _ in signs_of(node, True) if self.atoms[atom].kind == FREE})
             near = mine[1].union(*(self._related.get(atom, ()) for atom in mine[1]))
             for group in [group for group in groups if group[1] & near]:
                 mine = (mine[0] | group[0], mine[1] | group[1])
@@ -204,34 +224,44 @@ class Looks:
             for evaluates in (False, True)
         }
         for dead, groups in levels:
-            certain = _union({_common(group) & bits for (bits, _, _), group in zip(self.groups, groups, strict=True)})
+            certain = union({common_to(group) & bits for (bits, _, _), group in zip(self.groups, groups, strict=True)})
             hard = [group for group in groups if 0 not in group]  # some guard of theirs always holds
             for (bits, places, _), group in zip(self.groups, groups, strict=True):
-                true |= _union(group)
+                true |= union(group)
                 for j in places:
                     mine = {truth for truth in group if truth >> j & 1}
-                    common = _common(mine)
+                    common = common_to(mine)
                     implies[j] &= (common & bits) | (certain & ~bits)
                     if not (present >> j & 1 and mine):
                         continue
-                    transition, before = self.transitions[j], (1 << j) - 1
-                    by_hand, evaluates = transition.at == "epoch" and self.per_epoch is None, transition.at == "eval"
-                    beside_off, beside_on = solo[by_hand, evaluates] & ~(1 << j), solo[True, evaluates] & ~(1 << j)
-                    fires_off |= _fires(group, mine, hard, beside_off & before) << j
-                    fires_on |= _fires(group, mine, hard, beside_on & before) << j
-                    if transition.sustain > 1:
-                        beside = beside_on if transition.at == "epoch" else beside_off
-                        goes |= _fires(group, mine, hard, beside) << j
+                    off, on = self._beside(j, solo)
+                    fires_off |= can_fire(group, mine, hard, off & self._first(j)) << j
+                    fires_on |= can_fire(group, mine, hard, on & self._first(j)) << j
+                    if self.transitions[j].sustain > 1:
+                        beside = on if self.transitions[j].at == "epoch" else off
+                        goes |= can_fire(group, mine, hard, beside) << j
             if dead:
                 continue  # whoever refuses here has ended the run
-            stays_off |= _stays(hard, solo[False, False])
-            stays_on |= _stays(hard, solo[True, False])
+            stays_off |= can_stay(hard, solo[False, False])
+            stays_on |= can_stay(hard, solo[True, False])
             for (bits, _, _), group in zip(self.groups, groups, strict=True):
-                always &= ~bits | _common(group)
+                always &= ~bits | common_to(group)
         return Facts(fires_off, fires_on, goes, true, tuple(implies), stays_off, stays_on, always)
 
+    def _beside(self, j: int, solo: dict[tuple[bool, bool], int]) -> tuple[int, int]:
+        """The others that are looked at with a transition, where the step closes no epoch, and where it closes one."""
+        at, others = self.transitions[j].at, ~(1 << j)
+        by_hand, evaluates = at == "epoch" and self.per_epoch is None, at == "eval"
+        return solo[by_hand, evaluates] & others, solo[True, evaluates] & others
+
+    def _first(self, j: int) -> int:
+        """The transitions that come before one: earlier in the file; before those of evaluations, all of the step's."""
+        steps = sum(1 << i for i, other in enumerate(self.transitions) if other.at != "eval")
+        earlier = (1 << j) - 1
+        return earlier | steps if self.transitions[j].at == "eval" else earlier
+
     def _solo(self, closes: bool, evaluates: bool, present: int) -> int:
-        """The transitions that are taken at one true look of a kind."""
+        """The transitions that are taken at one true look of a kind, or of a step and of the evaluation after it."""
         looked = ("step", *["epoch"] * closes, *["eval"] * evaluates)
         return sum(
             1 << i
@@ -264,7 +294,7 @@ class Looks:
         for atom in self._asked[number]:
             if self.atoms[atom].kind != FREE:
                 values[atom] = bits[atom] == TRUE
-        signs = {sign for j in places for sign in _signs(self.nodes[j], True)}
+        signs = {sign for j in places for sign in signs_of(self.nodes[j], True)}
         assignments: list[tuple[bool | None, ...]] = [()]
         for k, atom in enumerate(atoms):
             related = [(i, pairs) for i in range(k) if (pairs := self._related.get(atoms[i], {}).get(atom))]
@@ -308,7 +338,7 @@ class Looks:
         """Which verdicts an atom can have."""
         if atom.kind != FREE:
             return TRUE if {TIME: time, STEP: step, COUNT: level}[atom.kind] >= atom.needs else FALSE
-        seen = step if atom.in_run else time - self.lag - level if atom.on_loss else time
+        seen = (step if atom.in_run else time) - (self.lag + level if atom.on_loss else int(atom.late))
         if not atom.unsure:
             return TRUE | FALSE if seen >= atom.needs else FALSE
         return UNKNOWN | (FALSE if seen >= atom.knows else 0) | (TRUE if seen >= atom.needs else 0)
@@ -326,61 +356,3 @@ class Looks:
         for level in self.levels(time):
             found |= possible(node, [self.bits_of(atom, time, step, level) for atom in self.atoms])
         return found
-
-
-def possible(node: Node, verdicts: list[int]) -> int:
-    """Which verdicts a guard can have, as bits, given those of the atoms; parts are taken as independent."""
-    word, inner = node
-    if word == "atom":
-        return verdicts[inner]
-    if word == "not":
-        return negate_set(possible(inner, verdicts))
-    return join_sets(word == "any", [possible(part, verdicts) for part in inner])
-
-
-def truth(node: Node, values: Values) -> bool | None:
-    """A guard's verdict, given its atoms' (Kleene)."""
-    word, inner = node
-    if word == "atom":
-        return values[inner]
-    if word == "not":
-        return negate(truth(inner, values))
-    return join(word == "any", (truth(part, values) for part in inner))
-
-
-def _fires(own: set[int], mine: set[int], hard: list[set[int]], blocking: int) -> bool:
-    """Whether guards can hold (`mine`, of their group's truths) while none holds that blocks them."""
-    return any(truth & blocking == 0 for truth in mine) and all(
-        any(truth & blocking == 0 for truth in group) for group in hard if group is not own
-    )
-
-
-def _stays(hard: list[set[int]], blocking: int) -> bool:
-    """Whether no transition that is taken at one true look need hold."""
-    return all(any(truth & blocking == 0 for truth in group) for group in hard)
-
-
-def _signs(node: Node, sign: bool) -> Iterator[tuple[int, bool]]:
-    """Every atom of a guard, and whether the guard asks for it to be true or false."""
-    word, inner = node
-    if word == "atom":
-        yield inner, sign
-    elif word == "not":
-        yield from _signs(inner, not sign)
-    else:
-        for part in inner:
-            yield from _signs(part, sign)
-
-
-def _union(truths: set[int]) -> int:
-    found = 0
-    for bits in truths:
-        found |= bits
-    return found
-
-
-def _common(truths: set[int]) -> int:
-    found = -1
-    for bits in truths:
-        found &= bits
-    return found

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, pairwise
-from math import exp, inf, log, nan
+from itertools import islice
 from typing import Any, NamedTuple
 
 from plateau_rule.controller.binding import binding_of
@@ -18,22 +17,21 @@ from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
 from plateau_rule.controller.guards import Reached, leaves
 from plateau_rule.controller.guards.word import Hint
 from plateau_rule.controller.horizon import FastForward
-from plateau_rule.controller.language.amounts import Amount, steps_in
 from plateau_rule.controller.language.consistency import walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
+from plateau_rule.controller.language.metrics import LOSS
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.plan import Decision
-from plateau_rule.controller.state import RunState
+from plateau_rule.controller.state import SILENT, RunState
 from plateau_rule.controller.verifier.budget import Budget, Part
 from plateau_rule.controller.verifier.coverage import Coverage
+from plateau_rule.controller.verifier.shapes import Shape, shapes_of
 
 WORTH_IT = 8  # steps, to be observed at once
 MOST_SHAPES = 400  # of a metric's values in one stay
 # In configurations: an observation for each transition that is looked at, one of many at once, one with an evaluation,
 # which is kept for explain, and a guard that is restored.
 LOOK, AT_ONCE, EVALUATION, RESTORE = 0.03, 0.006, 0.5, 1.2
-SETTLING = 12.0  # time constants in a stay that settles
-LARGEST_LOG = 500.0  # of a ratio between the first and the last value of a stay
 
 
 class Visit(NamedTuple):
@@ -55,49 +53,13 @@ class Visit(NamedTuple):
         return None if self.place is None else self.state.transitions[self.place]
 
 
-class Shape(NamedTuple):
-    """The values of one metric in one stay: a body, and other values for the last observations."""
-
-    body: str
-    level: float
-    per_step: float
-    tail: str
-    tail_steps: int
-
-    def values(self, steps: int) -> Iterator[float]:
-        """So many values, made as they are asked for: most shapes turn out to be wrong soon."""
-        left, body = steps - self.tail_steps, _BODIES[self.body]
-        last = self.level
-        for i in range(left):
-            last = body(self.level, self.per_step, i, left)
-            yield last
-        tail = _TAILS[self.tail](last, self.level)
-        for _ in range(self.tail_steps):
-            yield tail
-
-
-_BODIES: dict[str, Callable[[float, float, int, int], float]] = {
-    "settles": lambda level, by, i, n: level * (1.0 + exp(-by * i / n)),  # falls, then lies flat, as losses do
-    "flat": lambda level, by, i, n: level,
-    "falls": lambda level, by, i, n: level * by ** (n - i),
-    "slides": lambda level, by, i, n: level + (by - 1.0) * level * (n - i),
-    "sinks": lambda level, by, i, n: -level * by**i,
-    "rises": lambda level, by, i, n: level * by**i,
-}
-_TAILS: dict[str, Callable[[float, float], float]] = {
-    "flat": lambda last, level: last,
-    "up": lambda last, level: max(abs(last), 1.0) * 1e3,
-    "down": lambda last, level: -max(abs(last), 1.0) * 1e3,
-    "level": lambda last, level: level,
-    "nan": lambda last, level: nan,
-}
-
-
 def controller_of(machine: Machine) -> Controller:
     """A controller of the same curriculum, bound in the same way."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)
-        return Controller(machine.curriculum, binding_of(machine))
+        controller = Controller(machine.curriculum, binding_of(machine))
+        controller.run_state.said = SILENT  # nobody waits for what does not come
+        return controller
 
 
 Row = dict[str, Any]
@@ -222,22 +184,17 @@ def _attempt(
                 return None, cost
             i += ahead
             continue
-        evaluates, closes = i >= steps - evaluated, i >= steps - closed
+        evaluates, closes, last = i >= steps - evaluated, i >= steps - closed, i + 1 == steps
         cost += LOOK * looked_at + EVALUATION * evaluates
         loss, given = next(losses), {metric: next(series) for metric, series in values.items()}
         metrics: dict[str, Any] = given if evaluates else {}
         try:
-            decision = controller.observe(loss, epoch_end=closes, eval_end=evaluates, **metrics)
+            decision = _observed(controller, visit.state, coverage, loss, closes, metrics, evaluates, last)
         except NonFiniteLoss:
             return None, cost
         played.losses.append(loss)
         if evaluates:
             played.metrics.append(metrics)
-        last = i + 1 == steps
-        if decision is not None:
-            coverage.note_decision(visit.state, decision, controller, closes, evaluates)
-        elif last or coverage.is_new(visit.state, controller, closes, evaluates):
-            coverage.note_look(visit.state, controller, closes, evaluates)
         if decision is not None and not last:
             return None, cost
         if last and not _is(decision, wanted, controller):
@@ -246,6 +203,29 @@ def _attempt(
     if visit.over and controller.plan.stop is None:
         return None, cost
     return played, cost
+
+
+def _observed(
+    controller: Controller,
+    state: BoundState,
+    coverage: Coverage,
+    loss: float,
+    closes: bool,
+    metrics: dict[str, Any],
+    evaluates: bool,
+    last: bool,
+) -> Decision | None:
+    """Observe one step and, where there is one, its evaluation; what both looks show is noted."""
+    evaluated = controller.machine.evaluated
+    decision = controller.observe(loss, closes, **{name: metrics[name] for name in metrics if name not in evaluated})
+    for late in (False, True) if evaluates and decision is None else (False,):
+        if late:
+            decision = controller.evaluated(**{name: metrics[name] for name in metrics if name in evaluated})
+        if decision is not None:
+            coverage.note_decision(state, decision, controller, closes, late)
+        elif last or coverage.is_new(state, controller, closes, late):
+            coverage.note_look(state, controller, closes, late)
+    return decision
 
 
 def uneventful(controller: Controller, most: int) -> int:
@@ -274,7 +254,8 @@ def _ways(machine: Machine, visit: Visit, epochs_left: int | None) -> Iterator[t
     evaluates = len(metrics) > 1 or any(t.at == "eval" for t in visit.state.transitions)
     span, closings = _looks(machine, visit)
     # As many as fill a metric's window are played far sooner than all.
-    filled = [span - 1 + hint.needs for metric, hints in asked.items() if metric != "loss" for hint in hints]
+    late = visit.transition is not None and visit.transition.at != "eval"  # it does not see that of the last step
+    filled = [span - 1 + hint.needs + late for metric, hints in asked.items() if metric != "loss" for hint in hints]
     evaluations = list(dict.fromkeys(min(n, steps) for n in (span, *filled, steps, 0))) if evaluates else [0]
     if visit.transition is not None and visit.transition.at != "eval":
         evaluations = evaluations[::-1] if evaluates else evaluations
@@ -282,7 +263,7 @@ def _ways(machine: Machine, visit: Visit, epochs_left: int | None) -> Iterator[t
     if visit.over and epochs_left is not None:
         ends = [min(epochs_left, steps)]
     lost = {"loss": (nonfinite, machine.nonfinite_limit - 1)}  # counts that are asked for, and the most that may be
-    series = [_shapes(asked.get(m, []), steps, span, *lost.get(m, ([], 0))) for m in metrics]
+    series = [shapes_of(asked.get(m, []), steps, span, *lost.get(m, ([], 0))) for m in metrics]
     for shapes in _combined([list(islice(some, MOST_SHAPES)) for some in series]):
         for evaluated in evaluations:
             for end in ends if machine.run.steps_per_epoch is None else [0]:
@@ -323,16 +304,13 @@ def _inner(curriculum: Curriculum, condition: Guard | str) -> Iterator[Guard]:
 
 def _asked(machine: Machine, state: BoundState) -> dict[str, list[Hint]]:
     """What could decide the guards of a state's transitions, by the metric that they watch."""
-
-    def steps(amount: Amount) -> int:
-        return steps_in(amount, machine.run, machine.run.total_steps)
-
     found: dict[str, list[Hint]] = {}
     for transition in state.transitions:
         for condition in transition.guards:
             for guard in _inner(machine.curriculum, condition):
                 word = word_of(guard)
-                metric, hint = word.metric(guard.value), word.hint(guard.value, steps)
+                metric = word.metric(guard.value)
+                hint = word.hint(guard.value, machine.feed(metric or LOSS, machine.run.total_steps))
                 if metric is not None and hint is not None:
                     found.setdefault(metric, []).append(hint)
     return found
@@ -343,49 +321,3 @@ def _counts(machine: Machine, state: BoundState) -> list[int]:
     guards = machine.stay(state, machine.run.total_steps).guards
     asked = (leaf for guard in guards for leaf in leaves(guard))
     return [leaf.need for leaf in asked if isinstance(leaf, Reached) and leaf.hand == "nonfinite"]
-
-
-def _shapes(asked: list[Hint], steps: int, span: int, nonfinite: list[int], unheard: int = 0) -> Iterator[Shape]:
-    """Shapes of a metric over a stay, the simplest first; in one as short as `unheard` there may be none at all."""
-    bounds = sorted({float(level) for hint in asked for level in hint.levels})
-    levels = _levels(bounds)
-    ratios = [ratio for ratio in _ratios(asked) if steps * log(ratio) < LARGEST_LOG] or [1.0]
-    moving = [(body, ratio) for ratio in ratios for body in ("falls", "slides", "sinks", "rises")]
-    lengths = {span, *(span - 1 + need for hint in asked for need in (hint.needs, hint.needs // 2, hint.needs - 1))}
-    lengths |= {hint.needs + extra for hint in asked for extra in (-1, 0)}
-    ended = [(tail, length) for tail in ("up", "down", "flat", "level") if asked for length in sorted(lengths)]
-    ended = [("nan", span - 1 + count) for count in nonfinite] + ended
-    fitting = [(tail, length) for tail, length in ended if 0 < length <= steps]
-    yield from (Shape("flat", level, 1.0, "flat", 0) for level in levels)
-    if any(not hint.levels for hint in asked):  # it is no matter of levels, but of how the metric moves
-        yield from (Shape("settles", level, by, "flat", 0) for by in (SETTLING, 4.0 * SETTLING) for level in levels)
-    # A flat body shows at once where it does not hold a stay.
-    turning = [end for end in fitting if end[0] not in ("flat", "level")]
-    yield from (Shape("flat", level, 1.0, *end) for end in turning for level in levels)
-    yield from (Shape("flat", level, 1.0, "flat", 0) for level in bounds)
-    if asked and steps <= unheard:
-        yield Shape("flat", levels[0], 1.0, "nan", steps)
-    yield from (Shape(body, level, ratio, "flat", 0) for body, ratio in moving for level in levels)
-    yield from (Shape(body, level, ratio, *end) for body, ratio in moving for end in fitting for level in levels)
-
-
-def _levels(bounds: list[float]) -> list[float]:
-    """A value above, between and below some bounds."""
-    if not bounds:
-        return [4.0]
-    edges = [-inf, *bounds, inf]
-    found = []
-    for low, high in pairwise(edges):
-        if low == -inf:
-            found.append(high / 2 if high > 0 else high * 2 - 1)
-        elif high == inf:
-            found.append(low * 2 if low > 0 else low / 2 + 1)
-        else:
-            found.append((low + high) / 2)
-    return found[::-1]
-
-
-def _ratios(asked: list[Hint]) -> list[float]:
-    """How fast a metric falls, as a ratio for each step: surely an improvement for every guard, then gentler."""
-    found = [1.001, *(hint.ratio for hint in asked if hint.ratio is not None)]
-    return sorted({max(found), found[0], found[-1]}, reverse=True)

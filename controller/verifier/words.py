@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plateau_rule.controller.guards.detector import Detector
+from plateau_rule.controller.guards.detector import Detector, Mirrored
 from plateau_rule.controller.guards.diverging import Growing
 from plateau_rule.controller.guards.gap import Apart
 from plateau_rule.controller.guards.level import Beside
@@ -11,6 +11,7 @@ from plateau_rule.controller.guards.patience import NoNewBest
 
 def keeping(metric: str, detector: Detector) -> str:
     """A stream under which a detector is never true."""
+    detector = detector.inner if isinstance(detector, Mirrored) else detector
     one = f"a{'n' * (metric[0] in 'aeiou')} {metric}"
     if isinstance(detector, Beside):
         side = "above" if detector.below else "below"

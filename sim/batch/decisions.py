@@ -47,7 +47,7 @@ class Decisions:
         transition: its place among the transitions out of the old state.
         lr_before: the learning rate on the last step in the old state.
         lr: the learning rate on the first step in the new state.
-        loss: the loss that was observed.
+        loss: the loss that was observed; NaN where an evaluation brought the transition.
     """
 
     run: Numbers
@@ -83,7 +83,7 @@ class Decisions:
         for i in range(rows.start, rows.stop):
             old, new = (machine.states[int(place)] for place in (self.from_state[i], self.to_state[i]))
             step = int(self.step[i])
-            loss = float(self.loss[i])
+            loss = None if old.transitions[int(self.transition[i])].at == "eval" else float(self.loss[i])
             yield Decision(
                 step,
                 int(self.epoch[i]),

@@ -19,16 +19,17 @@ from plateau_rule.controller.guards import Reached, Watched, leaves
 from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import BoundState, BoundTransition
+from plateau_rule.controller.step import AT_EPOCH, AT_EVAL, AT_STEP
 from plateau_rule.sim.batch.clocks import Clocks
 from plateau_rule.sim.batch.decisions import Decisions, Ledger, Taken
 from plateau_rule.sim.batch.exits import Exit
-from plateau_rule.sim.batch.guards import depth_of, many
 from plateau_rule.sim.batch.guards.twin import Detectors
-from plateau_rule.sim.batch.history import Floats, History, Mask, Rows
+from plateau_rule.sim.batch.history import Floats, Mask, Rows
 from plateau_rule.sim.batch.kleene import FALSE, TRUE
 from plateau_rule.sim.batch.questions import question
 from plateau_rule.sim.batch.rates import Rates
 from plateau_rule.sim.batch.waits import ALWAYS, NONE, Fired, Waits
+from plateau_rule.sim.batch.watched import WatchedMetrics
 
 
 class Batch:
@@ -69,7 +70,7 @@ class Batch:
         self._taken_often: dict[str, NDArray[np.int64]] = {}
         self._decided = Ledger()
         self._places = {state.name: place for place, state in enumerate(self.machine.states)}
-        self._watched: dict[str, tuple[History, dict[str, Detectors]]] = {}
+        self._awaited = any(way.at == "eval" for way in curriculum.transition)
         self._equip(steps if self.total_steps is None else self.total_steps)
         self._inside = [np.full(runs, FALSE, dtype=np.int8) for _ in self._exits]  # TRUE where a run is in a state
         self._population = [0] * len(self._exits)
@@ -90,7 +91,6 @@ class Batch:
         """One detector for each that the states ask for, and every transition as a question to them."""
         states = self.machine.states
         self._stays = [self.machine.stay(state, self.total_steps) for state in states]
-        asked = {key: pair for stay in self._stays for key, pair in stay.detectors.items()}
         often = {
             id(leaf.detector)
             for state, stay in zip(states, self._stays, strict=True)
@@ -100,14 +100,7 @@ class Batch:
             if isinstance(leaf, Watched)
         }
         often_keys = {key for stay in self._stays for key, (_, one) in stay.detectors.items() if id(one) in often}
-        depths: dict[str, int] = {}
-        for metric, scalar in asked.values():
-            depths[metric] = max(depths.get(metric, 0), depth_of(scalar))
-        for metric, depth in depths.items():
-            self._watched[metric] = History(self.runs, depth if steps is None else min(depth, max(1, steps))), {}
-        for key, (metric, scalar) in asked.items():
-            history, detectors = self._watched[metric]
-            detectors[key] = many(scalar, history, key in often_keys)
+        self._watched = WatchedMetrics(self._stays, self.runs, steps, often_keys)
         self._exits = [self._exits_of(state, place) for place, state in enumerate(states)]
         reach = {place: self._reached_from(place) for place in range(len(states))}
         self._metrics_after = [
@@ -116,11 +109,10 @@ class Batch:
 
     def _exits_of(self, state: BoundState, place: int) -> list[Exit]:
         stay = self._stays[place]
-        key_of = {id(scalar): (metric, key) for key, (metric, scalar) in stay.detectors.items()}
+        key_of = {id(scalar): key for key, (_, scalar) in stay.detectors.items()}
 
         def detectors(scalar: object) -> Detectors:
-            metric, key = key_of[id(scalar)]
-            return self._watched[metric][1][key]
+            return self._watched.detectors(key_of[id(scalar)])
 
         exits = []
         for i, (transition, guard) in enumerate(zip(state.transitions, stay.guards, strict=True)):
@@ -159,7 +151,7 @@ class Batch:
     @property
     def metrics(self) -> frozenset[str]:
         """The metrics that some guard watches."""
-        return frozenset(self._watched)
+        return self._watched.metrics
 
     @property
     def watching(self) -> bool:
@@ -206,7 +198,8 @@ class Batch:
         Args:
             loss: [run]; None where it is still to come in all runs, because of the lag.
             epoch_end: as for Controller.observe, the same for all runs.
-            eval_end: as for Controller.observe, the same for all runs.
+            eval_end: as for Controller.observe, the same for all runs; a run has one anyway where a metric of
+                evaluations is not NaN.
             skipped: [run], where the optimizer step was dropped.
             metrics: further values by name, [run], NaN where there is none.
 
@@ -242,12 +235,15 @@ class Batch:
         losses = None if loss is None else np.asarray(loss, dtype=np.float64)
         if losses is not None:
             self._take_losses(losses, skipped)
-        for name, given in metrics.items():
-            self._push(name, np.asarray(given, dtype=np.float64), None)
+        values = {name: np.asarray(given, dtype=np.float64) for name, given in metrics.items()}
+        brought = {name: given for name, given in values.items() if name in self.machine.evaluated}
+        for name, given in values.items():
+            if name not in brought:
+                self._push(name, given, None)
         dead = (clocks.nonfinite >= self._limit) & self.running if self._some_nonfinite else None
         if dead is not None and not dead.any():
             dead = None
-        fired = self._look(closes, eval_end, dead, losses)
+        fired = self._look(AT_EPOCH if closes else AT_STEP, dead, losses)
         taken = [self._take(exit_, rows, loss) for exit_, rows, loss in fired]
         if dead is not None:
             for one in taken:
@@ -255,10 +251,25 @@ class Batch:
             rows = np.flatnonzero(dead)
             self.dead[rows] = True
             self._end(rows)
+        if eval_end or brought:
+            taken += self._evaluate(eval_end, brought, taken)
         self._rates.advance_to(clocks.step)
         if self._out_of_time():
             self._end(np.flatnonzero(self.running))
         return taken
+
+    def _evaluate(self, eval_end: bool, metrics: Mapping[str, Floats], before: list[Taken]) -> list[Taken]:
+        """An evaluation after the step, in the runs that the step's own look has left where they were."""
+        here = self.running.copy()
+        for one in before:
+            here[one.rows] = False
+        for name, values in metrics.items():
+            self._push(name, values, here)
+        if not eval_end:
+            here &= ~np.logical_and.reduce([np.isnan(values) for values in metrics.values()])
+        if not self._awaited or not here.any():
+            return []
+        return [self._take(exit_, rows, loss) for exit_, rows, loss in self._look(AT_EVAL, None, None, here)]
 
     def _take_losses(self, losses: Floats, skipped: Mask | None) -> None:
         """Non-finite losses are counted and go no further; finite ones enter the detectors."""
@@ -273,35 +284,34 @@ class Batch:
             brought = timely & finite if skipped is None else timely & finite & ~skipped
         self._push("loss", losses, brought)
 
-    def _push(self, metric: str, values: Floats, brought: Mask | None) -> None:
+    def _push(self, metric: str, values: Floats, among: Mask | None) -> None:
+        """Take a metric's values; among: the runs that have one, of which only finite ones count."""
         if metric not in self._metrics_needed:
             return
-        history, detectors = self._watched[metric]
         if metric != "loss":
-            brought = np.isfinite(values)
-        if brought is not None:
-            if brought.all():
-                brought = None
-            elif not brought.any():
-                return
-            else:
-                values = np.where(brought, values, 0.0)
-        for detector in detectors.values():
-            detector.push(values, brought)
-        if history.depth:
-            history.push(values, brought)
-        for detector in detectors.values():
-            detector.settle(brought)
-            detector.answer = None
+            among = np.isfinite(values) if among is None else np.isfinite(values) & among
+        self._watched.push(metric, values, among)
 
-    def _look(self, closes: bool, eval_end: bool, dead: Mask | None, losses: Floats | None) -> list[Fired]:
-        """The transitions to take, in which runs, by which loss: of each state in the order of the file, one a run."""
+    def _look(
+        self, asked: tuple[str, ...], dead: Mask | None, losses: Floats | None, among: Mask | None = None
+    ) -> list[Fired]:
+        """The transitions to take, in which runs, by which loss: of each state in the order of the file, one a run.
+
+        Args:
+            asked: which transitions are looked at, by their `at`.
+            dead: the runs in which only those are that answer non-finite losses.
+            losses: [run].
+            among: the runs that are looked at; None for all.
+        """
         found = list[Fired]()
         for place in self._inhabited:
             waits, inside, fired = self._waits, self._inside[place], list[tuple[Exit, Rows]]()
+            if among is not None:
+                inside = np.where(among, inside, np.int8(FALSE))
+            looked_at = inside
             here = inside if waits is None else np.where(waits.place == NONE, inside, np.int8(FALSE))
             for exit_ in self._exits[place]:
-                if not exit_.looked_at(closes, eval_end):
+                if exit_.transition.at not in asked:
                     continue
                 at_most = exit_.transition.at_most
                 # Where something waits, the only ones that are looked at drop it: nothing else can have fired there.
@@ -318,7 +328,7 @@ class Batch:
             if waits is None:
                 found += [(exit_, rows, losses) for exit_, rows in fired]
             else:
-                found += waits.sort(place, self._inside[place] == TRUE, fired, losses, dead)
+                found += waits.sort(place, looked_at == TRUE, fired, losses, dead)
         return found
 
     def _take(self, exit_: Exit, rows: Rows, losses: Floats | None) -> Taken:
@@ -349,11 +359,7 @@ class Batch:
         self.state[rows] = place
         clocks.entered_step[rows], clocks.entered_epoch[rows] = clocks.step, clocks.epoch
         clocks.nonfinite[rows] = 0
-        for history, detectors in self._watched.values():
-            history.enter(rows)
-            for key, detector in detectors.items():
-                detector.enter(rows, key in self._stays[place].detectors)
-                detector.answer = None
+        self._watched.enter(rows, self._stays[place].detectors, not clocks.step)
         for exit_ in self._exits[place]:
             if exit_.sustained is not None:
                 exit_.sustained[rows] = 0

@@ -26,11 +26,6 @@ class Exit:
         self.answers_nonfinite = answers_nonfinite(guard)
         self.sustained = np.zeros(runs, dtype=np.int64) if transition.sustain > 1 else None
 
-    def looked_at(self, closes: bool, eval_end: bool) -> bool:
-        """Whether it is looked at."""
-        at = self.transition.at
-        return at == "step" or (closes if at == "epoch" else eval_end)
-
     def fires(self, eligible: Verdicts) -> Rows | None:
         """The runs, among those that are eligible, whose guards hold often enough."""
         found = all_hold(eligible, self.parts)

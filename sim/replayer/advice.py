@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from plateau_rule.controller.guards import WORDS
 from plateau_rule.controller.guards.dwell import PAUSE, Dwell
 from plateau_rule.controller.guards.plateau import Plateau
-from plateau_rule.controller.guards.word import Advice, Metric
+from plateau_rule.controller.guards.word import Advice, MetricWord
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.lint import plateaus, rate_of, threshold_for, whole_repeats
 from plateau_rule.sim.noise import FALSE_ALLOWED, Noise, false_raise, window_needed
@@ -105,7 +105,7 @@ def _looser(advice: Advice, spec: Plateau | None, noise: Noise | None, timeline:
 
 def watches(title: str) -> bool:
     """Whether a guard asks about a metric, by the word that its title ends with."""
-    return isinstance(WORDS.get(title.rpartition("(")[2].rstrip(")")), Metric)
+    return isinstance(WORDS.get(title.rpartition("(")[2].rstrip(")")), MetricWord)
 
 
 def plateau_of(curriculum: Curriculum) -> Plateau | None:

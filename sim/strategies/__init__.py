@@ -8,6 +8,7 @@ A failing check raises AssertionError; hypothesis then prints the shortest strea
 of `LossStream`. Needs the extra `test` (hypothesis).
 """
 
+from plateau_rule.sim.strategies.binding import limits
 from plateau_rule.sim.strategies.checks import (
     Observation,
     PlayedRun,
@@ -18,7 +19,7 @@ from plateau_rule.sim.strategies.checks import (
     observe,
     trace,
 )
-from plateau_rule.sim.strategies.curricula import curricula, limits
+from plateau_rule.sim.strategies.curricula import curricula
 from plateau_rule.sim.strategies.interruptions import Cut, interruptions
 from plateau_rule.sim.strategies.losses import LossStream, Piece, loss_streams, observations
 

@@ -1,9 +1,9 @@
-"""Curricula over the whole language, drawn by hypothesis, and limits to bind them to."""
+"""Curricula over the whole language, drawn by hypothesis."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +29,7 @@ class _Bounds:
     monotone: bool
     regress: bool
     open_runs: bool
+    timed: tuple[str, ...] = ("loss",)  # metrics for which it is known how often they come
 
 
 class DrawnCurriculum(Curriculum):
@@ -47,7 +48,7 @@ def curricula(
     max_transitions: int = 5,
     max_steps: int = 120,
     methods: tuple[str, ...] = METHODS,
-    metrics: tuple[str, ...] = ("loss", "val_loss"),
+    metrics: tuple[str, ...] = ("loss", "val_loss", "score"),
     monotone: bool = True,
     regress: bool = True,
     open_runs: bool = False,
@@ -75,6 +76,8 @@ def curricula(
     knobs = {name: draw(_knobs()) for name in ("cutoff", "seq_len", "modes")[: draw(st.integers(0, max_knobs))]}
     states = draw(_states(names, knobs, run, bounds))
     guards: dict[str, Any] = {}
+    declared = draw(_metrics(run, bounds))
+    bounds = replace(bounds, timed=tuple(name for name in metrics if name == "loss" or _is_timed(declared.get(name))))
     transitions = [
         draw(_transitions(states, guards, run, bounds)) for _ in range(draw(st.integers(1, max_transitions)))
     ]
@@ -84,6 +87,7 @@ def curricula(
         "run": run,
         "lr": draw(_rates(states, run)),
         "knob": {name: table for name, (table, _) in knobs.items()},
+        "metric": declared,
         "guard": guards,
         "state": states,
         "transition": [transition for transition in transitions if transition is not None],
@@ -120,6 +124,27 @@ def _runs(draw: st.DrawFn, bounds: _Bounds) -> dict[str, int]:
         for key in sorted(draw(st.sets(st.sampled_from(("epochs", "steps_per_epoch"))))):
             del run[key]
     return run
+
+
+@st.composite
+def _metrics(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+    """[metric.NAME] for all metrics but the loss, or for none."""
+    if draw(st.booleans()):
+        return {}
+    found: dict[str, Any] = {}
+    for name in b.metrics:
+        table = found.setdefault(name, {}) if name != "loss" else {}
+        table |= {"goal": draw(st.sampled_from(("min", "max")))} if draw(st.booleans()) else {}
+        table |= {"at": draw(st.sampled_from(("eval", "eval", "step", "epoch")))} if draw(st.booleans()) else {}
+        if table.get("at") == "epoch" and "steps_per_epoch" not in run:
+            table["every"] = draw(_amounts(run, 5))  # how long an epoch is, is not known
+        elif draw(st.booleans()):
+            table["every"] = draw(_amounts(run, 5))
+    return found
+
+
+def _is_timed(table: dict[str, Any] | None) -> bool:
+    return table is not None and ("every" in table or table.get("at", "eval") != "eval")
 
 
 @st.composite
@@ -335,6 +360,7 @@ class _Pick:
         self, draw: st.DrawFn, b: _Bounds, run: dict[str, int], ramped: list[str], parts: st.SearchStrategy[Any]
     ) -> None:
         self.metrics: Sequence[str] = b.metrics
+        self.timed: Sequence[str] = b.timed
         self.methods: Sequence[str] = b.methods
         self.ramped: Sequence[str] = ramped
         self.most_steps = b.max_steps
@@ -368,14 +394,3 @@ def _actions(draw: st.DrawFn) -> Any:
     words = ("lr_restart", "lr_restart", "checkpoint", "evaluate", "rollback", "reset_optimizer")
     tables = ({"lr_scale": 0.5}, {"lr_scale": 3.0}, {"signal": "bell"})
     return draw(st.one_of(st.sampled_from(words), st.sampled_from(tables)))
-
-
-@st.composite
-def limits(draw: st.DrawFn, curriculum: Curriculum) -> dict[str, float]:
-    """Limits of a trainer that this curriculum can be bound to; low ones clamp its ladders."""
-    found: dict[str, float] = {}
-    for name, knob in curriculum.knob.items():
-        easiest = knob.ladder[0] if knob.ladder else knob.range.min if knob.range else 1
-        least = 1 if easiest == "full" else int(easiest + 0.5)
-        found[name] = draw(st.one_of(st.just(1025), st.integers(least, least + 16)))
-    return found

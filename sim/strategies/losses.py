@@ -135,8 +135,9 @@ def observations(
         said: dict[str, Any] = {"loss": loss}
         if draw(seldom):
             said["eval_end"] = True
-        if said.get("eval_end") or draw(seldom):
-            said["val_loss"] = draw(st.sampled_from((nan, inf)) if draw(seldom) else LEVELS)
+        for name in ("val_loss", "score"):
+            if draw(seldom) or (said.get("eval_end") and draw(st.booleans())):
+                said[name] = draw(st.sampled_from((nan, inf)) if draw(seldom) else LEVELS)
         if draw(seldom):
             said["skipped"] = True
         if curriculum.run.steps_per_epoch is None and draw(seldom):

@@ -93,6 +93,7 @@ class _RngPick:
         self.methods: Sequence[str] = ("halves",)  # the other methods decide nothing in runs so short
         self.ramped: Sequence[str] = ()
         self.most_steps, self.by_hand = total // 2, False
+        self.timed = ("loss",)
         self._rng = rng
 
     def whole(self, low: int, high: int) -> int:

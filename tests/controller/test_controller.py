@@ -180,7 +180,8 @@ def test_nonfinite_values_go_no_further() -> None:
         "  below: 0 of 1 values of loss -> unknown",
         "  above: 0 of 1 values of val_loss -> unknown",
     ]
-    assert controller.observe(0.0, val_loss=2.0) is not None
+    assert controller.observe(0.0, val_loss=2.0) is None  # the step is looked at before its evaluation
+    assert controller.observe(0.0) is not None
 
 
 def test_metrics_enter_where_they_are_given() -> None:
@@ -189,14 +190,15 @@ def test_metrics_enter_where_they_are_given() -> None:
     controller = Controller(curriculum)
     assert controller.observe(5.0, val_loss=0.5, accuracy=0.1) is None
     assert controller.observe(5.0) is None
-    assert controller.observe(5.0, val_loss=1.0) is not None
+    assert controller.observe(5.0, val_loss=1.0) is None  # the step is looked at before its evaluation
+    assert controller.observe(5.0) is not None
 
 
 def test_a_metric_that_is_not_finite_hides_no_other() -> None:
     """Of several metrics in one observation, those that are finite enter their detectors, whatever the others are."""
     controller = Controller(small({"guards": [{"below": {"metric": "b", "value": 2.0}}]}))
-    decision = controller.observe(5.0, a=nan, b=1.0, c=inf)
-    assert decision is not None
+    controller.observe(5.0, a=nan, b=1.0, c=inf)
+    assert controller.observe(5.0) is not None
     assert controller.run_state.skipped_values == 2
 
 

@@ -17,12 +17,15 @@ from math import nan
 from typing import Any, NamedTuple
 from unittest import mock
 
+from plateau_rule.controller import evaluation
 from plateau_rule.controller import step as steps
 from plateau_rule.controller.errors import NonFiniteLoss
+from plateau_rule.controller.evaluation import take_observation
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import hardness, walk
 from plateau_rule.controller.language.curriculum import State
+from plateau_rule.controller.language.metrics import asked as every_guard
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.plan import Decision, knobs_at, plan_of
 from plateau_rule.controller.state import RunState
@@ -103,7 +106,11 @@ class EveryStream:
 
     def follow(self) -> Found:
         """Follow them to the end of the run."""
-        with mock.patch.object(steps, "find_transition", _noting(self.found, self.total)):
+        noting = _noting(self.found, self.total)
+        with (
+            mock.patch.object(steps, "find_transition", noting),
+            mock.patch.object(evaluation, "find_transition", noting),
+        ):
             run = steps.start_run(self.machine)
             self.found.entered[run.state.name].add(0)
             self._judge_entry(run)
@@ -155,7 +162,7 @@ class EveryStream:
         there, old = knobs_at(run, run.time + 1), run.state
         loss = None if run.time < machine.lag and given.loss != given.loss else given.loss
         try:
-            decision = steps.take_step(machine, run, loss, given.closes, given.evaluates, given.skipped, given.metrics)
+            decision = take_observation(machine, run, loss, given.closes, given.evaluates, given.skipped, given.metrics)
         except NonFiniteLoss:
             return None
         if decision is None:
@@ -262,6 +269,7 @@ class EveryStream:
         state, curriculum = self.machine.states[place], self.machine.curriculum
         guards = [curriculum.resolve(guard) for way in state.transitions for guard in way.guards]
         asked = [part for guard in guards for part, _ in walk(curriculum, guard, ()) if not isinstance(part, str)]
+        asked += [part for part, _ in every_guard(curriculum) if getattr(part.value, "since", "state") == "run"]
         levels: dict[str, list[float]] = {"loss": [2.0]}
         for part in asked:
             metric = getattr(part.value, "metric", None)
@@ -274,7 +282,8 @@ class EveryStream:
         others: list[tuple[bool, tuple[tuple[str, float], ...]]] = [(False, ())]
         others += [(True, ())] * looks
         if levels:
-            others += [(True, tuple(zip(levels, given, strict=True))) for given in itertools.product(*levels.values())]
+            brought = [tuple(zip(levels, given, strict=True)) for given in itertools.product(*levels.values())]
+            others += [(False, metrics) for metrics in brought]
         hand = self.machine.steps_per_epoch is None
         for (loss, skipped), (evaluates, metrics), closes in itertools.product(losses, others, (False, *[True] * hand)):
             yield Observation(loss, skipped, closes, evaluates, metrics)
@@ -311,21 +320,21 @@ def _noting(found: Found, total: int | None) -> Any:
     """`find_transition`, writing down every guard's verdict first."""
     look = steps.find_transition
 
-    def noting(run: RunState, closes: bool, eval_end: bool, dead: bool, among: Any = None) -> int | None:
+    def noting(run: RunState, asked: tuple[str, ...], dead: bool, among: Any = None) -> int | None:
         if total is None or run.step < total:
             for place, (transition, guard) in enumerate(zip(run.state.transitions, run.stay.guards, strict=True)):
-                if (among is None or (place, transition) in among) and _looked_at(run, transition, closes, eval_end):
+                if (among is None or (place, transition) in among) and _looked_at(run, transition, asked):
                     for j, part in enumerate(guard.parts):
                         for where, inner in placed(part, (transition.index, j)):
                             found.verdicts[where].add(inner.verdict(run))
-        return look(run, closes, eval_end, dead, among)
+        return look(run, asked, dead, among)
 
     return noting
 
 
-def _looked_at(run: RunState, transition: BoundTransition, closes: bool, eval_end: bool) -> bool:
+def _looked_at(run: RunState, transition: BoundTransition, asked: tuple[str, ...]) -> bool:
     used_up = transition.at_most is not None and run.taken.get(transition.key, 0) >= transition.at_most
-    return not used_up and {"step": True, "epoch": closes, "eval": eval_end}[transition.at]
+    return not used_up and transition.at in asked
 
 
 def placed(guard: GuardInState, where: tuple[int | str, ...]) -> Iterator[tuple[tuple[int | str, ...], GuardInState]]:

@@ -19,6 +19,7 @@ from math import nan
 from typing import Any
 
 from plateau_rule.controller.errors import NonFiniteLoss
+from plateau_rule.controller.evaluation import take_observation
 from plateau_rule.controller.guards.gap import Apart
 from plateau_rule.controller.guards.level import Beside
 from plateau_rule.controller.horizon import certain_steps, plan_ahead
@@ -26,7 +27,7 @@ from plateau_rule.controller.language.consistency import walk
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.plan import plan_of
 from plateau_rule.controller.state import RunState
-from plateau_rule.controller.step import start_run, take_step
+from plateau_rule.controller.step import start_run
 from tests.properties.small_curricula import small_machine
 
 MOST = 1500  # runs at one step; beyond, some of them, drawn from a seed, are followed
@@ -68,7 +69,7 @@ def held(seed: int, most: int = MOST) -> Held:
 def _after(machine: Machine, run: RunState, said: dict[str, Any]) -> tuple[str, str | None] | None:
     """The plan after an observation, and the transition that it brought; None where the run died."""
     try:
-        decision = take_step(machine, run, **said)
+        decision = take_observation(machine, run, **said)
     except NonFiniteLoss:
         return None
     return _shown(machine, plan_of(machine, run)), decision and decision.transition

@@ -42,13 +42,14 @@ def _draft(rng: random.Random) -> dict[str, Any]:
     knobs = ["cutoff", "size"][: rng.choice((0, 1, 1, 1, 2))]
     states = [_state(rng, i, count, knobs) for i in range(count)]
     shown = [f"s{i}" for i in range(count)]
-    metrics = ["loss"] if rng.random() < 0.7 else ["loss", "val_loss"]
+    metrics = ["loss"] if rng.random() < 0.6 else ["loss", "val_loss"]
     written: dict[str, Any] = {
         "format": 1,
         "name": "small",
         "run": run,
         "lr": _rate(rng, "steps_per_epoch" in run),
         "knob": {name: {"ladder": [1, 2, 3, "full"]} for name in knobs},
+        "metric": {"val_loss": _metric(rng)} if len(metrics) > 1 and rng.random() < 0.6 else {},
         "state": states,
         "transition": [_transition(rng, shown, states, metrics, run) for _ in range(rng.randint(1, 5))],
         "check": {"align": _align(rng)},
@@ -70,6 +71,19 @@ def _with_warmups_entered(written: dict[str, Any]) -> dict[str, Any]:
         if state["name"] not in entered:
             state["lr"] = {k: v for k, v in state.get("lr", {}).items() if not k.startswith("warmup")}
     return written
+
+
+def _metric(rng: random.Random) -> dict[str, Any]:
+    metric: dict[str, Any] = {"at": rng.choice(("eval", "eval", "step", "epoch"))} if rng.random() < 0.5 else {}
+    if rng.random() < 0.6:
+        metric["goal"] = "max"
+    if rng.random() < 0.6:
+        metric["every"] = f"{rng.randint(1, 2)} steps"
+    return metric
+
+
+def _since(rng: random.Random) -> dict[str, str]:
+    return {"since": "run"} if rng.random() < 0.3 else {}
 
 
 def _state(rng: random.Random, place: int, count: int, knobs: list[str]) -> dict[str, Any]:
@@ -170,9 +184,11 @@ def _guard(
         return {word: {"metric": metric, "window": rng.randint(2, 4), "threshold": rng.choice((0.1, 0.4))}}
     if word == "patience":
         extra = {"min_delta": rng.choice((0.5, 1.5))} if rng.random() < 0.3 else {}
-        return {word: {"metric": metric, "steps": rng.randint(1, 3), "smooth": rng.choice((1, 1, 2))} | extra}
+        return {
+            word: {"metric": metric, "steps": rng.randint(1, 3), "smooth": rng.choice((1, 1, 2))} | extra | _since(rng)
+        }
     if word == "diverging":
-        return {word: {"metric": metric, "window": rng.randint(2, 4), "factor": rng.choice((1.2, 1.8))}}
+        return {word: {"metric": metric, "window": rng.randint(2, 4), "factor": rng.choice((1.2, 1.8))} | _since(rng)}
     if word == "gap":
         return {word: {"metric": metric, "over": f"{rng.randint(1, 2)} steps", "value": rng.choice((0.0, 1.5))}}
     if word == "dwell":

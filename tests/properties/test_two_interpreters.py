@@ -19,13 +19,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, SnapshotError
+from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, SnapshotError, StepError
 from plateau_rule.sim.strategies import curricula, limits
 from tests.controller.naive import Bound, Naive
 
-pytestmark = pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::plateau_rule.BindingWarning", "ignore::plateau_rule.ObservationWarning"
+)
 
 levels = st.integers(0, 64).map(lambda eighths: eighths / 8)
+values = st.one_of(levels, levels, st.floats())
+metrics = st.fixed_dictionaries({}, optional={"val_loss": values, "score": values})
 
 
 def of_plan(controller: Controller) -> tuple[Any, ...]:
@@ -33,6 +37,11 @@ def of_plan(controller: Controller) -> tuple[Any, ...]:
     step, epoch, state, knobs, lr, requests, stop, _ = controller.plan
     over = controller.machine.by_name[state].stop or ("over" if stop else None)
     return (step, epoch, state, dict(knobs), lr, tuple((r.name, r.argument) for r in requests), over)
+
+
+def of_decision_or_none(decision: tuple[Any, ...] | None, edited: bool) -> tuple[Any, ...] | None:
+    """The same, without what stood before it where the curriculum was edited after that."""
+    return decision and ((*decision[:5], decision[6], *decision[8:]) if edited else decision)
 
 
 def of_decision(decision: Decision | None) -> tuple[Any, ...] | None:
@@ -47,9 +56,10 @@ class TwoInterpreters(RuleBasedStateMachine):
     def start(self, data: st.DataObject, lag: int, lead: int, every: bool) -> None:
         """Bind a curriculum, for both."""
         self.lag, self.lead, self.dead = lag, (lead, every), False
+        self.edited = False  # since the last step: what its rate was is then the edited curriculum's guess
         self.bound = self._draw_bound(data)
         self.real, self.naive = self._controller(self.bound), Naive(self.bound, lag)
-        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive))
+        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive), self.edited)
 
     def _lead(self, curriculum: Curriculum) -> dict[str, int]:
         """The same lead for all knobs of a curriculum, or for the first one alone."""
@@ -97,41 +107,56 @@ class TwoInterpreters(RuleBasedStateMachine):
         self._observe(loss, skipped=skipped)
 
     @precondition(lambda self: not self.dead)
-    @rule(loss=levels, val_loss=st.none() | st.one_of(levels, levels, st.floats()))
-    def evaluate(self, loss: float, val_loss: float | None) -> None:
+    @rule(loss=levels, metrics=metrics, marked=st.booleans())
+    def evaluate(self, loss: float, metrics: dict[str, float], marked: bool) -> None:
         """Observe a step that brings an evaluation."""
-        self._observe(loss, eval_end=True, **({} if val_loss is None else {"val_loss": val_loss}))
+        self._observe(loss, **({"eval_end": True} if marked else {}), **metrics)
 
     @precondition(lambda self: not self.dead)
-    @rule(loss=levels, val_loss=levels)
-    def close_epoch(self, loss: float, val_loss: float) -> None:
-        """Observe the last step of an epoch, where the trainer says so; and a metric without an evaluation."""
-        self._observe(loss, val_loss=val_loss, **({"epoch_end": True} if self.bound.run[1] is None else {}))
+    @rule(metrics=metrics)
+    def evaluate_later(self, metrics: dict[str, float]) -> None:
+        """Bring an evaluation after the step, and after whatever came in between."""
+        metrics = {name: value for name, value in metrics.items() if self.naive.evaluates(name)}
+        try:
+            expected = of_decision_or_none(self.naive.evaluate(dict(metrics)), self.edited)
+        except LookupError:
+            with pytest.raises(StepError):
+                self.real.evaluated(**metrics)
+        else:
+            assert of_decision_or_none(of_decision(self.real.evaluated(**metrics)), self.edited) == expected
+        self.compare()
+
+    @precondition(lambda self: not self.dead)
+    @rule(loss=levels, metrics=metrics)
+    def close_epoch(self, loss: float, metrics: dict[str, float]) -> None:
+        """Observe the last step of an epoch, where the trainer says so; perhaps with metrics."""
+        self._observe(loss, **metrics, **({"epoch_end": True} if self.bound.run[1] is None else {}))
 
     def _observe(self, loss: float, **said: Any) -> None:
         if self.dead:
             return
         said["loss"] = None if self.naive.time < self.lag else loss
         try:
-            expected = self.naive.observe(said)
+            expected = self.naive.observe(dict(said))
         except ArithmeticError:
             with pytest.raises(NonFiniteLoss):
                 self.real.observe(**said)
             self.dead = True
         else:
             assert of_decision(self.real.observe(**said)) == expected
+        self.edited = False
         self.compare()
 
     @rule()
     def save(self) -> None:
         """Save both."""
-        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive))
+        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive), self.edited)
 
     @rule()
     def crash(self) -> None:
         """Lose what came after the last save, and resume from it."""
         snapshot, self.naive = self.saved[0], deepcopy(self.saved[1])
-        self.bound, self.dead = self.naive.bound, False
+        self.bound, self.dead, self.edited = self.naive.bound, False, self.saved[2]
         self.real = self._controller(self.bound)
         assert self.real.load_state_dict(json.loads(snapshot)) == ()
 
@@ -168,7 +193,7 @@ class TwoInterpreters(RuleBasedStateMachine):
         if table == "peak":
             written["lr"]["peak"] *= 0.5
         elif table == "length":
-            written["lr"] = {key: value for key, value in written["lr"].items() if key != "cycles"} | {
+            written["lr"] = {key: value for key, value in written["lr"].items() if key not in ("cycles", "peaks")} | {
                 "length": "9 steps"
             }
         elif table == "state":
@@ -179,7 +204,7 @@ class TwoInterpreters(RuleBasedStateMachine):
                 } | kept
         else:
             fresh["transition"] = [way for way in fresh["transition"] if "ramp_done" not in json.dumps(way)]
-            written |= {"guard": fresh["guard"], "transition": fresh["transition"]}
+            written |= {key: fresh[key] for key in ("metric", "guard", "transition")}
         edited = self.bound._replace(curriculum=Curriculum.model_validate(written))
         self._go_on(edited, "accept")
 
@@ -200,6 +225,7 @@ class TwoInterpreters(RuleBasedStateMachine):
             return False
         real.load_state_dict(snapshot, on_change=on_change)
         self.real, self.bound, self.dead = real, bound, False
+        self.edited = self.edited or changed
         return True
 
     @invariant()

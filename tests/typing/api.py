@@ -28,7 +28,9 @@ from plateau_rule import (
     Knob,
     Level,
     Machine,
+    Metric,
     NonFiniteLoss,
+    ObservationWarning,
     Patience,
     Place,
     Plan,
@@ -74,6 +76,7 @@ def building() -> Curriculum:
         run=Run(epochs=3, steps_per_epoch=100),
         lr=Rate(peak=2e-4, floor=0.1, length="3 epochs"),
         knob={"cutoff": Knob(ladder=[128, "full"]), "length": Knob(range=Range(min=1, max=8))},
+        metric={"val_accuracy": Metric(goal="max", at="eval", every="1 epoch", unit="share")},
         state=[
             State(name="coarse", set={"cutoff": 128, "length": 1}, ramp={"length": Ramp(to=8, over="1 epoch")}),
             State(name="full", set={"cutoff": "full", "length": 8}, lr=StateRate(floor=0.05)),
@@ -138,11 +141,11 @@ def mistakes(error: CurriculumError) -> list[str]:
         RegressionError,
         UnsoundError,
     ]
-    warning: type[UserWarning] = BindingWarning
+    warnings: list[type[UserWarning]] = [BindingWarning, ObservationWarning]
     wrong: type[TypeError] = ArgumentError
     faults: tuple[Fault, ...] = error.faults
     places: list[Place | None] = [fault.place for fault in faults]
-    return [*(one.__name__ for one in errors), warning.__name__, wrong.__name__, *map(str, places)]
+    return [*(one.__name__ for one in (*errors, *warnings)), wrong.__name__, *map(str, places)]
 
 
 NAMES: list[str] = plateau_rule.__all__

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from plateau_rule.controller.errors import Fault
-from plateau_rule.controller.guards.detector import Detector
+from plateau_rule.controller.guards.detector import Detector, Mirrored
 from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.returns import Returns
 from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
-from plateau_rule.controller.guards.word import Advice, AmountAsked, Condition, Hint, Metric, Path, Pick, steps_of
-from plateau_rule.controller.language.amounts import Amount, parse_amount
+from plateau_rule.controller.guards.word import Advice, AmountAsked, Condition, Feed, Hint, MetricWord, Path, Pick
+from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.canonical import written
-from plateau_rule.controller.language.values import AmountOrWindow, Name, Positive, Table, Window
+from plateau_rule.controller.language.values import AmountOrWindow, MetricName, Positive, Table, Window
 
 METHOD_KEYS = {
     "halves": ("window", "threshold", "per"),
@@ -31,7 +32,7 @@ MIN_WINDOW = 160  # of a trend, where the file says nothing
 class Plateau(Table):
     """The metric has stopped improving."""
 
-    metric: Name = "loss"
+    metric: MetricName = "loss"
     """The metric to watch."""
     method: Literal["halves", "trend", "sure", "returns"] = "halves"
     """`halves` as published; `trend` and `sure` tell a plateau from noise; `returns` needs no threshold."""
@@ -53,31 +54,33 @@ class Plateau(Table):
     """With `returns`: flat when the last half of the time in the state brought less than this share of it all."""
 
 
-def new_plateau(spec: Plateau, per_steps: int | None, epoch_steps: int | None = None) -> Detector:
+def new_plateau(spec: Plateau, per_values: float | None, epoch_values: int | None = None) -> Detector:
     """An empty plateau detector.
 
     Args:
         spec: what the file asks for.
-        per_steps: what the threshold is measured on, in steps; None for the window itself.
-        epoch_steps: steps in an epoch, None where that is not known; the order of the data may repeat with it.
+        per_values: what the threshold is measured on, in values of the metric; None for the window itself.
+        epoch_values: values in an epoch, None where that is not known; the order of the data may repeat with it.
     """
     if spec.method == "returns":
         return Returns(spec.share)
     if spec.method in ("trend", "sure"):
         # The means of two halves stand half a window apart; 1.5 leaves room for being sure at the threshold itself.
-        rate = 1.5 * 2.0 * spec.threshold / spec.window if per_steps is None else spec.threshold / per_steps
+        rate = 1.5 * 2.0 * spec.threshold / spec.window if per_values is None else spec.threshold / per_values
         if spec.method == "sure":
-            return Sure(rate, spec.alpha, spec.min_window or epoch_steps or 1)
+            return Sure(rate, spec.alpha, spec.min_window or epoch_values or 1)
         return Trend(rate, spec.confidence, spec.min_window or MIN_WINDOW, spec.cooldown)
-    return Halves(spec.window, spec.threshold if per_steps is None else spec.threshold * (spec.window / 2) / per_steps)
+    threshold = spec.threshold if per_values is None else spec.threshold * (spec.window / 2) / per_values
+    return Halves(spec.window, threshold)
 
 
-class PlateauWord(Metric[Plateau]):
+class PlateauWord(MetricWord[Plateau]):
     """Watched for improvement."""
 
     name = "plateau"
     description = "The metric has stopped improving."
     written = Plateau
+    two_ways = True
 
     def faults(self, value: Plateau, path: Path, knobs: Collection[str]) -> Iterator[Fault]:
         """Keys of another method, a window without halves, and what a threshold cannot be measured on."""
@@ -118,13 +121,14 @@ class PlateauWord(Metric[Plateau]):
                 changed["min_window"] = -(-steps("1 epoch") // spacing)
         return {**value, **changed} if changed else None
 
-    def detector(self, value: Plateau, steps: Callable[[Amount], int]) -> Detector:
+    def detector(self, value: Plateau, feed: Feed) -> Detector:
         """By its method."""
-        per = None if value.per == "window" else steps_of(value.per, steps)
+        per = None if value.per == "window" else feed.values(value.per)
         epoch = None
         with suppress(ValueError):  # the trainer may say when an epoch ends
-            epoch = steps_of("1 epoch", steps)
-        return new_plateau(value, per, epoch)
+            epoch = ceil(feed.values("1 epoch"))
+        detector = new_plateau(value, per, epoch)
+        return Mirrored(detector) if feed.rises else detector
 
     def advice(self, value: Plateau) -> Advice:
         """The published advice has one backwards: a larger threshold holds earlier, a larger window later."""
@@ -134,12 +138,12 @@ class PlateauWord(Metric[Plateau]):
             return Advice("raise threshold", "lower threshold")
         return Advice("first raise threshold, then shorten window", "first lengthen window, then lower threshold")
 
-    def hint(self, value: Plateau, steps: Callable[[Amount], int]) -> Hint:
+    def hint(self, value: Plateau, feed: Feed) -> Hint:
         """A fall of four times the threshold in half a window."""
         if value.method == "returns":
             return Hint(value.window)
         if value.method == "sure":
-            return Hint(self.detector(value, steps).needs)
+            return Hint(self.detector(value, feed).needs)
         return Hint(value.window, ratio=(1.0 + 4.0 * min(value.threshold, 10.0)) ** (2.0 / max(2, value.window)))
 
     def example(self, pick: Pick) -> dict[str, Any]:
@@ -150,9 +154,9 @@ class PlateauWord(Metric[Plateau]):
             return {**value, "share": pick.one_of((0.1, 0.5, 0.9))}
         value["threshold"] = pick.one_of((0.005, 0.05, 0.5))
         per = pick.one_of((True, False))
-        if per:
+        if per and value["metric"] in pick.timed:
             value["per"] = pick.amount(pick.most_steps)
-        if not per or method == "halves":
+        if "per" not in value or method == "halves":
             value["window"] = pick.whole(2, 12)
         if method == "sure":
             value |= {"alpha": pick.one_of((0.05, 0.4)), "min_window": pick.whole(1, 300)}

@@ -19,6 +19,7 @@ class ManyGrowing(Detectors):
         self._half = scalar.spec.window - scalar.spec.window // 2
         self._means = RunningMeans(self._half, history)
         self._best = np.full(history.runs, np.inf)
+        self._mirrored = scalar.mirrored
 
     def enter(self, rows: Rows, watching: bool) -> None:
         """Forget the best."""
@@ -44,7 +45,8 @@ class ManyGrowing(Detectors):
         known = (self._history.seen >= self._spec.window) & (best != 0.0) & (best < np.inf)
         if not known.any():
             return np.full(self._history.runs, UNKNOWN, dtype=np.int8)
-        bound = np.where(best > 0.0, best * factor, best - best * (factor - 1.0))
+        below = best / factor if self._mirrored else best - best * (factor - 1.0)
+        bound = np.where(best > 0.0, best * factor, below)
         estimates, margin = self._means.estimates()
         found = spelled(estimates >= bound, known)
         rows = np.flatnonzero(known & ~(np.abs(estimates - bound) > margin))

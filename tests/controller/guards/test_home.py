@@ -34,13 +34,17 @@ ALLOWED: dict[str, dict[str, str]] = {
     "any": {
         "controller/language/consistency.py": "what people write for the wildcard",
         "controller/language/codes.py": "what `plateau explain` says of a list of guards",
+        "controller/verifier/logic.py": "a node of the verifier's own logic",
         "controller/verifier/outcome.py": "a node of the verifier's own logic",
     },
     "all": {
         "controller/language/consistency.py": "what people write for the wildcard",
         "controller/verifier/outcome.py": "a node of the verifier's own logic",
     },
-    "not": {"controller/verifier/outcome.py": "a node of the verifier's own logic"},
+    "not": {
+        "controller/verifier/logic.py": "a node of the verifier's own logic",
+        "controller/verifier/outcome.py": "a node of the verifier's own logic",
+    },
     "below": {
         "controller/guards/level.py": "what below and above have in common",
         "controller/verifier/words.py": "a side, in plain words",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import isfinite
 from typing import Any, NamedTuple
 
 from tests.controller.naive.bound import Bound
 from tests.controller.naive.measures import measured
+
+
+def kept(guard: Any) -> bool:
+    """Whether a guard sees the whole run."""
+    return getattr(guard.value, "since", "state") == "run"
+
 
 ENTRIES = ("start", "enter")
 
@@ -55,11 +62,32 @@ class History:
         losses = [said["loss"] for said in self.seen[self.late() :] if said["loss"] is not None]
         return next((n for n, loss in enumerate(reversed(losses)) if isfinite(loss)), len(losses))
 
-    def values(self, metric: str, since: int) -> list[float]:
-        seen = [
-            said for said in self.seen[max(since, self.late(metric)) :] if metric != "loss" or not said.get("skipped")
-        ]
-        return [said[metric] for said in seen if said.get(metric) is not None and isfinite(said[metric])]
+    def values(self, guard: Any) -> list[float]:
+        metric, since = guard.value.metric, self.since[self.named(guard)]
+        seen = self.seen[since if kept(guard) else max(since, self.late(metric)) :]
+        if metric == "loss":
+            seen = [said for said in seen if not said.get("skipped") and not said["late"]]
+        sign = -1.0 if self.rises(metric) and guard.word not in ("below", "above", "gap") else 1.0
+        return [sign * said[metric] for said in seen if said.get(metric) is not None and isfinite(said[metric])]
+
+    def comes_at(self, metric: str) -> str:
+        told = self.bound.curriculum.metric.get(metric)
+        return "step" if metric == "loss" else told.at if told else "eval"
+
+    def rises(self, metric: str) -> bool:
+        told = self.bound.curriculum.metric.get(metric)
+        return told is not None and told.goal == "max"
+
+    def spacing(self, metric: str) -> int:
+        """Steps from one value of a metric to the next, where it is known."""
+        told = self.bound.curriculum.metric.get(metric)
+        often = (told and told.every) or {"step": "1 step", "epoch": "1 epoch"}.get(self.comes_at(metric))
+        return max(1, self.bound.steps(often, self.total)) if often else 1
+
+    def named(self, guard: Any) -> str:
+        """A guard with all that is said of its metric."""
+        metric = getattr(guard.value, "metric", None)
+        return repr((guard, metric and self.bound.curriculum.metric.get(metric)))
 
     def leaves(self, conditions: list[Any]) -> list[Any]:
         found: list[Any] = []
@@ -86,9 +114,14 @@ class History:
         over = None
         if word in ("gap", "plateau"):
             length = asked.over if word == "gap" else asked.per
-            over = None if length == "window" else self.bound.steps(length, self.total)
-        return measured(word, asked, self.values(asked.metric, self.since[repr(guard)]), over)
+            if length != "window":
+                over = Fraction(self.bound.steps(length, self.total), self.spacing(asked.metric))
+        return measured(word, asked, self.values(guard), over, self.rises(asked.metric))
 
-    def watched(self) -> list[str]:
+    def watched(self) -> dict[str, bool]:
+        """The guards of this state, and those of all that see the whole run; whether they do."""
         ways = self.bound.curriculum.transition
-        return [repr(leaf) for place, _ in self.bound.ways(self.stay.state) for leaf in self.leaves(ways[place].guards)]
+        here = [leaf for place, _ in self.bound.ways(self.stay.state) for leaf in self.leaves(ways[place].guards)]
+        named = [leaf for guard in self.bound.curriculum.guard.values() for leaf in self.leaves([guard])]
+        there = [leaf for way in ways for leaf in self.leaves(way.guards)] + named
+        return {self.named(leaf): kept(leaf) for leaf in [*here, *filter(kept, there)]}

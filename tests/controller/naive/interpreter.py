@@ -13,6 +13,8 @@ from tests.controller.naive.certain import Coming, clockwork, coming
 from tests.controller.naive.history import History, Turn
 from tests.controller.naive.rate import rate
 
+METRICS = ("val_loss", "score")
+
 
 class Naive(History):
     """Interprets a curriculum against a history of observations."""
@@ -25,27 +27,55 @@ class Naive(History):
         self.known: float = -inf  # the step whose observation made the present stay certain
         self.waits: tuple[int, str, float, Any, float] | None = None  # transition, to, step, loss in a list, known
         self.due: Coming | None = None  # what clocks have in store
+        self.evaluated = -1  # how many steps were complete at the last evaluation
         self._enter(Turn(0, "start", bound.curriculum.state[0].name, bound))
 
     def observe(self, said: dict[str, Any]) -> tuple[Any, ...] | None:
         """Take an observation; the decision, if there is one, or ArithmeticError if the run is dead."""
         per_epoch = self.bound.run[1]
         closes = (self.step + 1) % per_epoch == 0 if per_epoch else said.get("epoch_end", False)
-        self.seen.append({**said, "closes": closes})
+        metrics = {name: said.pop(name) for name in METRICS if name in said and self.evaluates(name)}
+        self.seen.append({**said, "closes": closes, "late": self.time < self.lag})
         dead = self.nonfinite() >= self.bound.curriculum.nonfinite.limit
-        now = self._decide(closes, said.get("eval_end", False), dead, said["loss"])
-        if now is not None:
-            return self._take(*now)
-        self.plans.append(self.plan(()))
-        if dead:
-            raise ArithmeticError("so many in a row")
-        return None
+        now = self._decide(("step", "epoch") if closes else ("step",), dead, said["loss"])
+        decision = now and self._take(*now, self.plans[-1])
+        if decision is None:
+            self.plans.append(self.plan(()))
+            if dead:
+                raise ArithmeticError("so many in a row")
+        if said.get("eval_end") or metrics:
+            return self.evaluate(metrics) or decision
+        return decision
 
-    def _decide(self, closes: bool, evaluates: bool, dead: bool, loss: Any) -> tuple[int, str, Any, float] | None:
+    def evaluate(self, metrics: dict[str, float]) -> tuple[Any, ...] | None:
+        """Take an evaluation of the last step; LookupError if it had one."""
+        if self.evaluated == self.step:
+            raise LookupError("a second one")
+        self.evaluated = self.step
+        if self.time == 0:
+            return None
+        self.seen[-1] |= metrics
+        dead = self.nonfinite() >= self.bound.curriculum.nonfinite.limit
+        now = self._decide(("eval",), dead, None)
+        if now is None:
+            return None
+        self.plans.pop()  # it comes in the place of what was planned after the step
+        if self.bound.curriculum.transition[now[0]].regress:
+            self.planned.pop()
+        return self._take(*now, self.plans[-1])
+
+    def evaluates(self, metric: str) -> bool:
+        """Whether a metric makes an evaluation of what brings it: a guard watches it, or it is declared."""
+        guards = [guard for way in self.bound.curriculum.transition for guard in self.leaves(way.guards)]
+        guards += [leaf for guard in self.bound.curriculum.guard.values() for leaf in self.leaves([guard])]
+        known = {*self.bound.curriculum.metric, *(getattr(guard.value, "metric", "loss") for guard in guards)}
+        return metric in known and self.comes_at(metric) == "eval"
+
+    def _decide(self, asked: tuple[str, ...], dead: bool, loss: Any) -> tuple[int, str, Any, float] | None:
         """What is taken now: the transition, where to, by which loss, since when it was certain."""
         old, answers = self.stay.state, self._answers(dead)
         ways = [(place, to) for place, to in self.bound.ways(old) if not self.waits or self.bound.at_once(place, to)]
-        chosen = next((way for way in ways if answers(way[0]) and self._fires(way[0], closes, evaluates)), None)
+        chosen = next((way for way in ways if answers(way[0]) and self._fires(way[0], asked)), None)
         prompt = self.known if clockwork(self) else self.step - 1.0
         if chosen is None and self.waits:
             place, to, step, by, known = self.waits
@@ -65,9 +95,9 @@ class Naive(History):
         ways = self.bound.curriculum.transition
         return lambda place: not dead or any(leaf.word == "nonfinite" for leaf in self.leaves(ways[place].guards))
 
-    def _fires(self, place: int, closes: bool, evaluates: bool) -> bool:
+    def _fires(self, place: int, asked: tuple[str, ...]) -> bool:
         way = self.bound.curriculum.transition[place]
-        if not {"step": True, "epoch": closes, "eval": evaluates}[way.at] or self.used_up(place):
+        if way.at not in asked or self.used_up(place):
             return False
         self.looks.setdefault(place, []).append(all(self.holds(guard) is True for guard in way.guards))
         return self.looks[place][-way.sustain :] == [True] * way.sustain
@@ -88,8 +118,8 @@ class Naive(History):
             time, place, to, wait = self.due
             self._let_wait(place, to, max(self.stay.step + time, known + 1 + wait), None, known)
 
-    def _take(self, place: int, to: str, loss: float | None, known: float) -> tuple[Any, ...]:
-        way, before = self.bound.curriculum.transition[place], self.plans[-1]
+    def _take(self, place: int, to: str, loss: float | None, known: float, before: Any) -> tuple[Any, ...]:
+        way = self.bound.curriculum.transition[place]
         actions = tuple((a, None) if isinstance(a, str) else (a.word, a.value) for a in way.actions)
         self._enter(Turn(self.step, "enter", to, self.bound, actions, way.regress), known)
         now, title = self.plans[-1], way.name or f"transition {place + 1}"
@@ -98,7 +128,8 @@ class Naive(History):
     def _enter(self, turn: Turn, known: float = -inf) -> None:
         self.turns.append(turn)
         self.looks: dict[int, list[bool]] = {}  # at each transition: whether its guards were true
-        self.since = dict.fromkeys(self.watched(), turn.step)  # from which step on each guard's values count
+        # From which step on each guard's values count.
+        self.since = {guard: self.since.get(guard, 0) if run else turn.step for guard, run in self.watched().items()}
         self.total = turn.bound.total  # what shares of the run are measured on
         self.plans.append(self.plan(tuple(a for a in turn.actions if not a[0].startswith("lr_"))))
         self.settle(known)
@@ -126,11 +157,13 @@ class Naive(History):
             raise LookupError("a knob would fall")
         if self.waits:
             self.taken.remove(self.bound.key(self.waits[0]))
+        whole_run = self.watched()
         rebound = (bound.limits, bound.run[1:]) == (self.bound.limits, self.bound.run[1:])
         self.bound, self.total, self.looks = bound, total, {}
         self.turns.append(Turn(self.step, "edit", self.stay.state, bound))
         kept = self.since if knobs == self.plans[-1][3] and rebound else {}
-        self.since = {guard: kept.get(guard, self.step) for guard in self.watched()}
+        known = {**{guard: since for guard, since in self.since.items() if whole_run[guard]}, **kept}
+        self.since = {guard: known.get(guard, self.step) for guard in self.watched()}
         self.plans[-1] = self.plan(self.plans[-1][5])
         self.settle(-inf)
 

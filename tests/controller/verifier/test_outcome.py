@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.guards import FALSE, TRUE, UNKNOWN
+from plateau_rule.controller.verifier.logic import Node, possible, truth
 from plateau_rule.controller.verifier.outcome import (
     COUNT,
     FREE,
@@ -20,9 +21,6 @@ from plateau_rule.controller.verifier.outcome import (
     Atom,
     Facts,
     Looks,
-    Node,
-    possible,
-    truth,
 )
 from tests.controller.small import small
 
@@ -49,7 +47,7 @@ def test_atoms() -> None:
         {"guards": [FLAT, HIGH, {"not": {"min_step": 7}}, {"dwell": "6 steps"}], "from": "low"},
     )
     assert found.atoms == [
-        Atom(FREE, 4, 4, True), Atom(TIME, 0, 6), Atom(STEP, 0, 20), Atom(COUNT, 0, 3), Atom(FREE, 3, 3),
+        Atom(FREE, 4, 4, True), Atom(TIME, 0, 6), Atom(STEP, 0, 20), Atom(COUNT, 0, 3), Atom(FREE, 3, 3, late=True),
         Atom(STEP, 0, 7),
     ]  # fmt: skip
     assert found.nodes[0] == ("all", [("atom", 0), ("atom", 1), ("atom", 2), ("atom", 3)])
@@ -93,7 +91,7 @@ def test_closed_epochs_are_known() -> None:
 def test_an_unknown_guard() -> None:
     """A guard of another kind is a mistake of ours, and is not passed over."""
     with pytest.raises(TypeError):
-        looks().atom_of(object())  # type: ignore[arg-type]
+        looks().atom_of(object(), "step")  # type: ignore[arg-type]
 
 
 verdicts = st.sampled_from((True, False, None))

@@ -11,18 +11,15 @@ import pytest
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent
+from plateau_rule.controller.verifier.shapes import Shape, levels_between, ratios_of, shapes_of
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.witness import (
     Player,
-    Shape,
     Visit,
     _asked,
     _combined,
     _counts,
-    _levels,
     _looks,
-    _ratios,
-    _shapes,
     _ways,
     rows_of,
 )
@@ -46,12 +43,12 @@ def test_shapes() -> None:
 
 def test_levels() -> None:
     """Values above, between and below the bounds that guards ask for, the highest first."""
-    assert _levels([]) == [4.0]
-    assert _levels([2.0]) == [4.0, 1.0]
-    assert _levels([2.0, 3.0]) == [6.0, 2.5, 1.0]
-    assert _levels([-2.0]) == [0.0, -5.0]
-    assert _levels([-2.0, 0.0]) == [1.0, -1.0, -5.0]
-    assert all(abs(level) < inf for level in _levels([1e300]))
+    assert levels_between([]) == [4.0]
+    assert levels_between([2.0]) == [4.0, 1.0]
+    assert levels_between([2.0, 3.0]) == [6.0, 2.5, 1.0]
+    assert levels_between([-2.0]) == [0.0, -5.0]
+    assert levels_between([-2.0, 0.0]) == [1.0, -1.0, -5.0]
+    assert all(abs(level) < inf for level in levels_between([1e300]))
 
 
 def test_combined() -> None:
@@ -227,31 +224,31 @@ def asked_by(*guards: dict[str, Any]) -> list[Any]:
 )
 def test_ratios(guard: dict[str, Any], ratio: float) -> None:
     """How fast a metric must fall to be surely improving follows from what the guard calls an improvement."""
-    assert _ratios(asked_by(guard)) == pytest.approx(sorted({ratio, 1.001}, reverse=True), rel=1e-12)
+    assert ratios_of(asked_by(guard)) == pytest.approx(sorted({ratio, 1.001}, reverse=True), rel=1e-12)
 
 
 def test_ratios_of_several() -> None:
     """Of several guards the fastest is tried, then the last, then a gentle one."""
     guards = [{"diverging": {"window": 8, "factor": 4.0}}, {"patience": {"steps": 5, "min_delta": 0.5}}]
-    assert _ratios(asked_by(*guards)) == [2.0, 1.5, 1.001]
-    assert _ratios(asked_by(*guards[::-1])) == [2.0, 1.001]
+    assert ratios_of(asked_by(*guards)) == [2.0, 1.5, 1.001]
+    assert ratios_of(asked_by(*guards[::-1])) == [2.0, 1.001]
 
 
-def shapes_of(asked: list[Any], nonfinite: list[int], steps: int, span: int) -> list[str]:
+def spelled_shapes(asked: list[Any], nonfinite: list[int], steps: int, span: int) -> list[str]:
     """The shapes that are tried, each as one line."""
     return [
         f"{body} {level:g} {by:g} {tail} {last}"
-        for body, level, by, tail, last in _shapes(asked, steps, span, nonfinite)
+        for body, level, by, tail, last in shapes_of(asked, steps, span, nonfinite)
     ]
 
 
 def test_shapes_that_are_tried() -> None:
     """Flat ones, flat ones with an end that turns, moving ones, and moving ones with every end: simple ones first."""
-    assert shapes_of([], [], 9, 1) == [
+    assert spelled_shapes([], [], 9, 1) == [
         "flat 4 1 flat 0", "falls 4 1.001 flat 0", "slides 4 1.001 flat 0", "sinks 4 1.001 flat 0",
         "rises 4 1.001 flat 0",
     ]  # fmt: skip
-    found = shapes_of(asked_by({"above": {"value": 2.0, "window": 6}}), [3], 8, 2)
+    found = spelled_shapes(asked_by({"above": {"value": 2.0, "window": 6}}), [3], 8, 2)
     # What follows the body is as long as the looks (2) with the values before them that count, or as the window.
     assert found[:2] == ["flat 4 1 flat 0", "flat 1 1 flat 0"]
     ends = ["nan 4", *(f"{tail} {last}" for tail in ("up", "down") for last in (2, 4, 5, 6, 7))]
@@ -268,10 +265,10 @@ def test_shapes_that_are_tried() -> None:
 def test_no_shape_overflows() -> None:
     """A ratio is tried only where its power over the whole stay is a float; a length only where the stay is as long."""
     asked = asked_by({"diverging": {"window": 4, "factor": 2.0}})
-    assert {line.split()[2] for line in shapes_of(asked, [], 700, 1)} == {"1", "2", "1.001", "12", "48"}
-    assert {line.split()[2] for line in shapes_of(asked, [], 800, 1)} == {"1", "1.001", "12", "48"}
-    assert {line.split()[2] for line in shapes_of(asked, [], 10**6, 1)} == {"1", "12", "48"}
-    assert {line.split()[4] for line in shapes_of(asked, [9], 3, 1)} == {"0", "1", "2", "3"}
+    assert {line.split()[2] for line in spelled_shapes(asked, [], 700, 1)} == {"1", "2", "1.001", "12", "48"}
+    assert {line.split()[2] for line in spelled_shapes(asked, [], 800, 1)} == {"1", "1.001", "12", "48"}
+    assert {line.split()[2] for line in spelled_shapes(asked, [], 10**6, 1)} == {"1", "12", "48"}
+    assert {line.split()[4] for line in spelled_shapes(asked, [9], 3, 1)} == {"0", "1", "2", "3"}
 
 
 def test_ways_to_play_a_stay() -> None:
@@ -288,7 +285,7 @@ def test_ways_to_play_a_stay() -> None:
     assert first({"guards": [FLAT], "sustain": 2}, 2) == [({"loss"}, 0, 0)] * 2
     assert first({"guards": [FLAT], "at": "eval", "sustain": 2}, 4) == [({"loss"}, n, 0) for n in (2, 30, 0, 2)]
     assert first({"guards": [acc], "at": "eval", "sustain": 2}, 4) == [({"acc", "loss"}, n, 0) for n in (2, 30, 0, 2)]
-    assert first({"guards": [acc], "sustain": 2}, 4) == [({"acc", "loss"}, n, 0) for n in (0, 30, 2, 0)]
+    assert first({"guards": [acc], "sustain": 2}, 4) == [({"acc", "loss"}, n, 0) for n in (0, 30, 3, 2)]
     by_hand = first({"guards": [{"min_epoch": 3}], "at": "epoch", "sustain": 2}, 5, run={"epochs": 9})
     assert by_hand == [({"loss"}, 0, end) for end in (3, 0, 2, 5, 3)]
     more = first({"guards": [{"min_epoch": 40}], "at": "epoch"}, 4, run={"epochs": 99})
