@@ -207,7 +207,7 @@ def figures() -> dict[str, str]:
     batch = [row["ratio"] for row in results("batch")["speed"]]
     taps = results("convolution")["tables"]["forward and back"][1]["times_as_fast"]["median"]
     return {
-        "trend": f"`trend` {false['trend']:.3g}, `returns` {false['returns']:.2%}".replace("%", " %"),
+        "trend": f"`trend` {false['trend']:.3g}, `sure` {false['sure']:.3g}",
         "halves": f"as published {false['halves, window 50 (published)']:.1%}".replace("%", " %"),
         "transitions": f"{results('transitions')['transitions']:,} transitions",
         "step": f"{steps['observe + plan, plateau.toml as shipped']:.2f} of the time",
