@@ -106,7 +106,8 @@ class Controller:
         """The number of coming steps whose plan no loss can change any more.
 
         The plan of the step after them can be another one, unless the run ends there. Beside the losses, evaluations
-        and skipped steps are free as well; epochs that you close yourself may end with each step.
+        and skipped steps are free as well; epochs that you close yourself may end with each step. Two guards that watch
+        one metric are taken to be free of each other: there it can be less than it might be, never more.
 
         Args:
             most: it is counted no further than this.

@@ -7,10 +7,11 @@ from math import inf
 
 import pytest
 
-from plateau_rule.controller import certainty
+from plateau_rule.controller import certainty, step
 from plateau_rule.controller.guards.detector import Soonest
 from tests.properties.agreement import disagreements_of
 from tests.properties.horizons import held
+from tests.properties.leads import parting
 
 pytestmark = pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
 SEEDS = range(24)
@@ -50,3 +51,14 @@ def test_a_report_that_forgets_the_lead_is_contradicted(monkeypatch: pytest.Monk
     """If `check` took transitions to apply on the next step, the streams would enter states later than it says."""
     monkeypatch.setattr("plateau_rule.controller.verifier.sojourn.Courses._later", lambda self, course: course.chances)
     assert any(disagreements_of(seed, 800, 3000, 3)[0] for seed in range(60))
+
+
+def test_four_ways_to_run_under_a_lead() -> None:
+    """A Controller, one resumed after every step, a Batch and the naive interpreter decide alike, for leads up to 5."""
+    assert [where for seed in range(90) if (where := parting(seed)[1])] == []
+
+
+def test_ways_that_part_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the Controller took clocks to have nothing in store, what they decide would come late, and be contradicted."""
+    monkeypatch.setattr(step, "first_certain", lambda machine, run: None)
+    assert any(parting(seed)[1] for seed in range(90))
