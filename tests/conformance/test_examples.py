@@ -1,0 +1,60 @@
+"""The examples and the guides of the two trainers, as a user would run them, with the real libraries."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.drivers import ALL
+from tests.conftest import ROOT
+
+PICTURE = b"\x89PNG"
+
+
+def run(library: str, words: list[str], folder: Path) -> list[str]:
+    """Run Python with these words in a folder, if the library is there; the lines that it prints."""
+    if find_spec(library) is None:
+        (pytest.fail if os.environ.get(ALL) == "all" else pytest.skip)(f"{library} is not installed")
+    done = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return (done.stdout + done.stderr).splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("library", "script", "raises"),
+    [
+        (
+            "transformers",
+            "language_model.py",
+            ["words -> lines, seq_len 16 -> 32", "lines -> verses, seq_len 32 -> 64"],
+        ),
+        ("lightning", "digits.py", ["small -> medium, image_size 4 -> 6", "medium -> full, image_size 6 -> 8"]),
+    ],
+)
+def test_examples_raise_and_draw(library: str, script: str, raises: list[str], tmp_path: Path) -> None:
+    """Each example prints its raises, in order, and ends with a picture that is there."""
+    lines = run(library, [str(ROOT / "examples" / script), str(tmp_path)], tmp_path)
+    printed = [line for line in lines if line.startswith("plateau: step ")]
+    assert [told.partition(": ")[2].partition(": ")[2].rpartition(", lr")[0] for told in printed] == raises
+    (picture,) = (Path(line) for line in lines if line.endswith(".png"))
+    assert picture.read_bytes().startswith(PICTURE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["transformers", "lightning"])
+def test_guides_run(library: str, tmp_path: Path) -> None:
+    """The Python on each page runs as it stands, beside the README's sizes.toml."""
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / f"{library}.md").read_text(), re.M | re.S)
+    (tmp_path / "sizes.toml").write_text((ROOT / "docs" / "examples" / "sizes.toml").read_text())
+    (tmp_path / "guide.py").write_text(block)
+    run(library, ["guide.py"], tmp_path)
