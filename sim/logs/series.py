@@ -38,6 +38,20 @@ QUALITY |= {
     "psnr",
 }
 REWARD = {"reward", "rewards", "rew", "return", "returns"}
+# A clock in other languages: no clock to go by, but no curve to suggest either.
+COUNTERS = {
+    "schritt",
+    "epoche",
+    "runde",
+    "episode",
+    "paso",
+    "passo",
+    "etape",
+    "étape",
+    "iteracion",
+    "iteration",
+    "epoch",
+}
 TRAIN = {"train", "training", "trn"}
 EVAL = {"val", "valid", "validation", "eval", "evaluation", "test", "testing", "dev", "heldout", "holdout"}
 # A name with one of these speaks about a loss and is none: loss_scale, best_loss, loss_time.
@@ -384,7 +398,8 @@ def _no_loss(file: str, series: list[Series], beside: Mapping[str, int], lines: 
     if not series:
         return LogError(file, "no column holds numbers", "a column of losses", "Name the log of a training run")
     series = sorted(series, key=lambda each: -each.points)
-    near = [each for each in series if words(each.column) & REWARD] or series
+    near = [each for each in series if words(each.column) & REWARD]
+    near = near or [each for each in series if not words(each.column) & COUNTERS] or series
     return LogError(
         file,
         "no line speaks of a loss; lines tell:" if lines else "no column is called a loss; there is:",

@@ -77,7 +77,7 @@ class TableReader(Reader):
         if not self.headless:
             next((row for row in rows if row), None)
         line = 1 if self.headless else 2
-        names = _distinct(self.header)
+        names = _distinct([name.strip() for name in self.header])
         while batch := list(islice(rows, min(BATCH_ROWS, 1 + MOST_CELLS // len(names)))):
             good = batch if set(map(len, batch)) == {len(names)} else self._whole(batch, len(names), dropped)
             columns = dict(zip(names, zip(*good, strict=True), strict=True)) if good else {}

@@ -8,14 +8,18 @@ directions, so what is best is a front, not a point.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.guards.dwell import Dwell
+from plateau_rule.controller.guards.min_step import MinStep
 from plateau_rule.controller.guards.plateau import Plateau, PlateauWord
 from plateau_rule.controller.language.conditions import parts
 from plateau_rule.controller.language.curriculum import Curriculum, Guard
@@ -23,13 +27,15 @@ from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.batch import replay_all
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.noise import NoiseError, noise_of
+from plateau_rule.sim.replayer.setting import Setting, per_point, setting_of
 from plateau_rule.sim.simulator.learner import Floats
-from plateau_rule.sim.simulator.simulate import truth_of
+from plateau_rule.sim.simulator.simulate import rate_of, truth_of
 
 COPIES = 200
 FEWEST = 400  # losses of a log
 LONGEST = 20_000  # beyond, a log is cut off: its first raise is over by then, or never comes
 EARLY = 2.0  # as in a simulation's summary
+_STEPS = re.compile(r"(\d+) steps?")
 
 
 class TuneError(PlateauError):
@@ -69,11 +75,17 @@ class NoisyCourse:
     """A log's course: noisy copies [copy, step], where a raise is false, and whether it becomes flat at all.
 
     A raise is false while the course improves more than EARLY times as fast as what is called flat.
+
+    Attributes:
+        setting: what the log's run was; None where the binding tells.
+        spacing: steps that one value stands for.
     """
 
     losses: Floats
     improving: np.ndarray[Any, np.dtype[np.bool_]]
     flattens: bool
+    setting: Setting | None = None
+    spacing: int = 1
 
     @property
     def ready(self) -> int:
@@ -126,7 +138,10 @@ def measure(
     """Replay a curriculum over the copies of every course, up to its first raise in each."""
     early, missed, delays, copies = 0, 0, list[Floats](), 0
     for each in courses:
-        found = replay_all(curriculum, each.losses, binding=binding, workers=workers).decisions
+        own, bound = (
+            (curriculum, binding) if each.setting is None else in_points(curriculum, each.setting, each.spacing)
+        )
+        found = replay_all(own, each.losses, binding=bound, workers=workers).decisions
         runs, places = np.unique(found.run, return_index=True)
         steps = found.step[places] - 1  # the observation that brought it
         false = each.improving[steps]
@@ -137,6 +152,37 @@ def measure(
             delays.append((steps[~false] - each.ready).astype(np.float64))
     delay = np.concatenate(delays) if delays else np.zeros(0)
     return Measured({}, early / copies, missed / copies, float(np.median(delay)) if len(delay) else None)
+
+
+def in_points(curriculum: Curriculum, setting: Setting, spacing: int) -> tuple[Curriculum, Binding]:
+    """A curriculum and what it is bound to, for copies that have one value where the run had `spacing` steps.
+
+    As in a replay, a window counts values, and what is measured by time means steps: so there are that many fewer
+    steps in an epoch, in a dwell and before a first raise.
+    """
+    bound, per_epoch = setting.binding, setting.steps_per_epoch
+    if spacing == 1:
+        return curriculum, bound
+
+    def fewer(value: Any) -> Any:
+        if isinstance(value, list):
+            return [fewer(inner) for inner in value]
+        if not isinstance(value, dict):
+            return value
+        found = {key: fewer(inner) for key, inner in value.items()}
+        if isinstance(found.get(MinStep.name), int):
+            found[MinStep.name] = ceil(found[MinStep.name] / spacing)
+        if isinstance(found.get(Dwell.name), str) and (steps := _STEPS.fullmatch(found[Dwell.name])):
+            found[Dwell.name] = f"{ceil(int(steps[1]) / spacing)} steps"
+        return found
+
+    written = per_point(curriculum, setting, spacing).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    fewer_tokens = bound.tokens_per_step and bound.tokens_per_step * spacing
+    shorter = None if per_epoch is None else max(1, round(per_epoch / spacing))
+    return (
+        Curriculum.model_validate(fewer(written)),
+        replace(bound, steps_per_epoch=shorter, tokens_per_step=fewer_tokens, lag=bound.lag and bound.lag // spacing),
+    )
 
 
 # Settings
@@ -215,8 +261,15 @@ def tune(
         raise TuneError("nothing to tune: give --over, for instance --over window=50..800 --over threshold=0.002..0.02")
     if not has_plateau(machine):
         raise TuneError(f'"{curriculum.name}" asks for no plateau, so there is nothing to tune')
-    rate = truth_of(machine, flat).rate
-    courses = [course(log, rate, seed + place) for place, log in enumerate(logs)]
+    rate, courses = 0.0, list[NoisyCourse]()
+    for place, log in enumerate(logs):
+        setting = setting_of(curriculum, log, binding)
+        spacing = 1 if log.report.counted == "row" else log.report.spacing
+        spacing *= (setting.steps_per_epoch or 1) if setting.stretched else 1
+        own = bind(*in_points(curriculum, setting, spacing))
+        rate = truth_of(own, None).rate if flat is None else rate_of(flat, machine.run) * spacing
+        courses.append(replace(course(log, rate, seed + place), setting=setting, spacing=spacing))
+        rate /= spacing
     if not any(each.flattens for each in courses):
         raise TuneError(
             f"no log becomes flat, that is, improves by less than {100_000 * rate:.3g} % per 1000 steps. "

@@ -346,3 +346,17 @@ def test_steps_and_epochs_are_not_joined(write: Write) -> None:
     two = write([f"Epoch {e}: loss {curve(e)}" for e in range(30)], "two")
     with pytest.raises(LogError, match=r"not parts of one run: .*one counts steps, .*two counts epochs"):
         read([one, two])
+
+
+def test_a_refusal_does_not_suggest_a_counter(write: Write) -> None:
+    """Of columns in another language, the one that is suggested is not that of the steps."""
+    path = write(["schritt;verlust", *(f"{i};{3 - i / 10}" for i in range(12))])
+    with pytest.raises(LogError, match="for instance --column 'verlust'"):
+        read(path)
+
+
+def test_names_of_columns_lose_the_blanks_around_them(write: Write) -> None:
+    """A table in Markdown has its names as a person reads them."""
+    rows = [f"| {i * 100} | {3 - i / 10:.2f} | {3.1 - i / 10:.2f} |" for i in range(10)]
+    report = read(write(["| step | train loss | val loss |", "|---|---|---|", *rows])).report
+    assert (report.series, report.used.points, report.evals) == ("train loss", 10, {"val loss": 10})
