@@ -39,19 +39,7 @@ QUALITY |= {
 }
 REWARD = {"reward", "rewards", "rew", "return", "returns"}
 # A clock in other languages: no clock to go by, but no curve to suggest either.
-COUNTERS = {
-    "schritt",
-    "epoche",
-    "runde",
-    "episode",
-    "paso",
-    "passo",
-    "etape",
-    "étape",
-    "iteracion",
-    "iteration",
-    "epoch",
-}
+COUNTERS = {"schritt", "epoche", "runde", "episode", "paso", "passo", "etape", "iteration", "epoch"}
 TRAIN = {"train", "training", "trn"}
 EVAL = {"val", "valid", "validation", "eval", "evaluation", "test", "testing", "dev", "heldout", "holdout"}
 # A name with one of these speaks about a loss and is none: loss_scale, best_loss, loss_time.
