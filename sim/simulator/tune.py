@@ -235,6 +235,16 @@ def has_plateau(machine: Machine) -> bool:
     return False
 
 
+def _course_of(curriculum: Curriculum, log: Log, binding: Binding, flat: str | None, seed: int) -> NoisyCourse:
+    """A log's course, with what its run was, and how many steps one value stands for."""
+    setting = setting_of(curriculum, log, binding)
+    spacing = 1 if log.report.counted == "row" else log.report.spacing
+    spacing *= (setting.steps_per_epoch or 1) if setting.stretched else 1
+    own = bind(*in_points(curriculum, setting, spacing))
+    rate = truth_of(own, None).rate if flat is None else rate_of(flat, bind(curriculum, binding).run) * spacing
+    return replace(course(log, rate, seed), setting=setting, spacing=spacing)
+
+
 def tune(
     curriculum: Curriculum,
     logs: Sequence[Log],
@@ -261,18 +271,10 @@ def tune(
         raise TuneError("nothing to tune: give --over, for instance --over window=50..800 --over threshold=0.002..0.02")
     if not has_plateau(machine):
         raise TuneError(f'"{curriculum.name}" asks for no plateau, so there is nothing to tune')
-    rate, courses = 0.0, list[NoisyCourse]()
-    for place, log in enumerate(logs):
-        setting = setting_of(curriculum, log, binding)
-        spacing = 1 if log.report.counted == "row" else log.report.spacing
-        spacing *= (setting.steps_per_epoch or 1) if setting.stretched else 1
-        own = bind(*in_points(curriculum, setting, spacing))
-        rate = truth_of(own, None).rate if flat is None else rate_of(flat, machine.run) * spacing
-        courses.append(replace(course(log, rate, seed + place), setting=setting, spacing=spacing))
-        rate /= spacing
+    courses = [_course_of(curriculum, log, binding, flat, seed + place) for place, log in enumerate(logs)]
     if not any(each.flattens for each in courses):
         raise TuneError(
-            f"no log becomes flat, that is, improves by less than {100_000 * rate:.3g} % per 1000 steps. "
+            "no log becomes flat, that is, improves as slowly as the curriculum's plateau, or --flat, asks for. "
             "Give longer logs, or another --flat"
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
