@@ -97,17 +97,19 @@ def _known(machine: Machine, knobs: object) -> dict[str, Rung]:
 
 
 def _at_least_as_hard(machine: Machine, knobs: Mapping[str, Rung]) -> BoundState:
-    least = {name: min(hardness(value), _limit(machine, name)) for name, value in knobs.items()}
+    least = {name: _within(machine, name, value) for name, value in knobs.items()}
     for state in machine.states:
-        if all(hardness(state.knobs[name]) >= value for name, value in least.items()):
+        if all(machine.hardness(name, state.knobs[name]) >= value for name, value in least.items()):
             return state
     raise RegressionError(
         f"no state is as hard as {dict(knobs)}: a knob never falls on a resume. Add a state, or start a new run"
     )
 
 
-def _limit(machine: Machine, name: str) -> float:
-    return inf if machine.limits is None else machine.limits[name]
+def _within(machine: Machine, name: str, value: Rung) -> float:
+    """How hard a value is within the trainer's limit."""
+    limit = inf if machine.limits is None else machine.limits[name]
+    return machine.hardness(name, value if hardness(value) <= limit else limit)
 
 
 def hardest(machine: Machine, step: int, epoch: int) -> BoundState:
@@ -119,14 +121,14 @@ def hardest(machine: Machine, step: int, epoch: int) -> BoundState:
     reached = earliest(machine, step, epoch)
     best = machine.states[0]
     for state in machine.states:
-        if state.name in reached and state.stop is None and not _easier(state, best):
+        if state.name in reached and state.stop is None and not _easier(machine, state, best):
             best = state
     return best
 
 
-def _easier(one: BoundState, other: BoundState) -> bool:
+def _easier(machine: Machine, one: BoundState, other: BoundState) -> bool:
     return one.knobs != other.knobs and all(
-        hardness(value) <= hardness(other.knobs[name]) for name, value in one.knobs.items()
+        machine.hardness(name, value) <= machine.hardness(name, other.knobs[name]) for name, value in one.knobs.items()
     )
 
 

@@ -24,7 +24,7 @@ from plateau_rule.controller.errors import (
 )
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.consistency import nearest
+from plateau_rule.controller.language.consistency import hardness, nearest
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.metrics import LOSS, asked, comes_at, every, metric_of
@@ -332,13 +332,14 @@ def _limit_faults(curriculum: Curriculum, limits: Mapping[str, float] | None) ->
                                 f"one of its knobs: {known}", nearest(name, limits), at_key=True))  # fmt: skip
             continue
         limit = limits[name]
-        easiest = knob.ladder[0] if knob.ladder else knob.range.min if knob.range else 0
+        easiest = min(knob.ladder, key=hardness) if knob.ladder else knob.range.min if knob.range else 0
+        which = "easiest" if knob.order == "up" else "smallest"
         if easiest != FULL and float(easiest) > limit:
             faults.append(
                 Fault(
                     "limit-below-ladder",
                     ("knob", name),
-                    f"the easiest value {easiest} lies above this trainer's limit {limit}",
+                    f"the {which} value {easiest} lies above this trainer's limit {limit}",
                 )
             )
     return faults

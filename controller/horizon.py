@@ -44,7 +44,7 @@ def pass_over(machine: Machine, run: RunState, steps: int) -> None:
 def _turn(machine: Machine, run: RunState, step: int) -> None:
     """Bring the rate's cycles and the ramps' floors to a step, past all that lies before it."""
     if run.state.ramps:
-        raise_floors(run, run.time - run.step + step)
+        raise_floors(machine, run, run.time - run.step + step)
     if run.state.rate.cycles:
         go_on(machine, run, step)
 

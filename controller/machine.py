@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import copysign, floor, inf, sqrt
+from math import ceil, copysign, floor, inf, sqrt
 from typing import Any, NamedTuple
 
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.guards import Detector, GuardInState, Joined
 from plateau_rule.controller.guards.word import Feed, MetricWord
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.consistency import SIGNS, hardness
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Rung, word_of
 from plateau_rule.controller.language.metrics import asked, evaluated, every, guarded, metric_meaning, metric_of
 
@@ -89,7 +90,7 @@ class BoundRamp:
         return self.end == inf and self.start != inf
 
     def value(self, time: int, over_steps: int) -> Rung:
-        """The knob after `time` steps in the state, of the `over_steps` of the ramp; rounded down to what it can be."""
+        """The knob after `time` steps in the state, of the `over_steps` of the ramp: what it passed last."""
         share = time / over_steps
         if share >= 1.0:
             value = self.end
@@ -101,8 +102,13 @@ class BoundRamp:
             low, high = copysign(self.start**2, self.start), copysign(self.end**2, self.end)
             square = low + (high - low) * share
             value = copysign(sqrt(abs(square)), square)
-        if self.rungs is not None:
+        falls = self.end < self.start
+        if self.rungs is not None and falls:
+            value = min((rung for rung in self.rungs if value <= rung <= self.start), default=self.start)
+        elif self.rungs is not None:
             value = max((rung for rung in self.rungs if self.start <= rung <= value), default=self.start)
+        elif self.multiple_of is not None and value != self.end and falls:
+            value = min(self.start, ceil(value / self.multiple_of) * self.multiple_of)
         elif self.multiple_of is not None and value != self.end:
             value = max(self.start, floor(value / self.multiple_of) * self.multiple_of)
         if value == inf:
@@ -215,6 +221,7 @@ class Machine:
     steps_per_epoch: int | None = field(init=False)
     nonfinite_limit: int = field(init=False)
     align: BoundAlign = field(init=False)
+    signs: Mapping[str, float] = field(init=False)  # of larger values of each knob: 1 where they are harder, 0, or -1
     warmup_steps: int = field(init=False)
     lowest: float = field(init=False)  # the rate never falls below this
     peaks: float | None = field(init=False)  # the factor on the peak from each cycle to the next
@@ -228,6 +235,8 @@ class Machine:
         object.__setattr__(self, "steps_per_epoch", self.run.steps_per_epoch)
         object.__setattr__(self, "nonfinite_limit", self.curriculum.nonfinite.limit)
         object.__setattr__(self, "align", align_of(self.curriculum, self.run))
+        signs = {name: SIGNS[knob.order] for name, knob in self.curriculum.knob.items()}
+        object.__setattr__(self, "signs", FrozenDict(signs))
         rate = self.curriculum.lr
         object.__setattr__(self, "warmup_steps", self.warmup.steps)
         object.__setattr__(self, "lowest", rate.lowest)
@@ -252,6 +261,15 @@ class Machine:
             detector = word.detector(value, self.feed(metric, self.total_steps))
             found[detector_key(self.curriculum, word, value)] = metric, detector
         return found
+
+    def hardness(self, name: str, value: Rung) -> float:
+        """How hard a knob's value is, among its values; all are as hard where it has no order."""
+        sign = self.signs[name]
+        return sign * hardness(value) if sign else 0.0
+
+    def harder(self, new: Knobs, old: Knobs) -> tuple[str, ...]:
+        """The knobs that are harder in one plan than in another."""
+        return tuple(name for name, value in new.items() if self.hardness(name, value) > self.hardness(name, old[name]))
 
     def ramp_steps(self, state: BoundState, total_steps: int | None) -> dict[str, int]:
         """How long each ramp of a state takes."""

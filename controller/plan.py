@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from plateau_rule.controller.frozen import FrozenDict
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import Action, Knobs, Machine
 from plateau_rule.controller.missing import after_the_end
 from plateau_rule.controller.rate import learning_rate
@@ -58,11 +57,8 @@ class Decision(NamedTuple):
     """The loss whose observation brought it."""
     guards: tuple[str, ...]
     """Every guard that was looked at, one line each."""
-
-    @property
-    def raises(self) -> tuple[str, ...]:
-        """The knobs that it raised."""
-        return tuple(name for name, value in self.knobs.items() if hardness(value) > hardness(self.knobs_before[name]))
+    raises: tuple[str, ...] = ()
+    """The knobs that it made harder."""
 
 
 def plan_of(machine: Machine, run: RunState) -> Plan:

@@ -49,7 +49,7 @@ def save(machine: Machine, run: RunState) -> dict[str, Any]:
         "detectors": [[key, detector.contents()] for key, (_, detector) in run.stay.detectors.items()],
         "sustained": list(run.sustained),
         "taken": dict(run.taken),
-        "floors": {name: _finite(value) for name, value in run.floors.items()},
+        "floors": {name: _finite(machine.signs.get(name, 1.0) * value) for name, value in run.floors.items()},
         "skipped_values": run.skipped_values,
         **_evaluations(run),
         "plan": {
@@ -158,13 +158,14 @@ def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunSt
     run.taken = {str(key): int(count) for key, count in saved["taken"].items()}
     if changed and (waiting := _waiting_in(saved)):
         run.taken[waiting["transition"]] -= 1  # the edited curriculum decides it anew
-    run.floors = {name: hardness(value) for name, value in saved["floors"].items()}
+    floors = {name: value for name, value in saved["floors"].items() if machine.signs.get(name, 1.0)}
+    run.floors = {name: machine.signs.get(name, 1.0) * hardness(value) for name, value in floors.items()}
     run.skipped_values = int(saved["skipped_values"])
     evaluations = saved.get("evaluations", {"step": -1, "given": []})
     run.evaluated, run.given = int(evaluations["step"]), set(map(str, evaluations["given"]))
     plan = plan_of(machine, run)
     if changed:
-        _refuse_regression(run, plan)
+        _refuse_regression(machine, run, plan)
     elif difference := _difference(plan, saved["plan"]):
         raise SnapshotError(f"the plan that was saved and the one computed from the same state differ: {difference}")
     _restore_detectors(run, dict(saved["detectors"]), changed, not changed or _comparable(machine, plan, saved))
@@ -179,7 +180,7 @@ def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunSt
         raise SnapshotError(f"the saved controller cannot be restored as it was: {', '.join(unlike)} would differ")
     if machine.lead and anew:
         settle(machine, run, None)  # nothing was told to anyone yet
-    raise_floors(run, run.time)
+    raise_floors(machine, run, run.time)
     return run
 
 
@@ -310,10 +311,11 @@ def _changes(machine: Machine, saved: Mapping[str, Any]) -> tuple[list[str], lis
     return changes, notes
 
 
-def _refuse_regression(run: RunState, plan: Plan) -> None:
+def _refuse_regression(machine: Machine, run: RunState, plan: Plan) -> None:
     for name, value in plan.knobs.items():
         floor = run.floors.get(name, -inf)
-        if hardness(value) < floor:
+        if machine.hardness(name, value) < floor:
+            floor *= machine.signs[name]
             before = _finite(int(floor) if floor.is_integer() else floor)
             raise RegressionError(
                 f'state "{plan.state}" sets {name} = {value}, and the run was already at {before}: a knob never falls '

@@ -11,7 +11,6 @@ from math import inf, isfinite
 from plateau_rule.controller.certainty import first_certain, is_clockwork
 from plateau_rule.controller.errors import NonFiniteLoss, StepError
 from plateau_rule.controller.guards import answers_nonfinite
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.missing import after_epoch, note_given
 from plateau_rule.controller.plan import Decision, knobs_at, plan_of
@@ -27,7 +26,7 @@ def start_run(machine: Machine) -> RunState:
     """The state of a run before its first step."""
     first, total = machine.states[0], machine.total_steps
     run = RunState(first, machine.stay(first, total), start_clock(machine), total)
-    raise_floors(run, 0)
+    raise_floors(machine, run, 0)
     if machine.lead:
         settle(machine, run, None)
     return run
@@ -88,7 +87,7 @@ def take_step(
     if state.rate.cycles:
         go_on(machine, run, run.step)
     if state.ramps:
-        raise_floors(run, run.time)
+        raise_floors(machine, run, run.time)
     if dead:
         raise NonFiniteLoss(_death(machine, run))
     return None
@@ -193,6 +192,7 @@ def take_transition(machine: Machine, run: RunState, place: int, loss: float | N
         plan.lr,
         loss,
         lines,
+        machine.harder(plan.knobs, knobs_before),
     )
 
 
@@ -209,13 +209,14 @@ def enter(machine: Machine, run: RunState, state: BoundState, total_steps: int |
     run.sustained = [0] * len(state.transitions)
     run.time = run.closings = run.nonfinite = 0
     run.waiting = run.due = None
-    raise_floors(run, 0)
+    raise_floors(machine, run, 0)
 
 
-def raise_floors(run: RunState, time: int) -> None:
+def raise_floors(machine: Machine, run: RunState, time: int) -> None:
     """No resume may go below the knobs after `time` steps in the present state."""
     for name, value in knobs_at(run, time).items():
-        run.floors[name] = max(run.floors.get(name, -inf), hardness(value))
+        if machine.signs[name]:
+            run.floors[name] = max(run.floors.get(name, -inf), machine.hardness(name, value))
 
 
 # Why

@@ -191,7 +191,12 @@ CODES = {
     "ladder-order": Code(
         "a ladder that does not rise",
         "A ladder lists values from the easiest to the hardest: which one is harder decides what a raise is.",
-        'Sort it, each value once; "full" is the last.',
+        'Sort it, each value once; "full" is the last. Where smaller values are harder, write order = "down".',
+    ),
+    "full-without-up": Code(
+        "full in a knob of which larger values are not harder",
+        "full is the largest value that a trainer can give, and the hardest one; here these are not the same.",
+        "Write the number.",
     ),
     "range-order": Code(
         "a range that ends below its beginning", "min is the easiest value, max the hardest.", "Exchange the two."

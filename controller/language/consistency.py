@@ -28,6 +28,14 @@ def hardness(value: Rung) -> float:
     return float("inf") if value == FULL else float(value)
 
 
+SIGNS = {"up": 1.0, "down": -1.0, "none": 0.0}  # of larger values of a knob, by its order
+
+
+def harder(knob: Knob, value: Rung) -> float:
+    """How hard a knob's value is, among its values; all are as hard where it has no order."""
+    return SIGNS[knob.order] * hardness(value) if value != FULL else hardness(value)
+
+
 def faults_of(curriculum: Curriculum) -> list[Fault]:
     """List everything in a curriculum that does not fit together, in the order of the file's parts."""
     names = {
@@ -51,16 +59,33 @@ def _knob_faults(curriculum: Curriculum) -> Iterator[Fault]:
     yield from twin_faults([(name, ("knob", name)) for name in curriculum.knob], "the knob", at_key=True)
     for name, knob in curriculum.knob.items():
         path: Path = ("knob", name)
-        if (knob.ladder is None) == (knob.range is None):
+        if (knob.ladder is None) == (knob.range is None) and (knob.order != "none" or knob.ladder is not None):
             found = "neither a ladder nor a range" if knob.ladder is None else "both a ladder and a range"
             yield Fault("knob-values", path, found, "one of the two", at_key=True)
-        ladder = knob.ladder or []
-        for i, (before, value) in enumerate(pairwise(ladder), 1):
-            if hardness(value) <= hardness(before):
-                yield Fault("ladder-order", (*path, "ladder", i), f"{_spell(value)} after {_spell(before)}",
-                            "values that grow, each once, the easiest first")  # fmt: skip
+        yield from _ladder_faults(knob, path)
         if knob.range is not None:
             yield from _range_faults(knob, (*path, "range"))
+
+
+def _ladder_faults(knob: Knob, path: Path) -> Iterator[Fault]:
+    ladder = knob.ladder or []
+    if knob.order != "up" and FULL in (*ladder, knob.range.max if knob.range else 0):
+        yield Fault(
+            "full-without-up", path, f'"full" in a knob whose order is "{knob.order}"', "numbers alone", at_key=True
+        )
+        return
+    for i, (before, value) in enumerate(pairwise(ladder), 1):
+        if knob.order == "none" and value in ladder[:i]:
+            yield Fault("ladder-order", (*path, "ladder", i), f"{_spell(value)} a second time", "each value once")
+        elif knob.order != "none" and harder(knob, value) <= harder(knob, before):
+            how = "grow" if knob.order == "up" else "fall"
+            hint = 'Write order = "down" if smaller is harder.' if knob.order == "up" and _falls(ladder) else ""
+            yield Fault("ladder-order", (*path, "ladder", i), f"{_spell(value)} after {_spell(before)}",
+                        f"values that {how}, each once, the easiest first", hint)  # fmt: skip
+
+
+def _falls(ladder: list[Rung]) -> bool:
+    return all(hardness(value) < hardness(before) for before, value in pairwise(ladder))
 
 
 def _range_faults(knob: Knob, path: Path) -> Iterator[Fault]:
@@ -131,11 +156,10 @@ def _ramp_faults(curriculum: Curriculum, index: int, name: str) -> Iterator[Faul
         return
     if problem := misfit(curriculum.knob[name], ramp.to):
         yield Fault("off-ladder", (*here, "to"), f"{name} = {_spell(ramp.to)}", problem)
-    elif name in state.set and hardness(ramp.to) < hardness(state.set[name]):
-        start = _spell(state.set[name])
-        yield Fault(
-            "falling-ramp", (*here, "to"), f"a ramp from {start} down to {_spell(ramp.to)}", "a ramp that rises"
-        )
+    elif name in state.set and harder(curriculum.knob[name], ramp.to) < harder(curriculum.knob[name], state.set[name]):
+        start, down = _spell(state.set[name]), curriculum.knob[name].order == "down"
+        found = f"a ramp from {start} {'up' if down else 'down'} to {_spell(ramp.to)}"
+        yield Fault("falling-ramp", (*here, "to"), found, "a ramp that falls" if down else "a ramp that rises")
     yield from rest_faults(ramp.over, (*here, "over"))
     yield from empty_faults(ramp.over, (*here, "over"), "a ramp that lasts")
 
@@ -145,7 +169,7 @@ def misfit(knob: Knob, value: Rung) -> str:
     if knob.ladder is not None:
         return "" if value in knob.ladder else f"one of {', '.join(map(_spell, knob.ladder))}"
     if knob.range is None:
-        return ""
+        return "a number" if knob.order == "none" and value == FULL else ""
     low, high, step = knob.range.min, knob.range.max, knob.range.multiple_of
     if hardness(high) < low:
         return ""  # the range itself is at fault

@@ -86,11 +86,11 @@ class Range(Table):
     """A knob that can take every number, or every multiple of one, between two."""
 
     min: AnyNumber
-    """The easiest value."""
+    """The smallest value; the easiest, unless smaller is harder."""
     max: AnyRung
-    """The hardest value, or `full`: the limit that the trainer gives."""
+    """The largest value, or `full`: the limit that the trainer gives."""
     multiple_of: AnyNumber | None = None
-    """Values are multiples of this, or the hardest one."""
+    """Values are multiples of this, or the largest one."""
 
 
 class Knob(Table):
@@ -98,10 +98,12 @@ class Knob(Table):
 
     unit: Text = ""
     """What the values count, for people."""
+    order: Literal["up", "down", "none"] = "up"
+    """Whether larger values are harder, smaller ones are, or neither: then it neither rises nor falls."""
     ladder: Annotated[list[AnyRung], Field(min_length=1, max_length=256)] | None = None
-    """The values, easiest first; `full` stands for the limit that the trainer gives."""
+    """The values, easiest first; `full` stands for the limit that the trainer gives, where larger is harder."""
     range: Range | None = None
-    """Instead of a ladder: the easiest and the hardest value."""
+    """Instead of a ladder: the smallest and the largest value."""
 
 
 def _guard() -> Any:
@@ -164,7 +166,7 @@ class Ramp(Table):
     over: Amount
     """How long the ramp takes, from entering the state on."""
     shape: Literal["linear", "root"] = "linear"
-    """`linear`, or `root`: the square grows linearly, so it rises faster at first (Platanios et al. 2019)."""
+    """`linear`, or `root`: the square moves linearly, so a rise is faster at first (Platanios et al. 2019)."""
 
 
 class State(Table):

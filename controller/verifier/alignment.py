@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import BoundState, Knobs, Machine
 from plateau_rule.controller.verifier.budget import Budget, Part
 from plateau_rule.controller.verifier.shares import Range, Shares
@@ -110,7 +109,7 @@ class Alignment:
             return self._from_ramp(old, new, edge.spent)
         key = (edge.source.kind.state, edge.kind.state)
         if key not in self._jumps:
-            self._jumps[key] = Jump(old.knobs, new.knobs, _harder(new.knobs, old.knobs), FAR)
+            self._jumps[key] = Jump(old.knobs, new.knobs, self.machine.harder(new.knobs, old.knobs), FAR)
         return self._jumps[key]
 
     def _from_ramp(self, old: BoundState, new: BoundState, spent: Range) -> Jump:
@@ -120,14 +119,14 @@ class Alignment:
             return {**old.knobs, **{name: ramp.value(time, over[name]) for name, ramp in old.ramps.items()}}
 
         first, last = spent[0], min(spent[1], max([spent[0], *over.values()]))
-        names = _harder(new.knobs, knobs(first))
+        names = self.machine.harder(new.knobs, knobs(first))
         # Without a limit a ramp to `full` is somewhere on its way: above its start, and below `full`.
         unsure = tuple(n for n in names if n in old.ramps and old.ramps[n].is_unmeasured and new.knobs[n] != "full")
-        if not names or _harder(new.knobs, knobs(last)):
+        if not names or self.machine.harder(new.knobs, knobs(last)):
             return Jump(knobs(first), new.knobs, names, FAR, unsure)
         while first < last:  # ramps only rise: find the last time at which something is still raised
             middle = (first + last + 1) // 2
-            first, last = (middle, last) if _harder(new.knobs, knobs(middle)) else (first, middle - 1)
+            first, last = (middle, last) if self.machine.harder(new.knobs, knobs(middle)) else (first, middle - 1)
         return Jump(knobs(spent[0]), new.knobs, names, first, unsure)
 
     def raising(self, reach: Reach, edge: Edge) -> Zone | None:
@@ -317,7 +316,7 @@ class Alignment:
             old = self.machine.states[state]
             self._carries[state] = any(
                 not t.regress and not _scales(t.actions) and self.machine.by_name[t.target].stop is None
-                and (bool(old.ramps) or not _harder(self.machine.by_name[t.target].knobs, old.knobs))
+                and (bool(old.ramps) or not self.machine.harder(self.machine.by_name[t.target].knobs, old.knobs))
                 for t in old.transitions
             )  # fmt: skip
         return self._carries[state]
@@ -353,10 +352,6 @@ class Alignment:
 def trail_after(miss: Miss, taken: Taken | None) -> Taken | None:
     """A trail to a raise, and on to where the rate is low."""
     return None if taken is None else [*taken, *miss.low.taken]
-
-
-def _harder(new: Knobs, old: Knobs) -> tuple[str, ...]:
-    return tuple(name for name, value in new.items() if hardness(value) > hardness(old[name]))
 
 
 def _scales(actions: object) -> bool:

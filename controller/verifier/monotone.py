@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import BoundState, Knobs, Machine
 from plateau_rule.controller.verifier.examples import TRIES, Examples, Trail, trail_of
 from plateau_rule.controller.verifier.explored import Explored
@@ -64,7 +63,7 @@ def _falls(machine: Machine, reach: Reach, edge: Edge) -> Iterator[Fall]:
     last = _ramped(machine, old, edge.spent[1])
     for name, value in new.items():
         ramp = old.ramps.get(name)
-        if hardness(value) < hardness(last[name]):
+        if machine.hardness(name, value) < machine.hardness(name, last[name]):
             yield Fall(reach, edge, name, True)
         elif ramp is not None and ramp.is_unmeasured and edge.spent[1] > 1 and value != "full":
             yield Fall(reach, edge, name, False)  # how far the ramp has come is not known without a limit
@@ -81,13 +80,19 @@ def _fall(machine: Machine, index: int, found: list[Fall], examples: Examples) -
                        "to full has come by then depends on where full is",
                        f"Say it: --limit {name}=NUMBER decides, as binding it to a trainer does")  # fmt: skip
     ramp = ", which its ramp can have reached," if name in old.ramps else ""
+    last = _ramped(machine, old, edge.spent[1])[name]
     finding = Finding("knob-falls", "monotone", "error", path,
-                      f"{name} falls from {_ramped(machine, old, edge.spent[1])[name]}{ramp} to {new.knobs[name]} "
+                      f"{name} {eased(machine, name)} from {last}{ramp} to {new.knobs[name]} "
                       f'between "{old.name}" and "{new.name}", and the transition is not marked',
                       "Exchange the states, or write regress = true and at_most if this is a retreat")  # fmt: skip
     exact = [one for one in found if one.reach.exact and one.surely]
     trails = (trail for one in exact for trail in _fallen(machine, *one[:3]))
     return examples.happens(finding, islice(trails, 2 * TRIES))
+
+
+def eased(machine: Machine, name: str) -> str:
+    """What a knob does that becomes easier."""
+    return "falls" if machine.signs[name] > 0 else "gets easier, and rises"
 
 
 def _fallen(machine: Machine, reach: Reach, edge: Edge, name: str) -> Iterator[Trail | None]:
@@ -98,7 +103,7 @@ def _fallen(machine: Machine, reach: Reach, edge: Edge, name: str) -> Iterator[T
         low, high = edge.spent[0], edge.spent[1]
         while low < high:
             middle = (low + high) // 2
-            falls = hardness(_ramped(machine, old, middle)[name]) > hardness(new.knobs[name])
+            falls = name in machine.harder(_ramped(machine, old, middle), new.knobs)
             low, high = (low, middle) if falls else (middle + 1, high)
         steps = [max(edge.zone.entry_low, min(edge.entered[0] + low, edge.zone.entry_high)), edge.zone.entry_high]
     for step in dict.fromkeys(steps):
@@ -107,8 +112,8 @@ def _fallen(machine: Machine, reach: Reach, edge: Edge, name: str) -> Iterator[T
             continue
         entered = found.taken[-2][1] if len(found.taken) > 1 else 0
         before, after = _ramped(machine, old, step - entered)[name], new.knobs[name]
-        if hardness(before) > hardness(after):
-            yield found._replace(shows=f"{name} falls from {before} to {after}")
+        if machine.hardness(name, before) > machine.hardness(name, after):
+            yield found._replace(shows=f"{name} {eased(machine, name)} from {before} to {after}")
 
 
 def _ramped(machine: Machine, state: BoundState, spent: int) -> Knobs:

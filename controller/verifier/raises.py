@@ -157,7 +157,9 @@ def _at_some_moment(rates: Alignment, index: int, reach: Reach, miss: Miss, exam
 def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss) -> Finding:
     jump, align, low = rates.jump(found.edge), rates.align, found.low
     remedy = _remedy(rates.machine, reach, found)
-    knobs = ", ".join(f"{name} rises from {jump.before[name]} to {jump.after[name]}" for name in jump.raised)
+    knobs = ", ".join(
+        f"{name} {rises(rates.machine, name)} from {jump.before[name]} to {jump.after[name]}" for name in jump.raised
+    )
     if not low.late:
         return Finding("misaligned", "aligned", "error", ("transition", index),
                        f"{knobs} while the rate is at {percent(low.share)} of the peak{_more(rates, reach, found)}; "
@@ -169,6 +171,11 @@ def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss) -> Findin
     return Finding("rate-falls", "aligned", "error", ("transition", index),
                    f"{knobs}, and {later} steps later the rate is at {percent(low.share)} of the peak{where}; "
                    f"{percent(align.hold)} is asked for {align.spelled}", remedy)  # fmt: skip
+
+
+def rises(machine: Machine, name: str) -> str:
+    """What a knob does that becomes harder."""
+    return "rises" if machine.signs[name] > 0 else "gets harder, and falls"
 
 
 def _more(rates: Alignment, reach: Reach, found: Miss) -> str:

@@ -84,18 +84,20 @@ class Decisions:
             old, new = (machine.states[int(place)] for place in (self.from_state[i], self.to_state[i]))
             step = int(self.step[i])
             loss = None if old.transitions[int(self.transition[i])].at == "eval" else float(self.loss[i])
+            before, after = knobs_at(machine, old, step - 1 - entered), knobs_at(machine, new, 0)
             yield Decision(
                 step,
                 int(self.epoch[i]),
                 old.name,
                 new.name,
                 old.transitions[int(self.transition[i])].title,
-                knobs_at(machine, old, step - 1 - entered),
-                knobs_at(machine, new, 0),
+                before,
+                after,
                 float(self.lr_before[i]),
                 float(self.lr[i]),
                 loss,
                 (),
+                machine.harder(after, before),
             )
             entered = step
 

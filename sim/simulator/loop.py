@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.binding import Binding
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.batch import Batch, Decisions
 from plateau_rule.sim.batch.decisions import Taken, joined
@@ -211,7 +210,7 @@ class _Loop:
 
     def _rises(self, one: Taken) -> bool:
         old, new = (self._machine.by_name[name] for name in (one.transition.source, one.transition.target))
-        return any(hardness(new.knobs[name]) > hardness(old.knobs[name]) for name in new.knobs)
+        return bool(self._machine.harder(new.knobs, old.knobs))
 
     def _follow_ramps(self) -> None:
         knobs = self._knobs()

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from plateau_rule.controller.guards.below import Below
 from plateau_rule.controller.guards.level import Level
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, Transition
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.rate import multiplier, warming
@@ -46,4 +45,6 @@ def without(machine: Machine, learners: Learners, steps: NDArray[np.int64]) -> F
 
 def hardest(machine: Machine) -> BoundState:
     """The state with the hardest knobs; the last of them."""
-    return max(machine.states, key=lambda state: (*map(hardness, state.knobs.values()), state.index))
+    return max(
+        machine.states, key=lambda state: (*(machine.hardness(*knob) for knob in state.knobs.items()), state.index)
+    )

@@ -69,7 +69,7 @@ class Simulation:
 
     def hardness(self, place: int) -> list[float]:
         """How hard every knob is in a state."""
-        return [hardness(value) for value in self.machine.states[place].knobs.values()]
+        return [self.machine.hardness(*knob) for knob in self.machine.states[place].knobs.items()]
 
     @property
     def listens(self) -> frozenset[str]:

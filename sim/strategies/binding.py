@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 
 
@@ -12,7 +13,7 @@ def limits(draw: st.DrawFn, curriculum: Curriculum) -> dict[str, float]:
     """Limits of a trainer that this curriculum can be bound to; low ones clamp its ladders."""
     found: dict[str, float] = {}
     for name, knob in curriculum.knob.items():
-        easiest = knob.ladder[0] if knob.ladder else knob.range.min if knob.range else 1
+        easiest = min(knob.ladder, key=hardness) if knob.ladder else knob.range.min if knob.range else 1
         least = 1 if easiest == "full" else int(easiest + 0.5)
         found[name] = draw(st.one_of(st.just(1025), st.integers(least, least + 16)))
     return found

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.controller.rate import amount_in_force, peak_in_force
@@ -132,7 +131,7 @@ def assert_never_regresses(
     allowed = {decision.step for decision in run.decisions if (decision.from_state, decision.transition) in marked}
     for before, after in [*run.resumed, *pairwise(run.plans)]:
         for knob, value in after.knobs.items():
-            falls = hardness(value) < hardness(before.knobs[knob])
+            falls = machine.hardness(knob, value) < machine.hardness(knob, before.knobs[knob])
             if falls and not (after.step in allowed and after.step > before.step):
                 fall = f"from {before.knobs[knob]} ({before.state}) to {value} ({after.state})"
                 raise AssertionError(f"step {after.step}: {knob} falls {fall}")
@@ -192,7 +191,7 @@ def _raised(controller: Controller, decision: Decision, time: int) -> list[str]:
     ramp_steps = controller.machine.stay(state, controller.total_steps).ramp_steps
     ramped = {name: ramp.value(time, ramp_steps[name]) for name, ramp in state.ramps.items()}
     without = {**state.knobs, **ramped}
-    return [name for name, value in decision.knobs.items() if hardness(value) > hardness(without[name])]
+    return list(controller.machine.harder(decision.knobs, without))
 
 
 def assert_finishes(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:

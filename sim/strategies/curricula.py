@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
 
 from plateau_rule.controller.guards import WORDS, Word
-from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.language.consistency import SIGNS, hardness
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.strategies.losses import LEVELS
+from plateau_rule.sim.strategies.warmups import keep_warmups_that_begin
 
 METHODS = ("halves", "trend", "sure", "returns")
 _SHAPES = ("constant", "linear", "cosine", "wsd")
@@ -78,39 +78,25 @@ def curricula(
     guards: dict[str, Any] = {}
     declared = draw(_metrics(run, bounds))
     bounds = replace(bounds, timed=tuple(name for name in metrics if name == "loss" or _is_timed(declared.get(name))))
+    tables = {name: table for name, (table, _) in knobs.items()}
     transitions = [
-        draw(_transitions(states, guards, run, bounds)) for _ in range(draw(st.integers(1, max_transitions)))
+        draw(_transitions(tables, states, guards, run, bounds)) for _ in range(draw(st.integers(1, max_transitions)))
     ]
     written: dict[str, Any] = {
         "format": 1,
         "name": "drawn",
         "run": run,
         "lr": draw(_rates(states, run)),
-        "knob": {name: table for name, (table, _) in knobs.items()},
+        "knob": tables,
         "metric": declared,
         "guard": guards,
         "state": states,
         "transition": [transition for transition in transitions if transition is not None],
     }
-    _keep_warmups_that_begin(written)
+    keep_warmups_that_begin(written)
     if draw(st.booleans()):
         written["nonfinite"] = {"limit": draw(st.integers(1, 30))}
     return DrawnCurriculum.model_validate(written)
-
-
-def _keep_warmups_that_begin(written: dict[str, Any]) -> None:
-    """Take the warm-ups out of states that no restart enters, where they would have no effect."""
-    names = [state["name"] for state in written["state"]]
-    entered = set(names[:1])
-    for way in written["transition"]:
-        leaving = way["from"]
-        sources = names if leaving == "*" else [leaving] if isinstance(leaving, str) else leaving
-        if "lr_restart" in way["actions"]:
-            entered |= {new for old, new in pairwise(names) if old in sources} if way["to"] == "next" else {way["to"]}
-    for state in written["state"]:
-        if state["name"] not in entered:
-            for key in ("warmup", "warmup_from"):
-                state.get("lr", {}).pop(key, None)
 
 
 @st.composite
@@ -175,12 +161,17 @@ def _knobs(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
     values: list[Any] = [
         rung * (step or 1) for rung in sorted(draw(st.sets(st.sampled_from(_RUNGS), min_size=1, max_size=4)))
     ]
-    if draw(st.booleans()):
+    order = draw(st.sampled_from(("up", "up", "up", "down", "none")))
+    said = {} if order == "up" else {"order": order}
+    if order == "up" and draw(st.booleans()):
         values.append("full")
+    if order == "down":
+        values.reverse()
     if step is None:
-        return {"unit": "bins", "ladder": values}, values
+        return {"unit": "bins", "ladder": values} | said, values
     multiple = {"multiple_of": step} if draw(st.booleans()) else {}
-    return {"range": {"min": values[0], "max": values[-1]} | multiple}, values
+    low, high = (values[-1], values[0]) if order == "down" else (values[0], values[-1])
+    return {"range": {"min": low, "max": high} | multiple} | said, values
 
 
 @st.composite
@@ -263,7 +254,12 @@ def _rates(draw: st.DrawFn, states: list[dict[str, Any]], run: dict[str, int]) -
 
 @st.composite
 def _transitions(
-    draw: st.DrawFn, states: list[dict[str, Any]], guards: dict[str, Any], run: dict[str, int], b: _Bounds
+    draw: st.DrawFn,
+    knobs: dict[str, dict[str, Any]],
+    states: list[dict[str, Any]],
+    guards: dict[str, Any],
+    run: dict[str, int],
+    b: _Bounds,
 ) -> dict[str, Any] | None:
     """A [[transition]] between these states, or None where there is none to be made; may add to the named guards."""
     names = [state["name"] for state in states]
@@ -285,16 +281,20 @@ def _transitions(
     back = any(target <= source for source, target in ways)
     if (b.monotone and back) or draw(st.integers(0, 5)) == 5:
         found["at_most"] = draw(st.integers(1, 3))
-    if b.monotone and any(_falls_on(states[s], states[t]) for s, t in ways):
+    if b.monotone and any(_falls_on(knobs, states[s], states[t]) for s, t in ways):
         found["regress"] = True
     found["actions"] = draw(st.lists(_actions(), max_size=3))
     return found
 
 
-def _falls_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
+def _falls_on(knobs: dict[str, dict[str, Any]], old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether a knob can fall between two states, ramps included."""
     ends = {knob: old.get("ramp", {}).get(knob, {"to": value})["to"] for knob, value in old["set"].items()}
-    return any(hardness(new["set"][knob]) < hardness(end) for knob, end in ends.items())
+    return any(
+        SIGNS[knobs[knob].get("order", "up")] * (hardness(new["set"][knob]) - hardness(end)) < 0
+        for knob, end in ends.items()
+        if new["set"][knob] != end
+    )
 
 
 @st.composite

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.language.consistency import PROPERTIES, hardness
+from plateau_rule.controller.language.consistency import PROPERTIES
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.budget import MOST_CONFIGURATIONS
 from plateau_rule.controller.verifier.findings import Counterexample, Finding, Report
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.witness import controller_of
-from tests.properties.every_stream import EveryStream, Found, goal
+from tests.properties.every_stream import EveryStream, Found, goal, harder
 from tests.properties.small_curricula import small_machine
 
 NEVER_TAKEN = ("shadowed", "sustain-too-long", "never-taken", "never-looked-at")
@@ -127,7 +127,9 @@ def _otherwise(
 ) -> str:
     last, state = decisions[-1] if decisions else None, controller.run_state.state
     if code == "knob-falls":
-        fell = last and any(hardness(v) < hardness(last.knobs_before[name]) for name, v in last.knobs.items())
+        fell = last and any(
+            harder(machine, name, last.knobs_before[name]) > harder(machine, name, v) for name, v in last.knobs.items()
+        )
         return "" if fell else "no knob falls"
     if code == "unbounded-cycle":
         ways = [machine.by_name[d.from_state].transitions for d in decisions]

@@ -23,7 +23,7 @@ from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.evaluation import take_observation
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite
 from plateau_rule.controller.language.amounts import parse_amount
-from plateau_rule.controller.language.consistency import hardness, walk
+from plateau_rule.controller.language.consistency import walk
 from plateau_rule.controller.language.curriculum import State
 from plateau_rule.controller.language.metrics import asked as every_guard
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
@@ -179,10 +179,13 @@ class EveryStream:
         place = self.places[decision.to_state]
         found.taken.add(way.index)
         found.entered[decision.to_state].add(run.step)
-        if not way.regress and any(hardness(v) < hardness(decision.knobs_before[k]) for k, v in decision.knobs.items()):
+        if not way.regress and any(
+            harder(self.machine, k, v) < harder(self.machine, k, decision.knobs_before[k])
+            for k, v in decision.knobs.items()
+        ):
             found.fallen.add(way.index)
         names = {action.name for action in way.actions}
-        rises = any(hardness(value) > hardness(there[name]) for name, value in decision.knobs.items())
+        rises = any(harder(self.machine, k, v) > harder(self.machine, k, there[k]) for k, v in decision.knobs.items())
         if rises and run.state.stop is None:
             raised = Raised(way.index, run.step, "lr_restart" in names)
         elif way.regress or "lr_scale" in names or run.state.stop is not None or rises:
@@ -307,6 +310,12 @@ def _read(contents: str) -> Any:
 
         _CONTENTS[contents] = ast.literal_eval(contents)
     return _CONTENTS[contents]
+
+
+def harder(machine: Machine, knob: str, value: Any) -> float:
+    """How hard a value of a knob is, as the file has it."""
+    number = float("inf") if value == "full" else float(value)
+    return {"up": number, "down": -number, "none": 0.0}[machine.curriculum.knob[knob].order]
 
 
 def goal(machine: Machine) -> frozenset[int]:

@@ -43,12 +43,19 @@ def _draft(rng: random.Random) -> dict[str, Any]:
     states = [_state(rng, i, count, knobs) for i in range(count)]
     shown = [f"s{i}" for i in range(count)]
     metrics = ["loss"] if rng.random() < 0.6 else ["loss", "val_loss"]
+    orders = {name: rng.choice(("up", "up", "up", "down", "none")) for name in knobs}
+    for state in states:
+        for name in (name for name in knobs if orders[name] != "up"):
+            downwards = {1: 4, 2: 3, 3: 2, "full": 1} if orders[name] == "down" else {1: 1, 2: 2, 3: 3, "full": 4}
+            state["set"][name] = downwards[state["set"][name]]
+            if name in state.get("ramp", {}):
+                state["ramp"][name]["to"] = downwards[state["ramp"][name]["to"]]
     written: dict[str, Any] = {
         "format": 1,
         "name": "small",
         "run": run,
         "lr": _rate(rng, "steps_per_epoch" in run),
-        "knob": {name: {"ladder": [1, 2, 3, "full"]} for name in knobs},
+        "knob": {name: _knob(orders[name]) for name in knobs},
         "metric": {"val_loss": _metric(rng)} if len(metrics) > 1 and rng.random() < 0.6 else {},
         "state": states,
         "transition": [_transition(rng, shown, states, metrics, run) for _ in range(rng.randint(1, 5))],
@@ -84,6 +91,11 @@ def _metric(rng: random.Random) -> dict[str, Any]:
 
 def _since(rng: random.Random) -> dict[str, str]:
     return {"since": "run"} if rng.random() < 0.3 else {}
+
+
+def _knob(order: str) -> dict[str, Any]:
+    ladder = {"up": [1, 2, 3, "full"], "down": [4, 3, 2, 1], "none": [2, 1, 4, 3]}[order]
+    return {"ladder": ladder} | ({} if order == "up" else {"order": order})
 
 
 def _state(rng: random.Random, place: int, count: int, knobs: list[str]) -> dict[str, Any]:

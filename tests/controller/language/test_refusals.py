@@ -63,7 +63,8 @@ REFUSED = {
         "Its header has double brackets. [wrong-type]"
     ],
     TOP + STATE + '[check.waive]\nreach = ""\n': [
-        "8:9: check.waive.reach: found an empty text; expected a reason, in one line of 1 to 300 characters [bad-text]"
+        "8:9: check.waive.reach: found an empty text; expected a reason, in one line of 1 to 300 characters, "
+        'or { NAME = "a reason" } for the transition of that name [bad-text]'
     ],
     TOP + 'description = "a\\u202eb"\n' + STATE: [
         '4:15: description: found "a\N{REPLACEMENT CHARACTER}b" with the character U+202E; '

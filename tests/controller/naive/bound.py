@@ -34,6 +34,14 @@ class Bound(NamedTuple):
         one = {"s": 1, "e": self.run[1], "t": Fraction(1, self.run[2] or 1), "r": total}[unit[0]]
         return ceil(Fraction(number) * one)  # type: ignore[operator]  # what a unit needs is known, or binding refuses
 
+    def harder(self, knob: str, value: Any) -> float:
+        """How hard a value is, among those of its knob."""
+        return (
+            {"up": 1.0, "down": -1.0, "none": 0.0}[order] * hard(value)
+            if (order := self.curriculum.knob[knob].order) != "none"
+            else 0.0
+        )
+
     def clamped(self, knob: str, value: Any) -> Any:
         return value if self.limits is None or hard(value) <= self.limits[knob] else self.limits[knob]
 
@@ -94,11 +102,17 @@ class Bound(NamedTuple):
             elif high < inf:
                 way, table = time / over, self.curriculum.knob[knob]
                 now = low + (high - low) * way if ramp.shape == "linear" else sqrt(low**2 + (high**2 - low**2) * way)
-                if table.ladder:
+                if table.ladder and high < low:
+                    now = min(
+                        r for rung in table.ladder if min(low, now) <= (r := hard(self.clamped(knob, rung))) <= low
+                    )
+                elif table.ladder:
                     now = max(
                         r for rung in table.ladder if low <= (r := hard(self.clamped(knob, rung))) <= max(low, now)
                     )
                 elif table.range and table.range.multiple_of:
-                    now = max(low, floor(now / table.range.multiple_of) * table.range.multiple_of)
+                    whole = ceil if high < low else floor
+                    now = whole(now / table.range.multiple_of) * table.range.multiple_of
+                    now = min(low, now) if high < low else max(low, now)
                 found[knob] = now
         return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from tests.controller.naive.bound import Bound, hard
+from tests.controller.naive.bound import Bound
 from tests.controller.naive.certain import Coming, clockwork, coming
 from tests.controller.naive.history import History, Turn
 from tests.controller.naive.rate import rate
@@ -153,7 +153,7 @@ class Naive(History):
         knobs = bound.knobs(self.stay.state, self.time, total)
         since = max((turn.step for turn in self.turns if turn.regress), default=0)
         floors = [(knob, value) for step, planned in self.planned if step >= since for knob, value in planned.items()]
-        if any(knob in knobs and hard(knobs[knob]) < hard(value) for knob, value in floors):
+        if any(knob in knobs and bound.harder(knob, knobs[knob]) < bound.harder(knob, value) for knob, value in floors):
             raise LookupError("a knob would fall")
         if self.waits:
             self.taken.remove(self.bound.key(self.waits[0]))
