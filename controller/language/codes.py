@@ -267,6 +267,25 @@ CODES = {
         "a whole training, and the knob that waits for it would never be raised.",
         "Correct the name, or add a [metric.NAME].",
     ),
+    "assumed-metric": Code(
+        "a metric that is not declared",
+        "Less of it is taken to be better, and its values to come with evaluations.",
+        "Say so, or otherwise, in a [metric.NAME].",
+    ),
+    "score-as-loss": Code(
+        "a metric that sounds like a score, and is taken as a loss",
+        "A detector would call its rise no progress, and its first value the best of all.",
+        'Write goal = "max" in its [metric.NAME].',
+    ),
+    "unused-metric": Code(
+        "a metric that no guard watches", "The guard may have another name in it.", "Correct the guard, or remove it."
+    ),
+    "loop-forgets": Code(
+        "a guard whose window a loop empties",
+        "Entering a state forgets the values of the stay before, also of the same state. A guard that needs more "
+        "values than the loop's never has them.",
+        'Write since = "run" where it is patience or diverging, or take it for what it is.',
+    ),
     "not-of-the-loss": Code(
         "[metric.loss] says what the loss is not",
         "The loss falls, and comes at every step. A score, and what an evaluation brings, have names of their own.",

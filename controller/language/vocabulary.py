@@ -292,6 +292,8 @@ def _unknown_key(path: tuple[Key, ...], model: type[Table], where: str, written:
             (name for name, kind in (("knob", Knob), ("guard", Guard)) if inside.keys() <= keys_of(kind).keys()), ""
         )
         hint = f"Write [{table}.{short}]." if table and not get_close_matches(key, words, n=1) else ""
+    elif key in _DIRECTIONS and any("metric" in keys_of(table) for table in tables):
+        hint = 'Which way is better is said of the metric: goal = "max" in its [metric.NAME].'
     elif Guard in tables and isinstance(named, Mapping) and key in named:
         hint = f'It is a [guard.NAME]: write "{short}".'
     elif Guard in tables and key in _KEYS_IN_GUARDS:
@@ -304,6 +306,7 @@ _TABLES_OF_GUARDS = {word: [t for t in tables_in(kind) if t is not Guard] for wo
 _KEYS_IN_GUARDS = {key for tables in _TABLES_OF_GUARDS.values() for table in tables for key in keys_of(table)}
 
 
+_DIRECTIONS = ("direction", "goal", "greater_is_better", "mode")  # what people write in a guard
 _SINGLE = "A table of which there is one has single brackets, […]."
 
 

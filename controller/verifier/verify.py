@@ -15,6 +15,7 @@ from plateau_rule.controller.arguments import kind_of
 from plateau_rule.controller.errors import ArgumentError
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.budget import MOST_CONFIGURATIONS, Budget
+from plateau_rule.controller.verifier.declared import metric_findings
 from plateau_rule.controller.verifier.escape import Escape
 from plateau_rule.controller.verifier.examples import Examples
 from plateau_rule.controller.verifier.explored import explore
@@ -63,7 +64,7 @@ class _Verification:
     def report(self) -> Report:
         """All findings, the worst first, then in the order of the file."""
         machine, budget, player = self.machine, self.budget, self.player
-        found = [*unused(machine), *self._merged(), *self._resume()]
+        found = [*unused(machine), *metric_findings(machine), *self._merged(), *self._resume()]
         escape = Escape(machine, self.explored, Examples(machine, budget.part(0.4), player), budget.part(0.3))
         found += escape.escape_findings()
         found += monotone(machine, self.explored, Examples(machine, budget.part(0.4), player))

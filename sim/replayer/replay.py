@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,10 @@ from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.state import SILENT
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.series import EVAL, words
+from plateau_rule.sim.replayer.naming import alike_in, rising
 from plateau_rule.sim.replayer.setting import ReplayError, Setting, per_point, setting_of
 from plateau_rule.sim.replayer.timeline import Asked, LoggedStay, Sample, Timeline
 from plateau_rule.sim.replayer.trace import Floats, Tracer
@@ -78,6 +80,7 @@ class _Replay:
             warnings.simplefilter("ignore", BindingWarning)  # what it says is among the timeline's notes
             self.controller = Controller(bound, setting.binding)
         self.run_state = self.controller.run_state
+        self.run_state.said = SILENT  # what the log lacks is among the notes
         self.forward = FastForward(self.controller.machine, self.run_state)
         self.total = self.controller.total_steps
         self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)
@@ -120,13 +123,14 @@ class _Replay:
         has = self.log.report.evals
         names = {metric: metric for metric in wanted if metric in has}
         for metric in sorted(wanted - names.keys()):
-            alike = _alike(metric, has) or (self.log.report.eval_loss if words(metric) - EVAL == {"loss"} else None)
+            alike = alike_in(metric, has) or (self.log.report.eval_loss if words(metric) - EVAL == {"loss"} else None)
             if alike is None:
                 known = f" {nearest(metric, has)}" if has else ""
                 self.notes.append(f"the log holds no {metric}: guards that watch it stay unknown.{known}")
             else:
                 names[metric] = alike
                 self.notes.append(f"{metric} is read from the log's {alike}")
+        self.notes += rising(self.curriculum, self.log, names)
         asked_at_evals = any(t.at == "eval" for t in self.curriculum.transition)
         extra = [
             name for name in (self.log.report.eval_loss,) if name and asked_at_evals and name not in names.values()
@@ -383,14 +387,3 @@ class _Replay:
         found = [(each.step, each.to_state) for each in self.decisions if each.from_state != each.to_state]
         last = self.log.report.used.last_step or 0
         return made == [pair for pair in found if pair[0] <= last] and self.log.changes[0].state == self.stays[0].state
-
-
-def _alike(metric: str, has: Iterable[str]) -> str | None:
-    """The log's name for a metric of evaluations: the same words but for that of the split (eval_loss for val_loss)."""
-    asked = words(metric)
-    if not asked & EVAL:
-        return None
-    names = [name for name in has if name.rpartition("/")[2] == metric] or [
-        name for name in has if words(name) & EVAL and words(name) - EVAL == asked - EVAL
-    ]
-    return names[0] if names else None

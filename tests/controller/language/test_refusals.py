@@ -103,7 +103,7 @@ REFUSED = {
     ],
     TOP + 200 * "x" + " = 1\n" + STATE: [
         f"4:1: {60 * 'x'}…: unknown key \"{60 * 'x'}…\". Known here: check, description, format, guard, knob, lr, "
-        "name, nonfinite, run, state, transition. [unknown-key]"
+        "metric, name, nonfinite, run, state, transition. [unknown-key]"
     ],
     TOP + STATE + WAY + 'guards = [{ dwell = "3 stepp" }, { dwell = "7 epok" }]\n': [
         '10:21: [[transition]] 1, guards 1, dwell: found "3 stepp"; expected an amount of time such as "500 steps", '

@@ -1,0 +1,43 @@
+"""Under which name a log holds a metric that guards ask for, and whether it is one of which more is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.metrics import metric_of
+from plateau_rule.controller.verifier.declared import sounds_like_score
+from plateau_rule.sim.logs import Log
+from plateau_rule.sim.logs.series import EVAL, words
+
+
+def alike_in(metric: str, has: Iterable[str]) -> str | None:
+    """The log's name for a metric of evaluations: the same words but for that of the split (eval_loss for val_loss)."""
+    asked = words(metric)
+    if not asked & EVAL:
+        return None
+    names = [name for name in has if name.rpartition("/")[2] == metric] or [
+        name for name in has if words(name) & EVAL and words(name) - EVAL == asked - EVAL
+    ]
+    return names[0] if names else None
+
+
+def rising(curriculum: Curriculum, log: Log, names: Mapping[str, str]) -> Iterator[str]:
+    """A sentence on each metric that is taken as a loss, sounds like a score, and rises.
+
+    Args:
+        curriculum: what guards ask for.
+        log: what holds the values.
+        names: the log's name of each metric.
+    """
+    for metric, name in names.items():
+        values = log.evaluations(name)[1]
+        values = values[np.isfinite(values)]
+        is_loss = metric_of(curriculum, metric).goal == "min"
+        if is_loss and sounds_like_score(metric) and len(values) > 1 and values[-1] > values[0]:
+            yield (
+                f"{metric} rose from {values[0]:.4g} to {values[-1]:.4g} and is taken as a loss: "
+                f'write goal = "max" under [metric."{metric}"]'
+            )
