@@ -14,6 +14,7 @@ from cyclopts import App, CoercionError, Parameter, Token, convert
 # name: its help. It stands here so that `plateau --help` loads no command; commands/NAME.py holds the function NAME.
 COMMANDS = {
     "check": "Check a curriculum for every possible loss stream.",
+    "diff": "Say what an edit of a curriculum means: for every loss, for your logs, for a run under way.",
     "explain": "Say what the code of a fault means, and what to do.",
     "fmt": "Lay out curriculum files in one way; comments and meaning stay.",
     "draw": "Draw a curriculum as Mermaid, DOT or SVG.",

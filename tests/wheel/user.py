@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 # What each command is for, in a folder that `write` has filled.
 USES = {
     "check": "check mine.toml",
+    "diff": "diff plateau mine.toml --log losses.jsonl",
     "explain": "explain misaligned",
     "fmt": "fmt --check mine.toml",
     "draw": "draw mine.toml -o mine.svg",

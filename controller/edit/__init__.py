@@ -1,0 +1,1 @@
+"""What an edit of a curriculum means, and which small edit mends what `check` finds."""
