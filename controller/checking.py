@@ -62,6 +62,8 @@ def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
 
 def _finding_in_words(report: Report, finding: Finding, places: Places, file: Path | None) -> Iterator[str]:
     yield from str(finding).split("\n")
+    if finding.mends is not None:
+        yield f"  Mended by {', or '.join(map(str, finding.mends))}" if finding.mends else "  No single number mends it"
     if finding.severity == "waived":
         yield f'  waived: "{finding.reason}"'
     if finding.counterexample is None or finding.severity == "waived":
@@ -214,7 +216,8 @@ def as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool
 
 def _finding_as_dict(report: Report, finding: Finding, places: Places, file: Path | None) -> dict[str, Any]:
     place, example = finding.place, finding.counterexample
-    return {
+    sought = {} if finding.mends is None else {"mends": [mend._asdict() for mend in finding.mends]}
+    return sought | {
         "code": finding.code,
         "property": finding.property,
         "severity": finding.severity,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from plateau_rule.controller.errors import Key, Place
+from plateau_rule.controller.errors import Key, Place, spelled
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.verifier.witness import Played, Row, Visit, rows_of
 
@@ -43,6 +43,25 @@ class Counterexample:
         return rows_of(machine, self.played or ())
 
 
+class Mend(NamedTuple):
+    """An edit of one number under which a finding is gone, and no other property is broken.
+
+    Attributes:
+        path: of the number in the file.
+        old: as it is; None where the file does not say it.
+        new: as it would be.
+    """
+
+    path: tuple[Key, ...]
+    old: int | float | str | None
+    new: int | float | str
+
+    def __str__(self) -> str:
+        from plateau_rule.controller.language.writing import spell_value
+
+        return f"{spelled(self.path)} = {spell_value(self.new, self.path)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that `check` has to say.
@@ -53,6 +72,7 @@ class Finding:
         path: the path in the file of what is at fault.
         at_key: whether its key is at fault and not its value.
         place: the same in the text, filled in by whoever has it.
+        mends: the smallest edits of one number that mend it, filled in where they were sought.
     """
 
     code: str
@@ -66,6 +86,7 @@ class Finding:
     place: Place | None = None
     was: Severity | None = None  # where it is waived, its severity otherwise
     reason: str | None = None  # why it is waived
+    mends: tuple[Mend, ...] | None = None
 
     @builtins.property
     def unwaived(self) -> Severity:

@@ -44,8 +44,19 @@ if TYPE_CHECKING:
 Form = Literal["text", "json", "github", "sarif"]
 # The library's own answer to a misspelt option is lost, because - may be a file here.
 OPTIONS = (
-    *("--strict", "--format", "--json", "--output", "--counterexample", "--log", "--plot", "--budget", "--limit"),
-    *("--epochs", "--steps-per-epoch", "--tokens-per-step", "--peak", "--help"),
+    *(
+        "--mend",
+        "--strict",
+        "--format",
+        "--json",
+        "--output",
+        "--counterexample",
+        "--log",
+        "--plot",
+        "--budget",
+        "--limit",
+    ),
+    *("--epochs", "--steps-per-epoch", "--tokens-per-step", "--peak", "--mend", "--help"),
 )
 WORST = (0, 3, 1, 2)  # exit codes, from the best to the worst
 QUIET_S = 0.5  # before a line of progress is shown
@@ -58,6 +69,7 @@ def check(
     as_json: JsonFlag = False,
     output: Output = None,
     counterexample: Path | None = None,
+    mend: Flag = False,
     log: Path | None = None,
     plot: Path | None = None,
     budget: int = MOST_CONFIGURATIONS,
@@ -75,6 +87,7 @@ def check(
         as_json: Print JSON; the same as --format json.
         output: Write the report to this file instead of the standard output.
         counterexample: Write the counterexamples into this folder: traces, and losses that `plateau replay` reads.
+        mend: Seek the smallest edit of one number that mends each error; it takes some seconds.
         log: A log of an earlier run. Says whether the windows are long enough for its noise.
         plot: Draw the knobs and the rate into this file (.png or .svg), raised as early and as late as possible.
         budget: Try at most this many configurations; what is left then is not decided.
@@ -88,7 +101,7 @@ def check(
     results: list[CheckedFile] = []
     for name in names:
         try:
-            results.append(_checked(name, binding, budget, log))
+            results.append(_checked(name, binding, budget, log, mend))
         except CurriculumError as error:
             if single and form == "text":
                 raise
@@ -131,7 +144,7 @@ def _usable(
         raise UsageError(f"{option} with several curricula: expected one")
 
 
-def _checked(name: str, binding: Binding, budget: int, log: Path | None) -> CheckedFile:
+def _checked(name: str, binding: Binding, budget: int, log: Path | None, mend: bool) -> CheckedFile:
     """Read, bind and verify one file."""
     content, shown = content_of(name)
     curriculum = loads(content, shown)
@@ -142,6 +155,10 @@ def _checked(name: str, binding: Binding, budget: int, log: Path | None) -> Chec
     report = verify(machine, budget=budget, tick=progress.tick if sys.stderr.isatty() else None)
     progress.clear()
     places = Places(within_limits(content, shown), shown)
+    if mend:
+        from plateau_rule.controller.edit.mending import with_mends
+
+        report = with_mends(report, binding)
     found = [*report.findings, *(_noise(machine, log) if log else ())]
     placed = [replace(finding, place=places.of(finding.path, finding.at_key)) for finding in found]
     report = replace(report, findings=tuple(placed), verdicts=_with_noise(report.verdicts, placed, log))
