@@ -46,6 +46,15 @@ class Coverage:
         self.entered.add(self._places[decision.to_state])
         self._note(state, controller, controller.explain(decision.step), closed, evaluated, taken.key)
 
+    def note_step(
+        self, state: BoundState, decision: Decision | None, controller: Controller, evaluated: bool = False
+    ) -> None:
+        """An observation in a state, with or without a transition."""
+        if decision is None:
+            self.note_look(state, controller, False, evaluated)
+        else:
+            self.note_decision(state, decision, controller, False, evaluated)
+
     def is_new(self, state: BoundState, controller: Controller, closed: bool, evaluated: bool) -> bool:
         """Whether it is the first look of its kind in a state: of a step, with an epoch's end, of an evaluation."""
         kind = (state.name, self._closes(controller, closed), evaluated)

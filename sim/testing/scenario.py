@@ -46,6 +46,7 @@ from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import load, toml_of
 from plateau_rule.controller.language.scanning import within_limits
 from plateau_rule.controller.plan import Decision, Plan
+from plateau_rule.controller.verifier.coverage import Coverage
 
 LONGEST = 10_000_000  # losses in a scenario
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
@@ -284,8 +285,8 @@ def _steps(amount: str, run: RunLength, at: At) -> int:
 NOTHING = Binding()
 
 
-def run(suite: Suite, scenario: Scenario, binding: Binding = NOTHING) -> Result:
-    """Carry out one scenario, bound as is said here, else as its file says.
+def run(suite: Suite, scenario: Scenario, binding: Binding = NOTHING, coverage: Coverage | None = None) -> Result:
+    """Carry out one scenario, bound as is said here, else as its file says; `coverage` notes what it took and saw.
 
     Raises:
         ScenarioError: it asks for a time, a state or a knob that does not exist.
@@ -299,7 +300,7 @@ def run(suite: Suite, scenario: Scenario, binding: Binding = NOTHING) -> Result:
         if controller.plan.stop:
             break
         _look(checks, controller, result)
-        step = controller.plan.step
+        step, state = controller.plan.step, controller.run_state.state
         due = scenario.eval_every is not None and (step + 1) % scenario.eval_every == 0
         try:
             decision = controller.observe(loss, eval_end=True, val_loss=clean) if due else controller.observe(loss)
@@ -308,6 +309,8 @@ def run(suite: Suite, scenario: Scenario, binding: Binding = NOTHING) -> Result:
             break
         if decision is not None:
             result.decisions.append(decision)
+        if coverage is not None:
+            coverage.note_step(state, decision, controller, due)
     _look(checks, controller, result)
     for check in checks:
         result.failures += check.at_the_end(controller.plan, result, dead)
