@@ -77,7 +77,7 @@ def _saved(machine: Machine, state: BoundState, entered: int, step: int) -> dict
     run.rate = carry_over(rate, machine, state, "")
     run.step, run.time = step, step - entered
     run.epoch = step // machine.steps_per_epoch if machine.steps_per_epoch else 0
-    raise_floors(run, run.time)
+    raise_floors(machine, run, run.time)
     return snapshot.save(machine, run)
 
 
