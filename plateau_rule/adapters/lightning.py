@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from plateau_rule.adapters.base import Rule, Shape, StepResult
 from plateau_rule.adapters.errors import WiringError, WiringWarning
 from plateau_rule.adapters.pytorch import TorchRanks
-from plateau_rule.adapters.telling import told
+from plateau_rule.adapters.telling import tell_left_to_you, told
 from plateau_rule.controller.binding import Binding, Said
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
@@ -183,6 +183,8 @@ class CurriculumCallback(Callback):
                 trainer.val_check_batch = 1  # validate after this batch; on_validation_end puts it back
             elif request.name == "reset_optimizer":
                 trainer.optimizers[0].state.clear()
+            else:
+                tell_left_to_you("lightning", request)
         if result.stop is not None:
             trainer.should_stop = True
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import SupportsFloat
+from warnings import warn
 
+from plateau_rule.adapters.errors import WiringWarning
+from plateau_rule.controller.machine import Action
 from plateau_rule.controller.plan import Decision
 
 
@@ -35,3 +38,13 @@ def plain_metrics(metrics: Mapping[str, object]) -> dict[str, float]:
     """
     numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, SupportsFloat)}
     return {re.sub(r"[^a-z0-9_-]", "_", name.lower()): value for name, value in numbers.items()}
+
+
+def tell_left_to_you(framework: str, request: Action) -> None:
+    """Say that a request is not carried out by an adapter, so that nobody believes it was."""
+    warn(
+        f"{framework}: the curriculum asks for {request}, which the callback leaves to you: look for it in "
+        "callback.rule.plan.requests, in a callback of your own",
+        WiringWarning,
+        stacklevel=3,
+    )

@@ -23,7 +23,7 @@ from transformers.trainer_utils import has_length
 from plateau_rule.adapters.base import Rule, Shape, StepResult
 from plateau_rule.adapters.errors import WiringError
 from plateau_rule.adapters.pytorch import TorchRanks
-from plateau_rule.adapters.telling import told
+from plateau_rule.adapters.telling import tell_left_to_you, told
 from plateau_rule.controller.binding import Binding, Said
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
@@ -244,6 +244,8 @@ class CurriculumCallback(TrainerCallback, ExportableState):
                 control.should_evaluate = True
             elif request.name == "reset_optimizer":
                 getattr(optimizer, "optimizer", optimizer).state.clear()
+            else:
+                tell_left_to_you("transformers", request)
         if result.stop is not None:
             control.should_training_stop = True
         return control

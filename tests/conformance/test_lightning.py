@@ -278,6 +278,14 @@ def test_requests_are_carried_out(tmp_path: Path) -> None:
     assert trainer.val_check_batch == 20
 
 
+def test_a_request_that_is_left_to_the_user_is_told_of(tmp_path: Path) -> None:
+    """A signal is the user's own affair: whoever forgets it hears of it."""
+    asking = LOSS.curriculum.replace('actions = ["lr_restart"]', 'actions = ["lr_restart", { signal = "grow" }]')
+    case = replace(LOSS, curriculum=asking)
+    with pytest.warns(match="asks for signal grow, which the callback leaves to you"):
+        fit(case, tmp_path, trainer_of(case, tmp_path))
+
+
 def test_a_batch_that_is_not_shaped_is_seen(tmp_path: Path) -> None:
     """Canary: where the callback shapes no batch, widths are not those of the plan."""
     own = CurriculumCallback(curriculum_of(LOSS), applied=["seq_len"], out=tmp_path / RUN)

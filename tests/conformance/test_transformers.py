@@ -280,6 +280,14 @@ def test_a_language_models_losses_are_those_of_the_log(accumulation: int, tmp_pa
     assert logged(trainer, "loss") == pytest.approx(losses, abs=1e-4)
 
 
+def test_a_request_that_is_left_to_the_user_is_told_of(tmp_path: Path) -> None:
+    """A signal is the user's own affair: whoever forgets it hears of it."""
+    asking = LOSS.curriculum.replace('actions = ["lr_restart"]', 'actions = ["lr_restart", { signal = "grow" }]')
+    case = replace(LOSS, curriculum=asking)
+    with pytest.warns(match="asks for signal grow, which the callback leaves to you"):
+        trainer_of(case, tmp_path).train()
+
+
 def test_a_batch_that_is_not_shaped_is_seen(tmp_path: Path) -> None:
     """Canary: where the callback shapes no batch, widths are not those of the plan."""
     own = CurriculumCallback(curriculum_of(LOSS), applied=["seq_len"], out=tmp_path / "run")
