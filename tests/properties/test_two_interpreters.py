@@ -205,6 +205,8 @@ class TwoInterpreters(RuleBasedStateMachine):
         else:
             fresh["transition"] = [way for way in fresh["transition"] if "ramp_done" not in json.dumps(way)]
             written |= {key: fresh[key] for key in ("metric", "guard", "transition")}
+            for state in written["state"]:  # nothing may lead there by a restart any more
+                state["lr"] = {key: value for key, value in state.get("lr", {}).items() if "warmup" not in key}
         edited = self.bound._replace(curriculum=Curriculum.model_validate(written))
         self._go_on(edited, "accept")
 

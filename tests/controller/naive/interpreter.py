@@ -61,7 +61,7 @@ class Naive(History):
             return None
         self.plans.pop()  # it comes in the place of what was planned after the step
         if self.bound.curriculum.transition[now[0]].regress:
-            self.planned.pop()
+            self.planned = [(step, knobs) for step, knobs in self.planned if step < self.step]
         return self._take(*now, self.plans[-1])
 
     def evaluates(self, metric: str) -> bool:
