@@ -177,7 +177,11 @@ def learning_rate(clock: RateClock, machine: Machine, state: BoundState, step: i
     top = machine.peak * clock.scale * state.rate.peak
     if machine.peaks is not None:
         top *= peak_of_cycle(machine.peaks, clock.cycle)
-    rate = top * share_of_peak(clock, state, step)
+    bound, passed, warm_steps = state.rate, step - clock.anchor, clock.warm_steps
+    if passed < warm_steps:
+        rate = top * warming(passed, warm_steps, clock.warm_from)
+    else:  # share_of_peak without its call, which every step would pay for
+        rate = top * multiplier(bound.shape, bound.floor, bound.decay, passed - warm_steps, clock.length_steps)
     return rate if rate >= machine.lowest else machine.lowest
 
 
