@@ -133,6 +133,7 @@ class GapWord(MetricWord[Gap]):
     name = "gap"
     description = "The metric is about the same over two stretches of time."
     written = Gap
+    on_timed = True
 
     def faults(self, value: Gap, path: Path, knobs: Collection[str]) -> Iterator[Fault]:
         """A stretch without end, or without length."""

@@ -134,6 +134,7 @@ class Word(ABC, Generic[V]):
         written: the type of what stands behind it, with pydantic's limits.
         joins: whether it is made of other guards.
         on_ramp: whether it may be asked only where a knob has a ramp.
+        on_timed: whether it always measures time in its metric's values, and so asks how often they come.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Word(ABC, Generic[V]):
     written: Any
     joins: bool = False
     on_ramp: bool = False
+    on_timed: bool = False
 
     # As it stands in a file
 

@@ -12,6 +12,7 @@ from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.controller.rate import amount_in_force, peak_in_force
+from plateau_rule.controller.state import SILENT
 from plateau_rule.sim.strategies.interruptions import Cut
 
 Observation = float | Mapping[str, Any]
@@ -64,7 +65,7 @@ def trace(
     stream, todo = list(losses), sorted(cuts, reverse=True)
     wanted = {max(0, min(cut.step, len(stream)) - cut.lost) for cut in todo}
     saves: dict[int, str] = {}
-    controller = Controller(curriculum, limits, **binding)
+    controller = _silent(curriculum, limits=limits, **binding)
     plans, decisions, resumed = [controller.plan], list[Decision](), list[tuple[Plan, Plan]]()
     while True:
         step = controller.plan.step
@@ -72,7 +73,7 @@ def trace(
             saves[step] = json.dumps(controller.state_dict())
         while todo and todo[-1].step <= step:
             step = max(0, step - todo.pop().lost)
-            controller = Controller(curriculum, limits, **binding)
+            controller = _silent(curriculum, limits=limits, **binding)
             controller.load_state_dict(json.loads(saves[step]))
             resumed.append((plans[step], controller.plan))
             plans = [*plans[:step], controller.plan]
@@ -126,7 +127,7 @@ def assert_never_regresses(
     """
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
     run = trace(curriculum, losses, cuts, **binding)
-    machine = Controller(curriculum, **binding).machine
+    machine = _silent(curriculum, **binding).machine
     marked = {(t.source, t.title) for state in machine.states for t in state.transitions if t.regress}
     allowed = {decision.step for decision in run.decisions if (decision.from_state, decision.transition) in marked}
     for before, after in [*run.resumed, *pairwise(run.plans)]:
@@ -135,6 +136,13 @@ def assert_never_regresses(
             if falls and not (after.step in allowed and after.step > before.step):
                 fall = f"from {before.knobs[knob]} ({before.state}) to {value} ({after.state})"
                 raise AssertionError(f"step {after.step}: {knob} falls {fall}")
+
+
+def _silent(curriculum: Curriculum, **binding: Any) -> Controller:
+    """A controller of a drawn run, in which nobody needs to be told what does not come."""
+    controller = Controller(curriculum, **binding)
+    controller.run_state.said = SILENT
+    return controller
 
 
 def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **binding: Any) -> None:
@@ -149,7 +157,7 @@ def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **bind
         binding: as for Controller, with limits.
     """
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
-    controller = Controller(curriculum, **binding)
+    controller = _silent(curriculum, **binding)
     align, within = controller.machine.align, controller.machine.align.within_steps
     entered, judged_from, raised = 0, 0, list[str]()
     decision: Decision | None = None
@@ -159,6 +167,8 @@ def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **bind
         except NonFiniteLoss:
             return
         plan = controller.plan
+        if plan.stop is not None:
+            return
         run = controller.run_state
         if taken is not None:
             decision, raised, entered = taken, _raised(controller, taken, taken.step - entered), taken.step
@@ -166,7 +176,7 @@ def assert_aligned(curriculum: Curriculum, losses: Iterable[Observation], **bind
             judged_from = entered + run.rate.warm_steps if meant else entered
         peak = peak_in_force(run.rate, controller.machine, run.state)
         since = plan.step - judged_from
-        if decision is None or not raised or since > align.steps or plan.stop or _ends_with_the_run(controller):
+        if decision is None or not raised or since > align.steps or _ends_with_the_run(controller):
             continue
         share = plan.lr / peak
         due = align.min if since == within - 1 else align.hold if since >= within else 0.0
@@ -205,7 +215,7 @@ def assert_finishes(curriculum: Curriculum, losses: Iterable[Observation], **bin
         binding: as for Controller, with limits.
     """
     __tracebackhide__ = True  # pytest then shows the call, not what is behind it
-    controller = Controller(curriculum, **binding)
+    controller = _silent(curriculum, **binding)
     total, stream = controller.total_steps, list(losses)
     if total is None:
         raise AssertionError("the length of the run is unknown; bind epochs and steps_per_epoch")

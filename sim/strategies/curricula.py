@@ -344,7 +344,8 @@ def _conditions(
 def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, int], b: _Bounds) -> dict[str, Any]:
     """A guard that is not made of others, with numbers that small runs reach."""
     # Few states have a ramp; where there is one, it is asked for often.
-    word = draw(st.sampled_from((*_LEAVES, *_ON_RAMPS * (4 * bool(ramped)))))
+    leaves = [word for word in _LEAVES if b.timed or not word.on_timed]
+    word = draw(st.sampled_from((*leaves, *_ON_RAMPS * (4 * bool(ramped)))))
     return {word.name: word.example(_Pick(draw, b, run, ramped, st.nothing()))}
 
 

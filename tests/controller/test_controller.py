@@ -339,6 +339,7 @@ def test_decision_says_what_happened() -> None:
         "lr": 0.5,
         "loss": 4.999,
         "guards": (),
+        "raises": ("cutoff",),
     }
     assert decision.guards == (
         "up: low -> mid, asked at every step",
