@@ -100,9 +100,11 @@ class RunFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._write_record(controller, step, trainer)
-            self._metrics = _cut(folder / METRICS, step)
-            # A decision applies from its step on, and was brought by the step before.
-            self._decisions = _cut(folder / DECISIONS, step + 1)
+            # What came after the last step is kept only if the state that is gone on from has seen it: the evaluation
+            # after it, and a decision, which applies from the next step on.
+            run = controller.run_state
+            self._metrics = _cut(folder / METRICS, step, step if run.evaluated == step else step - 1)
+            self._decisions = _cut(folder / DECISIONS, step + (run.time == 0))
             self._close = finalize(self, _close, self._metrics, self._decisions)
         except OSError as error:
             raise RunFolderError(
@@ -133,9 +135,10 @@ class RunFolder:
         row = plan_row(plan) | {"loss": loss}
         _write(self._metrics, row | {"skipped": True} if skipped else row)
 
-    def evaluation(self, plan: Plan, metrics: Mapping[str, float]) -> None:
-        """Write down what an evaluation brought after the step of a plan, in a row of its own."""
-        _write(self._metrics, {"step": plan.step, "epoch": plan.epoch, **metrics})
+    def evaluation(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Write down what an evaluation brought after a step, in a row of its own."""
+        own = {"step": step, "epoch": epoch}
+        _write(self._metrics, own | {name: value for name, value in metrics.items() if name not in own})
 
     def decision(self, decision: Decision, requests: Sequence[Action]) -> None:
         """Write down a transition, and what it asked for."""
@@ -155,24 +158,31 @@ def _write(file: BinaryIO, row: Mapping[str, Any]) -> None:
     file.write(one_line(row).encode() + b"\n")
 
 
-def _cut(path: Path, step: int) -> BinaryIO:
-    """Open a log to append to, behind its last whole row of a step before `step`."""
+def _cut(path: Path, step: int, evaluated: int | None = None) -> BinaryIO:
+    """Open a log to append to, behind its last whole row of a step before `step`.
+
+    Args:
+        path: of the log.
+        step: rows of this step and what comes after them are cut off.
+        evaluated: an evaluation's row is cut off if it is of this step already, or a later one.
+    """
     keep = 0
     if path.exists():
         with path.open("rb") as file:
             for line in file:
-                if not line.endswith(b"\n") or _step_of(line) >= step:
+                if not line.endswith(b"\n") or _is_beyond(line, step, evaluated):
                     break
                 keep += len(line)
         os.truncate(path, keep)
     return path.open("ab", buffering=0)
 
 
-def _step_of(line: bytes) -> int:
+def _is_beyond(line: bytes, step: int, evaluated: int | None) -> bool:
     try:
-        return int(json.loads(line)["step"])
+        row = json.loads(line)
+        return int(row["step"]) >= (step if evaluated is None or "state" in row else evaluated)
     except (ValueError, KeyError, TypeError):
-        return 2**63  # it was torn, or is no row of ours: nothing behind it counts
+        return True  # it was torn, or is no row of ours: nothing behind it counts
 
 
 def _resumed(record: Path) -> list[int]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from math import nan
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -97,8 +98,7 @@ class Rule:
         self._watch = Watch(framework, applied)
         self._rates: tuple[float, ...] = ()  # as they were set last
         self._last: StepResult | None = None
-        self._takes_evaluation = False
-        self._evaluation: dict[str, float] = {}
+        self._trains = False
         self.stamping = Stamping(self._watch)
 
     # What can be read
@@ -191,7 +191,7 @@ class Rule:
         self.ratios = ratios_of(self._framework, groups, state)
         self.accumulation = accumulation
         self._share = StepShare() if state is None else StepShare(*state.share)
-        self._last, self._takes_evaluation = None, False
+        self._last, self._trains = None, True
         self._rates = ()
         if self._out is not None and self._ranks.rank == 0:
             self._folder = RunFolder(self._out, self._controller, trainer_step, self._framework)
@@ -200,7 +200,7 @@ class Rule:
 
     def end(self) -> None:
         """Training is over: the run folder is closed, and evaluations that still come are no part of the run."""
-        self._takes_evaluation = False
+        self._trains = False
         if self._folder is not None:
             self._folder.close()
             self._folder = None
@@ -276,10 +276,7 @@ class Rule:
         self._share = StepShare()
         if self._folder is not None:
             self._folder.step(plan, loss, skipped)
-        metrics: dict[str, Any] = self._evaluation
-        self._evaluation = {}
-        decision = self.controller.observe(loss, epoch_end, bool(metrics), step=plan.step, skipped=skipped, **metrics)
-        self._takes_evaluation = True
+        decision = self.controller.observe(loss, epoch_end, step=plan.step, skipped=skipped)
         self._last = self._result(plan, loss, decision)
         self._watch.look_for_unapplied(self.controller.machine)
         if plan.step % RANKS_COMPARED_EVERY == 0:
@@ -287,28 +284,40 @@ class Rule:
         return self._last
 
     def evaluated(self, metrics: Mapping[str, object], trainer_step: int) -> StepResult | None:
-        """Take what an evaluation brought, if it belongs to the run.
+        """Take what an evaluation brought, if it belongs to the run: the controller looks at it at once.
 
         A sanity check before the first step, an evaluation at the start, and one after training do not; they are
-        dropped. So is all but the first of one step: where several data sets are evaluated, give them together.
+        dropped. So is all but the first of one step, also after a resume: where several data sets are evaluated, give
+        them together.
 
         Args:
-            metrics: values by name; what is no number is left out, and what no guard asks for does no harm.
+            metrics: values by name; what is no number is left out, and what no guard asks for does no harm. A metric
+                that comes at each step or epoch, by the curriculum, is left out as well; if a guard asks for it, that
+                is said once.
             trainer_step: the number of the step after which it came, from 0.
 
         Returns:
-            What it brought, or None where it was dropped.
+            What it brought, or None where it was dropped. The request to evaluate is answered already.
         """
-        if not self._takes_evaluation or self._last is None or trainer_step != self._last.plan.step:
+        if not self._trains or trainer_step < 0 or trainer_step != self.plan.step - 1:
             return None
-        self._takes_evaluation = False
-        numbers = plain_metrics(metrics)
+        if self.controller.run_state.evaluated == self.plan.step:
+            return None
+        plan, loss = (self.plan, nan) if self._last is None else (self._last.plan, self._last.loss)
+        numbers = self._watch.of_evaluations(self.controller.machine, plain_metrics(metrics))
         if self._folder is not None:
-            self._folder.evaluation(self._last.plan, numbers)
-        self._evaluation = numbers
-        result = self._result(self._last.plan, self._last.loss, None)
-        # `close` has handed over what this plan asks for.
-        return replace(result, requests=tuple(each for each in result.requests if each not in self._last.requests))
+            self._folder.evaluation(trainer_step, self._epoch_of(trainer_step), numbers)
+        decision = self.controller.evaluated(**numbers)
+        result = self._result(plan, loss, decision)
+        asked = () if decision is None else result.requests  # `close` has handed over those of its own transition
+        return replace(result, requests=tuple(each for each in asked if each.name != "evaluate"))
+
+    def _epoch_of(self, closed: int) -> int:
+        """The epoch of the step that was closed last, also just after a resume."""
+        if self._last is not None:
+            return self._last.plan.epoch
+        per_epoch = self.controller.machine.steps_per_epoch
+        return self.plan.epoch if per_epoch is None else closed // per_epoch
 
     def _result(self, plan: Plan, loss: float, decision: Decision | None) -> StepResult:
         now = self.plan

@@ -233,16 +233,18 @@ class PlateauRule:
         self._scale = _scale_of(self._scaler)
         ended, self._epoch_ends = self._epoch_ends, False
         ends = ended and rule.controller.machine.steps_per_epoch is None if epoch_end is None else epoch_end
-        result = rule.close(skipped=dropped, epoch_end=ends)
-        if any(request.name == "reset_optimizer" for request in result.requests):
-            for optimizer in self._optimizers:
-                optimizer.state.clear()
-        return result
+        return self._reset_if_asked(rule.close(skipped=dropped, epoch_end=ends))
 
     def evaluated(self, **metrics: float) -> StepResult | None:
-        """Take what an evaluation after the last closed step brought, such as `val_loss`."""
+        """Take what an evaluation after the last closed step brought, such as `val_loss`; it is looked at here.
+
+        Returns:
+            As `close` does, with the decision that the evaluation brought; None where it was dropped: before the first
+            step, and if the step was evaluated already.
+        """
         rule = self.start()
-        return rule.evaluated(metrics, rule.plan.step - 1)
+        result = rule.evaluated(metrics, rule.plan.step - 1)
+        return None if result is None else self._reset_if_asked(result)
 
     # Saving and resuming
 
@@ -286,6 +288,12 @@ class PlateauRule:
 
     def _begin(self, step: int) -> tuple[str, ...]:
         return self.rule.begin(step, self.groups, accumulation=self._accumulation)
+
+    def _reset_if_asked(self, result: StepResult) -> StepResult:
+        if any(request.name == "reset_optimizer" for request in result.requests):
+            for optimizer in self._optimizers:
+                optimizer.state.clear()
+        return result
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         rule = self.start()

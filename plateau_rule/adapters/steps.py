@@ -15,8 +15,8 @@ class StepResult:
     """What the end of an optimizer step, or an evaluation after it, brought.
 
     Attributes:
-        plan: the plan that was in force during the step.
-        loss: the step's loss, the same on every rank.
+        plan: the plan that was in force during the step; of an evaluation just after a resume, that of the coming step.
+        loss: the step's loss, the same on every rank; NaN for an evaluation just after a resume.
         decision: the transition that was taken, if any.
         requests: what the trainer is asked to do before the next step.
         stop: why training should end here, or None.

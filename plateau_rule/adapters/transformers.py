@@ -207,7 +207,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **context: Any
     ) -> TrainerControl:
         """Observe an evaluation: after `on_step_end`, before the save of the same step."""
-        if not self._training:
+        if not self._training or self._closed is None:  # one at the start, also of a resumed run
             return control
         brought = context.get("metrics") or {}
         self._evaluations |= brought

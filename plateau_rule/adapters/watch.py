@@ -7,6 +7,7 @@ from typing import Any
 from warnings import warn
 
 from plateau_rule.adapters.errors import WiringWarning
+from plateau_rule.controller.language.metrics import LOSS, comes_at
 from plateau_rule.controller.machine import Knobs, Machine
 
 
@@ -55,6 +56,21 @@ class Watch:
                 "a function for it by `shape`, read it from `knobs` on every step, or name it in `applied` if your "
                 "code turns it in another way",
             )
+
+    def of_evaluations(self, machine: Machine, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Those of an evaluation's metrics that may come with one; if a guard watches another, that is said once."""
+        here: dict[str, float] = {}
+        for name, value in metrics.items():
+            if name == LOSS:
+                self.say(name, "an evaluation brought loss, which is left out: the training loss has that name. Give "
+                               "that of an evaluation another, such as val_loss")  # fmt: skip
+            elif name in machine.guarded and name not in machine.evaluated:
+                at = comes_at(machine.curriculum, name)
+                self.say(name, f'an evaluation brought {name}, which is left out: [metric.{name}] says at = "{at}". '
+                               'Write at = "eval" if it comes with evaluations')  # fmt: skip
+            else:
+                here[name] = value
+        return here
 
 
 class KnobsRead(Mapping[str, Any]):

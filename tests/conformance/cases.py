@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from math import nan
-from typing import Any
 
 from plateau_rule import Binding, Controller, Curriculum, loads
 
@@ -73,6 +72,22 @@ state = [
 from   = "training"
 to     = "done"
 guards = [{ below = { value = 2.0 } }]
+"""
+STOPPED_BY_EVALUATION = """
+name  = "stopped-by-evaluation"
+lr    = { peak = 0.01, shape = "constant" }
+knob  = { seq_len = { ladder = [8, 16, 32] } }
+state = [
+  { name = "training", set = { seq_len = 16 } },
+  { name = "done", stop = "val_loss is low enough", set = { seq_len = 16 } },
+]
+
+[[transition]]
+from    = "training"
+to      = "done"
+at      = "eval"
+guards  = [{ below = { metric = "val_loss", value = 2.0 } }]
+actions = ["checkpoint", "evaluate"]
 """
 
 
@@ -150,7 +165,7 @@ def expected(case: Case) -> Seen:
     """What a Controller by itself makes of the case's losses: the truth that every adapter is held against."""
     seen = Seen()
     controller = Controller(curriculum_of(case), Binding(epochs=case.epochs, steps_per_epoch=case.steps_per_epoch))
-    evaluations, metrics = iter(case.val_losses), dict[str, Any]()
+    evaluations = iter(case.val_losses)
     for loss in case.losses:
         plan = controller.plan
         if plan.stop is not None:
@@ -158,11 +173,10 @@ def expected(case: Case) -> Seen:
         seen.losses.append(loss)
         seen.rates.append([ratio * plan.lr for ratio in RATIOS])
         seen.widths += [int(plan.knobs["seq_len"])] * case.accumulation
-        decision = controller.observe(loss, eval_end=bool(metrics), step=plan.step, **metrics)
-        if decision is not None:
-            seen.decisions.append((decision.step, decision.from_state, decision.to_state))
-        asked = case.evaluate_every and (plan.step + 1) % case.evaluate_every == 0
-        metrics = {"val_loss": next(evaluations)} if asked else {}
+        decisions = [controller.observe(loss, step=plan.step)]
+        if case.evaluate_every and (plan.step + 1) % case.evaluate_every == 0:
+            decisions.append(controller.evaluated(val_loss=next(evaluations)))
+        seen.decisions += [(taken.step, taken.from_state, taken.to_state) for taken in decisions if taken is not None]
     return seen
 
 

@@ -12,13 +12,13 @@ import torch
 
 pytest.importorskip("lightning")
 from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from plateau_rule.adapters.errors import WiringError
 from plateau_rule.adapters.lightning import CurriculumCallback
 from plateau_rule.adapters.shapes import cut_length
-from tests.conformance.cases import CASES, MIDDLE, ROWS, curriculum_of, expected
+from tests.conformance.cases import CASES, MIDDLE, ROWS, STOPPED_BY_EVALUATION, curriculum_of, expected
 from tests.conformance.drivers.drive_lightning import (
     CHECKPOINTS,
     ScriptedModule,
@@ -31,7 +31,7 @@ from tests.conformance.drivers.drive_lightning import (
     trainer_of,
 )
 from tests.conformance.scripted import epoch_of
-from tests.conformance.watching import RUN, WatchedSGD, seen_in
+from tests.conformance.watching import RUN, WatchedSGD, seen_in, watched_of
 
 # What the library warns of is its own; what the adapter warns of is an error.
 pytestmark = pytest.mark.filterwarnings("ignore", "error::plateau_rule.adapters.errors.WiringWarning")
@@ -82,6 +82,32 @@ def test_sanity_checks_and_validations_of_ones_own_do_not_count(tmp_path: Path) 
     trainer.validate(module, evaluation_loader(), verbose=False)
     assert int(module.model.given[1]) == 14
     assert seen_in(tmp_path) == expected(EVALUATION)
+
+
+def test_an_evaluation_decides_in_its_own_step(tmp_path: Path) -> None:
+    """A checkpoint of the step of an evaluation holds its decision, and a run that is resumed from it goes on so."""
+    folder = tmp_path / "checkpoints"
+    saving = ModelCheckpoint(folder, "{step}", monitor="val_loss", save_top_k=-1, save_on_train_epoch_end=False)
+    case = replace(EVALUATION, evaluate_every=10, val_losses=(3, 3, 2, 2, 1, 1))
+    callbacks = [curriculum(case, tmp_path), saving]
+    fit(case, tmp_path, trainer_of(case, tmp_path, callbacks=callbacks, enable_checkpointing=True))
+    whole = seen_in(tmp_path)
+    assert whole == expected(case)
+    assert whole.decisions[0][0] == 20
+    (tmp_path / watched_of(0)).unlink()
+    fit(case, tmp_path, trainer_of(case, tmp_path), checkpoint=folder / "step=20.ckpt")
+    seen = seen_in(tmp_path)
+    assert (seen.decisions, seen.losses) == (whole.decisions, whole.losses)
+    assert seen.rates == whole.rates[20:]
+
+
+def test_an_evaluation_stops_the_run(tmp_path: Path) -> None:
+    """The trainer ends at the step whose evaluation the curriculum stops at, and saves where it is asked to."""
+    case = replace(EVALUATION, curriculum=STOPPED_BY_EVALUATION, val_losses=(3, 2.5, 1.5))
+    trainer = trainer_of(case, tmp_path)
+    fit(case, tmp_path, trainer)
+    assert trainer.global_step == 15
+    assert (tmp_path / "plateau-step=15.ckpt").exists()
 
 
 def test_several_evaluation_sets_are_one_evaluation(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from plateau_rule import Controller
 from plateau_rule.adapters.errors import WiringError
 from plateau_rule.adapters.shapes import cut_length
 from plateau_rule.adapters.transformers import CurriculumCallback
-from tests.conformance.cases import CASES, MIDDLE, RATIOS, ROWS, Case, curriculum_of, expected
+from tests.conformance.cases import CASES, MIDDLE, RATIOS, ROWS, STOPPED_BY_EVALUATION, Case, curriculum_of, expected
 from tests.conformance.drivers.drive_transformers import CHECKPOINTS, arguments, curriculum, newest, run, trainer_of
 from tests.conformance.scripted import ScriptedModel, tokens
 from tests.conformance.test_conformance import carried_out
@@ -128,6 +128,33 @@ def test_evaluations_at_the_start_and_after_the_run_do_not_count(tmp_path: Path)
     trainer.train()
     assert trainer.evaluate()["eval_loss"] == 9
     assert seen_in(tmp_path) == expected(EVALUATION)
+
+
+def test_an_evaluation_decides_in_its_own_step(tmp_path: Path) -> None:
+    """A checkpoint of the step of an evaluation holds its decision, the log tells it, and a resumed run goes on so."""
+    case = replace(EVALUATION, save_every=5)
+    trainer = trainer_of(case, tmp_path)
+    trainer.train()
+    whole = seen_in(tmp_path)
+    told = [row["step"] for row in trainer.state.log_history if "plateau/decision" in row]
+    assert told == [step for step, _, _ in whole.decisions]
+    step = whole.decisions[0][0]
+    (tmp_path / watched_of(0)).unlink()
+    # It evaluates at the start: what the checkpoint's step has brought already does not count again.
+    case = replace(case, val_losses=(9, *case.val_losses))
+    again = trainer_of(case, tmp_path, eval_on_start=True)
+    again.train(resume_from_checkpoint=str(tmp_path / CHECKPOINTS / f"checkpoint-{step}"))
+    seen = seen_in(tmp_path)
+    assert (seen.decisions, seen.losses) == (whole.decisions, whole.losses)
+    assert seen.rates == whole.rates[step:]
+
+
+def test_an_evaluation_stops_the_run(tmp_path: Path) -> None:
+    """The trainer ends at the step whose evaluation the curriculum stops at, and saves where it is asked to."""
+    trainer = trainer_of(replace(EVALUATION, curriculum=STOPPED_BY_EVALUATION, val_losses=(3, 2.5, 1.5)), tmp_path)
+    trainer.train()
+    assert trainer.state.global_step == 15
+    assert newest(tmp_path).name == "checkpoint-15"
 
 
 def test_several_evaluation_sets_are_one_evaluation(tmp_path: Path) -> None:

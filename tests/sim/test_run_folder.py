@@ -47,7 +47,7 @@ def write_run(folder: Path, steps: int = 40) -> list[tuple[int, str]]:
             writer.decision(decision, controller.plan.requests)
             taken.append((decision.step, decision.to_state))
         if step % 10 == 9:
-            writer.evaluation(plan, {"val_loss": 2.5})
+            writer.evaluation(plan.step, plan.epoch, {"val_loss": 2.5})
     writer.close()
     return taken
 

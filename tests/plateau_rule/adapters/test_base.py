@@ -12,6 +12,8 @@ import pytest
 from plateau_rule import Binding, Controller, SnapshotError, loads
 from plateau_rule.adapters.base import Rule
 from plateau_rule.adapters.errors import WiringError, WiringWarning
+from plateau_rule.sim.logs import read
+from plateau_rule.sim.replayer.replay import replay
 
 CURRICULUM = loads("""
 name  = "by-loss"
@@ -128,6 +130,115 @@ def test_evaluations_of_the_run_alone() -> None:
     step(rule, 1, 3.0)
     rule.end()
     assert rule.evaluated({"val_loss": 1.0}, 1) is None
+
+
+BY_EVALUATION = """
+name   = "by-evaluation"
+run    = { epochs = 2, steps_per_epoch = 10 }
+lr     = { peak = 0.01, shape = "constant" }
+metric = { val_loss = { every = "2 steps" }, speed = { at = "step" } }
+state  = [{ name = "first" }, { name = "second" }, { name = "done", stop = "val_loss is low" }]
+
+[[transition]]
+from    = "first"
+to      = "second"
+at      = "eval"
+guards  = [{ below = { metric = "val_loss", value = 2.0 } }]
+actions = ["reset_optimizer", "evaluate", "checkpoint"]
+
+[[transition]]
+from    = "second"
+to      = "done"
+at      = "eval"
+guards  = [{ any = [{ below = { metric = "val_loss", value = 1.0 } }, { above = { metric = "speed", value = 9.0 } }] }]
+"""
+
+
+def evaluating(**said: Any) -> Rule:
+    """A rule whose transitions follow evaluations, at step 0."""
+    rule = Rule(loads(BY_EVALUATION), framework="a trainer", **said)
+    rule.begin(0, groups())
+    return rule
+
+
+def evaluation(rule: Rule, number: int, metrics: dict[str, float]) -> Any:
+    """What an evaluation after a step brought."""
+    return rule.evaluated(metrics, number)
+
+
+def test_an_evaluation_decides_in_its_own_step() -> None:
+    """Its result has the decision, what that asks for and the stop; the very next step is planned with it."""
+    rule = evaluating()
+    step(rule, 0, 3.0)
+    result = evaluation(rule, 0, {"val_loss": 1.5})
+    assert (result.decision.step, result.decision.to_state, rule.plan.state) == (1, "second", "second")
+    assert [request.name for request in result.requests] == ["reset_optimizer", "checkpoint"]  # it is evaluated
+    assert (result.plan.state, result.loss, result.stop) == ("first", 3.0, None)
+    assert step(rule, 1, 3.0).requests == ()
+    result = evaluation(rule, 1, {"val_loss": 0.5})
+    assert (result.decision.to_state, result.stop) == ("done", "val_loss is low")
+
+
+def test_what_close_has_asked_for_is_not_asked_for_again() -> None:
+    """An evaluation after a step that has taken a transition takes none, and repeats no request."""
+    rule = rule_of()
+    rule.begin(0, groups(), **TEN)
+    assert len(step(rule, 0, 1.0).requests) == 1
+    result = evaluation(rule, 0, {"val_loss": 1.0})
+    assert (result.decision, result.requests) == (None, ())
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["evaluated-first", "saved-first"])
+def test_an_evaluation_and_a_checkpoint_of_one_step(before: bool, tmp_path: Path) -> None:
+    """The checkpoint holds the evaluation before it; one that comes (again) after the resume counts once, and so do
+    the rows that were written before the run was cut.
+    """
+    rule, out = evaluating(out=tmp_path / "run"), tmp_path / "run"
+    step(rule, 0, 3.0)
+    early = rule.state()
+    evaluation(rule, 0, {"val_loss": 1.5})
+    late = rule.state()
+    step(rule, 1, 3.0)
+    evaluation(rule, 1, {"val_loss": 0.5})
+    rule.end()
+    resumed = Rule(loads(BY_EVALUATION), out=out)
+    resumed.begin(1, groups(), saved=json.loads(json.dumps(late if before else early)))
+    result = evaluation(resumed, 0, {"val_loss": 1.5})
+    assert (result is None) == before
+    assert resumed.plan.state == "second"
+    step(resumed, 1, 3.0)
+    resumed.end()
+    decisions = [json.loads(line) for line in (out / "decisions.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["to"]) for row in decisions] == [(1, "second")]
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["epoch"], "val_loss" in row) for row in rows] == [(0, 0, 0), (0, 0, 1), (1, 0, 0)]
+
+
+def test_a_run_by_evaluations_is_replayed(tmp_path: Path) -> None:
+    """A replay of the run folder takes the decisions of the run, at its steps, whatever the evaluation called step."""
+    rule = evaluating(out=tmp_path)
+    taken = []
+    for number, val_loss in enumerate([3.0, 2.5, 1.5, 1.5, 0.5]):
+        step(rule, number, 3.0)
+        result = evaluation(rule, number, {"val_loss": val_loss, "step": 77})
+        taken += [(result.decision.step, result.decision.to_state)] if result.decision else []
+    rule.end()
+    assert taken == [(3, "second"), (5, "done")]
+    timeline = replay(loads(BY_EVALUATION), read(tmp_path))
+    assert [(decision.step, decision.to_state) for decision in timeline.decisions] == taken
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("speed", r'\[metric.speed\] says at = "step"'), ("loss", "such as val_loss")]
+)
+def test_a_metric_that_comes_with_no_evaluation(name: str, told: str) -> None:
+    """It is left out and told of once; the others count."""
+    rule = evaluating()
+    step(rule, 0, 3.0)
+    with pytest.warns(WiringWarning, match=told):
+        assert evaluation(rule, 0, {name: 10.0, "val_loss": 1.5}).decision.to_state == "second"
+    step(rule, 1, 3.0)
+    assert evaluation(rule, 1, {name: 10.0, "val_loss": 1.5}).decision is None
 
 
 def begun(**said: Any) -> Rule:
