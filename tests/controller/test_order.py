@@ -11,6 +11,7 @@ from plateau_rule import Controller, Curriculum, CurriculumError, RegressionErro
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.sim.batch import Batch
+from tests.controller.naive import Bound, Naive
 
 FORCING = {"ladder": [1.0, 0.5, 0.0], "order": "down"}
 BATCH = {"order": "none"}
@@ -100,6 +101,43 @@ def test_no_resume_makes_it_easier() -> None:
     smaller = Controller(Curriculum.model_validate(written))
     smaller.load_state_dict(saved, on_change="accept")
     assert smaller.plan.knobs["batch"] == 8
+
+
+@pytest.mark.parametrize(
+    ("edits", "refused"),
+    [
+        ([("up", 6), ("none", 2), ("up", 4)], ()),
+        ([("up", 6), ("none", 2), ("up", 1), ("up", 0.5)], (3,)),
+        ([("up", 6), ("down", 6), ("down", 8)], (2,)),
+        ([("up", 6), ("down", 8), ("down", 4), ("up", 3), ("up", 5)], (1, 3)),
+        ([("down", 4), ("up", 3), ("none", 3), ("down", 9)], (1,)),
+    ],
+    ids=["forgotten", "anew", "turned", "turned-twice", "turned-and-forgotten"],
+)
+def test_an_edited_order(edits: list[tuple[str, float]], refused: tuple[int, ...]) -> None:
+    """An edit to no order forgets the floor for good; an edit that turns the order keeps the value that was reached."""
+
+    def edited(order: str, value: float) -> Bound:
+        knob = {"range": {"min": 0.0, "max": 9.0}, "order": order}
+        return Bound(forced(value, value, knob=knob), None, (5, 10, None))
+
+    bound = edited(*edits[0])
+    controller, naive = Controller(bound.curriculum), Naive(bound)
+    for place, edit in enumerate(edits[1:], 1):
+        controller.observe(1.0)
+        naive.observe({"loss": 1.0})
+        bound = edited(*edit)
+        other = Controller(bound.curriculum)
+        if place in refused:
+            with pytest.raises(RegressionError, match="a knob never falls"):
+                other.load_state_dict(controller.state_dict(), on_change="accept")
+            with pytest.raises(LookupError, match="would fall"):
+                naive.edit(bound, True)
+        else:
+            other.load_state_dict(controller.state_dict(), on_change="accept")
+            naive.edit(bound, True)
+            controller = other
+        assert controller.plan.knobs == naive.plans[-1][3]
 
 
 def test_adoption_never_enters_an_easier_state() -> None:

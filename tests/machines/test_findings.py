@@ -28,9 +28,10 @@ PROPERTY = {
     **dict.fromkeys(("may-stay", "never-final", "too-late"), "escape"),
     **dict.fromkeys(("idle-regress", "knob-falls", "unbounded-cycle"), "monotone"),
     **dict.fromkeys(("late-raise", "measured-later", "misaligned", "rate-falls", "rate-vanishes"), "aligned"),
-    **dict.fromkeys(("always-true", "never-looked-at", "never-taken", "never-true"), "order"),
+    **dict.fromkeys(("always-true", "loop-forgets", "never-looked-at", "never-taken", "never-true"), "order"),
     **dict.fromkeys(("shadowed", "sustain-too-long"), "order"),
-    **dict.fromkeys(("odd-metric", "unused-guard", "unused-rung"), "names"),
+    **dict.fromkeys(("assumed-metric", "odd-metric", "score-as-loss", "unused-metric"), "names"),
+    **dict.fromkeys(("unused-guard", "unused-rung"), "names"),
     "little-left": "timing",
 }
 

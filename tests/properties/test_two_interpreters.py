@@ -192,6 +192,7 @@ class TwoInterpreters(RuleBasedStateMachine):
         table = data.draw(st.sampled_from(("peak", "length", "state", "transition")))
         if table == "peak":
             written["lr"]["peak"] *= 0.5
+            written["lr"] |= {key: value * 0.5 for key, value in written["lr"].items() if key == "lowest"}
         elif table == "length":
             written["lr"] = {key: value for key, value in written["lr"].items() if key not in ("cycles", "peaks")} | {
                 "length": "9 steps"

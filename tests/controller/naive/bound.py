@@ -35,12 +35,9 @@ class Bound(NamedTuple):
         return ceil(Fraction(number) * one)  # type: ignore[operator]  # what a unit needs is known, or binding refuses
 
     def harder(self, knob: str, value: Any) -> float:
-        """How hard a value is, among those of its knob."""
-        return (
-            {"up": 1.0, "down": -1.0, "none": 0.0}[order] * hard(value)
-            if (order := self.curriculum.knob[knob].order) != "none"
-            else 0.0
-        )
+        """How hard a value is, among those of its knob; all are as hard where it has no order."""
+        order = self.curriculum.knob[knob].order
+        return 0.0 if order == "none" else {"up": 1.0, "down": -1.0}[order] * hard(value)
 
     def clamped(self, knob: str, value: Any) -> Any:
         return value if self.limits is None or hard(value) <= self.limits[knob] else self.limits[knob]

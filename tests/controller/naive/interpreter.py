@@ -22,7 +22,7 @@ class Naive(History):
     def __init__(self, bound: Bound, lag: int = 0) -> None:
         super().__init__(bound, lag)
         self.plans: list[tuple[Any, ...]] = []  # step, epoch, state, knobs, lr, requests, stop
-        self.planned: list[tuple[int, dict[str, Any]]] = []  # every step and knobs that were ever planned
+        self.planned: list[tuple[int, dict[str, Any], Bound]] = []  # every step and knobs that were ever planned
         self.taken: list[str] = []  # keys of the transitions that were taken
         self.known: float = -inf  # the step whose observation made the present stay certain
         self.waits: tuple[int, str, float, Any, float] | None = None  # transition, to, step, loss in a list, known
@@ -61,7 +61,7 @@ class Naive(History):
             return None
         self.plans.pop()  # it comes in the place of what was planned after the step
         if self.bound.curriculum.transition[now[0]].regress:
-            self.planned = [(step, knobs) for step, knobs in self.planned if step < self.step]
+            self.planned = [planned for planned in self.planned if planned[0] < self.step]
         return self._take(*now, self.plans[-1])
 
     def evaluates(self, metric: str) -> bool:
@@ -151,9 +151,8 @@ class Naive(History):
             raise LookupError("the state is gone")
         total = bound.total if self.total is None else self.total
         knobs = bound.knobs(self.stay.state, self.time, total)
-        since = max((turn.step for turn in self.turns if turn.regress), default=0)
-        floors = [(knob, value) for step, planned in self.planned if step >= since for knob, value in planned.items()]
-        if any(knob in knobs and bound.harder(knob, knobs[knob]) < bound.harder(knob, value) for knob, value in floors):
+        floors = self.floors()
+        if any(bound.harder(k, knobs[k]) < bound.harder(k, floor) for k, floor in floors.items() if k in knobs):
             raise LookupError("a knob would fall")
         if self.waits:
             self.taken.remove(self.bound.key(self.waits[0]))
@@ -167,11 +166,23 @@ class Naive(History):
         self.plans[-1] = self.plan(self.plans[-1][5])
         self.settle(-inf)
 
+    def floors(self) -> dict[str, Any]:
+        """The hardest value of each knob since the last regress, by its order then; none without an order."""
+        since = max((turn.step for turn in self.turns if turn.regress), default=0)
+        hardest: dict[str, Any] = {}
+        for _, knobs, bound in (planned for planned in self.planned if planned[0] >= since):
+            for knob, value in knobs.items():
+                if bound.curriculum.knob[knob].order == "none":
+                    hardest.pop(knob, None)
+                elif knob not in hardest or bound.harder(knob, value) > bound.harder(knob, hardest[knob]):
+                    hardest[knob] = value
+        return hardest
+
     def plan(self, requests: tuple[Any, ...]) -> tuple[Any, ...]:
         name, over = self.stay.state, self.over(self.bound)
         state = next(s for s in self.bound.curriculum.state if s.name == name)
         knobs = self.bound.knobs(name, self.time, self.total)
-        self.planned.append((self.step, knobs))
+        self.planned.append((self.step, knobs, self.bound))
         return (self.step, self.epochs(), name, knobs, rate(self), requests, state.stop or ("over" if over else None))
 
     def over(self, bound: Bound) -> bool:
