@@ -85,12 +85,20 @@ class RunFolder:
         controller: bound to the run.
         step: where the run begins or goes on: 0 begins a new one.
         trainer: the name of what trains.
+        checked: what `plateau check` said of each property before the first step; None where nobody asked it.
 
     Raises:
         RunFolderError: the folder holds another run, or cannot be written.
     """
 
-    def __init__(self, folder: Path, controller: Controller, step: int, trainer: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        controller: Controller,
+        step: int,
+        trainer: str,
+        checked: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         if not step and (folder / RECORD).exists():
             raise RunFolderError(
@@ -99,7 +107,7 @@ class RunFolder:
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._write_record(controller, step, trainer)
+            self._write_record(controller, step, trainer, checked)
             # What came after the last step is kept only if the state that is gone on from has seen it: the evaluation
             # after it, and a decision, which applies from the next step on.
             run = controller.run_state
@@ -111,7 +119,7 @@ class RunFolder:
                 f"{error.filename or folder}: cannot be written: {error.strerror or error}. Name another folder"
             ) from None
 
-    def _write_record(self, controller: Controller, step: int, trainer: str) -> None:
+    def _write_record(self, controller: Controller, step: int, trainer: str, checked: Mapping[str, str] | None) -> None:
         saved, curriculum = controller.state_dict(), controller.machine.curriculum
         text = dumps(curriculum)
         resumed = [*_resumed(self.folder / RECORD), step] if step else []
@@ -122,6 +130,7 @@ class RunFolder:
             "curriculum": {"name": curriculum.name, "text": text},
             "bound": saved["bound"],
             "versions": {"plateau-rule": _version("plateau-rule"), trainer: _version(trainer)},
+            "checked": checked,
             "resumed": resumed,
         }
         sealed = json.dumps({**record, "checksum": digest(record)}, indent=1, allow_nan=False) + "\n"

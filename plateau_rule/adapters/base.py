@@ -35,6 +35,7 @@ from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load
 from plateau_rule.controller.plan import Decision, Plan
+from plateau_rule.controller.soundness import answers_of, require_sound
 from plateau_rule.sim.run_folder import RunFolder
 
 Shape = Callable[[Any, Any], Any]
@@ -61,6 +62,7 @@ class Rule:
         ranks: the processes that train together; this one alone by default.
         on_change: where the curriculum was edited since a checkpoint was made: "refuse", or "accept", which goes on in
             the state of the same name.
+        checked: whether `begin` asks what `plateau check` asks, and refuses a curriculum that is broken.
         framework: its name, for the saved state and for messages.
 
     Attributes:
@@ -81,6 +83,7 @@ class Rule:
         combine: Literal["mean", "sum"] = "mean",
         ranks: Ranks | None = None,
         on_change: Literal["refuse", "accept"] = "refuse",
+        checked: bool = True,
         framework: str = "the trainer",
     ) -> None:
         self.given = curriculum if isinstance(curriculum, Curriculum | Controller) else load(curriculum)
@@ -88,6 +91,7 @@ class Rule:
         self._shape = dict(shape or {})
         self._out = None if out is None else Path(out)
         self._combine, self._on_change, self._framework = combine, on_change, framework
+        self._checked = checked
         self._ranks: Ranks = ranks or OneRank()
         self.ratios: tuple[float, ...] = ()
         self.accumulation = 1
@@ -178,12 +182,15 @@ class Rule:
         Raises:
             WiringError: the trainer resumes without this curriculum's state, or with that of another step.
             BindingError: the curriculum does not fit the run.
+            UnsoundError: it is broken, and `checked` holds.
             SnapshotError: the state is damaged, or of another curriculum.
         """
         state = self._saved if saved is None else read_saved(saved)
-        self._controller, notes = controller_for(self.given, self._binding, total_steps, steps_per_epoch)
+        controller, notes = controller_for(self.given, self._binding, total_steps, steps_per_epoch)
+        answers = answers_of(require_sound(controller.machine)) if self._checked else None
+        self._controller = controller
         if state is not None:
-            notes += self._controller.load_state_dict(state.controller, self._on_change)
+            notes += controller.load_state_dict(state.controller, self._on_change)
             if state.accumulation != accumulation:
                 notes.append(f"accumulation was {state.accumulation} micro-batches a step, and is {accumulation}")
         self._saved = None
@@ -194,7 +201,7 @@ class Rule:
         self._last, self._trains = None, True
         self._rates = ()
         if self._out is not None and self._ranks.rank == 0:
-            self._folder = RunFolder(self._out, self._controller, trainer_step, self._framework)
+            self._folder = RunFolder(self._out, controller, trainer_step, self._framework, answers)
         self.rates(groups)
         return tuple(notes)
 

@@ -37,6 +37,7 @@ class CurriculumCallback(Callback):
             `{"image_size": resize_images}`.
         applied: knobs that your own code turns, by reading `callback.rule.knobs`.
         out: a run folder to write, as `plateau train` does; none by default.
+        checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
         binding: fields of a Binding, such as `limits` and `peak`. The run's length is the trainer's.
 
     Attributes:
@@ -52,6 +53,7 @@ class CurriculumCallback(Callback):
         shape: Mapping[str, Shape] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
+        checked: bool = True,
         **binding: Unpack[Said],
     ) -> None:
         super().__init__()
@@ -61,6 +63,7 @@ class CurriculumCallback(Callback):
             shape=shape,
             applied=applied,
             out=out,
+            checked=checked,
             ranks=TorchRanks(),
             framework="lightning",
         )

@@ -88,6 +88,7 @@ class PlateauRule:
         scaler: the gradient scaler, if there is one: it drops steps. Close a step after its `update`.
         accumulation: micro-batches in an optimizer step.
         out: a run folder to write, like that of `plateau train`.
+        checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
 
     Raises:
         WiringError: a rule is at work on this optimizer or Controller already.
@@ -105,6 +106,7 @@ class PlateauRule:
         scaler: Any = None,
         accumulation: int = 1,
         out: str | PathLike[str] | None = None,
+        checked: bool = True,
     ) -> None:
         self._wrapper, self._optimizers = optimizer, [_innermost(each) for each in (optimizer, *others)]
         self.rule = Rule(
@@ -113,6 +115,7 @@ class PlateauRule:
             shape=shape,
             applied=applied,
             out=out,
+            checked=checked,
             ranks=TorchRanks(),
             framework=FRAMEWORK,
         )

@@ -41,6 +41,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
             `{"seq_len": cut_length}`.
         applied: knobs that your own code turns, by reading `callback.rule.knobs`.
         out: a run folder to write, as `plateau train` does; none by default.
+        checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
         binding: fields of a Binding, such as `limits` and `peak`. The run's length is the trainer's.
 
     Attributes:
@@ -66,6 +67,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         shape: Mapping[str, Shape] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
+        checked: bool = True,
         _restored: bool = False,
         **binding: Unpack[Said],
     ) -> None:
@@ -78,6 +80,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
             shape=shape,
             applied=applied,
             out=out,
+            checked=checked,
             combine="sum",
             ranks=TorchRanks(),
             framework="transformers",

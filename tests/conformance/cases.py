@@ -46,6 +46,9 @@ from    = "*"
 to      = "long"
 guards  = [{ nonfinite = 3 }]
 actions = [{ lr_scale = 0.5 }]
+
+[check]
+waive = { aligned = { rescue = "after NaN a low rate is what is wanted" } }
 """
 )
 BY_EVALUATION = (
@@ -59,6 +62,8 @@ guards  = [{ patience = { metric = "val_loss", steps = 1 } }]
 actions = ["lr_restart"]
 """
 )
+UNSOUND = BY_LOSS.partition("[check]")[0]
+"""Broken, since its rescue raises a knob while the rate is low."""
 STOPPING = """
 name  = "stopping"
 lr    = { peak = 0.01, shape = "constant" }
@@ -109,6 +114,7 @@ class Case:
         kill_at: the optimizer step in which the process kills itself; None for never.
         learns: the loss depends on the weights as well, so that a run can only be compared with another run.
         ranks: processes that train together, each with losses of its own.
+        checked: whether the adapter is to refuse what `plateau check` calls broken.
     """
 
     name: str
@@ -124,6 +130,7 @@ class Case:
     kill_at: int | None = None
     learns: bool = False
     ranks: int = 1
+    checked: bool = True
 
     @property
     def epochs(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.cases import CASES, KILLED, RANKS, Case, Seen, expected
+from plateau_rule.controller.soundness import UnsoundError
+from tests.conformance.cases import CASES, KILLED, RANKS, UNSOUND, Case, Seen, expected
 from tests.conformance.drivers import driver, drivers
-from tests.conformance.watching import seen_in, watched_of
+from tests.conformance.watching import RUN, seen_in, watched_of
 from tests.conftest import ROOT
 
 # torch warns where there are fewer cores than workers; the suite asks what they do, not how fast.
@@ -37,6 +39,24 @@ def test_same_losses_same_decisions(adapter: str, case: Case, tmp_path: Path) ->
     assert seen.rates == truth.rates
     assert seen.widths == truth.widths
     assert same(seen.losses, truth.losses)
+
+
+@adapters
+def test_nothing_trains_unchecked(adapter: str, tmp_path: Path) -> None:
+    """A broken curriculum is refused before the first step; with checked=False it is trained; the record says so."""
+    run, case = driver(adapter), replace(CASES[0], curriculum=UNSOUND)
+    (tmp_path / "refused").mkdir()
+    with pytest.raises(UnsoundError, match=r"(?s)seq_len rises from 8 to 32.* checked=False") as refused:
+        run(case, tmp_path / "refused", False)
+    assert refused.value.report.broken
+    assert not (tmp_path / "refused" / RUN).exists()
+    for each, answer in ((replace(case, checked=False), None), (CASES[0], "proved")):
+        folder = tmp_path / f"checked-{each.checked}"
+        folder.mkdir()
+        run(each, folder, False)
+        assert seen_in(folder) == expected(each)
+        checked = json.loads((folder / RUN / "run.json").read_text())["checked"]
+        assert (checked and checked["names"]) == answer
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -39,6 +39,7 @@ def run(case: Case, folder: Path, resume: bool = False) -> None:
         shape={"seq_len": cut},
         accumulation=case.accumulation,
         out=folder / RUN,
+        checked=case.checked,
     )
     accelerator.register_for_checkpointing(rule)
     batches: Any = loader

@@ -32,6 +32,7 @@ def run(case: Case, folder: Path, resume: bool = False) -> None:
         shape={"seq_len": cut},
         accumulation=case.accumulation,
         out=folder / RUN,
+        checked=case.checked,
     )
     checkpoint, state = folder / "checkpoint.ckpt", {"model": model, "optimizer": optimizer}
     if resume:

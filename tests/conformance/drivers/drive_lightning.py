@@ -62,7 +62,7 @@ def evaluation_loader() -> DataLoader[Any]:
 def curriculum(case: Case, folder: Path | None = None) -> CurriculumCallback:
     """The callback for a case; it writes a run folder where a folder is given."""
     out = None if folder is None else folder / RUN
-    return CurriculumCallback(curriculum_of(case), shape={"seq_len": cut_length}, out=out)
+    return CurriculumCallback(curriculum_of(case), shape={"seq_len": cut_length}, out=out, checked=case.checked)
 
 
 def trainer_of(case: Case, folder: Path, *, callbacks: list[Any] | None = None, **changed: Any) -> Trainer:

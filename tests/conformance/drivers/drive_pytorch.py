@@ -31,6 +31,7 @@ def run(case: Case, folder: Path, resume: bool = False) -> None:
         shape={"seq_len": cut},
         accumulation=case.accumulation,
         out=folder / RUN,
+        checked=case.checked,
     )
     checkpoint = folder / "checkpoint.pt"
     if resume:

@@ -12,6 +12,7 @@ import pytest
 from plateau_rule import Binding, Controller, SnapshotError, loads
 from plateau_rule.adapters.base import Rule
 from plateau_rule.adapters.errors import WiringError, WiringWarning
+from plateau_rule.controller.soundness import UnsoundError
 from plateau_rule.sim.logs import read
 from plateau_rule.sim.replayer.replay import replay
 
@@ -239,6 +240,19 @@ def test_a_metric_that_comes_with_no_evaluation(name: str, told: str) -> None:
         assert evaluation(rule, 0, {name: 10.0, "val_loss": 1.5}).decision.to_state == "second"
     step(rule, 1, 3.0)
     assert evaluation(rule, 1, {name: 10.0, "val_loss": 1.5}).decision is None
+
+
+def test_a_broken_curriculum_is_not_begun(tmp_path: Path) -> None:
+    """It is refused before anything is written or any rate is set; checked=False begins it."""
+    said: dict[str, Any] = {"binding": Binding({"cutoff": 1025}), "applied": ["cutoff"]}
+    own, rule = groups(), Rule("misaligned", out=tmp_path / "run", **said)
+    with pytest.raises(UnsoundError, match="is not trained, because it is broken"):
+        rule.begin(0, own)
+    assert not rule.begun
+    assert own[0]["lr"] == 0.5
+    assert not (tmp_path / "run").exists()
+    Rule("misaligned", checked=False, out=tmp_path / "run", **said).begin(0, own)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["checked"] is None
 
 
 def begun(**said: Any) -> Rule:
