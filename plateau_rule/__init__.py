@@ -59,12 +59,11 @@ if TYPE_CHECKING:
         Metric,
         Ramp,
         Range,
-        Rate,
         Run,
         State,
-        StateRate,
         Transition,
     )
+    from plateau_rule.controller.language.rates import Rate, StateRate
     from plateau_rule.controller.language.reading import load, loads
     from plateau_rule.controller.language.writing import dumps
     from plateau_rule.controller.machine import Action, Machine
@@ -131,7 +130,8 @@ _HOMES = {
     "guards.level": "Level",
     "guards.patience": "Patience",
     "guards.plateau": "Plateau",
-    "language.curriculum": "Check Curriculum Guard Knob Metric Ramp Range Rate Run State StateRate Transition",
+    "language.curriculum": "Check Curriculum Guard Knob Metric Ramp Range Run State Transition",
+    "language.rates": "Rate StateRate",
     "language.reading": "load loads",
     "language.writing": "dumps",
     "machine": "Action Machine",

@@ -11,6 +11,7 @@ EXAMPLES = {
     "check": "plateau check sizes.toml --log run.jsonl",
     "explain": "plateau explain off-ladder",
     "fmt": "plateau fmt --check sizes.toml",
+    "diff": "plateau diff sizes.toml edited.toml --log train.log",
     "draw": "plateau draw sizes.toml -o sizes.svg",
     "schema": "plateau schema > curriculum.schema.json",
     "replay": "plateau replay sizes.toml train.log --plot replay.png",
@@ -23,7 +24,7 @@ EXAMPLES = {
     "lsp": "plateau lsp",
     "train": "plateau train sizes.toml --data corpus.txt --out runs/sizes",
 }
-READ_LOGS = ("check", "replay", "noise", "plot", "tune", "fit")
+READ_LOGS = ("check", "diff", "replay", "noise", "plot", "tune", "fit", "test")
 
 
 def epilogue(name: str) -> str:

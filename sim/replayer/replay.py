@@ -259,7 +259,8 @@ class _Replay:
             run.waiting = run.waiting._replace(loss=self.loss)
         if decision is not None:
             waited = before is not None and decision.guards is before.lines  # its loss is that of an earlier step
-            self._taken(decision if waited else decision._replace(loss=self.loss))
+            by_evaluation = eval_end and decision.loss is None  # as in the run: no loss brought it
+            self._taken(decision if waited or by_evaluation else decision._replace(loss=self.loss))
         else:
             self._probe(eval_end)
 
