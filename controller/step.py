@@ -172,7 +172,7 @@ def take_transition(machine: Machine, run: RunState, place: int, loss: float | N
     # The rate's clock has gone on to this step already where an evaluation comes after it.
     begun = run.lr_before if run.rate.anchor == step else None
     lr_before = learning_rate(run.rate, machine, old, step - 1) if begun is None else begun
-    run.rate = after_transition(run.rate, machine, transition, step)
+    run.rate, run.lr_before = after_transition(run.rate, machine, transition, step), None
     _count(run, transition)
     if transition.regress:
         run.floors.clear()

@@ -292,7 +292,7 @@ CODES = {
         "Remove the key, and declare the metric that is meant, such as [metric.val_accuracy].",
     ),
     "time-without-every": Code(
-        "an amount of time in a guard on a metric, of which it is not known how often it comes",
+        "an amount of time on a metric of which it is not known how often it comes",
         "A detector counts values. An epoch of the training loss is a thousand of them, one of evaluations may be one: "
         "taken for each other, a threshold would be wrong by that factor.",
         'Declare how often it comes: [metric.val_loss] every = "1 epoch".',

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from plateau_rule.controller.guards.below import Below
 from plateau_rule.controller.guards.level import Level
-from plateau_rule.controller.language.curriculum import Curriculum, Guard, Transition
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, Metric, Transition
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.rate import multiplier, warming
 from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning
@@ -20,7 +20,8 @@ def oracle(curriculum: Curriculum) -> Curriculum | None:
         return None
     flat = Guard(**{Below.name: Level(metric=FLATNESS, value=1.0)})
     raising = Transition(from_="*", to="next", guards=[flat], actions=["lr_restart"])
-    return curriculum.model_copy(update={"guard": {}, "transition": [raising]})
+    known = {FLATNESS: Metric(at="step")}
+    return curriculum.model_copy(update={"metric": known, "guard": {}, "transition": [raising]})
 
 
 def without(machine: Machine, learners: Learners, steps: NDArray[np.int64]) -> Floats:

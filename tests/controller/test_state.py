@@ -20,7 +20,7 @@ from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, load
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.controller.machine import Stay
 from plateau_rule.controller.plan import plan_of
-from plateau_rule.controller.state import RunState
+from plateau_rule.controller.state import SILENT, RunState
 from plateau_rule.controller.verifier.resuming import losses
 from plateau_rule.sim.strategies import curricula, observations, observe
 from tests.controller.small import STATES, small, through
@@ -152,6 +152,7 @@ def test_planning_changes_nothing(data: st.DataObject) -> None:
     """Reading the plan and the explanation, however often, changes nothing in the state of the run."""
     curriculum = data.draw(curricula(open_runs=True, monotone=False, max_steps=60))
     controller = Controller(curriculum)
+    controller.run_state.said = SILENT  # but for what the user is told once, such as that the run is over
     for said in data.draw(observations(curriculum, max_size=20, extreme=True)):
         before = all_of(controller.run_state)
         assert plan_of(controller.machine, controller.run_state) == controller.plan

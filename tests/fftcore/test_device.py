@@ -31,7 +31,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
     out = tmp_path_factory.mktemp("begun") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
-        assert run(out, epochs=1) == 0
+        assert run(out, epochs=1, unchecked=True) == 0
     return read_record(out)
 
 
@@ -107,14 +107,14 @@ def test_threads_are_taken(record: Record, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is resumed with another torch says so in one line; one that is not says nothing of the kind."""
-    assert run(tmp_path / "same", epochs=1) == 0
+    assert run(tmp_path / "same", epochs=1, unchecked=True) == 0
     assert run(tmp_path / "same", epochs=2, resume=True) == 0
     assert "resumed with" not in capsys.readouterr().out
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         for room in ("binding", "device"):
             patch.setattr(f"plateau_rule.fftcore.{room}.versions", lambda: versions() | {"torch": "1.0"})
-        assert run(out, epochs=1) == 0
+        assert run(out, epochs=1, unchecked=True) == 0
     assert run(out, epochs=2, resume=True) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resumed with torch ")]
     assert len(told) == 1
@@ -127,7 +127,7 @@ def test_two_threads_as_begun(tmp_path: Path) -> None:
     out = tmp_path / "run"
     try:
         torch.set_num_threads(2)
-        assert run(out, epochs=1) == 0
+        assert run(out, epochs=1, unchecked=True) == 0
         torch.set_num_threads(1)
         assert run(out, epochs=2, resume=True) == 0
         assert torch.get_num_threads() == min(2, device_module.cores())
@@ -144,7 +144,7 @@ def test_a_run_on_a_cpu_leaves_cuda_alone(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for name in ("get_rng_state", "set_rng_state", "set_device", "current_device", "get_device_name"):
         monkeypatch.setattr(torch.cuda, name, touched)
-    assert run(tmp_path / "run", epochs=1) == 0
+    assert run(tmp_path / "run", epochs=1, unchecked=True) == 0
     assert run(tmp_path / "run", epochs=2, resume=True) == 0
 
 

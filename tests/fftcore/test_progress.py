@@ -17,7 +17,7 @@ from plateau_rule.fftcore.progress import LiveProgress, Progress, in_units, prog
 PLAN = Plan(7, 1, "words", MappingProxyType({"cutoff": 256}), 2e-4, (), None, 1.0)
 RAISE = Decision(
     8, 2, "words", "full", "transition 1", MappingProxyType({"cutoff": 256}), MappingProxyType({"cutoff": 1025}),
-    2e-5, 2e-4, 2.5, ("flat: true",),
+    2e-5, 2e-4, 2.5, ("flat: true",), ("cutoff",),
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_a_raise_is_not_overlooked(capsys: pytest.CaptureFixture[str]) -> None:
         "▲▲▲ RAISE at step 8, epoch 2: words → full   "
         "cutoff 256 bins (0.125 cycles/byte) → 1025 bins (0.5 cycles/byte)   rate 2e-05 → 0.0002"
     )
-    show.decided(RAISE._replace(knobs=RAISE.knobs_before))
+    show.decided(RAISE._replace(knobs=RAISE.knobs_before, raises=()))
     assert "RAISE" not in capsys.readouterr().out
 
 

@@ -23,10 +23,11 @@ USES = {
     "tune": "tune mine.toml --log losses.jsonl --over window=50..100 --trials 2 --workers 1",
     "fit": "fit losses.jsonl",
     "test": "test mine.test.toml",
+    "lsp": "lsp",
     "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu --unchecked",
 }
 # The extras that commands need; all others need none.
-EXTRAS = {"plot": "plot", "tune": "tune", "train": "train"}
+EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "train": "train"}
 
 
 def write(folder: Path) -> None:

@@ -265,7 +265,7 @@ def test_the_width_of_a_line(length: int) -> None:
     name = "n" * length
     nested = f'{{ any = ["{"p" * 50}", "{"q" * 30}", "{name}"] }}'
     lines = {
-        "a table": f'plateau = {{ metric = "{name}", window = 50, threshold = 0.005, per = "1000 steps" }}',
+        "a table": f'plateau = {{ metric = "{name}", window = 5000, threshold = 0.00501, per = "window" }}',
         "a table below a longer key": f"set  = {{ {'k' * 60} = 1, {name} = 2 }}",
         "a list below a longer key": f'from   = ["{"s" * 60}", "{name}"]',
         "a table in a list": f"  {nested},",

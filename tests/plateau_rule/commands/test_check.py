@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shlex
 from pathlib import Path
@@ -170,8 +171,8 @@ def test_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """With a log, windows that its noise deceives are found, with a place; a waiver with a reason lets them pass."""
-    log, mine = tmp_path / "noisy.jsonl", tmp_path / "mine.toml"
-    rows = [{"step": i, "loss": 3.0 + (0.3 if i * 7919 % 13 < 6 else -0.3)} for i in range(3000)]
+    log, mine, draw = tmp_path / "noisy.jsonl", tmp_path / "mine.toml", random.Random(1)
+    rows = [{"step": i, "loss": 3.0 + draw.choice((0.3, -0.3))} for i in range(3000)]
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
     mine.write_text(PLATEAU)
     assert plateau.main(["check", str(mine), "--log", str(log), "--json"]) == 0

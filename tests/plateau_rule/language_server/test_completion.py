@@ -78,6 +78,15 @@ def test_names_of_a_text_that_does_not_parse() -> None:
     assert names.tables == {"knob": ("length",), "guard": ("ready",)}
 
 
+def codes_of(text: str) -> set[str]:
+    """The codes of a text's faults."""
+    try:
+        loads(text)
+    except CurriculumError as error:
+        return {fault.code for fault in error.faults}
+    return set()
+
+
 def test_offered_keys_are_known() -> None:
     """No key that is offered for a table is refused there as unknown."""
     for line, row in enumerate(text := shipped()["plateau"].read_text(encoding="utf-8").split("\n")):
@@ -85,9 +94,7 @@ def test_offered_keys_are_known() -> None:
             joined = "\n".join(text)
             for one in completions(joined, cursor_at(joined, line + 1, 0)):
                 changed = "\n".join([*text[: line + 1], f"{one.text}0", *text[line + 1 :]])
-                with pytest.raises(CurriculumError) as error:
-                    loads(changed)
-                assert "unknown-key" not in {fault.code for fault in error.value.faults}, one
+                assert "unknown-key" not in codes_of(changed), one
 
 
 def test_every_key_of_the_first_level_has_words() -> None:
