@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires
 # What is imported: the extra that brings it.
 EXTRAS = {
     "hypothesis": "test",
+    "lsprotocol": "lsp",
     "matplotlib": "plot",
     "optuna": "tune",
     "pygls": "lsp",
