@@ -218,7 +218,7 @@ def judged(cell: Boundary, seed: int, out: Path) -> list[dict[str, Any]]:
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["cell"] == json.loads(json.dumps(identity)):
-            return kept["rows"]  # type: ignore[no-any-return]
+            return kept["rows"]  # type: ignore[no-any-return]  # this file wrote it
     rows = judge(cell, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"cell": identity, "rows": rows}, indent=1))

@@ -122,6 +122,7 @@ def verdicts(guard: GuardInState, clock: Look, machine: Machine, watched: Verdic
     if isinstance(guard, Watched):
         return TRUE | FALSE | UNKNOWN if watched is None else watched[id(guard.detector)]
     if not isinstance(guard, Reached):
+        # A new kind of guard must say here what makes it certain: silence would be a wrong horizon.
         raise NotImplementedError(type(guard).__name__)
     if guard.is_count and watched is None:
         return guard.possible(clock, clock.time)

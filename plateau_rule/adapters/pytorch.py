@@ -365,7 +365,7 @@ def _with_last(loader: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
         yield from ((batch, False) for batch in loader)
         return
     try:
-        length = len(loader)  # type: ignore[arg-type]
+        length = len(loader)  # type: ignore[arg-type]  # it may have none: asked
     except TypeError:
         nothing = object()
         batches = iter(loader)

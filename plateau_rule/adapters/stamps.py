@@ -8,7 +8,7 @@ plan when the batch is trained on. Workers get the dataset and the collate funct
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -57,7 +57,7 @@ class KnobBatches(Sampler[list[StampedIndex]]):
         """
         if self.size is not None:
             raise TypeError("how many batches an epoch has depends on the curriculum")
-        return len(self.rows)  # type: ignore[arg-type]
+        return len(self.rows)  # type: ignore[arg-type]  # a user's own sampler may have none: TypeError
 
     def __iter__(self) -> Iterator[list[StampedIndex]]:
         """An epoch's batches; each row is its index with the stamp of its batch."""
@@ -159,11 +159,11 @@ class StampedCollate:
         batch = self.collate(list(rows))
         if not self.as_rows:
             return StampedBatch(batch, stamp)
-        if not isinstance(batch, Mapping):
+        if not isinstance(batch, MutableMapping):
             raise WiringError(
                 f"a stamp with a row for each row needs a batch that is a dict, not {type(batch).__name__}"
             )
-        batch[KEY] = torch.tensor(stamp).repeat(len(rows), 1)  # type: ignore[index]
+        batch[KEY] = torch.tensor(stamp).repeat(len(rows), 1)
         return batch
 
 
