@@ -40,6 +40,21 @@ def in_words(report: Report, places: Places, files: dict[int, Path], strict: boo
     yield _summary(report, strict)
 
 
+def findings_in_words(report: Report, places: Places, files: dict[int, Path]) -> Iterator[str]:
+    """What a report has against a curriculum, line by line: no notes, and nothing that is waived.
+
+    Args:
+        report: what was found.
+        places: where things stand in the file.
+        files: the files of counterexamples, by the number of their finding.
+    """
+    told = [(number, one) for number, one in enumerate(report.findings) if one.severity not in ("note", "waived")]
+    for number, finding in told:
+        if number != told[0][0]:
+            yield ""
+        yield from _finding_in_words(report, finding, places, files.get(number))
+
+
 def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
     curriculum, run = machine.curriculum, machine.run
     length = f"{run.epochs or '?'} epochs of {run.steps_per_epoch or '?'} steps"

@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -26,9 +25,9 @@ from plateau_rule.commands.options import (
     require_drawable,
     write_text,
 )
-from plateau_rule.commands.sources import STDIN, content_of, curricula, one_file
+from plateau_rule.commands.sources import Source, content_of, curricula, one_file, refuse_options
 from plateau_rule.controller.binding import Binding, bind
-from plateau_rule.controller.checking import as_dict, in_words, write_counterexamples
+from plateau_rule.controller.checking import as_dict, findings_in_words, in_words, write_counterexamples
 from plateau_rule.controller.errors import BindingWarning, CurriculumError, visible
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import loads
@@ -41,29 +40,13 @@ from plateau_rule.controller.verifier.verify import verify
 if TYPE_CHECKING:
     from plateau_rule.commands.annotations import Annotation
 
-Form = Literal["text", "json", "github", "sarif"]
-# The library's own answer to a misspelt option is lost, because - may be a file here.
-OPTIONS = (
-    *(
-        "--mend",
-        "--strict",
-        "--format",
-        "--json",
-        "--output",
-        "--counterexample",
-        "--log",
-        "--plot",
-        "--budget",
-        "--limit",
-    ),
-    *("--epochs", "--steps-per-epoch", "--tokens-per-step", "--peak", "--mend", "--help"),
-)
+Form = Literal["text", "brief", "json", "github", "sarif"]
 WORST = (0, 3, 1, 2)  # exit codes, from the best to the worst
 QUIET_S = 0.5  # before a line of progress is shown
 
 
 def check(
-    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *files: Source,
     strict: Flag = False,
     form: Annotated[Form | None, Parameter(name="--format")] = None,
     as_json: JsonFlag = False,
@@ -83,7 +66,7 @@ def check(
     Args:
         files: Files, names of shipped curricula, patterns, or folders of curricula. `-` reads the standard input.
         strict: Exit with 3 where a property is not decided or conditional, or a warning stands.
-        form: As text (the default), json, github (annotations of a workflow) or sarif (SARIF 2.1.0).
+        form: As text (the default), brief (what fails, findings alone), json, github (for a workflow) or sarif.
         as_json: Print JSON; the same as --format json.
         output: Write the report to this file instead of the standard output.
         counterexample: Write the counterexamples into this folder: traces, and losses that `plateau replay` reads.
@@ -103,7 +86,7 @@ def check(
         try:
             results.append(_checked(name, binding, budget, log, mend))
         except CurriculumError as error:
-            if single and form == "text":
+            if single and form in ("text", "brief"):
                 raise
             results.append(CheckedFile(name, error=error))
     write_text(_printed(results, form, single, strict, counterexample), output)
@@ -132,11 +115,7 @@ def _usable(
     """Refuse words that do not go together."""
     if not files:
         raise UsageError("plateau check: FILE is missing. See: plateau check --help")
-    if option := next((name for name in files if name.startswith("-") and name != STDIN), None):
-        word = option.partition("=")[0]
-        near = get_close_matches(word, OPTIONS, n=1)
-        hint = f' Did you mean "{near[0]}"?' if near else ""
-        raise UsageError(f"plateau check: unknown option {visible(word)}.{hint} See: plateau check --help")
+    refuse_options("check", files)
     if as_json and form not in (None, "json"):
         raise UsageError(f"--json and --format {form}: expected one of the two")
     if not one_file(files) and (plot or counterexample):
@@ -181,8 +160,12 @@ def _printed(results: list[CheckedFile], form: Form, single: bool, strict: bool,
         code = max((result.exit_code(strict) for result in results), key=WORST.index)
         data = written[0] if single else {"files": written, "exit_code": code}
         return json.dumps(data, allow_nan=False) + "\n"
-    parts = ["\n".join(map(visible, _in_words(result, strict, counterexample))) for result in results]
-    if not single:
+    if form == "brief":
+        results = [result for result in results if result.exit_code(strict)]
+    parts = ["\n".join(map(visible, _in_words(result, form, strict, counterexample))) for result in results]
+    if not parts:
+        return ""
+    if form == "text" and not single:
         parts = [f"== {visible(result.file)}\n{part}" for result, part in zip(results, parts, strict=True)]
     return "\n\n".join(parts) + "\n"
 
@@ -202,10 +185,12 @@ def _as_data(result: CheckedFile, strict: bool, counterexample: Path | None) -> 
     return as_dict(result.report, result.places, files, strict)
 
 
-def _in_words(result: CheckedFile, strict: bool, counterexample: Path | None) -> list[str]:
+def _in_words(result: CheckedFile, form: Form, strict: bool, counterexample: Path | None) -> list[str]:
     if result.report is None or result.places is None:
         return str(result.error).split("\n")
     files = write_counterexamples(result.report, result.places, counterexample) if counterexample else {}
+    if form == "brief":
+        return list(findings_in_words(result.report, result.places, files))
     return list(in_words(result.report, result.places, files, strict))
 
 

@@ -13,15 +13,17 @@ from plateau_rule.commands.options import (
     LateOptions,
     Reading,
     Several,
+    UsageError,
     print_json,
     read_logs,
 )
+from plateau_rule.commands.sources import STDIN, Source, content_of, refuse_options
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.edit.difference import as_dict, difference, in_words, section
 from plateau_rule.controller.edit.meaning import Edit
 from plateau_rule.controller.errors import BindingWarning, CurriculumError, Fault, visible
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.reading import load
+from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.verifier.budget import MOST_CONFIGURATIONS
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def diff(
-    old: str,
-    new: str,
+    old: Source,
+    new: Source,
     /,
     *,
     log: Several = (),
@@ -45,7 +47,7 @@ def diff(
     verdicts of `plateau check`, and says of each state whether a run that stands in it can resume under the new file.
 
     Args:
-        old: A curriculum file, or the name of a shipped curriculum.
+        old: A curriculum file, the name of a shipped curriculum, or `-` for the standard input.
         new: The same after the edit.
         log: A log to replay under both; repeat it for parts of one run.
         as_json: Print one JSON object.
@@ -53,6 +55,9 @@ def diff(
         reading: How to read the log.
         bound: What both curricula are bound to.
     """
+    refuse_options("diff", (old, new))
+    if old == new == STDIN:
+        raise UsageError("plateau diff: - and -; expected the standard input for one of the two files")
     curricula = _both(old, new)
     binding = bound.binding()
     with warnings.catch_warnings():
@@ -78,7 +83,7 @@ def _both(old: str, new: str) -> list[Curriculum]:
     curricula, faults = list[Curriculum](), list[Fault]()
     for name in (old, new):
         try:
-            curricula.append(load(name))
+            curricula.append(loads(*content_of(name)))
         except CurriculumError as error:
             faults += error.faults
     if faults:

@@ -11,12 +11,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from plateau_rule.commands.options import Flag
+from plateau_rule.commands.sources import STDIN, Source, content_of, refuse_options
 from plateau_rule.controller.errors import CurriculumError, Fault, visible
-from plateau_rule.controller.language.reading import contents, find, shipped
+from plateau_rule.controller.language.reading import find, shipped
 
 
 def fmt(
-    *files: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *files: Source,
     check: Flag = False,
     to_stdout: Annotated[bool, Parameter(name="--print", show_default=False)] = False,
 ) -> int:
@@ -31,21 +32,24 @@ def fmt(
         raise CurriculumError(
             [Fault("no-such-file", (), "no file is named", "at least one, or - for the standard input")]
         )
-    changed = 0
-    if option := next((name for name in files if name.startswith("-") and name != "-"), None):
-        raise CurriculumError(
-            [Fault("no-such-file", (), f"unknown option {visible(option)}", "a file, --check or --print")]
-        )
+    refuse_options("fmt", files)
+    changed, faults = 0, list[Fault]()
     for name in files:
-        content, shown = (sys.stdin.buffer.read(), "<stdin>") if name == "-" else contents(name)
-        text = _formatted(content, shown)
-        if to_stdout or (name == "-" and not check):
+        try:
+            content, shown = content_of(name)
+            text = _formatted(content, shown)
+        except CurriculumError as error:  # the others are laid out all the same
+            faults += error.faults
+            continue
+        if to_stdout or (name == STDIN and not check):
             sys.stdout.write(text)
         elif text.encode() != content:
             changed += 1
             if not check:
                 _overwrite(name, text.encode())
             print(f"{visible(shown)}: {'would change' if check else 'formatted'}")
+    if faults:
+        raise CurriculumError(faults)
     return 1 if check and changed else 0
 
 

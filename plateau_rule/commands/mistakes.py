@@ -18,7 +18,7 @@ from cyclopts import (
     ValidationError,
 )
 
-from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError, visible
 from plateau_rule.controller.extras import EXTRAS, how_to_install
 
 KINDS = {int: "a whole number", float: "a number", bool: "nothing, for it is a flag"}
@@ -52,6 +52,18 @@ def unknown_command(word: str, commands: Iterable[str]) -> str:
     return f'Unknown command "{word}".{_near(word, commands)} Commands: {", ".join(commands)}.'
 
 
+def unknown_option(command: str, words: Iterable[str]) -> str | None:
+    """Say which of the words after a command is an option that it does not know; None where there is none."""
+    from plateau_rule.commands.app import app
+
+    names = [name for one in app[command].assemble_argument_collection() for name in one.names]
+    for word in words:
+        option = word.partition("=")[0]
+        if word.startswith("-") and word != "-" and option not in names:
+            return f"unknown option {visible(option)}.{_near(option, names)}"
+    return None
+
+
 def usage(error: CycloptsError) -> str:
     """Say what is wrong with the words after a command."""
     match error:
@@ -59,7 +71,9 @@ def usage(error: CycloptsError) -> str:
             word = (error.token.keyword or error.token.value).partition("=")[0]
             return f"unknown option {word}.{_near(word, (n for one in error.argument_collection for n in one.names))}"
         case UnusedCliTokensError():
-            return f'"{(error.unused_tokens or [""])[0]}" is one word too many.'
+            # Where - may be a file, an unknown option was taken for one.
+            told = unknown_option((error.command_chain or ("",))[-1], (error.root_input_tokens or [""])[1:])
+            return told or f'"{(error.unused_tokens or [""])[0]}" is one word too many.'
         case RepeatArgumentError():
             return f"{error.token.keyword} is given twice; expected once."
         case MissingArgumentError(argument=argument) if argument is not None:

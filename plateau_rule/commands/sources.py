@@ -6,13 +6,36 @@ import glob
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from plateau_rule.commands.options import UsageError
 from plateau_rule.controller.errors import CurriculumError, Fault, visible
 from plateau_rule.controller.language.reading import contents, shipped
 
 STDIN = "-"
+# The name of a file, or `-`. So that - may be one, cyclopts lets any option pass for one: see `refuse_options`.
+Source = Annotated[str, Parameter(allow_leading_hyphen=True)]
 SCENARIOS = ".test.toml"  # files for `plateau test`
 OTHERS = {"pyproject.toml", "Cargo.toml", "ruff.toml", "uv.toml", "book.toml", "netlify.toml"}  # of well-known tools
+
+
+def refuse_options(command: str, words: Sequence[str]) -> None:
+    """Refuse a misspelt option among the files of a command, as cyclopts does where - may be no file.
+
+    Args:
+        command: Its name.
+        words: What it took for files.
+
+    Raises:
+        UsageError: Naming the option, and the one that was probably meant.
+    """
+    if any(word.startswith("-") and word != STDIN for word in words):
+        from plateau_rule.commands.mistakes import unknown_option
+
+        if told := unknown_option(command, words):
+            raise UsageError(f"plateau {command}: {told} See: plateau {command} --help")
 
 
 def curricula(words: Sequence[str]) -> list[str]:

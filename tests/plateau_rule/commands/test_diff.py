@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +64,17 @@ def test_nothing_to_say(capsys: pytest.CaptureFixture[str]) -> None:
         ]
 
 
+@pytest.mark.parametrize("words", [["-", "new.toml"], ["old.toml", "-"]])
+def test_standard_input(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`-` is the standard input, on either side."""
+    edited = TEXT.replace("min_epoch = 2", "min_epoch = 3").encode()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(edited)))
+    change = "3 -> 4" if words[0] == "-" else "2 -> 3"
+    assert told(capsys, *words).splitlines()[:3] == [
+        " -> ".join(words), "edited", f'  transition "*>next", guards.min_epoch: {change}'
+    ]  # fmt: skip
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     """The same as data."""
     data = json.loads(told(capsys, "old.toml", "new.toml", *BOUND, "--log", "losses.csv", "--json"))
@@ -77,7 +91,9 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["absent.toml", "absent.toml"], 'there is no curriculum "absent.toml"'),
         (["wrong.toml", "new.toml"], "wrong.toml:1:"),
         (["old.toml", "losses.csv"], "losses.csv:1:1:"),
-        (["-", "-"], "unknown option -"),
+        (["-", "-"], "expected the standard input for one of the two files"),
+        (["old.toml", "--lgo", "losses.csv", "new.toml"], 'unknown option --lgo. Did you mean "--log"?'),
+        (["--jsn", "old.toml", "new.toml"], 'unknown option --jsn. Did you mean "--json"?'),
         (["old.toml", "new.toml", "--log", "absent.csv"], "absent.csv"),
         (["old.toml", "new.toml", "--log", "old.toml"], "old.toml"),
         (["old.toml", "new.toml", "--limit", "cutoff"], "KNOB=NUMBER"),

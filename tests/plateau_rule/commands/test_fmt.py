@@ -44,6 +44,18 @@ def test_fmt_check(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert plateau.main(["fmt", "--check", str(good)]) == 0
 
 
+def test_fmt_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A file that is no curriculum does not keep the others from being laid out."""
+    worse, bad = tmp_path / "worse.toml", tmp_path / "bad.toml"
+    worse.write_text("x: 1\n", encoding="utf-8")
+    bad.write_text(UNTIDY, encoding="utf-8")
+    assert plateau.main(["fmt", str(worse), str(bad)]) == 2
+    out, err = capfd.readouterr()
+    assert out == f"{bad}: formatted\n"
+    assert err.startswith(f"{worse}:1:2: ")
+    assert bad.read_text(encoding="utf-8") == PLATEAU
+
+
 def test_fmt_print(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """`fmt --print` leaves the file alone; it is also how to get a shipped curriculum."""
     file = tmp_path / "mine.toml"
@@ -101,7 +113,9 @@ def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
         "no file is named; expected at least one, or - for the standard input [no-such-file]\n"
     )
     assert plateau.main(["fmt", "--chekc", str(file)]) == 2
-    assert capfd.readouterr().err == "unknown option --chekc; expected a file, --check or --print [no-such-file]\n"
+    assert capfd.readouterr().err == (
+        'plateau fmt: unknown option --chekc. Did you mean "--check"? See: plateau fmt --help\n'
+    )
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"name = 5\n")))
     assert plateau.main(["fmt", "-"]) == 2
     assert "<stdin>:1:8: name: found 5" in capfd.readouterr().err
