@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import plateau_rule
+from plateau_rule.controller.language.reading import shipped
 from tests.conftest import ROOT
 
 README, TESTING, CONTROLLER = ROOT / "README.md", ROOT / "docs" / "testing.md", ROOT / "docs" / "controller.md"
@@ -193,6 +194,12 @@ def test_no_page_names_an_index(page: Path) -> None:
 def test_readme_is_short() -> None:
     """The README stays below 120 lines."""
     assert len(README.read_text().splitlines()) < 120
+
+
+def test_readme_counts_the_shipped_curricula() -> None:
+    """The README and the changelog say how many curricula are shipped."""
+    assert f"the language and {len(shipped())} files" in README.read_text()
+    assert f"{len(shipped())} curricula to start from" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def results(name: str) -> Any:

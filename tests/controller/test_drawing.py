@@ -117,7 +117,7 @@ def test_everything_is_drawn(kind: str, name: str) -> None:
     assert ways[kind] == (len(drawn) - straight + merged if kind == "svg" else len(drawn))
 
 
-@pytest.mark.parametrize("file", ["odd.mermaid", "odd.dot", "odd.svg", "two-knobs-with-retreat.svg", "fixed-share.svg"])
+@pytest.mark.parametrize("file", ["odd.mermaid", "odd.dot", "odd.svg", "two-knobs-with-retreat.svg", "taps.svg"])
 def test_the_picture_that_was_looked_at(file: str) -> None:
     """To the letter, what is drawn is the picture that somebody has looked at and found right."""
     name, _, kind = file.partition(".")
@@ -201,8 +201,8 @@ def test_rate_in_a_state() -> None:
 def test_rate_that_goes_on() -> None:
     """Where no way into a state restarts the rate, the line is dashed and says so."""
     assert not any(goes_on(load("plateau"), index) for index in range(4))
-    assert [goes_on(load("fixed-share"), index) for index in range(3)] == [False, True, True]
-    assert svg(load("fixed-share")).count("the rate goes on") == 2
+    assert [goes_on(load("taps"), index) for index in range(4)] == [False, True, True, True]
+    assert svg(load("taps")).count("the rate goes on") == 3
 
 
 def test_without_a_length_of_the_run() -> None:

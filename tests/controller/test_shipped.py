@@ -7,13 +7,24 @@ import warnings
 from collections.abc import Callable, Iterator
 from math import exp, nan
 from random import Random
+from typing import Any
 
 import pytest
 
-from plateau_rule import BindingWarning, Controller, Decision, load
+from plateau_rule import BindingWarning, Controller, Decision, Plan, load
 from plateau_rule.controller.language.reading import shipped
 
-LIMITS = {"cutoff": 1025, "seq_len": 1024, "modes": 16, "kernel_taps": 128}
+LIMITS = {
+    "cutoff": 1025,
+    "seq_len": 1024,
+    "modes": 16,
+    "kernel_taps": 128,
+    "image_size": 300,
+    "dropout": 1.0,
+    "augmentation": 30,
+    "teacher_forcing": 1.0,
+    "wall_height": 8.0,
+}
 Loss = Callable[[int], float]
 
 
@@ -58,19 +69,26 @@ def test_fits(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", BindingWarning)
         controller = Controller(load(name), limits_of(name))
-    assert controller.total_steps == 50_000
+    assert controller.total_steps == (70_000 if name == "sgdr" else 50_000)
     assert controller.plan.step == 0
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_runs_to_its_end(name: str) -> None:
-    """Under a loss that falls and flattens in every state, each comes to its last state, and no knob falls."""
-    controller = Controller(load(name), limits_of(name), epochs=40, steps_per_epoch=100)
-    bumps = noise()
-    decisions = driven(controller, lambda time: 4 + exp(-time / 40) + 1e-3 * next(bumps))
-    names = [state.name for state in load(name).state]
-    assert [decision.to_state for decision in decisions] == names[1:]
-    assert all(set(decision.raises) or name == "sequence-length" for decision in decisions)
+    """Under a loss that falls and flattens in every state, and a score that is high, each comes to its last state."""
+    curriculum = load(name)
+    controller = Controller(curriculum, limits_of(name), epochs=40, steps_per_epoch=100)
+    scores: dict[str, Any] = {metric: 0.9 if said.goal == "max" else 4.0 for metric, said in curriculum.metric.items()}
+    bumps, decisions, entered = noise(), list[Decision](), 0
+    for step in range(4000):
+        if controller.plan.stop is None:
+            loss = 4 + exp(-(step - entered) / 40) + 1e-3 * next(bumps)
+            if (decision := controller.observe(loss, **(scores if step % 100 == 99 else {}))) is not None:
+                decisions.append(decision)
+                entered = decision.step
+    names = [state.name for state in curriculum.state]
+    assert [decision.to_state for decision in decisions if decision.to_state != decision.from_state] == names[1:]
+    assert all(decision.raises for decision in decisions if curriculum.knob and name != "sequence-length")
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -147,17 +165,8 @@ def test_fixed_epochs_and_misaligned() -> None:
     assert bad[0].lr < 0.75 * 2e-4
 
 
-def test_fixed_share() -> None:
-    """fixed-share: 20, 40 and 40 % of the steps, under one cosine that goes on, whatever the loss does."""
-    controller = Controller(load("fixed-share"), limits_of("fixed-share"), epochs=10, steps_per_epoch=100)
-    decisions = driven(controller, lambda time: 5.0 if time % 2 else 1e9)
-    assert [(d.step, d.knobs["cutoff"]) for d in decisions] == [(200, 512), (600, 1025)]
-    assert all(0.9999 < d.lr / d.lr_before < 1 or d.lr < d.lr_before for d in decisions)
-    assert decisions[0].lr == pytest.approx(2e-4 * 0.9045, rel=1e-3)
-
-
 def test_taps() -> None:
-    """taps: 16 taps, then twice as many after each fifth of the run, under the very cosine of `full`."""
+    """taps: 16 taps, then twice as many after each fifth of the run, under the cosine of `full`."""
     controller = Controller(load("taps"), limits_of("taps"), epochs=10, steps_per_epoch=100)
     beside = Controller(load("full"), limits_of("full"), epochs=10, steps_per_epoch=100)
     decisions: list[Decision] = []
@@ -228,6 +237,92 @@ def test_half_rate_on_raise() -> None:
     controller = Controller(load("half-rate-on-raise"), limits_of("half-rate-on-raise"))
     decisions = driven(controller, lambda time: 5.0, 6000)
     assert [d.lr for d in decisions] == [1e-4, 5e-5, 2.5e-5]
+
+
+def planned(controller: Controller, losses: Loss, every: int = 1, **scores: Loss) -> list[Plan]:
+    """The plan of every step; the loss depends on the step, and so do the scores of an evaluation every few steps."""
+    plans: list[Plan] = []
+    while (plan := controller.plan).stop is None:
+        plans.append(plan)
+        evaluated: dict[str, Any] = {name: score(plan.step) for name, score in scores.items()}
+        controller.observe(losses(plan.step), **(evaluated if (plan.step + 1) % every == 0 else {}))
+    return plans
+
+
+def test_image_size() -> None:
+    """image-size: size, dropout and augmentation rise together after each quarter of the run, under one cosine."""
+    controller = Controller(load("image-size"), limits_of("image-size"), epochs=40, steps_per_epoch=10)
+    plans = planned(controller, lambda step: 5.0 if step % 2 else 1e9)
+    values = [tuple(plan.knobs[name] for name in ("image_size", "dropout", "augmentation")) for plan in plans]
+    stages = [(128, 0.1, 5), (184, 0.17, 8), (240, 0.23, 12), (300, 0.3, 15)]
+    assert values == [stage for stage in stages for _ in range(100)]
+    assert plans[0].lr < plans[9].lr < plans[10].lr == 1e-3  # the warm-up is an epoch
+    assert [plan.lr for plan in plans[10:]] == sorted((plan.lr for plan in plans[10:]), reverse=True)
+
+
+def test_teacher_forcing() -> None:
+    """teacher-forcing: from true tokens alone to a quarter of them over the first half of the run, never rising."""
+    controller = Controller(load("teacher-forcing"), limits_of("teacher-forcing"), epochs=10, steps_per_epoch=100)
+    shares = [float(plan.knobs["teacher_forcing"]) for plan in planned(controller, lambda step: 5.0)]
+    assert shares[0] == 1.0
+    assert shares[250] == pytest.approx((1 + 0.25) / 2)
+    assert shares[500:] == [0.25] * 500
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_reduce_on_plateau() -> None:
+    """reduce-on-plateau: a fifth of the rate after five bad evaluations, and the end of the run after twenty."""
+    controller = Controller(load("reduce-on-plateau"), epochs=50, steps_per_epoch=10)
+    plans = planned(controller, lambda step: 5.0, every=10, val_loss=lambda step: max(3.0, 4.0 - step / 100))
+    rates = [plan.lr for plan in plans[::10]]
+    # The last new best is that of epoch 10, so every fifth epoch after it reduces, and the twentieth ends the run.
+    expected = [1e-3] * 16 + [2e-4] * 5 + [4e-5] * 5 + [8e-6] * 5
+    assert rates == pytest.approx(expected)
+    assert controller.plan.stop == "no new best in twenty evaluations"
+
+
+def test_reduce_on_plateau_keeps_the_best() -> None:
+    """reduce-on-plateau: a loss that improves again only beyond its best of long ago makes the count start over."""
+    controller = Controller(load("reduce-on-plateau"), epochs=50, steps_per_epoch=10)
+    values = [4.0, *[4.2] * 5, *[4.1] * 4, 3.9, *[4.0] * 39]
+    plans = planned(controller, lambda step: 5.0, every=10, val_loss=lambda step: values[step // 10])
+    rates = [plan.lr for plan in plans[::10]]
+    # 4.1 after the reduction is better than 4.2, and no new best; 3.9 at epoch 10 is one.
+    assert rates[5:17] == pytest.approx([1e-3] + [2e-4] * 10 + [4e-5])
+
+
+def test_sgdr() -> None:
+    """sgdr: the rate is at its peak at epochs 0, 10 and 30, half of it in the middle of each cycle, low at the end."""
+    plans = planned(Controller(load("sgdr"), epochs=70, steps_per_epoch=10), lambda step: 5.0)
+    for first, last in ((0, 100), (100, 300), (300, 700)):
+        assert plans[first].lr == 0.05
+        assert plans[(first + last) // 2].lr == pytest.approx(0.025)
+        assert plans[last - 1].lr < 0.001 * 0.05
+
+
+@pytest.mark.parametrize(("flat_from", "begins"), [(800, range(801, 1300)), (3000, range(2700, 2701))])
+def test_decay_on_plateau(flat_from: int, begins: range) -> None:
+    """decay-on-plateau: the rate falls to 0 and the run ends once the loss is flat, or in its last tenth."""
+    controller, bumps = Controller(load("decay-on-plateau"), epochs=10, steps_per_epoch=300), noise()
+    plans = planned(controller, lambda step: 5.0 - 0.001 * min(step, flat_from) + 0.01 * next(bumps))
+    began, rates = next(plan.step for plan in plans if plan.state == "decay"), [plan.lr for plan in plans]
+    assert began in begins
+    assert rates[500 : began + 1] == [1e-3] * (began - 499)
+    assert rates[began:] == pytest.approx([1e-3 * (1 - step / 300) for step in range(300)])
+    assert controller.plan.stop is not None
+
+
+def test_reward() -> None:
+    """reward: a lesson ends at a mean above 0.8; if that falls by a fifth in the last one, back one, twice at most."""
+    controller = Controller(load("reward"), limits_of("reward"), epochs=20, steps_per_epoch=1000)
+    found, entered = list[tuple[str, float, float]](), 0
+    while (plan := controller.plan).stop is None:
+        assert controller.observe(5.0) is None  # nothing is looked at without an evaluation
+        reward = 0.95 - 1e-4 * (plan.step - entered) if plan.state == "high" else 0.9
+        if plan.step % 100 == 99 and (decision := controller.evaluated(reward=reward)) is not None:
+            found.append((decision.transition, float(decision.knobs["wall_height"]), decision.lr))
+            entered = decision.step
+    assert found == [("pass", 3.0, 3e-4), ("pass", 4.0, 3e-4), *[("retreat", 3.0, 3e-4), ("pass", 4.0, 3e-4)] * 2]
 
 
 def test_full() -> None:
