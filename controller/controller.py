@@ -16,8 +16,9 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.metrics import LOSS, comes_at
 from plateau_rule.controller.machine import Lead, Machine
 from plateau_rule.controller.plan import Decision, Plan, plan_of
+from plateau_rule.controller.readings import Way
 from plateau_rule.controller.state import RunState
-from plateau_rule.controller.step import explain, start_run, take_step
+from plateau_rule.controller.step import explain, readings, start_run, take_step
 
 
 class Controller:
@@ -215,6 +216,14 @@ class Controller:
         if step is not None:
             return [line for at, lines in self.run_state.looks if at == step for line in lines]
         return [*explain(self.run_state), *missing.lines(self.machine, self.run_state)]
+
+    def readings(self) -> tuple[Way, ...]:
+        """How near each transition out of this state is to being taken: what `explain` says, as numbers.
+
+        Returns:
+            One for each transition, in the order of the file; none in a final state.
+        """
+        return readings(self.run_state)
 
     # Saving and resuming
 

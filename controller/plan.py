@@ -8,6 +8,7 @@ from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.machine import Action, Knobs, Machine
 from plateau_rule.controller.missing import after_the_end
 from plateau_rule.controller.rate import learning_rate
+from plateau_rule.controller.readings import Way
 from plateau_rule.controller.state import RunState
 
 
@@ -59,6 +60,8 @@ class Decision(NamedTuple):
     """Every guard that was looked at, one line each."""
     raises: tuple[str, ...] = ()
     """The knobs that it made harder."""
+    readings: tuple[Way, ...] = ()
+    """The transition as it stood at the look that took it: `guards` as numbers."""
 
 
 def plan_of(machine: Machine, run: RunState) -> Plan:

@@ -16,6 +16,7 @@ from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.machine import Action, BoundState, Machine, limits_shown
 from plateau_rule.controller.plan import Plan, plan_of
 from plateau_rule.controller.rate import RateClock, advance, amount_in_force, carry_over, share_of_peak
+from plateau_rule.controller.readings import as_saved, from_saved
 from plateau_rule.controller.state import Due, RunState, Waiting
 from plateau_rule.controller.step import enter, raise_floors, settle, start_run
 
@@ -75,6 +76,7 @@ def _under_lead(run: RunState) -> dict[str, Any]:
         "since": run.waiting.since,
         "loss": run.waiting.loss if run.waiting.loss is None else repr(run.waiting.loss),
         "lines": run.waiting.lines and list(run.waiting.lines),
+        **({"readings": [as_saved(way) for way in run.waiting.readings]} if run.waiting.readings else {}),
     }
     return {"since": run.since, "due": run.due and list(run.due), "waiting": waiting}
 
@@ -198,6 +200,7 @@ def _restore_waiting(run: RunState, under: Mapping[str, Any]) -> None:
             given["since"],
             None if loss is None else float(loss),
             None if lines is None else tuple(map(str, lines)),
+            tuple(map(from_saved, given.get("readings", ()))),
         )
 
 

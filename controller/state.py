@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from plateau_rule.controller.guards import Clock
 from plateau_rule.controller.machine import Action, BoundState, Stay
 from plateau_rule.controller.rate import RateClock
+from plateau_rule.controller.readings import Way
 
 LOOKS_REMEMBERED = 64
 MISSING, OVER = "missing", "over"  # what a user is told once
@@ -23,6 +24,7 @@ class Waiting(NamedTuple):
         since: the step whose observation decided it; None where it was certain before the run.
         loss: the loss of that step.
         lines: every guard that was looked at then; None where clocks decided it before its time.
+        readings: the same as numbers; none where `lines` is None, or in a snapshot of an earlier version.
     """
 
     place: int
@@ -30,6 +32,7 @@ class Waiting(NamedTuple):
     since: int | None
     loss: float | None = None
     lines: tuple[str, ...] | None = None
+    readings: tuple[Way, ...] = ()
 
 
 class Due(NamedTuple):

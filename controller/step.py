@@ -15,11 +15,11 @@ from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.missing import after_epoch, note_given
 from plateau_rule.controller.plan import Decision, knobs_at, plan_of
 from plateau_rule.controller.rate import advance, after_transition, learning_rate, start_clock
+from plateau_rule.controller.readings import Way, way_of
 from plateau_rule.controller.state import RunState, Waiting
 
 OWN_ACTIONS = ("lr_restart", "lr_scale")
 AT_STEP, AT_EPOCH, AT_EVAL = ("step",), ("step", "epoch"), ("eval",)  # transitions that a look asks
-_WHEN = {"step": "at every step", "epoch": "when an epoch closes", "eval": "at an evaluation"}
 
 
 def start_run(machine: Machine) -> RunState:
@@ -166,7 +166,12 @@ def find_transition(
 def take_transition(machine: Machine, run: RunState, place: int, loss: float | None) -> Decision:
     """5. The actions, left to right; then the new state is entered. 6. The next plan is made."""
     transition, old, step = run.state.transitions[place], run.state, run.step
-    loss, lines = (loss, tuple(_lines_of(run, place))) if run.waiting is None else _as_decided(run, loss)
+    ways: tuple[Way, ...]
+    if run.waiting is None:
+        way = way_at(run, place)
+        lines, ways = tuple(way.lines()), (way,)
+    else:
+        loss, lines, ways = _as_decided(run, loss)
     remember_look(run)
     knobs_before = knobs_at(run, run.time - 1)
     # The rate's clock has gone on to this step already where an evaluation comes after it.
@@ -195,6 +200,7 @@ def take_transition(machine: Machine, run: RunState, place: int, loss: float | N
         loss,
         lines,
         machine.harder(plan.knobs, knobs_before),
+        ways,
     )
 
 
@@ -235,7 +241,7 @@ def explain(run: RunState) -> list[str]:
         said = [f'step {run.step}: "{run.state.name}" is a final state']
     else:
         said = [] if run.waiting is None else [_says(run, run.waiting)]
-        said += [line for place in range(len(run.state.transitions)) for line in _lines_of(run, place)]
+        said += [line for way in readings(run) for line in way.lines()]
     return said if run.remark is None or run.remark[0] != run.step else [*said, run.remark[1]]
 
 
@@ -245,15 +251,15 @@ def _says(run: RunState, waiting: Waiting) -> str:
     return f"{way.title}: {way.source} -> {way.target}, decided, applies from step {waiting.step}; {rest}"
 
 
-def _lines_of(run: RunState, place: int) -> list[str]:
+def readings(run: RunState) -> tuple[Way, ...]:
+    """How near each transition out of this state is to being taken, in the order of the file."""
+    return tuple(way_at(run, place) for place in range(len(run.state.transitions)))
+
+
+def way_at(run: RunState, place: int) -> Way:
+    """How near one transition out of this state is to being taken."""
     transition = run.state.transitions[place]
-    often = f", {run.sustained[place]} of {transition.sustain} looks in a row" if transition.sustain > 1 else ""
-    left = ""
-    if transition.at_most is not None:
-        left = f", taken {run.taken.get(transition.key, 0)} of {transition.at_most} times"
-    head = f"{transition.title}: {transition.source} -> {transition.target}, asked {_WHEN[transition.at]}{often}{left}"
-    parts = run.stay.guards[place].parts
-    return [head, *(line for part in parts for line in part.lines(run, "  "))]
+    return way_of(transition, run.stay.guards[place], run, run.sustained[place], run.taken.get(transition.key, 0))
 
 
 # Under a lead
@@ -277,8 +283,9 @@ def find_ahead(machine: Machine, run: RunState, loss: float | None, asked: tuple
             return None
     if place is None or not state.transitions[place].lead:
         return place
-    lines = tuple(_lines_of(run, place))
-    _wait(run, Waiting(place, run.step + state.transitions[place].lead, run.step - 1, loss, lines))
+    way = way_at(run, place)
+    step = run.step + state.transitions[place].lead
+    _wait(run, Waiting(place, step, run.step - 1, loss, tuple(way.lines()), (way,)))
     remember_look(run)
     return None
 
@@ -290,16 +297,17 @@ def take_due(machine: Machine, run: RunState, decided: int) -> None:
     _wait(run, Waiting(run.due.place, run.step - run.time + run.due.time, since))
 
 
-def _as_decided(run: RunState, loss: float | None) -> tuple[float | None, tuple[str, ...]]:
-    """The loss and the lines of the transition that waits, which is taken now."""
+def _as_decided(run: RunState, loss: float | None) -> tuple[float | None, tuple[str, ...], tuple[Way, ...]]:
+    """The loss, the lines and the readings of the transition that waits, which is taken now."""
     waiting = run.waiting
     assert waiting is not None
     way = run.state.transitions[waiting.place]
     run.taken[way.key] -= 1  # it was counted when it was decided
     if waiting.lines is not None:
-        return waiting.loss, waiting.lines
+        return waiting.loss, waiting.lines, waiting.readings
     run.sustained[waiting.place] = way.sustain  # the looks that clocks had decided
-    return loss, tuple(_lines_of(run, waiting.place))
+    decided = way_at(run, waiting.place)
+    return loss, tuple(decided.lines()), (decided,)
 
 
 def settle(machine: Machine, run: RunState, since: int | None) -> None:

@@ -11,14 +11,13 @@ from math import log
 from typing import Any
 
 from plateau_rule.controller.binding import Binding, bind
-from plateau_rule.controller.errors import BindingWarning, CurriculumError, Key
-from plateau_rule.controller.language.amounts import UNITS, parse_amount
+from plateau_rule.controller.edit.numbers import Path, number_in, numbers
+from plateau_rule.controller.errors import BindingWarning, CurriculumError
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.writing import dumps
 from plateau_rule.controller.verifier.findings import Finding, Mend, Report
 from plateau_rule.controller.verifier.verify import verify
 
-Path = tuple[Key, ...]
 MOST_TRIES = 150  # edits that are tried for one finding
 OF_EACH = 2_000  # configurations that the check of each may try
 MOST_TOLD = 2
@@ -64,10 +63,10 @@ class _Trial:
 
     def found(self) -> Iterator[tuple[float, Mend]]:
         """What mends, with how large a change it is."""
-        for path, value in [*_numbers(self.written, ()), *self._unsaid()]:
+        for path, value in [*numbers(self.written), *self._unsaid()]:
             if not path or path[0] not in TABLES or any(key in NOT_TRIED for key in path):
                 continue
-            number, spell = _number(value)
+            number, spell = number_in(value)
             best = None
             for far in _far(number):
                 if self._mends(path, spell(far)):
@@ -120,36 +119,6 @@ class _Trial:
 
 def _errors(report: Report) -> set[tuple[str, Path]]:
     return {(finding.code, finding.path) for finding in report.findings if finding.severity == "error"}
-
-
-def _numbers(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Every number and every amount of time that is written, with its path."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _numbers(inner, (*path, key))
-    elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from _numbers(inner, (*path, place))
-    elif (isinstance(value, int | float) and not isinstance(value, bool)) or _is_amount(value):
-        yield path, value
-
-
-def _is_amount(value: Any) -> bool:
-    return isinstance(value, str) and value.rpartition(" ")[2] in (*UNITS, *(unit.rstrip("s") for unit in UNITS))
-
-
-def _number(value: Any) -> tuple[float, Callable[[float], Any]]:
-    """The number in a value, and how another number is spelled in its place."""
-    if isinstance(value, int):
-        return value, lambda number: round(number)
-    if isinstance(value, float):
-        return value, lambda number: number
-    try:
-        amount = parse_amount(value)
-    except ValueError:  # a sentence that ends like an amount
-        return 0.0, lambda number: value
-    whole = amount.unit in ("steps", "tokens")
-    return float(amount.count), lambda number: f"{round(number) if whole else f'{number:g}'} {amount.unit}"
 
 
 def _far(number: float) -> list[float]:

@@ -38,6 +38,7 @@ from plateau_rule.controller.guards.not_ import Not
 from plateau_rule.controller.guards.patience import PatienceWord
 from plateau_rule.controller.guards.plateau import PlateauWord
 from plateau_rule.controller.guards.ramp_done import RampDone
+from plateau_rule.controller.guards.reading import Reading as Reading
 from plateau_rule.controller.guards.word import Word as Word
 
 _LISTED: tuple[Word[Any], ...] = (

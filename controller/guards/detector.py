@@ -7,6 +7,8 @@ from copy import copy
 from math import inf
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
+from plateau_rule.controller.guards.reading import Reading
+
 UNIT_ROUNDOFF = 2.0**-53
 Kind = TypeVar("Kind", bound="Slotted")
 _LOWEST_EXPONENT = 1074  # every float is an integer multiple of 2**-1074
@@ -47,8 +49,11 @@ class Detector(Protocol):
     def verdict(self) -> bool | None:
         """True, false, or None for unknown."""
 
+    def reading(self) -> Reading:
+        """The value, the threshold and, where unknown, how much is missing; whoever asks it says its title."""
+
     def describe(self) -> str:
-        """The value, the threshold and, where unknown, why; one line without the verdict."""
+        """The text of its reading: one line without the verdict."""
 
     def distance(self) -> float:
         """How far it is from being true, in units of its own; infinite where that is not known."""
@@ -100,8 +105,13 @@ class Mirrored:
         return self.inner.verdict()
 
     def describe(self) -> str:
-        """The value, the threshold and, where unknown, why."""
-        return self.inner.describe().replace(": falls ", ": rises ", 1)
+        """The text of its reading."""
+        return self.reading().text
+
+    def reading(self) -> Reading:
+        """What the inner one says: an improvement is one in either direction."""
+        found = self.inner.reading()
+        return found._replace(text=found.text.replace(": falls ", ": rises ", 1))
 
     def distance(self) -> float:
         """What the inner one says."""

@@ -18,11 +18,13 @@ from pydantic import Field
 
 from plateau_rule.controller.errors import Fault
 from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
+from plateau_rule.controller.guards.reading import Reading, finite
 from plateau_rule.controller.guards.word import Advice, AmountAsked, Feed, Hint, MetricWord, Path, Pick
 from plateau_rule.controller.language.faults import empty_faults, rest_faults
 from plateau_rule.controller.language.values import LARGEST, MetricName, Table
 from plateau_rule.controller.language.values import Amount as AmountText
 
+APART = "apart"  # what the distance of the two means counts
 MOST_BLOCKS = 64  # in a stretch: what a snapshot may hold
 _LARGEST = sys.float_info.max
 
@@ -87,13 +89,20 @@ class Apart:
         means = self._means()
         return None if means is None else abs(means[0] - means[1]) <= self.value
 
+    def reading(self) -> Reading:
+        """How far the two means are apart, and how far they may be."""
+        means, holds = self._means(), (None, self.value)
+        if means is None:
+            text = f"{self.seen} of {self.needs} values"
+            return Reading(holds=holds, unit=APART, seen=self.seen, needs=self.needs, text=text)
+        older, newer = means
+        apart = abs(older - newer)
+        text = f"{older:.6g}, then {newer:.6g}, {apart:.3g} apart; at most {self.value:.3g} needed"
+        return Reading(value=finite(apart), holds=holds, unit=APART, seen=self.seen, needs=self.needs, text=text)
+
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""
-        means = self._means()
-        if means is None:
-            return f"{self.seen} of {self.needs} values"
-        older, newer = means
-        return f"{older:.6g}, then {newer:.6g}, {abs(older - newer):.3g} apart; at most {self.value:.3g} needed"
+        return self.reading().text
 
     def distance(self) -> float:
         """Not in units that could be compared with others."""

@@ -17,16 +17,8 @@ from math import inf
 from typing import Protocol
 
 from plateau_rule.controller.guards.detector import Detector
-from plateau_rule.controller.guards.kleene import (
-    FALSE,
-    TRUE,
-    UNKNOWN,
-    Verdict,
-    join_sets,
-    negate,
-    negate_set,
-    spelled,
-)
+from plateau_rule.controller.guards.kleene import FALSE, TRUE, UNKNOWN, Verdict, join_sets, negate, negate_set
+from plateau_rule.controller.guards.reading import CLOCK, DETECTOR, OPEN, Reading
 
 
 class Clock:
@@ -62,8 +54,8 @@ class GuardInState(Protocol):
     def turns(self) -> Iterator[tuple[str, int]]:
         """The hands of the clock, and their numbers, at which what is possible may change; nothing else changes it."""
 
-    def lines(self, clock: Clock, indent: str) -> list[str]:
-        """One readable line, and one for each part."""
+    def reading(self, clock: Clock) -> Reading:
+        """What it says, as numbers and as words."""
 
     def distance(self, clock: Clock) -> float:
         """How far it is from being true, in units of its own; infinite where that is not known."""
@@ -102,11 +94,11 @@ class Reached:
         """Where it is reached; as many non-finite values take as much time."""
         yield "time" if self.hand == "nonfinite" else self.hand, self.need
 
-    def lines(self, clock: Clock, indent: str) -> list[str]:
-        """One readable line."""
-        now = getattr(clock, self.hand)
-        counted = f"{now} {self.unit[now != 1]}"
-        return [f"{indent}{self.title}: {counted}, {self.need} needed -> {spelled(self.verdict(clock))}"]
+    def reading(self, clock: Clock) -> Reading:
+        """Its number, and the one that it has to reach."""
+        now, need = getattr(clock, self.hand), self.need
+        text = f"{now} {self.unit[now != 1]}, {need} needed"
+        return Reading(self.title, CLOCK, now >= need, now, None, None, (need, None), self.unit[1], now, need, "", text)
 
     def distance(self, clock: Clock) -> float:
         """How much of the clock's time is missing."""
@@ -147,9 +139,10 @@ class Watched:
         hand = "step" if self.in_run else "time"
         yield from ((hand, self.detector.knows), (hand, self.detector.needs))
 
-    def lines(self, clock: Clock, indent: str) -> list[str]:
-        """One readable line."""
-        return [f"{indent}{self.title}: {self.detector.describe()} -> {spelled(self.detector.verdict())}"]
+    def reading(self, clock: Clock) -> Reading:
+        """What the detector says."""
+        found = self.detector.reading()
+        return Reading(self.title, DETECTOR, self.detector.verdict(), *found[3:])
 
     def distance(self, clock: Clock) -> float:
         """What the detector says."""
@@ -166,6 +159,7 @@ class Opposite:
 
     part: GuardInState
     title: str = ""
+    word: str = ""
 
     @property
     def parts(self) -> tuple[GuardInState, ...]:
@@ -184,9 +178,10 @@ class Opposite:
         """Those of the part."""
         return self.part.turns()
 
-    def lines(self, clock: Clock, indent: str) -> list[str]:
-        """One readable line, and one for the part."""
-        return [f"{indent}{self.title} -> {spelled(self.verdict(clock))}", *self.part.lines(clock, indent + "  ")]
+    def reading(self, clock: Clock) -> Reading:
+        """The part's, below its own."""
+        part = self.part.reading(clock)
+        return _of_parts(self.title, self.word, negate(part.verdict), (part,))
 
     def distance(self, clock: Clock) -> float:
         """Not known."""
@@ -194,7 +189,7 @@ class Opposite:
 
     def copy(self, copies: Mapping[int, Detector]) -> Opposite:
         """The same over a copy of the part."""
-        return Opposite(self.part.copy(copies), self.title)
+        return Opposite(self.part.copy(copies), self.title, self.word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +203,7 @@ class Joined:
     decisive: bool
     parts: tuple[GuardInState, ...]
     title: str = ""
+    word: str = ""
 
     def verdict(self, clock: Clock) -> Verdict:
         """Kleene's or, and: `kleene.join`, spelled out, for a generator costs as much as all the rest of a step."""
@@ -229,10 +225,10 @@ class Joined:
         """Those of the parts."""
         return chain.from_iterable(part.turns() for part in self.parts)
 
-    def lines(self, clock: Clock, indent: str) -> list[str]:
-        """One readable line, and those of the parts."""
-        inner = [line for part in self.parts for line in part.lines(clock, indent + "  ")]
-        return [f"{indent}{self.title} -> {spelled(self.verdict(clock))}", *inner]
+    def reading(self, clock: Clock) -> Reading:
+        """Those of the parts, below its own."""
+        parts = tuple(part.reading(clock) for part in self.parts)
+        return _of_parts(self.title, self.word, self.verdict(clock), parts)
 
     def distance(self, clock: Clock) -> float:
         """Not known."""
@@ -240,7 +236,11 @@ class Joined:
 
     def copy(self, copies: Mapping[int, Detector]) -> Joined:
         """The same over copies of the parts."""
-        return Joined(self.decisive, tuple(part.copy(copies) for part in self.parts), self.title)
+        return Joined(self.decisive, tuple(part.copy(copies) for part in self.parts), self.title, self.word)
+
+
+def _of_parts(title: str, word: str, verdict: Verdict, parts: tuple[Reading, ...]) -> Reading:
+    return Reading(title, word, verdict, None, None, None, OPEN, "", 0, 0, "", "", parts)
 
 
 def leaves(guard: GuardInState) -> Iterator[GuardInState]:

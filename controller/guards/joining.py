@@ -36,7 +36,7 @@ class Joining(Word[Conditions]):
 
     def bind(self, value: Conditions, title: str, builder: Builder) -> Joined:
         """Asks the parts."""
-        return Joined(self.decisive, tuple(map(builder.guard, value)), title)
+        return Joined(self.decisive, tuple(map(builder.guard, value)), title, self.name)
 
     def example(self, pick: Pick) -> Conditions:
         """Few."""

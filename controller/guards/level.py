@@ -6,6 +6,7 @@ from math import inf
 from typing import Any, Self
 
 from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
+from plateau_rule.controller.guards.reading import Reading
 from plateau_rule.controller.guards.word import Feed, Hint, MetricWord, Pick
 from plateau_rule.controller.language.values import Finite, MetricName, Table, Window
 
@@ -42,12 +43,19 @@ class Beside:
             return None
         return mean < self.spec.value if self.below else mean > self.spec.value
 
+    def reading(self) -> Reading:
+        """The mean, and the value that it has to pass."""
+        spec, mean, seen = self.spec, self._mean.mean(), len(self._mean.values)
+        holds = (None, spec.value) if self.below else (spec.value, None)
+        if mean is None:
+            text = f"{seen} of {spec.window} values of {spec.metric}"
+        else:
+            text = f"{spec.metric} {mean:.6g}, {'below' if self.below else 'above'} {spec.value:.6g} needed"
+        return Reading(value=mean, holds=holds, unit=spec.metric, seen=seen, needs=spec.window, text=text)
+
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""
-        mean = self._mean.mean()
-        if mean is None:
-            return f"{len(self._mean.values)} of {self.spec.window} values of {self.spec.metric}"
-        return f"{self.spec.metric} {mean:.6g}, {'below' if self.below else 'above'} {self.spec.value:.6g} needed"
+        return self.reading().text
 
     def distance(self) -> float:
         """How far the mean lies on the wrong side; negative where it is true."""

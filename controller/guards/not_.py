@@ -34,7 +34,7 @@ class Not(Word[Condition]):
 
     def bind(self, value: Condition, title: str, builder: Builder) -> Opposite:
         """Asks the part."""
-        return Opposite(builder.guard(value), title)
+        return Opposite(builder.guard(value), title, self.name)
 
     def example(self, pick: Pick) -> Condition:
         """One."""

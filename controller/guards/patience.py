@@ -7,8 +7,11 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from plateau_rule.controller.guards.detector import Detector, Mirrored, RunningMean, Soonest, copy_of
+from plateau_rule.controller.guards.reading import Reading
 from plateau_rule.controller.guards.word import Advice, Feed, Hint, MetricWord, Pick
 from plateau_rule.controller.language.values import LARGEST, MetricName, Since, Table, Window
+
+VALUES = "values without a new best"
 
 
 class Patience(Table):
@@ -52,11 +55,18 @@ class NoNewBest:
         """True, false, or None for unknown."""
         return None if self._best is None else self._since >= self.spec.steps
 
+    def reading(self) -> Reading:
+        """For how many values there was no new best, and for how many there must be none."""
+        spec, since, seen, holds = self.spec, self._since, len(self._mean.values), (self.spec.steps, None)
+        if self._best is None:
+            text = f"{seen} of {spec.smooth} values to smooth over"
+            return Reading(holds=holds, unit=VALUES, seen=seen, needs=spec.smooth, text=text)
+        text = f"no new best for {since} values, patience {spec.steps}; best {self._sign * self._best:.6g}"
+        return Reading(value=since, holds=holds, unit=VALUES, seen=since, needs=spec.steps, text=text)
+
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""
-        if self._best is None:
-            return f"{len(self._mean.values)} of {self.spec.smooth} values to smooth over"
-        return f"no new best for {self._since} values, patience {self.spec.steps}; best {self._sign * self._best:.6g}"
+        return self.reading().text
 
     def distance(self) -> float:
         """For how many more values there must be no new best."""

@@ -11,7 +11,7 @@ from plateau_rule.commands.options import (
     READING,
     JsonFlag,
     LateOptions,
-    Reading,
+    ReadingOptions,
     Several,
     UsageError,
     print_json,
@@ -38,7 +38,7 @@ def diff(
     log: Several = (),
     as_json: JsonFlag = False,
     budget: int = MOST_CONFIGURATIONS,
-    reading: Reading = READING,
+    reading: ReadingOptions = READING,
     bound: LateOptions = LATE,
 ) -> None:
     """Say what an edit of a curriculum means: for every possible loss, for your logs, and for a run under way.
@@ -92,7 +92,7 @@ def _both(old: str, new: str) -> list[Curriculum]:
 
 
 def _replayed(
-    curricula: list[Curriculum], log: Several, reading: Reading, binding: Binding
+    curricula: list[Curriculum], log: Several, reading: ReadingOptions, binding: Binding
 ) -> tuple[list[Decision], list[Decision]]:
     """The transitions that each takes over a log."""
     from plateau_rule.sim.replayer.replay import replay

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from plateau_rule.commands.options import OUT, READING, JsonFlag, Reading, bar, print_json, read_logs, short
+from plateau_rule.commands.options import OUT, READING, JsonFlag, ReadingOptions, bar, print_json, read_logs, short
 
 
 def fit(
@@ -16,7 +16,7 @@ def fit(
     seed: int = 0,
     as_json: JsonFlag = False,
     steps_per_epoch: int | None = None,
-    reading: Reading = READING,
+    reading: ReadingOptions = READING,
 ) -> None:
     """Fit the synthetic learner to a log, and say how well it foretells the part that it did not see.
 

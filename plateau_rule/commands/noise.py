@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plateau_rule.commands.options import READING, JsonFlag, Reading, print_json, read_logs
+from plateau_rule.commands.options import READING, JsonFlag, ReadingOptions, print_json, read_logs
 
 
 def noise(
@@ -10,7 +10,7 @@ def noise(
     curriculum: str = "plateau",
     as_json: JsonFlag = False,
     steps_per_epoch: int | None = None,
-    reading: Reading = READING,
+    reading: ReadingOptions = READING,
 ) -> None:
     """Estimate the noise of a log, and whether a curriculum's windows can tell a plateau from it.
 

@@ -38,7 +38,7 @@ class UsageError(PlateauError):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Reading:
+class ReadingOptions:
     """How to read the log."""
 
     column: str | None = None
@@ -101,7 +101,7 @@ class LateOptions(BoundOptions):
     """Steps by which losses reach the controller late (0 by default)."""
 
 
-READING, BOUND, LATE = Reading(), BoundOptions(), LateOptions()
+READING, BOUND, LATE = ReadingOptions(), BoundOptions(), LateOptions()
 
 
 def short(run: str) -> str:
@@ -110,7 +110,7 @@ def short(run: str) -> str:
     return path.parent.name if path.name == "metrics.jsonl" else path.name
 
 
-def read_logs(logs: Sequence[str], reading: Reading, steps_per_epoch: int | None = None) -> Log:
+def read_logs(logs: Sequence[str], reading: ReadingOptions, steps_per_epoch: int | None = None) -> Log:
     """Read logs that are parts of one run.
 
     steps_per_epoch: for logs that count steps within epochs; None leaves it to the log.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from plateau_rule.commands.options import OUT, READING, Reading, UsageError, read_logs, short
+from plateau_rule.commands.options import OUT, READING, ReadingOptions, UsageError, read_logs, short
 
 
 def plot(
     *runs: str,
     out: Annotated[Path, OUT] = Path("curve.png"),
     steps_per_epoch: int | None = None,
-    reading: Reading = READING,
+    reading: ReadingOptions = READING,
 ) -> None:
     """Draw runs: losses, states, knobs and rate on one time axis.
 

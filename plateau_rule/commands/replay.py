@@ -12,7 +12,7 @@ from plateau_rule.commands.options import (
     JsonFlag,
     LateOptions,
     Picture,
-    Reading,
+    ReadingOptions,
     Several,
     UsageError,
     bar,
@@ -30,7 +30,7 @@ def replay(
     plot: Picture = None,
     why: int | None = None,
     first_only: Flag = False,
-    reading: Reading = READING,
+    reading: ReadingOptions = READING,
     bound: LateOptions = LATE,
 ) -> None:
     """Show logged losses to a curriculum: when would it have raised, and why not earlier?

@@ -11,7 +11,7 @@ from plateau_rule.commands.options import (
     LateOptions,
     Many,
     Picture,
-    Reading,
+    ReadingOptions,
     Several,
     UsageError,
     bar,
@@ -33,7 +33,7 @@ def tune(
     workers: int | None = None,
     as_json: JsonFlag = False,
     plot: Picture = None,
-    reading: Reading = READING,
+    reading: ReadingOptions = READING,
     bound: LateOptions = LATE,
 ) -> None:
     """Show which settings of a plateau raise too early how often, and how late, on losses like those that were logged.

@@ -59,7 +59,7 @@ class Asked:
         distance = guard.distance(clock) if verdict is not None else inf
         if distance < self.distance or self.distance == inf:
             self.distance, self.closest_step = distance, clock.step
-            self.closest = guard.lines(clock, "")[0].rpartition(" -> ")[0]
+            self.closest = guard.reading(clock).lines()[0].rpartition(" -> ")[0]
         return verdict
 
 

@@ -327,7 +327,7 @@ def test_decision_says_what_happened() -> None:
     }
     controller = Controller(small(way, guard={"flat": {"plateau": {"window": 4}}}))
     (decision,) = through(controller, [5.0, 5.0, 5.0, 4.999])
-    assert decision._asdict() | {"guards": ()} == {
+    assert decision._asdict() | {"guards": (), "readings": ()} == {
         "step": 4,
         "epoch": 0,
         "from_state": "low",
@@ -340,6 +340,7 @@ def test_decision_says_what_happened() -> None:
         "loss": 4.999,
         "guards": (),
         "raises": ("cutoff",),
+        "readings": (),
     }
     assert decision.guards == (
         "up: low -> mid, asked at every step",

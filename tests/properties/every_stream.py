@@ -252,7 +252,11 @@ class EveryStream:
         hands = (run.step, run.epoch, run.time, run.closings, run.nonfinite)
         contents = repr([detector.contents() for _, detector in run.stay.detectors.values()])
         taken = tuple(sorted(run.taken.items()))
-        ahead = (run.waiting and run.waiting._replace(loss=None, lines=run.waiting.lines and ()), run.due, run.since)
+        ahead = (
+            run.waiting and run.waiting._replace(loss=None, lines=run.waiting.lines and (), readings=()),
+            run.due,
+            run.since,
+        )
         return Point(self.places[run.state.name], hands, contents, tuple(run.sustained), taken, run.rate, ahead,
                      entered, since, raised)  # fmt: skip
 

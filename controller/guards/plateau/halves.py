@@ -6,9 +6,11 @@ from math import inf, isfinite
 from typing import Self
 
 from plateau_rule.controller.guards.detector import UNIT_ROUNDOFF, Soonest, copy_of
+from plateau_rule.controller.guards.reading import Reading, finite
 
 # What rounds below _TINY, and what could overflow, is left to exact sums: there the margin is larger than _HUGE.
 _TINY, _HUGE = 1e-290, 1e290
+UNIT = "% over the window"
 
 
 class Halves:
@@ -115,15 +117,22 @@ class Halves:
         exact = self.improvement()
         return None if exact is None else exact < self.threshold
 
-    def describe(self) -> str:
-        """The value, the threshold and, where unknown, why."""
-        if len(self._ring) < self.window:
-            return f"{len(self._ring)} of {self.window} losses"
+    def reading(self) -> Reading:
+        """The improvement, and the threshold under which it is flat."""
+        seen, window, holds = len(self._ring), self.window, (None, 100 * self.threshold)
+        if seen < window:
+            return Reading(holds=holds, unit=UNIT, seen=seen, needs=window, text=f"{seen} of {window} losses")
         exact = self.improvement()
         if exact is None:
-            return "the mean of the first half is 0, or a sum is too large for a float"
-        moved = "worsened" if exact < 0 else "improved"
-        return f"{moved} by {100 * abs(exact):.4g} % over {self.window} losses, flat under {100 * self.threshold:.4g} %"
+            text = "the mean of the first half is 0, or a sum is too large for a float"
+            return Reading(holds=holds, unit=UNIT, seen=seen, needs=window, text=text)
+        says, value = "worsened" if exact < 0 else "improved", 100 * exact
+        text = f"{says} by {100 * abs(exact):.4g} % over {window} losses, flat under {100 * self.threshold:.4g} %"
+        return Reading(value=finite(value), holds=holds, unit=UNIT, seen=seen, needs=window, says=says, text=text)
+
+    def describe(self) -> str:
+        """The value, the threshold and, where unknown, why."""
+        return self.reading().text
 
     def distance(self) -> float:
         """By how much it improves more than the threshold; negative where it is true."""

@@ -16,7 +16,9 @@ from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.blocks import BLOCK, FLOOR, trimmed
 from plateau_rule.controller.guards.plateau.student import quantile
 from plateau_rule.controller.guards.plateau.trend import four_valued
+from plateau_rule.controller.guards.reading import DETECTOR, Reading, finite
 
+UNIT = "% of what the state brought"
 BLOCKS = 32  # the least number that it decides on; twice as many are merged
 LATER = 6 / 16  # of the time: what follows it shows the noise
 MIDDLE, LAST = (6 / 16, 10 / 16), (12 / 16, 1.0)  # of the time: the levels whose difference is the gain
@@ -258,22 +260,32 @@ class Returns:
             self._decided = True
         return self._verdict
 
-    def describe(self) -> str:
-        """The value, the threshold and, where unknown, why."""
-        if self._seen < self.knows:
-            return f"{self._seen} of {self.knows} losses"
+    def reading(self) -> Reading:
+        """What the last half has brought of what the state has, and the share under which it is flat."""
+        seen, needs, holds = self._seen, self.knows, (None, 100 * self.share)
+        if seen < needs:
+            return Reading(holds=holds, unit=UNIT, seen=seen, needs=needs, text=f"{seen} of {needs} losses")
         found, blocks = self.judgement(), f"{len(self._means)} blocks of {self._width} losses"
         if found is None:
-            return f"every loss is 0, in {blocks}"
-        if found.verdict == "nothing":
-            return f"nothing: from half to half the loss falls by less than {NOTHING:.1%}, in {blocks}"
+            return Reading(holds=holds, unit=UNIT, seen=seen, needs=needs, text=f"every loss is 0, in {blocks}")
+        says = found.verdict
+        if says == "nothing":
+            text = f"nothing: from half to half the loss falls by less than {NOTHING:.1%}, in {blocks}"
+            return Reading(holds=holds, unit=UNIT, seen=seen, needs=needs, says=says, text=text)
         if found.total <= max(0.0, -found.gain):
-            return f"{found.verdict}: the state has brought nothing yet, in {blocks}"
-        low, high = ((found.gain + sign * found.error) / found.total for sign in (-1.0, 1.0))
-        return (
-            f"{found.verdict}: the last half brought {100 * low:.3g}% to {100 * high:.3g}% of what the state brought, "
+            text = f"{says}: the state has brought nothing yet, in {blocks}"
+            return Reading(holds=holds, unit=UNIT, seen=seen, needs=needs, says=says, text=text)
+        low, high = (100 * ((found.gain + sign * found.error) / found.total) for sign in (-1.0, 1.0))
+        value = finite(100 * (found.gain / found.total))
+        text = (
+            f"{says}: the last half brought {low:.3g}% to {high:.3g}% of what the state brought, "
             f"in {blocks}; flat under {100 * self.share:.3g}%"
         )
+        return Reading("", DETECTOR, None, value, finite(low), finite(high), holds, UNIT, seen, needs, says, text)
+
+    def describe(self) -> str:
+        """The value, the threshold and, where unknown, why."""
+        return self.reading().text
 
     def distance(self) -> float:
         """Not known: it says what it is sure of, and not how nearly it is."""

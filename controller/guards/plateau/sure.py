@@ -22,7 +22,10 @@ from typing import Any, NamedTuple, Self
 
 from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.blocks import BLOCK, FLOOR, trimmed
+from plateau_rule.controller.guards.plateau.roughness import inflation_of, roughness
 from plateau_rule.controller.guards.plateau.student import quantile_above
+from plateau_rule.controller.guards.plateau.trend import UNIT
+from plateau_rule.controller.guards.reading import DETECTOR, Reading, finite
 
 HOP = 4  # a window is looked at whenever its level has this many more blocks
 SIZES, LONGER_SIZES = (12, 16, 24, 32), (24, 32)  # blocks in the windows of level 0, and of each level above
@@ -41,28 +44,6 @@ class Line(NamedTuple):
     mean: float
     slope: float
     error: float
-
-
-def roughness(a: float, b: float, c: float, d: float, e: float) -> float:
-    """The relative variance of means, by the fourth difference of five neighbours, which is blind to a curve.
-
-    At most 1, which is also the answer where there is none.
-    """
-    if c == 0.0:
-        return 1.0
-    fourth = a / c - 4.0 * (b / c) + 6.0 - 4.0 * (d / c) + e / c
-    found = fourth * fourth / 70.0
-    return found if found < 1.0 else 1.0
-
-
-def inflation_of(own: float, double: float, fourfold: float) -> float:
-    """By how much correlation makes the mean of many blocks noisier than independent blocks would be, at least 1.
-
-    own: the roughness of a level; double, fourfold: of the next two, whose blocks are twice and four times as long; 0
-    where it is not known.
-    """
-    seen = 2.0 * double if 2.0 * double > 4.0 * fourfold else 4.0 * fourfold
-    return seen / own if seen > own and seen < 1e9 * own else 1e9 if seen > own else 1.0
 
 
 @lru_cache(maxsize=1024)
@@ -332,10 +313,28 @@ class Sure:
                 verdict = False
         return verdict
 
-    def describe(self) -> str:
-        """The value, the threshold and, where unknown, why."""
-        if self._seen < self.knows:
-            return f"{self._seen} of {self.knows} losses{self._too_short()}"
+    def reading(self) -> Reading:
+        """Between which rates the strongest window falls, and the rate within which it is flat."""
+        rate, seen, needs = 1e5 * self.rate, self._seen, self.knows
+        if seen < needs:
+            text = f"{seen} of {needs} losses{self._too_short()}"
+            return Reading(holds=(-rate, rate), unit=UNIT, seen=seen, needs=needs, text=text)
+        strongest, low, high, losses, share = self._strongest()
+        if low == -inf:
+            text = f"undecided: the losses are 0, or cancel, in the last {losses}"
+            return Reading(holds=(-rate, rate), unit=UNIT, seen=seen, needs=needs, says=strongest, text=text)
+        # What is added to a zero takes its sign away.
+        low, high = 1e5 * low + 0.0, 1e5 * high + 0.0
+        text = (
+            f"{strongest}: falls {low:.3g}% to {high:.3g}% per 1000 losses, by the last "
+            f"{losses}, at {100 * (1 - share):.9g}% (this look's share of {100 * self.alpha:.3g}%); "
+            f"flat within {rate:.3g}%{self._too_short()}"
+        )
+        value, least, most = finite(0.5 * low + 0.5 * high), finite(low), finite(high)
+        return Reading("", DETECTOR, None, value, least, most, (-rate, rate), UNIT, seen, needs, strongest, text)
+
+    def _strongest(self) -> tuple[str, float, float, int, float]:
+        """The strongest word, and the narrowest window that says it: its rates, its losses, its look's share."""
         order = ("flat", "improving", "worsening", "undecided")
         strongest = min((word for level in range(len(self.windows)) for word in self.words(level)), key=order.index)
         found = []
@@ -346,15 +345,11 @@ class Sure:
                     t, width = t_of(self.window_alpha, size, octave), BLOCK << level
                     low, high = bounds_of(newest[:size], word, width, self.rate, self._inflation[level], t)
                     found.append((high - low, low, high, size * width, share_of(self.window_alpha, size, octave)))
-        _, low, high, losses, share = min(found)
-        if low == -inf:
-            return f"undecided: the losses are 0, or cancel, in the last {losses}"
-        # What is added to a zero takes its sign away.
-        return (
-            f"{strongest}: falls {1e5 * low + 0.0:.3g}% to {1e5 * high + 0.0:.3g}% per 1000 losses, by the last "
-            f"{losses}, at {100 * (1 - share):.9g}% (this look's share of {100 * self.alpha:.3g}%); "
-            f"flat within {1e5 * self.rate:.3g}%{self._too_short()}"
-        )
+        return strongest, *min(found)[1:]
+
+    def describe(self) -> str:
+        """The value, the threshold and, where unknown, why."""
+        return self.reading().text
 
     def _too_short(self) -> str:
         longest = max(self._lengths())

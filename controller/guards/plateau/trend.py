@@ -19,7 +19,9 @@ from typing import Any, NamedTuple, Self
 
 from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.student import quantile
+from plateau_rule.controller.guards.reading import DETECTOR, Reading, finite
 
+UNIT = "% per 1000 losses"  # of a fall
 BLOCKS = 16  # means on a level
 BLOCK = 5  # losses in a block of level 0
 REACH = 4.0  # rate times losses up to which a line tells the rate from twice the rate
@@ -170,21 +172,32 @@ class Trend:
                 verdict = False
         return verdict
 
-    def describe(self) -> str:
-        """The value, the threshold and, where unknown, why."""
-        if self._seen < self.cooldown:
-            return f"cooldown: {self._seen} of {self.cooldown} losses"
-        if self._seen < self.knows:
-            return f"{self._seen} of {self.knows} losses"
+    def reading(self) -> Reading:
+        """The fall by the strongest level, with its error, and the rate within which it is flat."""
+        seen, holds = self._seen, (-1e5 * self.max_rate, 1e5 * self.max_rate)
+        if seen < self.cooldown:
+            text = f"cooldown: {seen} of {self.cooldown} losses"
+            return Reading(holds=holds, unit=UNIT, seen=seen, needs=self.knows, text=text)
+        if seen < self.knows:
+            return Reading(holds=holds, unit=UNIT, seen=seen, needs=self.knows, text=f"{seen} of {self.knows} losses")
         slopes = [found for level in range(self._first, len(self._levels)) if (found := self.slope(level))]
         order = ("flat", "improving", "worsening", "undecided")
         first = min(slopes, key=lambda slope: (order.index(slope.verdict), slope.error))
         # What is added to a zero takes its sign away.
         low, high = 1e5 * (first.falls - first.error) + 0.0, 1e5 * (first.falls + first.error) + 0.0
-        return (
+        within = 1e5 * self._flat_within(first.losses)
+        text = (
             f"{first.verdict}: falls {low:.3g}% to {high:.3g}% per 1000 losses, by the last {first.losses}; "
-            f"flat within {1e5 * self._flat_within(first.losses):.3g}%"
+            f"flat within {within:.3g}%"
         )
+        value, holds = finite(1e5 * first.falls), (-within, within)
+        return Reading(
+            "", DETECTOR, None, value, finite(low), finite(high), holds, UNIT, seen, self.knows, first.verdict, text
+        )
+
+    def describe(self) -> str:
+        """The value, the threshold and, where unknown, why."""
+        return self.reading().text
 
     def distance(self) -> float:
         """Not known: it says what it is sure of, and not how nearly it is."""

@@ -20,6 +20,7 @@ from plateau_rule.controller.guards import (
     Joined,
     Opposite,
     Reached,
+    Reading,
     Watched,
     answers_nonfinite,
 )
@@ -54,9 +55,9 @@ class Fixed:
         """Never."""
         yield from ()
 
-    def lines(self, clock: Clock, indent: str) -> list[str]:
-        """One line."""
-        return [f"{indent}fixed"]
+    def reading(self, clock: Clock) -> Reading:
+        """What it was told, in a word."""
+        return Reading(self.title, "clock", self.said, text="fixed")
 
     def distance(self, clock: Clock) -> float:
         """None."""

@@ -16,6 +16,7 @@ from scipy import stats
 from plateau_rule import bind, loads
 from plateau_rule.controller.guards.plateau import Plateau, new_plateau
 from plateau_rule.controller.guards.plateau.blocks import trimmed
+from plateau_rule.controller.guards.plateau.roughness import inflation_of, roughness
 from plateau_rule.controller.guards.plateau.student import quantile, quantile_above
 from plateau_rule.controller.guards.plateau.sure import (
     FALL,
@@ -24,9 +25,7 @@ from plateau_rule.controller.guards.plateau.sure import (
     KEPT,
     RISE,
     Sure,
-    inflation_of,
     lines_through,
-    roughness,
     share_of,
     undone,
     windows_of,

@@ -22,7 +22,9 @@ METRICS = ("loss", "val_loss", "norm")
 def comparable(decision: Decision) -> Decision:
     """Without the lines on guards, which a batch does not write, and with a loss that equals itself."""
     loss = decision.loss if decision.loss is not None and decision.loss == decision.loss else None
-    return decision._replace(guards=(), loss=loss, knobs=dict(decision.knobs), knobs_before=dict(decision.knobs_before))
+    return decision._replace(
+        guards=(), readings=(), loss=loss, knobs=dict(decision.knobs), knobs_before=dict(decision.knobs_before)
+    )
 
 
 def alone(controller: Controller, said: list[dict[str, Any]]) -> tuple[list[float], list[Decision], list[Any]]:
