@@ -49,7 +49,7 @@ def require_sound(machine: Machine, *, unless: str = "checked=False") -> Report:
         shown = f"plateau check {shlex.join([place.file if place else 'FILE', *binding_options(machine)])}"
         raise UnsoundError(
             report,
-            f"More: {shown}\nMend the file, or waive the property in its [check] with a reason. "
+            f"More: {shown}\nMend it, or waive the property in its [check] with a reason. "
             f"To train under it as it is: {unless}",
         )
     return report

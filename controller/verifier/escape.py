@@ -12,6 +12,7 @@ from plateau_rule.controller.verifier.examples import TOO_MANY, Examples, Trail
 from plateau_rule.controller.verifier.explored import Explored
 from plateau_rule.controller.verifier.findings import Finding
 from plateau_rule.controller.verifier.idle import idle
+from plateau_rule.controller.verifier.longer import in_a_longer_run
 from plateau_rule.controller.verifier.trails import trail
 from plateau_rule.controller.verifier.zone_graph import Node, Reach
 
@@ -232,7 +233,7 @@ class Escape:
         if leaves:
             finding = Finding("too-late", "escape", "error", path,
                               f'state "{state.name}" cannot be left within the run{so}{why}',
-                              "Shorten what is asked for, or make the run longer")  # fmt: skip
+                              in_a_longer_run(self.machine, after, self.budget.part(0.3)))  # fmt: skip
         else:
             finding = Finding("dead-end", "reach", "error", path, f'state "{state.name}" can never be left{so}{why}',
                               "Correct the guards of its transitions")  # fmt: skip

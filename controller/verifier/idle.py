@@ -15,6 +15,7 @@ from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_
 from plateau_rule.controller.machine import BoundTransition, Machine
 from plateau_rule.controller.verifier.findings import Finding
 from plateau_rule.controller.verifier.logic import Node
+from plateau_rule.controller.verifier.longer import by_share
 from plateau_rule.controller.verifier.outcome import COUNT, FREE, STEP, TIME
 from plateau_rule.controller.verifier.zone_graph import Reach
 
@@ -101,9 +102,12 @@ def _of_transition(reach: Reach, index: int, places: list[TransitionPlace], take
     path: Path = ("transition", index)
     if not looked:
         when = {"epoch": "an epoch closes", "eval": "an evaluation comes", "step": "it is looked at"}[transition.at]
+        why, remedy = f"its states are left, or the run is over, before {when}", "correct the other transitions"
+        if transition.at == "epoch" and reach.machine.run.epochs == 1:
+            why, remedy = "the run is over when its only epoch closes", "give the run more epochs"
         yield Finding("never-looked-at", "order", "error", (*path, "at"),
-                      f"{transition.title} is never looked at: its states are left, or the run is over, before {when}",
-                      "Look at it at every step, or correct the other transitions")  # fmt: skip
+                      f"{transition.title} is never looked at: {why}", f"Look at it at every step, or {remedy}"
+                      )  # fmt: skip
         return
     can_be = True
     for j, condition in enumerate(reach.machine.curriculum.transition[index].guards):
@@ -140,8 +144,13 @@ def _constant(
     if not code or any(part == blamed for part, _ in parts):
         return code, [finding for _, found in parts for finding in found]
     if code == "never-true":
-        sentence = f"{_words(condition)} can never be true{_reason(reach, looked, nodes)}"
-        return code, [Finding("never-true", "order", "error", path, sentence, "Correct it, or remove the transition")]
+        reason, short = _reason(reach, looked, nodes)
+        guard = reach.machine.curriculum.guard[condition] if isinstance(condition, str) else condition
+        longer = ", make the run longer" if short and not by_share(guard) else ""
+        remedy = f"Correct it{longer}, or remove the transition"
+        return code, [
+            Finding("never-true", "order", "error", path, f"{_words(condition)} can never be true{reason}", remedy)
+        ]
     sentence = f"{_words(condition)} is always true when it is looked at"
     return code, [Finding("always-true", "order", "error", path, sentence, "Leave it out, or correct its number")]
 
@@ -172,25 +181,25 @@ def _words(condition: Guard | str) -> str:
     return condition.word
 
 
-def _reason(reach: Reach, looked: list[TransitionPlace], nodes: list[Node]) -> str:
-    """What a guard asks for that there is not enough of, if that is why it is never true."""
+def _reason(reach: Reach, looked: list[TransitionPlace], nodes: list[Node]) -> tuple[str, bool]:
+    """What a guard asks for that there is not enough of, if that is why; and whether the run is too short for it."""
     atoms = []
     for place, node in zip(looked, nodes, strict=True):
         if node[0] != "atom":
-            return ""
+            return "", False
         atoms.append(reach.courses(place.state).looks.atoms[node[1]])
     atom, total = atoms[0], reach.machine.run.total_steps
     if atom.kind == COUNT:
         limit = reach.machine.curriculum.nonfinite.limit
-        return f": after {limit} such losses in a row the run is given up" if atom.needs > limit else ""
+        return (f": after {limit} such losses in a row the run is given up" if atom.needs > limit else "", False)
     if total is None:
-        return ""
+        return "", False
     at = {reach.machine.states[place.state].transitions[place.place].at for place in looked}
     if atom.kind == STEP and atom.needs >= total:
-        return f": step {atom.needs} lies at or past the end of the run of {total} steps"
+        return f": step {atom.needs} lies at or past the end of the run of {total} steps", True
     if atom.kind == STEP:
         early = f"its states are always left before step {atom.needs}"
-        return f": {early}" if at == {"step"} else f": it is not looked at from step {atom.needs} on"
+        return f": {early}" if at == {"step"} else f": it is not looked at from step {atom.needs} on", False
     what = {TIME: "steps in the state", FREE: "values in the state"}[atom.kind]
     first = min(n.zone.entry_low for n in reach.nodes if any(n.kind.state == place.state for place in looked))
     if atom.needs >= total:
@@ -199,7 +208,7 @@ def _reason(reach: Reach, looked: list[TransitionPlace], nodes: list[Node]) -> s
         end = f"it is entered at step {first} of {total} at the earliest"
     else:
         end = "the state never lasts that long" if at == {"step"} else "it is never looked at so late"
-    return f": it takes {atom.needs} {what}, and {end}"
+    return f": it takes {atom.needs} {what}, and {end}", first + atom.needs >= total
 
 
 def _never_taken(reach: Reach, transition: BoundTransition, path: Path, looked: list[TransitionPlace]) -> Finding:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
+from plateau_rule.controller.guards.min_step import MinStep
+from plateau_rule.controller.guards.not_ import Not
 from plateau_rule.controller.machine import BoundTransition, Machine
 from plateau_rule.controller.rate import advance, after_transition, peak_in_force, peak_of_cycle, start_clock
 from plateau_rule.controller.verifier.alignment import TOLERANCE, Alignment, Low, Miss, trail_after
@@ -87,10 +89,13 @@ def _of_transition(
         return Finding("misaligned", "aligned", "undecided", ("transition", index),
                        f"{title} may raise a knob while the rate is low ({why[0]})", why[1])  # fmt: skip
     left = max((rates.ending(edge) for _, edge in raises), default=0)
-    if left:
+    total = rates.total
+    if left and total is not None:
         return Finding("late-raise", "aligned", "note", ("transition", index),
-                       f"taken in the last {left} steps of the run, {title} leaves its rate too few of them to stay "
-                       "high for as long as is asked")  # fmt: skip
+                       f"taken in the last {left} of {total} steps, {title} leaves its rate, which falls over the rest "
+                       f"of the run, too few of them to stay at {percent(rates.align.hold)} for {rates.align.spelled}",
+                       "Nothing has to be done. To rule it out, add to its guards: "
+                       f"{{ {Not.name} = {{ {MinStep.name} = {total - left} }} }}")  # fmt: skip
     return None
 
 
@@ -161,7 +166,9 @@ def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss) -> Findin
         f"{name} {rises(rates.machine, name)} from {jump.before[name]} to {jump.after[name]}" for name in jump.raised
     )
     if not low.late:
-        return Finding("misaligned", "aligned", "error", ("transition", index),
+        own = "actions" in rates.machine.curriculum.transition[index].model_fields_set
+        listed = own and not restarts_rate(reach.transition(found.edge))  # what is missing there
+        return Finding("misaligned", "aligned", "error", ("transition", index, *(("actions",) if listed else ())),
                        f"{knobs} while the rate is at {percent(low.share)} of the peak{_more(rates, reach, found)}; "
                        f"{percent(align.min)} is asked", remedy)  # fmt: skip
     later, state = low.step - found.entry, rates.machine.states[found.edge.kind.state]

@@ -36,7 +36,7 @@ DEFECTS = [
     ('from    = "*"', 'from    = "all"', "unknown-state", '"all"'),
     ('to      = "next"', 'to      = "nxt"', "unknown-state", '"nxt"'),
     ('"flat"]', '"flta"]', "unknown-guard", '"flta"'),
-    ('actions = ["lr_restart"]', "actions = []", "misaligned", "[[transition]]"),
+    ('actions = ["lr_restart"]', "actions = []", "misaligned", "actions ="),
     ('actions = ["lr_restart"]', 'actions = ["lr_restart"]\nregress = True', "not-toml", "True"),
     ('name = "words"', 'name = "syntax"', "duplicate-name", '"syntax"'),
 ]
