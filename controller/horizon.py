@@ -167,6 +167,7 @@ class FastForward:
         """Find out, in a new state, which clocks its guards wait for."""
         run = self.run
         self._known_stay = run.stay
+        self._outlasting = {id(detector) for _, detector in run.stay.kept.values()}
         self._asks_epochs = any(transition.at == "epoch" for transition in run.state.transitions)
         self._due = sorted(set(_due(run.stay.guards)))
         looked_at = [
@@ -190,7 +191,7 @@ class FastForward:
                 waits.append(part.need - getattr(self.run, part.hand) - 1)
             elif isinstance(part, Reached) and part.hand == "epoch" and self.per_epoch is not None:
                 waits.append(part.need * self.per_epoch - self.run.step - 1)
-            elif isinstance(part, Watched):
+            elif isinstance(part, Watched) and id(part.detector) not in self._outlasting:  # others are filled already
                 # It may have seen a value on each step of this stay: a run can be taken up in the middle of one.
                 waits.append(part.detector.needs - 1 - self.run.time)
         return self.run.step + max(waits)

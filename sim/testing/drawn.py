@@ -198,7 +198,11 @@ class Promises:
 
 
 class _PromiseWatch:
-    """Alignment and no-regression, step by step in every run; knows of the batch only its plans and what it took."""
+    """Alignment and no-regression, step by step in every run; knows of the batch only its plans and what it took.
+
+    A raise is judged through the states after it, up to the next raise, retreat or `lr_scale`. Over `rest`, a restart
+    in the last steps of the run falls with the run's end, and is not judged by it (controller/verifier/README.md).
+    """
 
     def __init__(self, batch: Batch) -> None:
         self.found = Promises()
@@ -207,6 +211,10 @@ class _PromiseWatch:
         self._knobs = {name: batch.knob(name) for name in batch.machine.curriculum.knob}
         self._scale = np.ones(batch.runs)
         self._raised = np.full(batch.runs, -1, dtype=np.int64)  # the step of a raise that is still to be judged
+        self._restarted = np.full(batch.runs, -1, dtype=np.int64)  # the step of the last restart since that raise
+        rate, total = batch.machine.curriculum.lr, batch.machine.run.total_steps
+        over_rest = "rest" in (rate.length, *(rate.cycles if isinstance(rate.cycles, list) else ()))
+        self._late_from = total - self._align.late_steps if over_rest and total is not None else np.inf
         self._peaks = np.array([batch.machine.peak * state.rate.peak for state in batch.machine.states])
 
     def see(self, taken: list[Taken]) -> None:
@@ -217,16 +225,22 @@ class _PromiseWatch:
             rows = one.rows
             self.found.transitions += len(rows)
             may_fall[rows] = one.transition.regress
-            for action in one.transition.actions:
-                if action.name == "lr_scale":
-                    self._scale[rows] = np.minimum(self._scale[rows] * float(action.argument or 1.0), LARGEST_SCALE)
+            actions = {action.name: action for action in one.transition.actions}
+            if "lr_scale" in actions:
+                factor = float(actions["lr_scale"].argument or 1.0)
+                self._scale[rows] = np.minimum(self._scale[rows] * factor, LARGEST_SCALE)
             rises = np.any([self._knobs[name][rows] > before[name][rows] for name in self._knobs], axis=0)
-            self._raised[rows] = np.where(rises, one.step, -1)
+            kept = -1 if one.transition.regress or "lr_scale" in actions else self._raised[rows]
+            self._raised[rows] = np.where(rises, one.step, kept)
+            self._restarted[rows] = np.where(rises, -1, self._restarted[rows])
+            if "lr_restart" in actions:
+                self._restarted[rows] = one.step
             self.found.raises += int(rises.sum())
         for name, values in self._knobs.items():
             self._note((values < before[name]) & ~may_fall & batch.running, f"{name} falls")
         since = batch.step - self._raised
         judged = (self._raised >= 0) & (since <= self._align.steps) & batch.running
+        judged &= self._restarted < self._late_from
         if judged.any():
             share = batch.lr() / (self._peaks[batch.state] * self._scale)
             due = np.where(

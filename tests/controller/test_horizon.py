@@ -106,6 +106,16 @@ def test_a_transition_inside_a_stretch() -> None:
     assert (decision.step, decision.to_state, decision.loss, controller.run_state.step) == (6, "mid", 6.0, 6)
 
 
+def test_a_count_of_the_whole_run_is_not_waited_for_anew() -> None:
+    """Patience that counts since the run's best fires in a new state before that state has brought what it needs."""
+    tired = {"guards": [{"patience": {"steps": 3, "since": "run"}}]}
+    decided: dict[str, list[int]] = {}
+    for name, observe in (("steps", one_by_one), ("stretches", at_once)):
+        controller = Controller(small(tired, run={"epochs": 1, "steps_per_epoch": 100}))
+        decided[name] = [decision.step for decision in observe(controller, [4.0] * 20, {})]
+    assert decided == {"steps": [4, 5, 6], "stretches": [4, 5, 6]}
+
+
 def test_sustained_guards_are_looked_at_one_by_one() -> None:
     """Where a plateau has to last, a stretch is taken step by step, to the transition or to its end."""
     forward = forward_of(Controller(small({"guards": [FLAT], "sustain": 3})))
