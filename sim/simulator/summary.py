@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from plateau_rule.controller.guards.dwell import Dwell
 from plateau_rule.controller.guards.min_epoch import MinEpoch
+from plateau_rule.controller.verifier.structure import goals
 from plateau_rule.sim.simulator.learner import Mask
 from plateau_rule.sim.simulator.simulate import Simulation
 
@@ -118,7 +119,8 @@ def _raises(found: Simulation) -> dict[str, NDArray[Any]]:
 
 
 def _finished(found: Simulation) -> Mask:
-    final = np.array([not state.transitions or state.stop is not None for state in found.machine.states])
+    ends = goals(found.machine)  # as `check` sees them
+    final = np.array([place in ends or state.stop is not None for place, state in enumerate(found.machine.states)])
     return final[found.outcome.final_state]
 
 

@@ -155,6 +155,13 @@ def test_a_timeout_finishes_on_every_stream(losses: LossStream) -> None:
     assert_finishes(curriculum, losses, **bound(curriculum))
 
 
+@pytest.mark.parametrize("name", ["reduce-on-plateau", "two-knobs-with-retreat"])
+def test_a_goal_that_can_be_left_is_an_end(name: str) -> None:
+    """A run has finished in what `check` calls its goal: a final state, though a retreat or an early stop leads out."""
+    curriculum = load(name)
+    assert_finishes(curriculum, FLAT, **bound(curriculum) | WIDE)
+
+
 def test_a_plateau_alone_may_never_finish() -> None:
     """Where the plateau alone decides, a loss that keeps falling stays where it is: the check can fail."""
     curriculum = load("plateau")

@@ -287,6 +287,13 @@ def test_states_that_no_run_reaches_are_said() -> None:
     assert any("timeout" in sentence for sentence in found["verdicts"])
 
 
+def test_a_run_that_need_not_stop_early_lacks_nothing() -> None:
+    """A state that stops the training is no goal: where few runs get there, no timeout is proposed."""
+    found = known(load("reduce-on-plateau"), Binding(epochs=6, steps_per_epoch=60), run_steps=360)
+    assert found["unfinished"] == 0.0
+    assert not any("timeout" in sentence for sentence in found["verdicts"])
+
+
 def test_what_is_flat_comes_from_the_curriculum() -> None:
     """The rate under which a loss is flat is the detector's own, or what was asked for, or one e-fold a run."""
 
