@@ -91,20 +91,21 @@ def definitions(curriculum: Curriculum) -> list[str]:
 
 
 def facts(curriculum: Curriculum, state: State) -> list[str]:
-    """What holds in a state, one line for each knob, one for the rate, and one where it ends the training."""
+    """What holds in a state, one line for each knob, one for the rate or for the reason why training ends."""
     lines = []
     for name, value in state.set.items():
         unit = curriculum.knob[name].unit
         ramp = state.ramp.get(name)
         end, way = (f" to {ramp.to}", f", {ramp.shape} over {ramp.over}") if ramp else ("", "")
         lines.append(f"{name} {value}{end}{f' {unit}' if unit else ''}{way}")
+    if state.stop:  # no step is taken there, so it has no rate
+        return [*lines, f"stop: {state.stop}"]
     rate, own = curriculum.lr, state.lr
     shape, floor = own.shape or rate.shape, rate.floor if own.floor is None else own.floor
     over = own.length or (cycles_in_words(rate) if rate.cycles else rate.length or "rest")
     fall = "constant" if shape == "constant" else f"{shape} to {100 * floor:g} % over {over}"
     warmup = f", after a warm-up of {own.warmup}" if own.warmup else ""
-    lines.append(f"lr {rate.peak * own.peak:g}, {fall}{warmup}")
-    return [*lines, f"stop: {state.stop}"] if state.stop else lines
+    return [*lines, f"lr {rate.peak * own.peak:g}, {fall}{warmup}"]
 
 
 # Mermaid and DOT
@@ -273,6 +274,8 @@ def _box(curriculum: Curriculum, index: int, row: _Row, left: int, body: list[st
     body.append(_text(left + 14, row.top + 24, state.name, "name"))
     for i, line in enumerate(_facts(curriculum, state)):
         body.append(_text(left + 14, row.top + 46 + LINE * i, line))
+    if state.stop:
+        return
     x, y, height = left + BOX - SPARK - 16, row.top + 14, 40
     body.append(f'<path class="axis" d="M{x} {y} V{y + height} H{x + SPARK}"/>')
     points = " ".join(f"{x + SPARK * t:.1f},{y + height * (1 - r):.1f}" for t, r in rate_line(curriculum, index))

@@ -79,7 +79,7 @@ def test_conditions_in_words() -> None:
 
 
 def test_facts() -> None:
-    """A state says its knobs with their units, its ramps, its rate, and why it ends the training."""
+    """A state says its knobs with their units, its ramps, and its rate or why it ends the training."""
     odd = loads(ODD)
     assert facts(odd, odd.state[0])[1:] == [
         "len 8 to 32, root over 1 epoch",
@@ -88,7 +88,6 @@ def test_facts() -> None:
     assert facts(odd, odd.state[2]) == [
         'cutoff full <bins>; "all"',
         "len 64",
-        "lr 0.001, constant",
         'stop: it "diverged" & <ended>',
     ]
 
