@@ -15,7 +15,9 @@ EXTRAS = {
     "pygls": "lsp",
     "ray": "ray",
     "safetensors": "train",
+    "starlette": "page",
     "torch": "train",
+    "uvicorn": "page",
 }
 
 

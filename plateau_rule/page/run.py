@@ -1,0 +1,98 @@
+"""One run as the page holds it: what was read, kept up to date, and what its curriculum made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import RLock
+from time import time
+from typing import Any
+
+from plateau_rule.page.opening import Opened
+from plateau_rule.page.tail import Rows
+from plateau_rule.page.track import GuardTrack
+from plateau_rule.sim.whatif.session import Session
+
+QUIET_S = 60.0  # without a new loss, after which a run no longer counts as one that goes on
+
+
+class Run:
+    """A run that grows, or is whole; questions and news may come from several threads, one after the other.
+
+    Args:
+        opened: what to show.
+
+    Attributes:
+        session: answers what the curriculum did, and would have done.
+        track: its guard over time.
+        gen: changes whenever something that was shown is no longer so.
+        cut: the step that the run was cut back to last; None where it never was.
+        lock: to be held while anything is asked or changed.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened = opened
+        self.lock = RLock()
+        self.session = Session(opened.text, opened.binding, file=opened.file)
+        self.track = GuardTrack(self.session)
+        self.gen, self.cut = 0, None
+        self._metrics: dict[int, Mapping[str, float]] = {}
+        self._take(opened.rows)
+        while opened.tail is not None and self.poll() is not None:
+            pass
+        self.gen, self.cut = 0, None
+
+    gen: int
+    cut: int | None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more losses may come."""
+        total = self.session.machine.total_steps
+        full = total is not None and len(self.session) >= total
+        return self.opened.tail is not None and self.session.ended is None and not full
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come for a while."""
+        tail = self.opened.tail
+        try:
+            return tail is not None and time() - tail.path.stat().st_mtime > QUIET_S
+        except OSError:
+            return True
+
+    def poll(self) -> dict[str, Any] | None:
+        """Take in what was logged since the last look.
+
+        Returns:
+            What to tell the pages; None where nothing is new.
+        """
+        if self.opened.tail is None:
+            return None
+        with self.lock:
+            rows = self.opened.tail.read()
+            if rows is None:
+                return None
+            before = len(self.session)
+            self._take(rows)
+            event: dict[str, Any] = {"n": len(self.session), "gen": self.gen, "state": self.session.plan.state}
+            if rows.first < before:
+                event["cut"] = rows.first
+            return event
+
+    def _take(self, rows: Rows) -> None:
+        """Let the session observe rows; what an evaluation brings after its step was seen, is seen with it."""
+        before = len(self.session)
+        if rows.first < before:
+            self.gen, self.cut = self.gen + 1, rows.first
+            self._metrics = {step: brought for step, brought in self._metrics.items() if step < rows.first}
+            self._cut(rows.first)
+        self._metrics |= rows.metrics
+        late = min((step for step in rows.metrics if step < rows.first), default=rows.first)
+        losses = [*self.session.log.losses[late : rows.first].tolist(), *rows.losses]
+        if late < rows.first:
+            self._cut(late)
+        self.session.extend(losses, {step: brought for step, brought in self._metrics.items() if step >= late})
+
+    def _cut(self, step: int) -> None:
+        self.session.cut(step)
+        self.track.cut(step)

@@ -1,0 +1,341 @@
+// The run on one axis of steps: lanes of states, the loss, the guard, the knobs, the rate, and the map of raises.
+
+import { short, svg, whole } from "./dom.js";
+import { Scale, shadeOf, stepped, ticks } from "./scale.js";
+
+const LEFT = 62;
+const RIGHT = 8;
+const MOST_MARKS = 12;
+const MOST_KNOBS = 3;
+
+// What stands where, from the top; the loss takes what is left.
+function lanes(height, shown) {
+  const fixed = { state: 18, whatif: shown.whatif ? 18 : 0, guard: shown.guard ? 54 : 0 };
+  const knob = shown.knobs > 1 ? 30 : 40;
+  const rest = { rate: 40, map: shown.map ? 90 : 0, axis: 20 };
+  const gaps = 4 + (shown.whatif ? 3 : 0) + (shown.guard ? 12 : 0) + shown.knobs * 10 + 10 + (shown.map ? 20 : 0) + 4;
+  const taken = fixed.state + fixed.whatif + fixed.guard + shown.knobs * knob + rest.rate + rest.map + rest.axis + gaps;
+  let y = 0;
+  const at = (size, gap) => {
+    const lane = { top: y, height: size, bottom: y + size };
+    y += size + gap;
+    return lane;
+  };
+  return {
+    state: at(fixed.state, 4),
+    whatif: shown.whatif ? at(fixed.whatif, 3) : null,
+    loss: at(Math.max(60, height - taken), shown.guard ? 12 : 0),
+    guard: shown.guard ? at(fixed.guard, 10) : at(0, 10),
+    knobs: Array.from({ length: shown.knobs }, () => at(knob, 10)),
+    rate: at(rest.rate, shown.map ? 20 : 4),
+    map: shown.map ? at(rest.map, 4) : null,
+    axis: at(rest.axis, 0),
+  };
+}
+
+export class Chart {
+  constructor(host) {
+    this.host = host;
+    this.svg = svg("svg", { "aria-hidden": "true" });
+    this.above = svg("g", {});
+    this.scale = new Scale(0, 1, LEFT, 600);
+    host.append(this.svg);
+  }
+
+  get width() {
+    return Math.max(120, this.host.clientWidth - LEFT - RIGHT);
+  }
+
+  // Everything that does not follow the pointer.
+  draw(shown) {
+    const { meta, curve, track, view, whatif, map } = shown;
+    const height = this.host.clientHeight;
+    const scale = new Scale(view.from, view.to, LEFT, this.width);
+    const knobs = meta.knobs.slice(0, MOST_KNOBS);
+    const place = lanes(height, { whatif: Boolean(whatif), guard: Boolean(track), knobs: knobs.length, map: Boolean(map) });
+    Object.assign(this, { shown, scale, place });
+    const marks = meta.decisions.filter((one) => one.step > view.from && one.step < view.to);
+    const parts = [
+      pattern(),
+      ...this.axis(meta),
+      ...this.states(meta.stays, place.state, "state"),
+      ...(whatif ? this.states(whatif.stays, place.whatif, "what if") : []),
+      ...this.loss(curve, marks, whatif),
+      ...(track ? this.guard(track) : []),
+      ...knobs.flatMap((knob, index) => this.knob(knob, place.knobs[index])),
+      ...this.rate(meta),
+      ...(map ? this.map(map) : []),
+      ...this.raises(marks, curve),
+      ...(whatif ? this.tried(whatif) : []),
+    ];
+    this.above = svg("g", {});
+    this.svg.replaceChildren(...parts, this.above);
+    this.point(shown);
+  }
+
+  // What follows the pointer: the cursor, the pinned step, the stretch that is being chosen.
+  point({ cursor, pinned, chosen }) {
+    const bottom = this.place?.axis.top ?? 0;
+    const line = (step, kind) => {
+      const x = this.scale.x(step);
+      return step === null || step === undefined || x < LEFT - 1 || x > LEFT + this.width + 1
+        ? null
+        : svg("line", { class: kind, x1: x, x2: x, y1: 0, y2: bottom });
+    };
+    const [from, to] = chosen ? chosen.map((step) => this.scale.x(step)) : [];
+    const stretch = chosen && svg("rect", { class: "zoom", x: Math.min(from, to), y: 0, width: Math.abs(to - from), height: bottom });
+    this.above.replaceChildren(...[stretch, line(pinned, "pin"), line(cursor, "cursor")].filter(Boolean));
+  }
+
+  axis(meta) {
+    const { top } = this.place.axis;
+    return ticks(this.scale.from + meta.first, this.scale.to + meta.first, Math.max(2, Math.floor(this.width / 90)), true).map((value) =>
+      svg("text", { class: "axis", x: Math.min(this.scale.x(value - meta.first), LEFT + this.width + RIGHT - 3.4 * whole(value).length), y: top + 14 }, whole(value)));
+  }
+
+  states(stays, lane, label) {
+    const parts = [svg("text", { class: label === "state" ? "label" : "label tried", x: LEFT - 6, y: lane.top + 13 }, label)];
+    for (const stay of stays) {
+      const from = this.scale.within(stay.from);
+      const to = this.scale.within(stay.to ?? this.shown.meta.until);
+      if (to <= from) continue;
+      const width = Math.max(0.5, to - from - (stays.length > 60 ? 0 : 1));
+      const shade = shadeOf(this.shown.meta.hardness[stay.state] ?? 0);
+      parts.push(svg("rect", { x: from, y: lane.top, width, height: lane.height, rx: width > 6 ? 2 : 0, style: null, fill: shade },
+        svg("title", {}, `${stay.state} from step ${whole(stay.from + this.shown.meta.first)}`)));
+      if (width > 7 * stay.state.length + 6) {
+        parts.push(svg("text", { class: "state", x: from + width / 2, y: lane.top + 13 }, stay.state));
+      }
+    }
+    return parts;
+  }
+
+  loss(curve, marks, whatif) {
+    const lane = this.place.loss;
+    const middle = (lane.top + lane.bottom) / 2;
+    const parts = [svg("text", { class: "label", x: LEFT - 6, y: lane.top + 9 }, "loss")];
+    if (!curve || !curve.count) {
+      return [...parts, svg("text", { class: "waiting", x: LEFT + this.width / 2, y: middle }, "No loss yet. The curve appears with the first ones.")];
+    }
+    const [low, high] = rangeOf(curve, this.scale);
+    const y = (value) => lane.bottom - ((Math.min(Math.max(value, low - (high - low)), high + 9 * (high - low)) - low) / (high - low)) * (lane.height - 4) - 2;
+    this.lossY = y;
+    for (const value of ticks(low, high, 5)) {
+      const at = y(value);
+      if (at < lane.top + 16) continue;
+      parts.push(svg("line", { class: "grid", x1: LEFT, x2: LEFT + this.width, y1: at, y2: at }));
+      parts.push(svg("text", { class: "ruler", x: LEFT - 6, y: at + 4 }, short(value)));
+    }
+    if (whatif && whatif.parts !== null && whatif.parts !== undefined) {
+      const from = this.scale.within(whatif.parts);
+      parts.push(svg("rect", { x: from, y: lane.top, width: Math.max(0, LEFT + this.width - from), height: lane.height, fill: "url(#hatch)" }));
+    }
+    const clip = svg("clipPath", { id: "clip" }, svg("rect", { x: LEFT, y: lane.top, width: this.width, height: lane.height }));
+    const shaded = [];
+    const mean = [];
+    const lost = [];
+    let pen = "M";
+    for (let i = 0; i < curve.count; i++) {
+      const x = this.scale.x(curve.step[i]);
+      if (Number.isNaN(curve.mean[i]) || !Number.isFinite(curve.mean[i])) {
+        lost.push(svg("text", { class: "lost", x: x - 4, y: lane.bottom - 2 }, "×"));
+        pen = "M";
+        continue;
+      }
+      shaded.push([x, y(curve.max[i]), y(curve.min[i])]);
+      mean.push(`${pen}${x.toFixed(1)} ${y(curve.mean[i]).toFixed(1)}`);
+      pen = "L";
+    }
+    const outline = [...shaded.map(([x, up]) => [x, up]), ...shaded.toReversed().map(([x, , down]) => [x, down])];
+    parts.push(clip, svg("g", { "clip-path": "url(#clip)" },
+      svg("path", { class: "shade", d: outline.length ? `M${outline.map(([x, v]) => `${x.toFixed(1)} ${v.toFixed(1)}`).join("L")}Z` : "" }),
+      svg("path", { class: "mean", d: mean.join("") }), ...lost.slice(0, 200)));
+    if (lost.length) parts.push(svg("text", { class: "lost", x: LEFT + 4, y: lane.bottom - 12 }, "× not a finite number"));
+    const each = this.shown.each ?? 1;
+    if (each > 1) parts.push(svg("text", { class: "note", x: LEFT + this.width, y: lane.bottom - 3 }, `shade: lowest to highest of ${whole(each)} losses`));
+    return parts;
+  }
+
+  guard(track) {
+    const lane = this.place.guard;
+    const right = LEFT + this.width;
+    const y = (u) => lane.bottom - Math.min(1, Math.max(0, (u + 1) / 2)) * lane.height;
+    const [from, to] = track.region;
+    const [upper, lower] = [y(to ?? 1), y(from ?? -1)];
+    const parts = [
+      svg("text", { class: "label", x: LEFT - 6, y: lane.top + 12 }, track.name),
+      svg("text", { class: "holds", x: LEFT - 6, y: lane.top + 25 }, track.holds),
+      svg("rect", { class: "lane-back", x: LEFT, y: lane.top, width: this.width, height: lane.height }),
+      svg("rect", { class: "region", x: LEFT, y: upper, width: this.width, height: Math.max(0, lower - upper) }),
+      ...[from, to].filter((edge) => edge !== null).map((edge) => svg("line", { class: "region-edge", x1: LEFT, x2: right, y1: y(edge), y2: y(edge) })),
+    ];
+    const inside = track.points.filter(([step]) => step >= this.scale.from - 1 && step <= this.scale.to + 1);
+    for (const [step, , low, high] of inside) {
+      if (low !== null && high !== null && high > low) {
+        const x = this.scale.within(step);
+        parts.push(svg("line", { class: "shade-line", stroke: "var(--shade)", "stroke-width": Math.max(1, this.width / 300), x1: x, x2: x, y1: y(high), y2: y(low) }));
+      }
+    }
+    let d = "";
+    let pen = "M";
+    for (const [step, value] of inside) {
+      if (value === null) { pen = "M"; continue; }
+      d += `${pen}${this.scale.x(step).toFixed(1)} ${y(value).toFixed(1)}`;
+      pen = "L";
+    }
+    parts.push(svg("path", { class: "guard", d }));
+    const looks = track.looks.filter(([step]) => step >= this.scale.from && step <= this.scale.to);
+    if (looks.length <= 80) {
+      for (const [step, value, held] of looks) {
+        if (value !== null) parts.push(svg("circle", { class: held ? "look held" : "look", cx: this.scale.x(step), cy: y(value), r: 3 }));
+      }
+    }
+    return parts;
+  }
+
+  knob(knob, lane) {
+    const y = (height) => lane.bottom - 4 - height * (lane.height - 10);
+    const parts = [
+      svg("text", { class: "label", x: LEFT - 6, y: lane.top + lane.height / 2 + 4 }, fits(knob.name, 9)),
+      svg("line", { class: "grid", x1: LEFT, x2: LEFT + this.width, y1: lane.bottom, y2: lane.bottom }),
+      svg("path", { class: "knob", d: stepped(knob.treads.map(([step, , height]) => [step, y(height)]), this.scale, this.shown.meta.until) }),
+    ];
+    let free = -Infinity;
+    for (const [index, [step, value, height]] of knob.treads.entries()) {
+      const x = this.scale.within(step);
+      const next = this.scale.within(knob.treads[index + 1]?.[0] ?? this.shown.meta.until);
+      const text = short(value, 4);
+      if (x < free || next - x < 6.5 * text.length || next <= LEFT) continue;
+      const below = height > 0.75;
+      parts.push(svg("text", { x: x + 4, y: y(height) + (below ? 12 : -3) }, text));
+      free = x + 6.5 * text.length + 8;
+    }
+    return parts;
+  }
+
+  rate(meta) {
+    const lane = this.place.rate;
+    const inside = meta.rate.filter(([step], index) =>
+      step <= this.scale.to && (meta.rate[index + 1]?.[0] ?? Infinity) >= this.scale.from);
+    const highest = Math.max(...inside.map(([, rate]) => rate), 1e-300);
+    const y = (rate) => lane.bottom - 3 - (rate / highest) * (lane.height - 8);
+    const d = inside.map(([step, rate], index) => `${index ? "L" : "M"}${this.scale.within(step).toFixed(1)} ${y(rate).toFixed(1)}`).join("");
+    return [
+      svg("text", { class: "label", x: LEFT - 6, y: lane.top + lane.height / 2 }, "rate"),
+      svg("text", { class: "ruler", x: LEFT - 6, y: lane.top + lane.height / 2 + 13 }, inside.length ? `≤ ${short(highest, 2)}` : ""),
+      svg("line", { class: "grid", x1: LEFT, x2: LEFT + this.width, y1: lane.bottom, y2: lane.bottom }),
+      svg("path", { class: "rate", d }),
+    ];
+  }
+
+  map({ name, rows, chosen, text }) {
+    const lane = this.place.map;
+    const size = lane.height / rows.length;
+    const parts = [
+      svg("text", { class: "label", x: LEFT - 6, y: lane.top - 6 }, fits(name, 9)),
+      svg("text", { x: LEFT, y: lane.top - 6 }, text),
+    ];
+    rows.forEach((row, index) => {
+      const y = lane.top + index * size;
+      for (const stay of row.stays) {
+        const from = this.scale.within(stay.from);
+        const to = this.scale.within(stay.to ?? this.shown.meta.until);
+        if (to > from) parts.push(svg("rect", { x: from, y, width: to - from, height: size - 0.5, fill: shadeOf(this.shown.meta.hardness[stay.state] ?? 0) }));
+      }
+    });
+    const at = (index, kind) => svg("text", { class: kind, x: LEFT - 6, y: lane.top + index * size + size / 2 + 4 }, short(rows[index].value));
+    if (rows.length) {
+      const near = (index) => chosen !== null && chosen >= 0 && Math.abs(index - chosen) * size < 12;
+      for (const index of new Set([0, rows.length - 1])) if (!near(index)) parts.push(at(index, "ruler"));
+      if (chosen !== null && chosen >= 0) {
+        parts.push(at(chosen, "ruler tried"));
+        parts.push(svg("rect", { class: "tried-row", x: LEFT - 0.5, y: lane.top + chosen * size, width: this.width + 1, height: size - 0.5, rx: 2 }));
+      }
+    }
+    return parts;
+  }
+
+  raises(marks, curve) {
+    if (marks.length > MOST_MARKS) return [];
+    const lane = this.place.loss;
+    let free = -Infinity;
+    return marks.flatMap((one) => {
+      const x = this.scale.x(one.step);
+      const at = curve?.count && this.lossY ? Math.max(lane.top + 20, this.lossY(meanNear(curve, one.step - 1))) : lane.bottom - 8;
+      const text = whole(one.step + this.shown.meta.first);
+      const parts = [svg("line", { class: "raise-line", x1: x, x2: x, y1: lane.top, y2: this.place.rate.bottom })];
+      if (one.raises.length) parts.push(svg("path", { class: "raise-mark", d: `M${x} ${at - 5}l5 9h-10z` }));
+      else parts.push(svg("path", { class: "raise-mark", d: `M${x} ${at + 5}l5 -9h-10z` }));
+      const right = x + 5 + 7 * text.length > LEFT + this.width;
+      if (x > free) {
+        parts.push(svg("text", { class: "raise", x: right ? x - 5 : x + 5, y: lane.top + 9, "text-anchor": right ? "end" : "start" }, text));
+        free = x + 7 * text.length + 8;
+      }
+      return parts;
+    });
+  }
+
+  tried(whatif) {
+    const lane = this.place.loss;
+    const marks = whatif.decisions.filter((one) => one.moved && one.step > this.scale.from && one.step < this.scale.to);
+    if (marks.length > MOST_MARKS) return [];
+    let free = -Infinity;
+    return marks.flatMap((one) => {
+      const x = this.scale.x(one.step);
+      const text = whole(one.step + this.shown.meta.first);
+      const right = x + 9 + 7 * text.length > LEFT + this.width;
+      const parts = [
+        svg("line", { class: "tried-line", x1: x, x2: x, y1: lane.top, y2: this.place.rate.bottom }),
+        svg("path", { class: "tried-mark", d: `M${x} ${lane.top - 4}l5 6l-5 6l-5 -6z` }),
+      ];
+      if (x > free) {
+        parts.push(svg("text", { class: "tried", x: right ? x - 8 : x + 8, y: lane.top + 23, "text-anchor": right ? "end" : "start" }, text));
+        free = x + 7 * text.length + 12;
+      }
+      return parts;
+    });
+  }
+
+  // Which row of the map is under a height, or null.
+  rowAt(y) {
+    const { place, shown } = this;
+    if (!place?.map || !shown.map.rows.length || y < place.map.top || y > place.map.bottom) return null;
+    const row = Math.floor(((y - place.map.top) / place.map.height) * shown.map.rows.length);
+    return Math.min(shown.map.rows.length - 1, Math.max(0, row));
+  }
+}
+
+function pattern() {
+  return svg("defs", {}, svg("pattern", { id: "hatch", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    svg("line", { class: "hatch", x1: 0, x2: 0, y1: 0, y2: 7 })));
+}
+
+function fits(name, most) {
+  return name.length > most ? `${name.slice(0, most - 1)}…` : name;
+}
+
+export function meanNear(curve, step) {
+  let [low, high] = [0, curve.count - 1];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (curve.step[middle] <= step) low = middle;
+    else high = middle - 1;
+  }
+  return curve.mean[low];
+}
+
+// The lowest and the highest loss to draw: the first steep fall of a run does not press the rest flat.
+function rangeOf(curve, scale) {
+  const means = [];
+  let low = Infinity;
+  for (let i = 0; i < curve.count; i++) {
+    if (curve.step[i] < scale.from || curve.step[i] > scale.to || !Number.isFinite(curve.mean[i])) continue;
+    means.push(curve.max[i]);
+    if (curve.min[i] < low) low = curve.min[i];
+  }
+  if (!means.length) return [0, 1];
+  means.sort((a, b) => a - b);
+  const high = means.length < 20 ? means.at(-1) : means[Math.floor(0.985 * (means.length - 1))];
+  const room = (high - low) * 0.06 || Math.abs(high) * 0.05 || 1;
+  return [low - room, high + room * 2];
+}

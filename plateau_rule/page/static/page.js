@@ -1,0 +1,307 @@
+// The page: holds what is shown, asks the source for it, and hands each part what it draws.
+
+import { Chart } from "./chart.js";
+import { byId, whole } from "./dom.js";
+import { copyText, showFile } from "./file.js";
+import { follow } from "./live.js";
+import { showCheck, showMachine } from "./machine.js";
+import { Pointer } from "./pointer.js";
+import { showHead, stateAt, wordsAt } from "./readout.js";
+import { placeOf, valuesOf } from "./scale.js";
+import { serverSource } from "./source.js";
+import { laneOf } from "./track.js";
+import { showOthers, showWhy } from "./why.js";
+import { showOutcome, WhatIf } from "./whatif.js";
+
+const ROWS = 18;
+const REFRESH_MS = 250;
+
+class Page {
+  constructor(source) {
+    this.source = source;
+    this.chart = new Chart(byId("chart"));
+    this.view = { from: 0, to: 1 };
+    this.zoomed = false;
+    this.settings = new Map();
+    Object.assign(this, { meta: null, curve: null, track: null, cursor: null, pinned: null, stretch: null, whatif: null, why: null, map: null, path: null, mapKey: "" });
+    this.whatIf = new WhatIf({ onChange: (path, value) => this.tune(path, value), onFocus: (path) => this.focusOn(path) });
+    this.pointer = new Pointer(byId("chart"), this);
+    byId("now").addEventListener("click", () => this.pin(null));
+    byId("reset").addEventListener("click", () => this.reset());
+    byId("copy").addEventListener("click", () => this.copy());
+    new ResizeObserver(() => this.resized()).observe(byId("chart"));
+  }
+
+  // From the source
+
+  async start() {
+    await this.refresh();
+    document.body.dataset.ready = "true";
+    if (this.source.live && this.meta?.live) this.followRun();
+    await this.ask(this.source.check(), (report) => showCheck(report));
+    document.body.dataset.checked = "true";
+  }
+
+  // What a question brings; what goes wrong is said, and the last good picture stays.
+  async ask(promise, take) {
+    try {
+      const answer = await promise;
+      if (answer === undefined) return; // a newer question took its place
+      byId("trouble").hidden = true;
+      take(answer);
+    } catch (error) {
+      byId("trouble").textContent = error.message;
+      byId("trouble").hidden = false;
+    }
+  }
+
+  async refresh() {
+    await this.ask(this.source.meta(), (meta) => this.takeMeta(meta));
+    if (!this.meta) return;
+    await Promise.all([this.askCurve(), this.askWhy(), this.askTrack()]);
+    this.draw();
+    await Promise.all([this.askWhatIf(), this.askMap()]);
+  }
+
+  takeMeta(meta) {
+    meta.hardness = Object.fromEntries(meta.states.map((state) => [state.name, state.hardness]));
+    meta.until = meta.steps || 10;
+    this.meta = meta;
+    if (!this.zoomed) this.view = { from: 0, to: Math.max(meta.steps, 10) };
+    else this.view.to = Math.min(this.view.to, Math.max(meta.steps, this.view.from + 10));
+    if (this.pinned !== null && this.pinned > meta.steps) this.pinned = null;
+    this.path ??= meta.tunables[0]?.path ?? null;
+    showHead(meta);
+    this.showPlace();
+    showFile(meta.file, meta.text, this.whatif?.text ?? null);
+    this.whatIf.show(meta, this.settings, this.path);
+    showOutcome(meta, this.whatif);
+    byId("cut").hidden = meta.cut === null;
+    if (meta.cut !== null) byId("cut").textContent = `cut back to step ${whole(meta.cut + meta.first)}`;
+    this.showLive();
+  }
+
+  showLive(gone = false) {
+    const chip = byId("live");
+    const quiet = this.meta?.quiet;
+    chip.hidden = !this.meta?.live && !gone;
+    chip.className = gone ? "chip gone" : quiet ? "chip" : "chip on";
+    chip.textContent = gone ? "connection lost" : quiet ? "no new loss for a minute" : "live";
+  }
+
+  askCurve() {
+    const { from, to } = this.view;
+    return this.ask(this.source.curve(from, to, Math.round(this.chart.width)), (curve) => { this.curve = curve; });
+  }
+
+  askTrack() {
+    const { from, to } = this.view;
+    return this.ask(this.source.track(from, to, Math.round(this.chart.width)), (track) => { this.track = laneOf(track); });
+  }
+
+  askWhy() {
+    return this.ask(this.source.why(this.pinned ?? this.meta.steps), (answer) => {
+      this.why = answer;
+      showWhy(answer, { first: this.meta.first, pinned: this.pinned, onPin: (step) => this.pin(step) });
+      this.showOthers();
+    });
+  }
+
+  async askWhatIf() {
+    if (!this.settings.size) {
+      this.takeWhatIf(null);
+      return;
+    }
+    await this.ask(this.source.whatif([...this.settings]), (answer) => this.takeWhatIf(answer));
+  }
+
+  takeWhatIf(answer) {
+    if (!this.settings.size) answer = null;
+    if (answer?.error) {
+      showOutcome(this.meta, answer);
+      return; // the last good picture stays
+    }
+    this.whatif = answer;
+    showOutcome(this.meta, answer);
+    showFile(this.meta.file, this.meta.text, answer?.text ?? null);
+    this.whatIf.show(this.meta, this.settings, this.path);
+    this.draw();
+  }
+
+  async askMap() {
+    const tunable = this.meta.tunables.find((each) => each.path === this.path);
+    if (!tunable) return;
+    const others = [...this.settings].filter(([path]) => path !== this.path);
+    const key = JSON.stringify([this.path, others, this.meta.gen, this.meta.points]);
+    if (key === this.mapKey) return;
+    const values = valuesOf(tunable, ROWS);
+    await this.ask(this.source.grid(this.path, values, others), ({ rows }) => {
+      this.mapKey = key;
+      this.map = { tunable, name: tunable.name, file: tunable.value, rows, text: `the same losses under other values of ${tunable.name}` };
+      this.showOthers();
+      this.draw();
+      document.body.dataset.map = this.path;
+    });
+  }
+
+  // What is shown
+
+  draw() {
+    if (!this.meta) return;
+    const { from, to } = this.view;
+    const share = Math.min(1, (to - from) / Math.max(1, this.meta.steps));
+    const each = this.curve?.count ? Math.round((this.meta.points * share) / this.curve.count) : 1;
+    this.chart.draw({ ...this.shown(), each });
+    this.showReadout();
+  }
+
+  shown() {
+    const { meta, curve, track, view, whatif, cursor, pinned } = this;
+    return { meta, curve, track, view, whatif, cursor, pinned, chosen: this.stretch, map: this.map && meta.points > 0 && this.drawnMap() };
+  }
+
+  point() {
+    this.chart.point({ cursor: this.cursor, pinned: this.pinned, chosen: this.stretch });
+    this.showReadout();
+  }
+
+  // The map with the value that is tried in the row nearest to it.
+  drawnMap() {
+    const { tunable } = this.map;
+    const value = this.settings.get(tunable.path) ?? tunable.value;
+    const far = this.map.rows.map((row) => Math.abs(placeOf(tunable, row.value) - placeOf(tunable, value)));
+    const chosen = far.indexOf(Math.min(...far));
+    const exact = this.whatif && this.settings.has(tunable.path);
+    const rows = this.map.rows.map((row, index) => (index === chosen && exact ? { value, stays: this.whatif.stays } : row));
+    return { ...this.map, rows, chosen };
+  }
+
+  showReadout() {
+    const step = this.cursor ?? this.pinned ?? Math.max(0, this.meta.steps - 1);
+    const words = wordsAt(this.meta, this.curve, step);
+    byId("readout").textContent = words;
+    const chart = byId("chart");
+    chart.setAttribute("aria-valuemin", this.meta.first);
+    chart.setAttribute("aria-valuemax", this.meta.steps + this.meta.first);
+    chart.setAttribute("aria-valuenow", step + this.meta.first);
+    chart.setAttribute("aria-valuetext", words);
+  }
+
+  showPlace() {
+    const step = this.pinned ?? this.meta.steps;
+    showMachine(this.meta, { step, state: this.pinned === null ? this.meta.plan.state : stateAt(this.meta, step) });
+  }
+
+  showOthers() {
+    const step = this.pinned ?? this.meta.steps;
+    const state = stateAt(this.meta, step);
+    showOthers({
+      map: this.map, step, hardness: this.meta.hardness, hardnessHere: this.meta.hardness[state] ?? 0, first: this.meta.first,
+      onValue: (value) => this.tune(this.map.tunable.path, value),
+    });
+  }
+
+  // What a user does
+
+  move(step) {
+    this.cursor = step;
+    this.point();
+  }
+
+  pin(step) {
+    this.pinned = step === null ? null : Math.min(step, this.meta.steps);
+    this.point();
+    this.showPlace();
+    this.showOthers();
+    return this.askWhy();
+  }
+
+  choose(from, to) {
+    this.stretch = from === null ? null : [from, to];
+    this.point();
+  }
+
+  async zoom(from, to) {
+    this.stretch = null;
+    const last = Math.max(this.meta.steps, 10);
+    const span = Math.max(10, Math.round(to - from));
+    const start = Math.round(Math.min(Math.max(0, from), Math.max(0, last - span)));
+    this.view = { from: start, to: Math.min(last, start + span) };
+    this.zoomed = this.view.from > 0 || this.view.to < last;
+    this.draw();
+    await Promise.all([this.askCurve(), this.askTrack()]);
+    this.draw();
+  }
+
+  zoomOut() {
+    return this.zoom(0, Math.max(this.meta.steps, 10));
+  }
+
+  async tune(path, value) {
+    const tunable = this.meta.tunables.find((each) => each.path === path);
+    if (!tunable) return;
+    if (value === tunable.value) this.settings.delete(path);
+    else this.settings.set(path, value);
+    this.path = path;
+    this.whatIf.show(this.meta, this.settings, this.path);
+    this.draw();
+    await Promise.all([this.askWhatIf(), this.askMap()]);
+  }
+
+  async focusOn(path) {
+    if (path === null) {
+      this.whatIf.show(this.meta, this.settings, this.path);
+      return;
+    }
+    if (path === this.path) return;
+    this.path = path;
+    this.whatIf.show(this.meta, this.settings, this.path);
+    await this.askMap();
+  }
+
+  async reset() {
+    this.settings.clear();
+    this.takeWhatIf(null);
+    await this.askMap();
+  }
+
+  async copy() {
+    const done = await copyText(this.whatif?.text ?? this.meta.text);
+    byId("copy").textContent = done ? "copied" : "select the text and copy it";
+    setTimeout(() => { byId("copy").textContent = "copy"; }, 2000);
+  }
+
+  resized() {
+    if (!this.meta) return;
+    this.draw();
+    if (this.curve && Math.abs(this.chart.width - this.curve.count) > 40) this.askCurve().then(() => this.draw());
+  }
+
+  // A run that goes on
+
+  followRun() {
+    let due = null;
+    follow((event) => {
+      if (event.cut !== undefined) this.mapKey = "";
+      this.showLive();
+      due ??= setTimeout(() => {
+        due = null;
+        this.refresh();
+      }, REFRESH_MS);
+    }, () => this.showLive(true));
+  }
+}
+
+function themed() {
+  const root = document.documentElement;
+  const saved = localStorage.getItem("plateau-theme");
+  if (saved) root.dataset.theme = saved;
+  byId("theme").addEventListener("click", () => {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    localStorage.setItem("plateau-theme", root.dataset.theme);
+  });
+}
+
+themed();
+new Page(serverSource()).start();

@@ -1,0 +1,114 @@
+// What if: a slider and a number for each setting, and when each state would have been entered.
+
+import { byId, html, plain, signed, whole } from "./dom.js";
+import { placeOf, valueAt } from "./scale.js";
+
+const SHOWN = 3;
+
+export class WhatIf {
+  // onChange(path, value): a setting was turned; onFocus(path): the map is to show this one.
+  constructor({ onChange, onFocus }) {
+    Object.assign(this, { onChange, onFocus, rows: new Map(), all: false, known: "" });
+  }
+
+  show(meta, settings, chosen) {
+    const known = JSON.stringify([meta.tunables, this.all]);
+    if (known !== this.known) {
+      this.known = known;
+      this.build(meta.tunables);
+    }
+    for (const [path, row] of this.rows) {
+      const value = settings.get(path) ?? row.tunable.value;
+      row.root.classList.toggle("changed", settings.has(path));
+      row.root.classList.toggle("chosen", path === chosen);
+      if (document.activeElement !== row.slider) row.slider.value = placeOf(row.tunable, value);
+      if (document.activeElement !== row.number || !row.typing) row.number.value = plain(value);
+      row.slider.setAttribute("aria-valuetext", plain(value));
+    }
+    byId("reset").hidden = settings.size === 0;
+  }
+
+  build(tunables) {
+    this.rows.clear();
+    const shown = this.all ? tunables : tunables.slice(0, SHOWN);
+    const rows = shown.map((tunable, index) => this.row(tunable, index));
+    const more = tunables.length > SHOWN
+      ? html("button", { class: "link", type: "button", "aria-expanded": String(this.all), onclick: () => { this.all = !this.all; this.build(tunables); this.onFocus(null); } },
+        this.all ? "fewer settings" : `${tunables.length - SHOWN} more`)
+      : null;
+    byId("tunables").replaceChildren(...(rows.length ? rows : [html("p", { class: "soft" }, "No guard of this curriculum has a number to turn.")]), ...(more ? [more] : []));
+  }
+
+  row(tunable, index) {
+    const { path, name, guard } = tunable;
+    const said = `${name}, ${guard}`;
+    const slider = html("input", { type: "range", min: 0, max: 1000, step: 1, "aria-label": said });
+    const number = html("input", { type: "number", id: `setting-${index}`, step: "any", inputmode: "decimal", "aria-label": `${said}, as a number` });
+    const row = { tunable, slider, number, typing: false };
+    const turn = (value) => this.onChange(path, value);
+    slider.addEventListener("focus", () => this.onFocus(path));
+    number.addEventListener("focus", () => this.onFocus(path));
+    slider.addEventListener("input", () => turn(valueAt(tunable, Number(slider.value))));
+    slider.addEventListener("keydown", (event) => {
+      if (event.key !== "Home") return;
+      event.preventDefault();
+      slider.value = placeOf(tunable, tunable.value);
+      turn(tunable.value);
+    });
+    number.addEventListener("input", () => {
+      row.typing = true;
+      const value = Number(number.value);
+      if (number.value.trim() !== "" && Number.isFinite(value)) turn(value);
+    });
+    number.addEventListener("change", () => { row.typing = false; });
+    row.root = html("div", { class: "tunable" },
+      html("label", { for: `setting-${index}` }, name, html("small", {}, guard)), slider, number);
+    this.rows.set(path, row);
+    return row.root;
+  }
+}
+
+// When each state is entered, by the file and by what is tried.
+export function showOutcome(meta, whatif) {
+  const first = meta.first;
+  if (whatif?.error) {
+    byId("outcome").replaceChildren(html("p", { class: "fault" }, whatif.error));
+    return;
+  }
+  const never = meta.live ? "not yet" : "never";
+  const rows = entriesOf(meta.decisions, whatif?.decisions ?? null);
+  if (!rows.length) {
+    byId("outcome").replaceChildren(html("p", {}, `No transition ${meta.live ? "yet" : "in this run"}.`));
+    return;
+  }
+  const cell = ({ file, tried }) => {
+    if (tried === file) return html("td", {}, file === null ? never : whole(file + first));
+    if (tried === null) return html("td", { class: "changed" }, never);
+    return html("td", { class: "changed" }, whole(tried + first), file === null ? "" : ` ${signed(tried - file)}`);
+  };
+  const head = html("tr", {}, html("th", { scope: "col" }, "to"), html("th", { scope: "col" }, "the file"), whatif ? html("th", { scope: "col" }, "what if") : null);
+  const body = rows.slice(0, 8).map((row) => html("tr", {}, html("td", {}, row.to), html("td", {}, row.file === null ? never : whole(row.file + first)), whatif ? cell(row) : null));
+  const left = rows.length > 8 ? html("p", {}, `and ${rows.length - 8} more`) : null;
+  const note = whatif && whatif.parts !== null ? html("p", {}, "Hatched: from the first raise that differs, these losses are of another run.") : null;
+  const same = whatif && whatif.parts === null ? html("p", {}, "The same transitions, at the same steps.") : null;
+  byId("outcome").replaceChildren(...[html("table", {}, html("thead", {}, head), html("tbody", {}, ...body)), left, note, same].filter(Boolean));
+}
+
+// One row for each entering of a state, the n-th time in one run beside the n-th in the other.
+function entriesOf(file, tried) {
+  const rows = new Map();
+  const add = (decisions, which) => {
+    const times = new Map();
+    for (const { to, step } of decisions) {
+      const time = (times.get(to) ?? 0) + 1;
+      times.set(to, time);
+      const key = `${time} ${to}`;
+      const row = rows.get(key) ?? { to: time > 1 ? `${to}, again` : to, file: null, tried: null };
+      row[which] = step;
+      rows.set(key, row);
+    }
+  };
+  add(file, "file");
+  add(tried ?? file, "tried");
+  return [...rows.values()];
+}
