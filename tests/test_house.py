@@ -79,6 +79,9 @@ def test_import_contracts(pytestconfig: pytest.Config) -> None:
         ("adapters/base.py", "from plateau_rule.fftcore import train", "controller <- sim <- fftcore"),
         ("sim/curves.py", "from plateau_rule.adapters import base", "controller <- sim <- fftcore"),
         ("fftcore/train.py", "import cyclopts", "fftcore: pictures"),
+        ("sim/curves.py", "from plateau_rule.page import server", "controller <- sim <- fftcore"),
+        ("page/server.py", "from plateau_rule.fftcore import train", "controller <- sim <- fftcore"),
+        ("sim/curves.py", "import starlette", "page: the server"),
         ("controller/errors.py", "import plateau_rule.controller.controller", "controller: values ->"),
         ("sim/curves.py", "def show():\n    import torch", "sim: no torch"),
         ("sim/curves.py", "import matplotlib.pyplot", "sim: no torch"),
@@ -102,6 +105,8 @@ def test_import_contracts_can_fail(
         "adapters/base.py",
         "adapters/pytorch.py",
         "commands/__init__.py",
+        "page/__init__.py",
+        "page/server.py",
         "__init__.py",
     ):
         (tmp_path / "plateau_rule" / file).parent.mkdir(exist_ok=True, parents=True)
@@ -153,13 +158,14 @@ HOUSE = (
     "plateau_rule/adapters",
     "plateau_rule/commands",
     "plateau_rule/language_server",
+    "plateau_rule/page",
     "benchmarks",
 )
 # Needed by another of its packages, which imports it.
 BROUGHT_ALONG = {"accelerate"}  # by the Trainer of transformers
 
 
-@pytest.mark.parametrize("extra", ["train", "plot", "test", "tune", "lsp", "ray", "frameworks"])
+@pytest.mark.parametrize("extra", ["train", "plot", "test", "tune", "lsp", "page", "ray", "frameworks"])
 def test_extras_are_used(extra: str, pytestconfig: pytest.Config) -> None:
     """Every package of an extra is imported: by the rooms, or by the tests where the extra is for them alone."""
     root = pytestconfig.rootpath
@@ -174,7 +180,9 @@ def test_missing_extras_are_named(pytestconfig: pytest.Config) -> None:
     extras = pyproject(pytestconfig.rootpath)["optional-dependencies"]
     brings = {extra: {need.partition(">")[0] for need in needs} for extra, needs in extras.items()}
     assert all(package in brings[extra] for package, extra in EXTRAS.items())
-    assert EXTRAS.keys() == set.union(*(brings[extra] for extra in ("train", "plot", "test", "tune", "lsp", "ray")))
+    assert EXTRAS.keys() == set.union(
+        *(brings[extra] for extra in ("train", "plot", "test", "tune", "lsp", "page", "ray"))
+    )
 
 
 # A file below 400 lines, a function below 60; what is longer says why.

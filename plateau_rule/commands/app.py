@@ -23,6 +23,7 @@ COMMANDS = {
     "noise": "Estimate a log's noise, and whether a curriculum can tell a plateau from it.",
     "plot": "Draw runs: losses, states, knobs and rate on one time axis.",
     "page": "Serve a page of a run: what it did, why, and what another number would have done.",
+    "report": "Write the page of a run into one file.",
     "simulate": "Put curricula through thousands of synthetic trainings.",
     "tune": "Show which settings of a plateau raise too early how often, and how late.",
     "fit": "Fit the synthetic learner to a log.",

@@ -18,6 +18,7 @@ EXAMPLES = {
     "noise": "plateau noise train.log --curriculum sizes.toml",
     "plot": "plateau plot run-1 run-2/train.log -o both.png",
     "page": "plateau page runs/sizes",
+    "report": "plateau report runs/sizes -o sizes.html",
     "simulate": "plateau simulate sizes.toml plateau-trend --learners 1000",
     "tune": "plateau tune sizes.toml --log train.log --over window=50..800 threshold=0.002..0.02",
     "fit": "plateau fit train.log --out learner.json",
@@ -25,7 +26,7 @@ EXAMPLES = {
     "lsp": "plateau lsp",
     "train": "plateau train sizes.toml --data corpus.txt --out runs/sizes",
 }
-READ_LOGS = ("check", "diff", "replay", "noise", "plot", "page", "tune", "fit", "test")
+READ_LOGS = ("check", "diff", "replay", "noise", "plot", "page", "report", "tune", "fit", "test")
 
 
 def epilogue(name: str) -> str:

@@ -2,64 +2,75 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from plateau_rule.commands.options import LATE, READING, Flag, LateOptions, ReadingOptions, UsageError, read_logs
 
+if TYPE_CHECKING:
+    from plateau_rule.page.opening import Opened
+
+HOW = "plateau page RUN, or plateau page CURRICULUM LOG"
+
 
 def page(
-    run_or_log: str,
-    curriculum: str | None = None,
-    /,
-    *,
+    *words: str,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
-    report: Path | None = None,
-    browse: Annotated[Flag, Parameter(name="--open")] = False,
+    no_browser: Flag = False,
     reading: ReadingOptions = READING,
     bound: LateOptions = LATE,
 ) -> int:
     """Serve a page of a run on this machine: what it did, why, and what another number would have done.
 
-    The folder of a run that goes on is followed. The page is seen by whoever has the link that is printed, on this
-    machine alone; from another one, through `ssh -L`.
+    `plateau page RUN` shows the folder of a run, and follows it while it goes on. `plateau page CURRICULUM LOG` shows
+    any log under a curriculum. The page is seen by whoever has the link that is printed, on this machine alone; from
+    another one, through `ssh -L`.
 
     Args:
-        run_or_log: The folder of a run, or any log.
-        curriculum: A curriculum file, or the name of a shipped one. By default, the run's own.
+        words: The folder of a run; or a curriculum and a log. A curriculum beside a folder takes the place of its own.
         port: The port to listen on; 0 takes any that is free.
-        report: Write the page into this one file instead, to be sent or kept; nothing is served.
-        browse: Open the page in a browser.
+        no_browser: Print the link, and open no browser.
         reading: How to read the log.
         bound: What the run was, where neither its record nor the log tells.
     """
-    import starlette  # noqa: F401  # said at once if the extra is missing
-    import uvicorn  # noqa: F401
-
-    from plateau_rule.page.opening import open_folder, open_log, run_folder
     from plateau_rule.page.run import Run
-
-    given, folder = bound.binding(), run_folder(run_or_log)
-    if folder is not None:
-        opened = open_folder(folder, curriculum, given)
-    elif curriculum is None:
-        raise UsageError(
-            f"{run_or_log}: no folder of a run, which would name its curriculum. Name one: plateau page LOG CURRICULUM"
-        )
-    else:
-        log = read_logs([run_or_log], reading, given.steps_per_epoch)
-        opened = open_log(log, run_or_log, curriculum, given)
-    run = Run(opened)
-    if report is not None:
-        from plateau_rule.page.report import write_report
-
-        write_report(run, report)
-        print(f"Written: {report}", file=sys.stderr)
-        return 0
     from plateau_rule.page.serving import serve
 
-    return serve(run, port, browse)
+    return serve(Run(open_words("page", words, reading, bound)), port, not no_browser)
+
+
+def open_words(command: str, words: Sequence[str], reading: ReadingOptions, bound: LateOptions) -> Opened:
+    """Open what the words of a command name.
+
+    Raises:
+        UsageError: they name too little, or too much.
+    """
+    from plateau_rule.page.opening import open_folder, open_log, open_nothing, run_folder
+
+    how = HOW.replace("plateau page", f"plateau {command}")
+    curricula = [word for word in words if _is_curriculum(word)]
+    runs = [word for word in words if word not in curricula]
+    if not words:
+        raise UsageError(f"plateau {command}: name what to show: {how}")
+    if len(curricula) > 1 or len(runs) > 1:
+        raise UsageError(f"plateau {command}: {' and '.join(map(repr, words))}; expected one run: {how}")
+    given, curriculum = bound.binding(), curricula[0] if curricula else None
+    if not runs:
+        assert curriculum is not None
+        return open_nothing(curriculum, given)
+    folder = run_folder(runs[0])
+    if folder is not None:
+        return open_folder(folder, curriculum, given)
+    if curriculum is None:
+        raise UsageError(f"{runs[0]}: no folder of a run, which would say its curriculum. Name one: {how}")
+    return open_log(read_logs(runs, reading, given.steps_per_epoch), runs[0], curriculum, given)
+
+
+def _is_curriculum(word: str) -> bool:
+    from plateau_rule.controller.language.reading import shipped
+
+    return word.endswith(".toml") or (word in shipped() and not Path(word).exists())

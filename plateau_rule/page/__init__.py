@@ -1,1 +1,1 @@
-"""The page of a run: a server on this machine alone, and its static files; what it says comes from `sim` and `controller`."""
+"""The page of a run: a server on this machine alone, and its static files. What it says comes from `sim`."""

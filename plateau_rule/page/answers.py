@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -23,7 +24,7 @@ from plateau_rule.page.opening import PageError
 from plateau_rule.page.run import Run
 from plateau_rule.sim.whatif.session import PlayedLog
 
-SMOOTH_SHARE = 150  # the mean that is drawn is that of so small a part of the run, whatever part of it is shown
+SMOOTH_SHARE = 80  # the mean that is drawn is that of so small a part of the run, whatever part of it is shown
 MOST_DECISIONS = 2000
 Settings = Sequence[tuple[str, float]]
 
@@ -185,6 +186,17 @@ class Answers:
             ]
         return {"rows": rows}
 
+    def tried_beside(self, path: str, value: float) -> dict[str, Any]:
+        """What one other value would have done, with the line of the file that it changes instead of all of it."""
+        answer = self.whatif([(path, value)])
+        text = answer.pop("text", None)
+        if text is not None:
+            own = self.run.session.text.split("\n")
+            answer["lines"] = [
+                [place, now] for place, (now, old) in enumerate(zip(text.split("\n"), own, strict=False)) if now != old
+            ]
+        return answer | {"value": value}
+
     def _path(self, key: str) -> Path:
         for one in self.run.session.tunables():
             if key_of(one.path) == key:
@@ -322,7 +334,7 @@ def smoothed(losses: NDArray[np.float64], edges: Sequence[int], wide: int) -> ND
     sums = np.concatenate(([0.0], np.cumsum(np.where(finite, losses, 0.0))))
     counts = np.concatenate(([0], np.cumsum(finite)))
     found = losses.copy()
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         if stop - start <= 1:
             continue
         place = np.arange(start, stop)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from plateau_rule.controller.binding import Binding
-from plateau_rule.controller.errors import CurriculumError, PlateauError
+from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import contents, loads
 from plateau_rule.page.tail import Rows, Tail
@@ -120,6 +120,16 @@ def open_log(log: Log, named: str, curriculum: str, given: Binding) -> Opened:
     return Opened(named, text, Path(file).name, binding, setting.first_step, tuple(notes), rows)
 
 
+def open_nothing(curriculum: str, given: Binding) -> Opened:
+    """A curriculum by itself: its machine, and what `plateau check` says of it.
+
+    Raises:
+        CurriculumError: the curriculum cannot be read.
+    """
+    content, file = contents(curriculum)
+    return Opened(curriculum, content.decode("utf-8-sig", errors="replace"), Path(file).name, given)
+
+
 def _evaluations(log: Log, first_step: int, count: int) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     for name in log.report.evals:
@@ -127,6 +137,3 @@ def _evaluations(log: Log, first_step: int, count: int) -> dict[int, dict[str, f
             if 0 <= step - first_step < count:
                 found.setdefault(step - first_step, {})[name] = value
     return found
-
-
-__all__ = ["CurriculumError", "Opened", "PageError", "open_folder", "open_log", "run_folder"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from secrets import compare_digest
 from typing import Any
 
@@ -15,27 +14,25 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.page.answers import Answers
+from plateau_rule.page.assets import MODULES, static
 from plateau_rule.page.news import News
 
 # Everything that is sent as a file: a table, so that no path of a client ever becomes a path on the disk.
 STATIC = {
     "": ("index.html", "text/html"),
     "page.css": ("page.css", "text/css"),
-    **{
-        f"{name}.js": (f"{name}.js", "text/javascript")
-        for name in (
-            *("page", "chart", "dom", "file", "live", "machine", "pointer", "readout", "scale", "source", "track"),
-            *("whatif", "why"),
-        )
-    },
+    **{f"{name}.js": (f"{name}.js", "text/javascript") for name in MODULES},
 }
 HOSTS = {"127.0.0.1", "localhost", "[::1]"}
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"  # fmt: skip
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -89,19 +86,14 @@ class Guard:
             return PlainTextResponse("asked by another origin", 403)
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return PlainTextResponse("asked by another site", 403)
-        given = scope["path"].encode().split(b"/")[1:2]
-        if not given or not compare_digest(given[0], self._token):
+        _, *given = scope["path"].encode().split(b"/", 2)
+        if len(given) < 2 or not compare_digest(given[0], self._token):
             return PlainTextResponse("Not Found", 404)
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("this server changes nothing: GET alone", 405, {"allow": "GET, HEAD"})
         if len(scope["query_string"]) > MOST_QUERY_BYTES:
             return PlainTextResponse("a longer question than the page ever asks", 414)
         return None
-
-
-def static(name: str) -> bytes:
-    """The bytes of a file that the page is made of."""
-    return files("plateau_rule.page").joinpath("static", name).read_bytes()
 
 
 def make_app(answers: Answers, token: str, news: News | None = None) -> ASGIApp:
@@ -138,8 +130,7 @@ def make_app(answers: Answers, token: str, news: News | None = None) -> ASGIApp:
     routes = [Route(f"/{name}", question(answer)) for name, answer in questions(answers).items()]
     routes += [Route(f"/{path}", _sent(*file)) for path, file in STATIC.items()]
     routes.append(Route("/events", events))
-    app = Starlette(routes=[Mount(f"/{token}", routes=routes)], lifespan=lifespan)
-    app.router.redirect_slashes = False
+    app = Starlette(routes=[Mount(f"/{token}", app=Router(routes, redirect_slashes=False))], lifespan=lifespan)
     return Guard(app, token)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import webbrowser
+from contextlib import suppress
 from secrets import token_urlsafe
 
 import uvicorn
@@ -72,18 +74,27 @@ def make_server(run: Run, token: str) -> PageServer:
 
 
 def serve(run: Run, port: int, browse: bool) -> int:
-    """Print the link, and serve until Ctrl-C."""
+    """Print the link, and serve until Ctrl-C.
+
+    Args:
+        run: what to show.
+        port: to listen on; 0 for any that is free.
+        browse: whether to open the link in a browser, where this machine has a screen.
+    """
     token = token_urlsafe(TOKEN_BYTES)
     listening = listen(port)
     link = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
     print(link, flush=True)
     print("Ctrl-C ends it. The link is the key: whoever has it on this machine sees the run.", file=sys.stderr)
-    if browse:
+    if browse and has_screen():
         webbrowser.open(link)
-    try:
+    with suppress(KeyboardInterrupt), listening:
         make_server(run, token).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        listening.close()
     return 0
+
+
+def has_screen() -> bool:
+    """Whether somebody sits before this machine; a browser for terminals would take the terminal over."""
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    return sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())

@@ -47,7 +47,7 @@ def environment(install: Install) -> Environment:
     return install("plot", "test", "tune", packages=("pytest",))
 
 
-@pytest.mark.parametrize("command", [name for name in user.USES if name not in ("lsp", "train")])
+@pytest.mark.parametrize("command", [name for name in user.USES if name not in ("lsp", "page", "train")])
 @pytest.mark.parametrize("program", ["plateau", "python -m plateau_rule"], ids=["plateau", "python"])
 def test_every_command_beside_own_modules(command: str, program: str, environment: Environment, folder: Path) -> None:
     """Every command does what it is for in a folder with a controller.py, a sim/ and a curricula/."""

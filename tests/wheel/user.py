@@ -18,6 +18,8 @@ USES = {
     "schema": "schema -o schema.json",
     "replay": "replay mine.toml losses.jsonl",
     "noise": "noise --curriculum mine.toml losses.jsonl",
+    "page": "page mine.toml losses.jsonl --no-browser",
+    "report": "report mine.toml losses.jsonl -o run.html",
     "plot": "plot losses.jsonl --out curve.svg",
     "simulate": "simulate mine.toml --learners 20 --epochs 3 --workers 1",
     "tune": "tune mine.toml --log losses.jsonl --over window=50..100 --trials 2 --workers 1",
@@ -27,7 +29,7 @@ USES = {
     "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu --unchecked",
 }
 # The extras that commands need; all others need none.
-EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "train": "train"}
+EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "page": "page", "train": "train"}
 
 
 def write(folder: Path) -> None:

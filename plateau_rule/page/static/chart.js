@@ -3,7 +3,7 @@
 import { short, svg, whole } from "./dom.js";
 import { Scale, shadeOf, stepped, ticks } from "./scale.js";
 
-const LEFT = 62;
+const LEFT = 70;
 const RIGHT = 8;
 const MOST_MARKS = 12;
 const MOST_KNOBS = 3;
@@ -196,7 +196,7 @@ export class Chart {
   knob(knob, lane) {
     const y = (height) => lane.bottom - 4 - height * (lane.height - 10);
     const parts = [
-      svg("text", { class: "label", x: LEFT - 6, y: lane.top + lane.height / 2 + 4 }, fits(knob.name, 9)),
+      svg("text", { class: "label", x: LEFT - 6, y: lane.top + lane.height / 2 + 4 }, fits(knob.name, 11)),
       svg("line", { class: "grid", x1: LEFT, x2: LEFT + this.width, y1: lane.bottom, y2: lane.bottom }),
       svg("path", { class: "knob", d: stepped(knob.treads.map(([step, , height]) => [step, y(height)]), this.scale, this.shown.meta.until) }),
     ];
@@ -232,7 +232,7 @@ export class Chart {
     const lane = this.place.map;
     const size = lane.height / rows.length;
     const parts = [
-      svg("text", { class: "label", x: LEFT - 6, y: lane.top - 6 }, fits(name, 9)),
+      svg("text", { class: "label", x: LEFT - 6, y: lane.top - 6 }, fits(name, 11)),
       svg("text", { x: LEFT, y: lane.top - 6 }, text),
     ];
     rows.forEach((row, index) => {

@@ -34,7 +34,7 @@ export function showMachine(meta, where) {
     const y = top(from) + HIGH;
     parts.push(svg("path", { class: taken.length ? "arrow taken" : "arrow", d: `M${left + 22} ${y}V${y + GAP - 1}`, "marker-end": "url(#tip)" }));
     const says = ways.map((way) => (way.named ? way.title : way.says)).join(", or ");
-    const lines = [svg("text", { class: "says", x: left + 32, y: y + (taken.length ? 16 : 25) }, fitted(says, 23), svg("title", {}, ways.map((way) => `${way.title}: ${way.says}`).join("\n")))];
+    const lines = [svg("text", { class: "says", x: left + 32, y: y + (taken.length ? 16 : 25) }, fitted(says, 21), svg("title", {}, ways.map((way) => `${way.title}: ${way.says}`).join("\n")))];
     if (taken.length) lines.push(svg("text", { class: "when", x: left + 32, y: y + 31 }, `at step ${taken.slice(-2).map((one) => whole(one.step + first)).join(", ")}`));
     parts.push(...lines);
   }

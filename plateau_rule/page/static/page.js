@@ -3,6 +3,7 @@
 import { Chart } from "./chart.js";
 import { byId, whole } from "./dom.js";
 import { copyText, showFile } from "./file.js";
+import { keptSource } from "./kept.js";
 import { follow } from "./live.js";
 import { showCheck, showMachine } from "./machine.js";
 import { Pointer } from "./pointer.js";
@@ -240,6 +241,8 @@ class Page {
   async tune(path, value) {
     const tunable = this.meta.tunables.find((each) => each.path === path);
     if (!tunable) return;
+    value = this.source.nearest?.(path, value) ?? value;
+    if (this.source.single) this.settings.clear();
     if (value === tunable.value) this.settings.delete(path);
     else this.settings.set(path, value);
     this.path = path;
@@ -294,14 +297,24 @@ class Page {
 
 function themed() {
   const root = document.documentElement;
-  const saved = localStorage.getItem("plateau-theme");
+  const saved = remembered();
   if (saved) root.dataset.theme = saved;
   byId("theme").addEventListener("click", () => {
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
-    localStorage.setItem("plateau-theme", root.dataset.theme);
+    remembered(root.dataset.theme);
   });
 }
 
+// A browser may keep nothing for a file, or for anybody.
+function remembered(theme) {
+  try {
+    if (theme) localStorage.setItem("plateau-theme", theme);
+    return localStorage.getItem("plateau-theme");
+  } catch {
+    return null;
+  }
+}
+
 themed();
-new Page(serverSource()).start();
+new Page(byId("data") ? keptSource(JSON.parse(byId("data").textContent)) : serverSource()).start();

@@ -79,7 +79,7 @@ function verdictOf(answer, first) {
   const way = ways[0];
   const held = way.parts.filter((part) => part.verdict !== true);
   const later = look === null ? "" : ` The next look is at step ${whole(look + first)}.`;
-  if (!held.length && way.sustained < way.sustain) {
+  if (!held.length && way.sustain > 1 && way.sustained < way.sustain) {
     return html("p", { class: "verdict" }, "In ", bold(state), `. Its guards hold, for ${way.sustained} of ${way.sustain} looks in a row.${later}`);
   }
   if (!held.length) return html("p", { class: "verdict" }, "In ", bold(state), `. Its guards hold.${later}`);

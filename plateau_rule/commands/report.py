@@ -1,0 +1,32 @@
+"""The command `plateau report`. What it needs is imported when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from plateau_rule.commands.options import LATE, OUT, READING, LateOptions, ReadingOptions
+from plateau_rule.commands.page import open_words
+
+
+def report(
+    *words: str,
+    out: Annotated[Path, OUT] = Path("run.html"),
+    reading: ReadingOptions = READING,
+    bound: LateOptions = LATE,
+) -> None:
+    """Write the page of a run into one file, to be kept or sent: it opens without a server, and asks nobody.
+
+    It answers as `plateau page` does, for steps and settings that were worked out before.
+
+    Args:
+        words: The folder of a run; or a curriculum and a log. A curriculum beside a folder takes the place of its own.
+        out: The file to write (.html).
+        reading: How to read the log.
+        bound: What the run was, where neither its record nor the log tells.
+    """
+    from plateau_rule.page.report import write_report
+    from plateau_rule.page.run import Run
+
+    write_report(Run(open_words("report", words, reading, bound)), out)
+    print(f"Written: {out}")

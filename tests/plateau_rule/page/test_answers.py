@@ -1,0 +1,181 @@
+"""What the page is told is what the Controller decided, and would have decided."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from plateau_rule.controller.binding import Binding
+from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.language.reading import loads
+from plateau_rule.page.answers import Answers, smoothed
+from plateau_rule.page.opening import PageError, open_folder, open_nothing
+from plateau_rule.page.run import Run
+from tests.plateau_rule.page.runs import LIMITS, PER_EPOCH, TOTAL, Training
+
+Ask = Callable[..., Any]
+WINDOW = '["guard","flat","plateau","window"]'
+
+
+def losses(folder: Path) -> list[float]:
+    """The losses that a run logged."""
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def raises(text: str, values: list[float]) -> list[tuple[int, str]]:
+    """What a Controller of its own decides on losses, under a curriculum's text."""
+    controller = Controller(loads(text), limits=LIMITS, epochs=TOTAL // PER_EPOCH, steps_per_epoch=PER_EPOCH)
+    found = [controller.observe(value) for value in values]
+    return [(one.step, one.to_state) for one in found if one is not None]
+
+
+def test_meta_tells_what_was_decided(ask: Ask, finished: Path) -> None:
+    """The decisions are those that the run itself wrote down, and the stays lie between them."""
+    meta = ask("meta")
+    written = [json.loads(line) for line in (finished / "decisions.jsonl").read_text().splitlines()]
+    assert [(one["step"], one["to"]) for one in meta["decisions"]] == [(one["step"], one["to"]) for one in written]
+    assert [stay["from"] for stay in meta["stays"]] == [0, *(one["step"] for one in written)]
+    assert (meta["live"], meta["points"], meta["total"], meta["per"]) == (False, TOTAL, TOTAL, PER_EPOCH)
+    assert [state["hardness"] for state in meta["states"]] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+@pytest.mark.parametrize("value", [10, 40, 50, 120, 200, 700])
+def test_whatif_is_what_a_controller_decides(value: int, ask: Ask, finished: Path) -> None:
+    """With another window the raises are those of a Controller under the file that is shown beside them."""
+    answer = ask("whatif", set=json.dumps([[WINDOW, value]]))
+    assert f"window = {value}," in answer["text"]
+    assert [(one["step"], one["to"]) for one in answer["decisions"]] == raises(answer["text"], losses(finished))
+
+
+def test_whatif_says_where_it_parts(ask: Ask) -> None:
+    """The first raise that differs is where the losses become those of another run; the file's own number does not."""
+    assert ask("whatif", set=json.dumps([[WINDOW, 200]]))["parts"] == 160
+    assert ask("whatif", set=json.dumps([[WINDOW, 50]]))["parts"] is None
+
+
+def test_a_value_that_does_not_fit_is_a_sentence(ask: Ask) -> None:
+    """A number that the file may not hold is answered by the fault's own words."""
+    assert "window" in ask("whatif", set=json.dumps([[WINDOW, -3]]))["error"]
+
+
+def test_the_map_holds_the_same(ask: Ask) -> None:
+    """Each row of the map is what `whatif` says of its value."""
+    values = [20, 50, 200]
+    rows = ask("grid", path=WINDOW, values=json.dumps(values))["rows"]
+    for row, value in zip(rows, values, strict=True):
+        assert row["stays"] == ask("whatif", set=json.dumps([[WINDOW, value]]))["stays"]
+
+
+def test_why_is_what_explain_says(ask: Ask, finished: Path) -> None:
+    """At any step the guards say what `Controller.explain` says there."""
+    controller = Controller(
+        loads((finished / "curriculum.toml").read_text()), limits=LIMITS, epochs=TOTAL // PER_EPOCH,
+        steps_per_epoch=PER_EPOCH,
+    )  # fmt: skip
+    for step, loss in enumerate(losses(finished)[:150]):
+        controller.observe(loss)
+        if step % 37 == 0:
+            explained = "\n".join(controller.explain())
+            ways = ask("why", step=step + 1)["ways"]
+            assert all(part["text"] in explained for way in ways for part in way["parts"])
+
+
+def test_why_at_a_raise_shows_what_took_it(ask: Ask) -> None:
+    """At the step of a raise the guards stand as they stood when it was taken, in the state that was left."""
+    why = ask("why", step=160)
+    assert (why["state"], why["decision"]["to"]) == ("syntax", "words")
+    assert [part["verdict"] for part in why["ways"][0]["parts"]] == [True, True]
+
+
+def test_the_end_tells_how_it_got_there(ask: Ask) -> None:
+    """In a run that is over, the last step tells of each transition and what brought it."""
+    assert [one["to"] for one in ask("why", step=TOTAL)["history"]] == ["words", "spelling", "full"]
+    assert ask("why", step=100)["history"] is None
+
+
+def test_the_guard_over_time(ask: Ask) -> None:
+    """The guard's lane holds its value, unknown at first, and each look at the end of an epoch."""
+    lane = ask("track", **{"from": 0}, to=TOTAL, width=600)
+    assert (lane["title"], lane["holds"]) == ("flat (plateau)", [None, 0.5])
+    assert lane["points"][0][1] is None
+    assert [step for step, _, held in lane["looks"] if held] == [160, 320, 560]
+
+
+def test_check_says_the_same_as_the_command(ask: Ask) -> None:
+    """What is checked for every loss: proved properties as one line, what is open with its sentence."""
+    kinds = [line["kind"] for line in ask("check")["lines"]]
+    assert kinds[0] == "proved"
+    assert "broken" not in kinds
+
+
+def test_a_broken_curriculum_says_so_first(finished: Path) -> None:
+    """What is broken stands before what is proved."""
+    lines = Answers(Run(open_folder(finished, "misaligned", Binding()))).check()["lines"]
+    assert lines[0]["kind"] == "broken"
+
+
+def test_a_run_is_followed(tmp_path: Path) -> None:
+    """A run that goes on, and is then resumed from an earlier step, is at each look what it would be if read anew."""
+    training = Training(tmp_path / "run")
+    run = Run(open_folder(training.folder, None, Binding()))
+    answers = Answers(run)
+    assert (answers.meta()["points"], answers.meta()["live"]) == (0, True)
+    for until in (1, 100, 170, 400):
+        training.train(until)
+        event = run.poll()
+        assert event is not None
+        assert event["n"] == until
+    training.resume(240).train(300)
+    event = run.poll()
+    assert event is not None
+    assert (event["cut"], event["n"], event["gen"]) == (240, 300, 1)
+    assert run.poll() is None
+    anew = Answers(Run(open_folder(training.folder, None, Binding())))
+    followed, fresh = answers.meta(), anew.meta()
+    assert {**followed, "gen": 0, "cut": None} == fresh
+    assert answers.track(0, 300, 1) == anew.track(0, 300, 1)
+    assert answers.why(300) == anew.why(300)
+
+
+def test_an_evaluation_that_comes_later_is_seen_with_its_step(tmp_path: Path) -> None:
+    """An evaluation whose row comes after its step was seen already still counts at that step."""
+    run = Run(open_folder(Training(tmp_path / "run").train(100).folder, None, Binding()))
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 99, "epoch": 1, "val_loss": 2.5}\n')
+    assert run.poll() is not None
+    assert run.session.log.evaluations == {99: {"val_loss": 2.5}}
+    assert len(run.session) == 100
+
+
+def test_a_curriculum_by_itself_has_a_page() -> None:
+    """Without any loss the page shows the machine, and what is checked."""
+    meta = Answers(Run(open_nothing("plateau", Binding()))).meta()
+    assert (meta["points"], meta["plan"]["state"], meta["live"]) == (0, "syntax", False)
+
+
+def test_a_damaged_record_is_a_sentence(tmp_path: Path) -> None:
+    """A run.json that cannot be read names what to do."""
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(PageError, match="the record of the run cannot be read"):
+        open_folder(tmp_path, None, Binding())
+
+
+def test_another_curriculum_takes_the_place_of_the_runs_own(finished: Path) -> None:
+    """A run's losses under another curriculum: bound as the run was, but for the peak, and the page says so."""
+    opened = open_folder(finished, "plateau-trend", Binding())
+    assert (opened.binding.epochs, opened.binding.peak, opened.file) == (TOTAL // PER_EPOCH, None, "plateau-trend.toml")
+    assert "is not the curriculum that the run was trained under" in opened.notes[0]
+
+
+def test_the_mean_does_not_reach_across_a_raise() -> None:
+    """The drawn mean of a stay is made of that stay's losses alone, and of at least three of them."""
+    values = np.concatenate((np.full(50, 1.0), np.full(50, 5.0)))
+    assert set(smoothed(values, [0, 50, 100], 9).tolist()) == {1.0, 5.0}
+    spike = np.ones(30)
+    spike[0] = 7.0
+    assert smoothed(spike, [0, 30], 9)[0] == pytest.approx(3.0)
