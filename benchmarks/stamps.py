@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from plateau_rule import Binding, loads
+from plateau_rule import loads
 from plateau_rule.adapters.base import Rule
+from plateau_rule.adapters.rows import count_rows
 from plateau_rule.adapters.stamps import KnobLoader
 from tests.conformance.loading import Loading, trial
 
@@ -78,14 +79,14 @@ def speed(turns: int, workers: int) -> dict[str, float]:
     """The rate of the one loader divided by that of the other, in turns: the median and its 95 % interval."""
     clock = perf_counter if workers else process_time
     data: Any = Hashed()
-    rule, other = (Rule(loads(FIXED), binding=Binding(lead={"batch_size": workers * PREFETCH})) for _ in range(2))
-    rule.begin(0, [{"lr": 1.0}])
-    other.begin(0, [{"lr": 1.0}])
+    rule, other = (Rule(loads(FIXED), rows={"batch_size": count_rows}) for _ in range(2))
     said: dict[str, Any] = {"num_workers": workers}
     if workers:
         said |= {"prefetch_factor": PREFETCH, "persistent_workers": True}
-    stamped = KnobLoader(data, rule, size="batch_size", seed=0, **said)
+    stamped = KnobLoader(DataLoader(data, shuffle=True, **said), rule)
     plain: DataLoader[Any] = DataLoader(data, batch_size=16, shuffle=True, **said)
+    rule.begin(0, [{"lr": 1.0}])
+    other.begin(0, [{"lr": 1.0}])
     ratios = []
     for turn in range(turns + 1):
         first, second = (stamped, plain) if turn % 2 else (plain, stamped)

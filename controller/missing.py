@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 from plateau_rule.controller.errors import ObservationWarning, callers_level
-from plateau_rule.controller.language.metrics import comes_at
+from plateau_rule.controller.language.metrics import comes_at, every
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.state import MISSING, OVER, RunState
 
@@ -35,6 +35,14 @@ def note_given(machine: Machine, run: RunState, names: Iterable[str]) -> None:
 def never_came(machine: Machine, run: RunState) -> list[str]:
     """The metrics that guards ask for and that no observation has brought so far."""
     return sorted(machine.guarded - run.given)
+
+
+def after_step(machine: Machine, run: RunState) -> None:
+    """Say, after the first step, which metrics should have come with it; for a trainer that gives all it has."""
+    if run.step == 1 and machine.guarded:
+        lacking = [name for name in never_came(machine, run) if every(machine.curriculum, name) == "1 step"]
+        if lacking:
+            _say(run, _never_came(run, lacking))
 
 
 def after_evaluation(machine: Machine, run: RunState) -> None:

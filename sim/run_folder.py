@@ -139,9 +139,10 @@ class RunFolder:
             beside.write_bytes(content)
             beside.replace(self.folder / name)
 
-    def step(self, plan: Plan, loss: float, skipped: bool = False) -> None:
-        """Write down one optimizer step: the plan that was in force, the loss, and whether the step was dropped."""
-        row = plan_row(plan) | {"loss": loss}
+    def step(self, plan: Plan, loss: float, skipped: bool = False, metrics: Mapping[str, float] | None = None) -> None:
+        """Write down one optimizer step: the plan that was in force, the loss and metrics, and if it was dropped."""
+        own = plan_row(plan) | {"loss": loss}
+        row = {**(metrics or {}), **own}
         _write(self._metrics, row | {"skipped": True} if skipped else row)
 
     def evaluation(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:

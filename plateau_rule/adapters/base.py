@@ -8,6 +8,7 @@ An adapter calls the methods of a Rule from its trainer's hooks, in this order:
         for each micro-batch:
             batch = rule.shape(batch)    # in the main process, just before the model gets it
             rule.micro(loss)
+        rule.metrics({...})              # what else the step brought, if guards ask for it; as often as it comes
         result = rule.close(step)        # once the optimizer has stepped, or its step was dropped
         rule.evaluated(metrics, step)    # where the trainer evaluates after this step
     rule.end()
@@ -22,18 +23,27 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from plateau_rule.adapters.beginning import Groups, controller_for, out_of_order, ratios_of, refuse_other_step
+from plateau_rule.adapters.beginning import (
+    controller_for,
+    out_of_order,
+    refuse_other_step,
+    refuse_unknown_knobs,
+)
 from plateau_rule.adapters.errors import WiringError
-from plateau_rule.adapters.ranks import OneRank, Ranks
+from plateau_rule.adapters.ranks import OneRank, Ranks, refuse_other_plans
+from plateau_rule.adapters.rates import GroupRates, Groups, ratios_of
+from plateau_rule.adapters.rows import Choose
 from plateau_rule.adapters.saved import SavedRule, read_saved
-from plateau_rule.adapters.stamp import Stamp, Stamping, lead_needed, unstamped
-from plateau_rule.adapters.steps import StepResult, StepShare
-from plateau_rule.adapters.telling import plain_metrics
+from plateau_rule.adapters.stamp import Stamping
+from plateau_rule.adapters.steps import StepResult, StepShare, asked_beside_loss
+from plateau_rule.adapters.telling import numbers_of, plain_metrics, plain_name
 from plateau_rule.adapters.watch import KnobsRead, Watch
+from plateau_rule.controller import missing
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load
+from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.controller.soundness import answers_of, require_sound
 from plateau_rule.sim.run_folder import RunFolder
@@ -55,6 +65,7 @@ class Rule:
             it is not said here. A Controller has a binding of its own.
         shape: for knobs that change a batch's form: the function that applies each, by the knob's name. It is called
             in the main process on the batch that is about to be trained on, so it is never late.
+        rows: for knobs that choose the rows of a batch: the function that chooses by each, such as `count_rows`.
         applied: knobs that the user's own code turns, which this object cannot see.
         out: a run folder to write, like that of `plateau train`; none by default.
         combine: what a step's loss is of its micro-batches' losses: their weighted "mean", or their "sum", where each
@@ -67,7 +78,6 @@ class Rule:
 
     Attributes:
         given: the curriculum, read; or the Controller that was given.
-        ratios: each parameter group's rate, divided by the largest group's.
         accumulation: micro-batches in an optimizer step.
         stamping: the knobs that reach batches as they are drawn, and what was seen of their stamps.
     """
@@ -78,6 +88,7 @@ class Rule:
         *,
         binding: Binding | None = None,
         shape: Mapping[str, Shape] | None = None,
+        rows: Mapping[str, Choose] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
         combine: Literal["mean", "sum"] = "mean",
@@ -93,17 +104,18 @@ class Rule:
         self._combine, self._on_change, self._framework = combine, on_change, framework
         self._checked = checked
         self._ranks: Ranks = ranks or OneRank()
-        self.ratios: tuple[float, ...] = ()
         self.accumulation = 1
         self._controller: Controller | None = None
         self._saved: SavedRule | None = None
         self._folder: RunFolder | None = None
         self._share = StepShare()
         self._watch = Watch(framework, applied)
-        self._rates: tuple[float, ...] = ()  # as they were set last
+        self._rates = GroupRates(self._watch)
         self._last: StepResult | None = None
         self._trains = False
-        self.stamping = Stamping(self._watch)
+        self._held: dict[str, float] = {}  # what an evaluation brought that the coming step's state asked for
+        self._asked: dict[str, str] = {}  # metrics that come with the loss, and at what
+        self.stamping = Stamping(self._watch, rows or {})
 
     # What can be read
 
@@ -132,6 +144,11 @@ class Rule:
         return self.controller.plan
 
     @property
+    def asks_for_metrics(self) -> bool:
+        """Whether guards ask for metrics that come with the loss."""
+        return bool(self._asked)
+
+    @property
     def knobs(self) -> Mapping[str, Any]:
         """The knobs of the step under way; what is read here counts as applied."""
         return KnobsRead(self.plan.knobs, self._watch.applied)
@@ -148,10 +165,7 @@ class Rule:
 
     def shown(self) -> dict[str, float]:
         """Numbers for a logger, of the step that was closed last: largest rate, number of the state, numeric knobs."""
-        plan = self.plan if self._last is None else self._last.plan
-        machine = self.controller.machine
-        knobs = {f"plateau/{name}": float(n) for name, n in plan.knobs.items() if isinstance(n, int | float)}
-        return {"plateau/lr": plan.lr, "plateau/state": float(machine.by_name[plan.state].index), **knobs}
+        return numbers_of(self.controller.machine, self.plan if self._last is None else self._last.plan)
 
     # A run
 
@@ -172,8 +186,8 @@ class Rule:
             groups: the parameter groups whose rates the curriculum sets.
             saved: what `state` gave, out of the checkpoint that is gone on from; or give it to `load` before.
             total_steps: optimizer steps in the run, None where the trainer does not know.
-            steps_per_epoch: optimizer steps in an epoch; None where the trainer does not know, or where a knob changes
-                it. `close` is then told of each epoch's end.
+            steps_per_epoch: optimizer steps in an epoch; None where the trainer does not know. `close` is then told of
+                each epoch's end. Where knobs choose rows, it is the loader that ends an epoch.
             accumulation: micro-batches in an optimizer step.
 
         Returns:
@@ -186,7 +200,13 @@ class Rule:
             SnapshotError: the state is damaged, or of another curriculum.
         """
         state = self._saved if saved is None else read_saved(saved)
-        controller, notes = controller_for(self.given, self._binding, total_steps, steps_per_epoch)
+        rows = self.stamping.rows
+        refuse_unknown_knobs(self._framework, self.given, shape=self._shape, rows=rows)
+        saved_by = None if state is None else state.controller
+        lead = None if self._binding.lead is not None else self.stamping.lead(accumulation, saved_by)
+        controller, notes = controller_for(self.given, self._binding, total_steps, steps_per_epoch, lead, bool(rows))
+        if lead and state is None and isinstance(self.given, Curriculum):
+            notes.append(f"the loader draws batches ahead, so what changes them is decided {steps_shown(lead)} before")
         answers = answers_of(require_sound(controller.machine)) if self._checked else None
         self._controller = controller
         if state is not None:
@@ -195,11 +215,13 @@ class Rule:
                 notes.append(f"accumulation was {state.accumulation} micro-batches a step, and is {accumulation}")
         self._saved = None
         refuse_other_step(self._framework, self.plan.step, trainer_step, state is not None)
-        self.ratios = ratios_of(self._framework, groups, state)
+        self._rates.begin(ratios_of(self._framework, groups, state))
         self.accumulation = accumulation
-        self._share = StepShare() if state is None else StepShare(*state.share)
+        self._share = StepShare() if state is None else state.share
+        self._held = {} if state is None else state.held
+        self._asked = asked_beside_loss(controller.machine)
+        self.stamping.begin(controller, accumulation, None if state is None else state.place)
         self._last, self._trains = None, True
-        self._rates = ()
         if self._out is not None and self._ranks.rank == 0:
             self._folder = RunFolder(self._out, controller, trainer_step, self._framework, answers)
         self.rates(groups)
@@ -223,16 +245,7 @@ class Rule:
         Args:
             groups: the parameter groups that `begin` was given.
         """
-        plan = self.plan
-        wanted = tuple(ratio * plan.lr for ratio in self.ratios)
-        for place, (group, rate) in enumerate(zip(groups, wanted, strict=True)):
-            if hasattr(group["lr"], "fill_"):  # a tensor, which a compiled optimizer reads
-                group["lr"].fill_(rate)
-                continue
-            if self._rates and group["lr"] != self._rates[place]:
-                self._watch.rate_changed(plan.step, place, group["lr"], self._rates[place])
-            group["lr"] = rate
-        self._rates = wanted
+        self._rates.set(groups, self.plan)
 
     def shape(self, batch: Any) -> Any:
         """Apply the knobs of the step under way that change a batch's form; call it on every micro-batch, once.
@@ -240,9 +253,10 @@ class Rule:
         Returns:
             The batch, without its stamp, in a new form where `shape` functions were given.
         """
-        batch, stamp = unstamped(batch)
-        if stamp is not None:
-            self.stamping.check(stamp, self.plan)
+        return self.form(self.stamping.unstamped(batch, self.plan))
+
+    def form(self, batch: Any) -> Any:
+        """The batch in the form that the step's knobs ask for: the second half of `shape`."""
         if self._shape:
             knobs = self.knobs
             for name, function in self._shape.items():
@@ -258,13 +272,27 @@ class Rule:
         """
         self._share.add(self._framework, loss, weight)
 
+    def metrics(self, values: Mapping[str, object]) -> None:
+        """Take what the step under way has brought beside its loss, such as an accuracy or the norm of its gradient.
+
+        The mean of its values in the step, over micro-batches and ranks, is observed with the loss; in the epoch, for a
+        metric that comes at epochs. What no guard asks for, and what comes with evaluations, is passed over.
+
+        Args:
+            values: numbers, or tensors of one element, by name.
+        """
+        if self._asked:
+            named = {plain_name(name): value for name, value in values.items()}
+            asked = {name: value for name, value in named.items() if name in self._asked}
+            self._share.add_metrics(self._framework, asked)
+
     def close(self, trainer_step: int | None = None, *, skipped: bool = False, epoch_end: bool = False) -> StepResult:
         """End the optimizer step: its loss, the same on every rank, is observed, and the next plan is made.
 
         Args:
             trainer_step: the number of the step, from 0, by the trainer's own count; checked where it is given.
             skipped: the optimizer's step was dropped, by a gradient scaler.
-            epoch_end: it is the last of an epoch; only where `begin` knew no steps_per_epoch.
+            epoch_end: it is the last of an epoch; only where `begin` knew no steps_per_epoch, and no knob chooses rows.
 
         Raises:
             WiringError: this step was closed already, the trainer is at another one, or no loss was given.
@@ -280,14 +308,23 @@ class Rule:
             )
         total, weight = self._ranks.add(share.total, share.weight if self._combine == "mean" else 1.0)
         loss = total / weight if weight else float("nan")
-        self._share = StepShare()
+        per_epoch = self.controller.machine.steps_per_epoch
+        if self.stamping.rows:
+            epoch_end = self.stamping.take_epoch_end() and per_epoch is None
+        closes = epoch_end if per_epoch is None else (plan.step + 1) % per_epoch == 0
+        metrics, self._share = share.settled(self._asked, closes, self._ranks)
         if self._folder is not None:
-            self._folder.step(plan, loss, skipped)
-        decision = self.controller.observe(loss, epoch_end, step=plan.step, skipped=skipped)
+            self._folder.step(plan, loss, skipped, metrics)
+        decision = self.controller.observe(loss, epoch_end, step=plan.step, skipped=skipped, **metrics)
+        if self._held:
+            decision = self._evaluate(plan.step, plan.epoch, self._held) or decision
+            self._held = {}
+        else:
+            missing.after_step(self.controller.machine, self.controller.run_state)
         self._last = self._result(plan, loss, decision)
         self._watch.look_for_unapplied(self.controller.machine)
         if plan.step % RANKS_COMPARED_EVERY == 0:
-            self._refuse_other_ranks()
+            refuse_other_plans(self._framework, self._ranks, self.plan)
         return self._last
 
     def evaluated(self, metrics: Mapping[str, object], trainer_step: int) -> StepResult | None:
@@ -312,12 +349,18 @@ class Rule:
             return None
         plan, loss = (self.plan, nan) if self._last is None else (self._last.plan, self._last.loss)
         numbers = self._watch.of_evaluations(self.controller.machine, plain_metrics(metrics))
-        if self._folder is not None:
-            self._folder.evaluation(trainer_step, self._epoch_of(trainer_step), numbers)
-        decision = self.controller.evaluated(**numbers)
+        if any(request.name == "evaluate" for request in self.plan.requests):
+            self._held = numbers  # the state that asked for it sees it with its first step
+            return replace(self._result(plan, loss, None), requests=())
+        decision = self._evaluate(trainer_step, self._epoch_of(trainer_step), numbers)
         result = self._result(plan, loss, decision)
         asked = () if decision is None else result.requests  # `close` has handed over those of its own transition
         return replace(result, requests=tuple(each for each in asked if each.name != "evaluate"))
+
+    def _evaluate(self, step: int, epoch: int, numbers: dict[str, float]) -> Decision | None:
+        if self._folder is not None:
+            self._folder.evaluation(step, epoch, numbers)
+        return self.controller.evaluated(**numbers)
 
     def _epoch_of(self, closed: int) -> int:
         """The epoch of the step that was closed last, also just after a resume."""
@@ -334,20 +377,16 @@ class Rule:
 
     # Saving and resuming
 
-    def state(self, position: int | None = None) -> dict[str, Any]:
-        """What belongs into the trainer's own checkpoint, as JSON-able data.
-
-        Args:
-            position: micro-batches drawn in the present epoch, where a loader can go on from there.
-        """
-        share = self._share
+    def state(self) -> dict[str, Any]:
+        """What belongs into the trainer's own checkpoint, as JSON-able data."""
         saved = SavedRule(
             self.controller.state_dict(),
-            self.ratios,
+            self._rates.ratios,
             self._framework,
             self.accumulation,
-            (float(share.total), share.weight, share.count),
-            position,
+            self._share,
+            self.stamping.place,
+            self._held,
         )
         return saved.plain()
 
@@ -358,39 +397,3 @@ class Rule:
             SnapshotError: it is something else.
         """
         self._saved = read_saved(state)
-
-    # Knobs that are stamped onto batches as they are drawn
-
-    lead_needed = staticmethod(lead_needed)
-
-    def stamps(self, names: Iterable[str], needed: int) -> None:
-        """From here on, these knobs reach the batches when they are drawn, up to `needed` steps before their step.
-
-        Args:
-            names: of the knobs.
-            needed: what `lead_needed` gives for the loader. A lead that is smaller is said.
-        """
-        self.stamping.require(names, needed, self.controller.lead)
-
-    def planned(self, step: int) -> Plan:
-        """The plan of a coming step, as far as it can be known; that of the step under way for any before."""
-        return self.controller.ahead(max(0, step - self.plan.step))
-
-    def stamp(self, micro: int, base: int) -> tuple[Plan, Stamp]:
-        """The plan and the stamp for a micro-batch that is drawn now.
-
-        Args:
-            micro: its number since `base`, from 0.
-            base: the step that the first of them belongs to.
-        """
-        step = base + micro // self.accumulation
-        plan = self.planned(step)
-        return plan, Stamp(step, self.stamping.digest(plan))
-
-    def _refuse_other_ranks(self) -> None:
-        plan = self.plan
-        if not self._ranks.agree(f"{plan.step} {plan.state} {plan.lr!r} {dict(plan.knobs)!r}"):
-            raise WiringError(
-                f"{self._framework}: step {plan.step}: the ranks have different plans. Give every rank the same "
-                "curriculum and binding, and load the same state on each"
-            )

@@ -1,23 +1,24 @@
-"""What is settled when a run begins or goes on: the Controller, the step it stands at, the ratios of the groups."""
+"""What is settled when a run begins or goes on: the Controller, and the step it stands at."""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping
 from math import ceil
-from typing import Any
 
 from plateau_rule.adapters.errors import WiringError
-from plateau_rule.adapters.saved import SavedRule
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.errors import BindingError
 from plateau_rule.controller.language.curriculum import Curriculum
-
-Groups = Sequence[MutableMapping[str, Any]]
-"""An optimizer's parameter groups: `optimizer.param_groups`."""
 
 
 def controller_for(
-    given: Curriculum | Controller, binding: Binding, total_steps: int | None, steps_per_epoch: int | None
+    given: Curriculum | Controller,
+    binding: Binding,
+    total_steps: int | None,
+    steps_per_epoch: int | None,
+    lead: Mapping[str, int] | None = None,
+    by_loader: bool = False,
 ) -> tuple[Controller, list[str]]:
     """The Controller that was given, or a new one, bound to the run; and sentences about what does not quite fit.
 
@@ -26,6 +27,8 @@ def controller_for(
         binding: what the user says of the trainer; it goes before what the trainer says of the run.
         total_steps: optimizer steps in the run, as the trainer knows them.
         steps_per_epoch: optimizer steps in an epoch, as the trainer knows them.
+        lead: what a loader needs that draws ahead, where the user does not say it.
+        by_loader: how many steps an epoch has depends on knobs, so that the loader ends it.
     """
     if isinstance(given, Controller):
         own = given.total_steps
@@ -35,7 +38,13 @@ def controller_for(
             f"the Controller is bound to {own} steps, and the trainer takes {total_steps}: rates and shares of the "
             "run follow the Controller"
         ]
-    notes = []
+    notes: list[str] = []
+    if by_loader and binding.epochs is None and binding.steps_per_epoch is None:
+        try:
+            return Controller(given, binding, lead=lead or None), notes
+        except BindingError:  # it measures something on the length of the run
+            if total_steps is None:
+                raise
     epochs, per_epoch = binding.epochs, binding.steps_per_epoch or steps_per_epoch
     if epochs is None and total_steps is not None:
         if per_epoch is None and given.run.steps_per_epoch is None:
@@ -48,7 +57,28 @@ def controller_for(
                     f"the trainer takes {total_steps} steps, which are no whole epochs of {per_epoch}: shares of the "
                     f"run are measured on {epochs * per_epoch}"
                 )
-    return Controller(given, binding, epochs=epochs, steps_per_epoch=per_epoch), notes
+    return Controller(given, binding, epochs=epochs, steps_per_epoch=per_epoch, lead=lead or None), notes
+
+
+def refuse_unknown_knobs(framework: str, given: Curriculum | Controller, **by_argument: Mapping[str, object]) -> None:
+    """Refuse a function for a knob that the curriculum does not have.
+
+    Args:
+        framework: that the message names.
+        given: the curriculum, or a Controller with one.
+        by_argument: the functions by knob, by the name of the argument that they came in.
+
+    Raises:
+        WiringError: there is one.
+    """
+    known = (given.machine.curriculum if isinstance(given, Controller) else given).knob
+    for argument, functions in by_argument.items():
+        for name in functions:
+            if name not in known:
+                raise WiringError(
+                    f"{framework}: {argument} has a function for {name!r}, and the curriculum has no such knob. "
+                    f"Expected one of: {', '.join(known) or 'none'}"
+                )
 
 
 def refuse_other_step(framework: str, step: int, trainer_step: int, was_saved: bool) -> None:
@@ -80,31 +110,6 @@ def refuse_other_step(framework: str, step: int, trainer_step: int, was_saved: b
     else:
         why = f"training begins at step 0, and the Controller is at step {step}. Give a new run a new Controller"
     raise WiringError(f"{framework}: {why}")
-
-
-def ratios_of(framework: str, groups: Groups, saved: SavedRule | None) -> tuple[float, ...]:
-    """Each group's rate divided by the largest, as it was when the run began.
-
-    A resumed optimizer's rates are decayed ones, so that only the saved ratios count then.
-
-    Raises:
-        WiringError: they cannot be known, or were saved of other groups.
-    """
-    if saved is None:
-        rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
-        highest = max(rates, default=0.0)
-        if not highest > 0:
-            raise WiringError(
-                f"{framework}: every parameter group has the rate 0, so how they compare is unknown. Give the "
-                "optimizer a rate above 0; the curriculum replaces it"
-            )
-        return tuple(rate / highest for rate in rates)
-    if len(saved.ratios) != len(groups):
-        raise WiringError(
-            f"{framework}: the optimizer has {len(groups)} parameter groups, and had {len(saved.ratios)} when the "
-            "checkpoint was made. Make the same groups in the same order"
-        )
-    return saved.ratios
 
 
 def out_of_order(given: int, planned: int) -> str:

@@ -2,8 +2,10 @@
 
     Trainer(max_epochs=10, callbacks=[CurriculumCallback("plateau", limits={"cutoff": 1025})])
 
-Lightning's hooks are enough, but for one: a late transform stands around `on_before_batch_transfer` of the module, or
-of the data module, while it trains. The state of the curriculum is part of Lightning's checkpoint.
+Lightning's hooks are enough, but for two: a late transform stands around `on_before_batch_transfer` of the module, or
+of the data module, while it trains; and where knobs choose rows, the training loader is exchanged in the strategy's
+`process_dataloader`, the last that Lightning does to a loader. The state of the curriculum is part of Lightning's
+checkpoint.
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ from warnings import warn
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
 
 from plateau_rule.adapters.base import Rule, Shape, StepResult
 from plateau_rule.adapters.errors import WiringError, WiringWarning
 from plateau_rule.adapters.pytorch import TorchRanks
+from plateau_rule.adapters.rows import Choose
+from plateau_rule.adapters.stamps import KnobLoader
 from plateau_rule.adapters.telling import tell_left_to_you, told
 from plateau_rule.controller.binding import Binding, Said
 from plateau_rule.controller.controller import Controller
@@ -35,6 +40,8 @@ class CurriculumCallback(Callback):
         curriculum: a shipped name or a file, what `load` gives, or a Controller that is bound already.
         shape: for knobs that change a batch's form: the function that applies each, by the knob's name, such as
             `{"image_size": resize_images}`.
+        rows: for knobs that choose the rows of a batch: the function that chooses by each, such as
+            `{"batch_size": count_rows}`.
         applied: knobs that your own code turns, by reading `callback.rule.knobs`.
         out: a run folder to write, as `plateau train` does; none by default.
         checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
@@ -51,6 +58,7 @@ class CurriculumCallback(Callback):
         curriculum: Curriculum | Controller | str | PathLike[str],
         *,
         shape: Mapping[str, Shape] | None = None,
+        rows: Mapping[str, Choose] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
         checked: bool = True,
@@ -61,41 +69,76 @@ class CurriculumCallback(Callback):
             curriculum,
             binding=Binding.of(None, **binding),
             shape=shape,
+            rows=rows,
             applied=applied,
             out=out,
             checked=checked,
             ranks=TorchRanks(),
             framework="lightning",
         )
-        self._wrapped: Any = None  # whose on_before_batch_transfer shapes the batches
+        self._wrapped: list[tuple[Any, str]] = []  # objects, and the methods of theirs that have something around them
         self._interval: int | float | None = None  # Lightning's own, while an evaluation is asked for
         self._scale = 0.0
+        self._begun = False  # the loader may do it, which draws before on_train_start
 
     # A run
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Where knobs choose rows: exchange the training loader, when Lightning has made it ready for this rank."""
+        if stage != "fit" or not self.rule.stamping.rows:
+            return
+        strategy = trainer.strategy
+        inner = strategy.process_dataloader
+
+        def process_dataloader(loader: Any) -> Any:
+            loader = inner(loader)
+            if not trainer.training:  # it is one for validation
+                return loader
+            # Lightning looks one batch ahead in a loader without a length.
+            return KnobLoader(loader, self.rule, lambda: self._begin_early(trainer), ahead=1)
+
+        self._wrap(strategy, "process_dataloader", process_dataloader)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bind the curriculum to the run, or go on with the state that the checkpoint held."""
+        self._begin(trainer, _steps_per_epoch(trainer), trainer.estimated_stepping_batches)
+        self._shape_batches(trainer, pl_module)
+        self._take_logged(trainer, pl_module)
+        if self.rule.stop is not None:
+            trainer.should_stop = True
+        elif (
+            not self.rule.stamping.rows
+            and 0 < trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches
+        ):
+            _warn_of_rows(trainer)
+
+    def _begin_early(self, trainer: Trainer) -> None:
+        """Begin where the loader is asked for its first batch, with what is known then of the length of the run."""
+        if not trainer.optimizers:
+            raise WiringError(
+                "lightning: estimated_stepping_batches was asked before there is an optimizer, and draws a batch, "
+                "whose rows the curriculum chooses. Ask for max_steps instead in configure_optimizers"
+            )
+        self._begin(trainer, None, trainer.max_steps)
+
+    def _begin(self, trainer: Trainer, per_epoch: int | None, total: float) -> None:
+        if self._begun:
+            return
         if len(trainer.optimizers) != 1:
             raise WiringError(
                 f"lightning: this module has {len(trainer.optimizers)} optimizers, whose steps are counted together; a "
                 "curriculum paces one. Train with one optimizer, and give it several parameter groups"
             )
-        per_epoch = _steps_per_epoch(trainer)
-        total = trainer.estimated_stepping_batches
+        self._begun = True
         notes = self.rule.begin(
             trainer.global_step,
             trainer.optimizers[0].param_groups,
             total_steps=int(total) if 0 < total < inf else None,
-            steps_per_epoch=per_epoch,
+            steps_per_epoch=None if self.rule.stamping.rows else per_epoch,
             accumulation=trainer.accumulate_grad_batches,
         )
-        self._shape_batches(trainer, pl_module)
         for note in notes:
             rank_zero_info(note)
-        if self.rule.stop is not None:
-            trainer.should_stop = True
-        elif 0 < trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches:
-            _warn_of_rows(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Set the rates of the step."""
@@ -137,12 +180,28 @@ class CurriculumCallback(Callback):
         self.rule.end()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the module its own `on_before_batch_transfer` back, also after an error."""
-        if self._wrapped is not None:
-            del self._wrapped.on_before_batch_transfer
-            self._wrapped = None
+        """Give every object its own methods back, also after an error."""
+        for owner, name in self._wrapped:
+            delattr(owner, name)
+        self._wrapped, self._begun = [], False
 
     # Its parts
+
+    def _wrap(self, owner: Any, name: str, method: Any) -> None:
+        setattr(owner, name, method)
+        self._wrapped.append((owner, name))
+
+    def _take_logged(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Where guards ask for metrics that come with the loss: take what the module logs while it trains."""
+        inner = pl_module.log
+
+        def log(name: str, value: Any, *args: Any, **named: Any) -> None:
+            inner(name, value, *args, **named)
+            if trainer.training and isinstance(value, int | float | Tensor):
+                self.rule.metrics({name: value})
+
+        if self.rule.asks_for_metrics:
+            self._wrap(pl_module, "log", log)
 
     def _shape_batches(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply late transforms before a batch goes to the device: in the hook that the trainer will call for that."""
@@ -156,11 +215,12 @@ class CurriculumCallback(Callback):
         inner = owner.on_before_batch_transfer
 
         def on_before_batch_transfer(batch: Any, dataloader_idx: int) -> Any:
-            batch = inner(batch, dataloader_idx)
-            return self.rule.shape(batch) if trainer.training else batch
+            if not trainer.training:
+                return inner(batch, dataloader_idx)
+            batch = self.rule.stamping.unstamped(batch, self.rule.plan)
+            return self.rule.form(inner(batch, dataloader_idx))
 
-        owner.on_before_batch_transfer = on_before_batch_transfer
-        self._wrapped = owner
+        self._wrap(owner, "on_before_batch_transfer", on_before_batch_transfer)
 
     def _loss(self, trainer: Trainer, pl_module: LightningModule, outputs: Any) -> Any:
         """A micro-batch's loss, as `training_step` gave it."""

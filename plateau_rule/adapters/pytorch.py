@@ -21,6 +21,8 @@ from torch.optim import Optimizer
 
 from plateau_rule.adapters.base import Rule, Shape
 from plateau_rule.adapters.errors import WiringError
+from plateau_rule.adapters.rows import Choose
+from plateau_rule.adapters.stamps import KnobLoader
 from plateau_rule.adapters.steps import StepResult
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
@@ -84,6 +86,8 @@ class PlateauRule:
         binding: what is said of the run, where a curriculum is given.
         shape: for knobs that change a batch's form: the function (batch, value) -> batch that applies each, by the
             knob's name; `batches` and `shape` call it.
+        rows: for knobs that choose the rows of a batch: the function that chooses by each, such as `count_rows`;
+            `batches` sees to it. Where a curriculum is given, the lead that the loader needs is bound by itself.
         applied: knobs that your own code turns in a way that is not seen here.
         scaler: the gradient scaler, if there is one: it drops steps. Close a step after its `update`.
         accumulation: micro-batches in an optimizer step.
@@ -102,6 +106,7 @@ class PlateauRule:
         others: Iterable[Optimizer] = (),
         binding: Binding | None = None,
         shape: Mapping[str, Shape] | None = None,
+        rows: Mapping[str, Choose] | None = None,
         applied: Iterable[str] = (),
         scaler: Any = None,
         accumulation: int = 1,
@@ -113,6 +118,7 @@ class PlateauRule:
             curriculum,
             binding=binding,
             shape=shape,
+            rows=rows,
             applied=applied,
             out=out,
             checked=checked,
@@ -170,7 +176,12 @@ class PlateauRule:
         """The loader's batches, epoch after epoch while training should go on, each with its knobs applied.
 
         Where the Controller doesn't know how long an epoch is, it is told of the end of each.
+
+        Args:
+            loader: torch's DataLoader where `rows` choose; else any.
         """
+        if self.rule.stamping.rows:
+            loader = KnobLoader(loader, self.rule)
         while self.stop is None:
             drawn = False
             for batch, last in _with_last(loader):
@@ -186,34 +197,36 @@ class PlateauRule:
 
         A stamp that the batch carries is taken off and checked.
         """
-        rule = self.start()
-        batch = rule.shape(batch)
-        self._epoch_ends |= rule.stamping.epoch_ends
-        return batch
+        return self.start().shape(batch)
 
     # One step
 
-    def observe(self, loss: Any, *, skipped: bool = False, epoch_end: bool | None = None) -> StepResult:
+    def observe(self, loss: Any, *, skipped: bool = False, epoch_end: bool | None = None, **metrics: Any) -> StepResult:
         """Take the loss of an optimizer step that has one micro-batch, after the optimizer has stepped.
 
         Args:
             loss: a number, or a tensor of one element.
             skipped: your code dropped the optimizer's step.
             epoch_end: the step closes an epoch; `batches` knows it by itself.
+            metrics: what else the step brought, such as `grad_norm=...`, for guards that ask for it: numbers, or
+                tensors of one element. Over ranks, their mean counts.
         """
         self.micro(loss)
-        return self.close(skipped=skipped, epoch_end=epoch_end)
+        return self.close(skipped=skipped, epoch_end=epoch_end, **metrics)
 
-    def micro(self, loss: Any, weight: float = 1.0) -> None:
+    def micro(self, loss: Any, weight: float = 1.0, **metrics: Any) -> None:
         """Take the loss of one micro-batch of several; `close` ends their step.
 
         Args:
             loss: its mean, not divided by the number of micro-batches.
             weight: how much it counts in the step's mean, such as its number of tokens.
+            metrics: what else it brought, as in `observe`; the mean over the step's micro-batches counts.
         """
-        self.start().micro(loss, weight)
+        rule = self.start()
+        rule.micro(loss, weight)
+        rule.metrics(metrics)
 
-    def close(self, *, skipped: bool = False, epoch_end: bool | None = None) -> StepResult:
+    def close(self, *, skipped: bool = False, epoch_end: bool | None = None, **metrics: Any) -> StepResult:
         """End an optimizer step, after the optimizer has stepped; the next plan is made.
 
         Of the requests of a transition, `reset_optimizer` is carried out here; the others are the result's.
@@ -232,6 +245,7 @@ class PlateauRule:
                 "micro(), and call close() when the optimizer has stepped. Under a gradient scaler, name it (scaler=) "
                 "and close after its update()"
             )
+        rule.metrics(metrics)
         self._stepped, self._found_inf = 0, False
         self._scale = _scale_of(self._scaler)
         ended, self._epoch_ends = self._epoch_ends, False

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from plateau_rule.adapters.errors import WiringError
+from plateau_rule.controller.plan import Plan
+
 
 class Ranks(Protocol):
     """The processes that train one model together."""
@@ -31,3 +34,16 @@ class OneRank:
     def agree(self, text: str) -> bool:
         """True: nobody is there to disagree."""
         return True
+
+
+def refuse_other_plans(framework: str, ranks: Ranks, plan: Plan) -> None:
+    """Refuse ranks that go on under different plans.
+
+    Raises:
+        WiringError: they do.
+    """
+    if not ranks.agree(f"{plan.step} {plan.state} {plan.lr!r} {dict(plan.knobs)!r}"):
+        raise WiringError(
+            f"{framework}: step {plan.step}: the ranks have different plans. Give every rank the same curriculum and "
+            "binding, and load the same state on each"
+        )

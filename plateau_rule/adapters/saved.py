@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from plateau_rule.adapters.stamp import RowPlace
+from plateau_rule.adapters.steps import StepShare, share_of
 from plateau_rule.controller.arguments import kind_of
 from plateau_rule.controller.errors import SnapshotError
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -21,21 +23,31 @@ class SavedRule:
         ratios: of the parameter groups, in order. They are saved because a resumed optimizer's rates are decayed ones.
         framework: the adapter that saved it.
         accumulation: micro-batches in an optimizer step.
-        share: of the step under way, what its micro-batches brought: the sum of their losses, their weight and number.
-        position: micro-batches that were drawn in the present epoch, where a loader of ours says so.
+        share: of the step under way, what its micro-batches brought.
+        place: in the rows, where knobs choose them.
+        held: what an evaluation brought that the coming step's state is to see.
     """
 
     controller: dict[str, Any]
     ratios: tuple[float, ...]
     framework: str
     accumulation: int
-    share: tuple[float, float, int] = (0.0, 0.0, 0)
-    position: int | None = None
+    share: StepShare = field(default_factory=StepShare)
+    place: RowPlace = field(default_factory=RowPlace)
+    held: dict[str, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """The same as JSON-able data: no tuple, no tensor."""
-        fields = asdict(self)
-        return {"format": FORMAT, **fields, "ratios": list(self.ratios), "share": list(self.share)}
+        return {
+            "format": FORMAT,
+            "controller": self.controller,
+            "ratios": list(self.ratios),
+            "framework": self.framework,
+            "accumulation": self.accumulation,
+            "share": self.share.plain(),
+            "place": asdict(self.place),
+            "held": {name: repr(value) for name, value in self.held.items()},  # JSON has no NaN
+        }
 
 
 def read_saved(saved: object) -> SavedRule:
@@ -52,17 +64,17 @@ def read_saved(saved: object) -> SavedRule:
             f"the saved rule has format {saved.get('format')!r:.20}; this version reads format {FORMAT}"
         )
     try:
-        total, weight, count = saved["share"]
-        position = saved["position"]
+        seed = saved["place"]["seed"]
         return SavedRule(
             dict(saved["controller"]),
             tuple(float(ratio) for ratio in saved["ratios"]),
             str(saved["framework"]),
             int(saved["accumulation"]),
-            (float(total), float(weight), int(count)),
-            None if position is None else int(position),
+            share_of(saved["share"]),
+            RowPlace(int(saved["place"]["epoch"]), int(saved["place"]["rows"]), None if seed is None else int(seed)),
+            {str(name): float(value) for name, value in saved["held"].items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SnapshotError(f"the saved rule cannot be read: {type(error).__name__}: {error}") from None
 
 

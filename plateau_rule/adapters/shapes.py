@@ -30,7 +30,7 @@ def cut_length(batch: Batch, length: float | str) -> Batch:
     tokens = _tokens(batch)
     if isinstance(length, str) or length >= tokens:
         return batch
-    return _each(batch, lambda tensor: tensor[:, : int(length)] if _is_sequence(tensor, tokens) else tensor)
+    return each_tensor(batch, lambda tensor: tensor[:, : int(length)] if _is_sequence(tensor, tokens) else tensor)
 
 
 def split_length(batch: Batch, length: float | str) -> Batch:
@@ -59,7 +59,7 @@ def split_length(batch: Batch, length: float | str) -> Batch:
             return tensor
         return tensor[:, : pieces * size].reshape(len(tensor) * pieces, size, *tensor.shape[2:])
 
-    return _each(batch, fold)
+    return each_tensor(batch, fold)
 
 
 def resize_images(batch: Batch, size: float | str) -> Batch:
@@ -79,7 +79,7 @@ def resize_images(batch: Batch, size: float | str) -> Batch:
             return tensor
         return interpolate(tensor, size=(side, side), mode="bilinear", antialias=True)
 
-    return _each(batch, scale)
+    return each_tensor(batch, scale)
 
 
 def _tokens(batch: object) -> int:
@@ -106,19 +106,19 @@ def _parts(batch: object) -> list[Any]:
     return list(batch) if isinstance(batch, list | tuple) else []
 
 
-def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+def each_tensor(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     """The batch with `change` applied to every tensor in it, in the form in which it came."""
     whole: Any = batch
     if isinstance(whole, Tensor):
         return cast(Batch, change(whole))
     if isinstance(whole, Mapping):
-        changed = {key: _each(value, change) for key, value in whole.items()}
+        changed = {key: each_tensor(value, change) for key, value in whole.items()}
         if type(whole) is dict:
             return cast(Batch, changed)
         whole.update(changed)  # type: ignore[attr-defined]  # a BatchEncoding, or a dict of the user's own class
         return batch
     if isinstance(whole, tuple) and hasattr(whole, "_fields"):
-        return cast(Batch, type(whole)(*(_each(part, change) for part in whole)))
+        return cast(Batch, type(whole)(*(each_tensor(part, change) for part in whole)))
     if isinstance(whole, list | tuple):
-        return cast(Batch, type(whole)(_each(part, change) for part in whole))
+        return cast(Batch, type(whole)(each_tensor(part, change) for part in whole))
     return batch

@@ -8,88 +8,189 @@ plan when the batch is trained on. Workers get the dataset and the collate funct
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from itertools import chain
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from plateau_rule.adapters.base import Rule
 from plateau_rule.adapters.errors import WiringError
-from plateau_rule.adapters.pytorch import PlateauRule
-from plateau_rule.adapters.stamp import KEY, Stamp, StampedBatch
+from plateau_rule.adapters.rows import count_rows
+from plateau_rule.adapters.shapes import each_tensor
+from plateau_rule.adapters.stamp import RowPlace, Stamp, StampedBatch
+from plateau_rule.controller.plan import Plan
 
 StampedIndex = tuple[Any, Stamp]
+# What a loader is made with, beside its dataset, its batches and its collate function.
+KEPT = (
+    "num_workers", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "generator",
+    "prefetch_factor", "persistent_workers",
+)  # fmt: skip
+
+
+class RowOrder:
+    """The order in which a loader's rows come, epoch by epoch.
+
+    A loader that shuffles by torch's own sampler gets an order by seed and epoch instead, which a resumed run can make
+    again. Any other sampler keeps its order; it is told the epoch if it has `set_epoch`.
+
+    Args:
+        batches: the loader's batch sampler, with all that shards it for this rank.
+
+    Attributes:
+        repeats: whether the order of an epoch can be made again after a resume.
+    """
+
+    def __init__(self, batches: Any) -> None:
+        self._batches, self._layers = batches, [batches]
+        while (inner := getattr(self._layers[-1], "batch_sampler", None)) is not None:
+            self._layers.append(inner)
+        self._layers.append(getattr(self._layers[-1], "sampler", None))
+        self._shuffles = _shuffles(batches)
+        told = any(hasattr(layer, "set_epoch") for layer in self._layers)
+        self.repeats = told or self._shuffles or type(self._layers[-1]) is SequentialSampler
+
+    def of_epoch(self, place: RowPlace) -> Iterator[Any]:
+        """The rows of the epoch at a place, from its beginning."""
+        if self._shuffles:
+            sampler = self._layers[-1]
+            if place.seed is None:
+                place.seed = int(torch.randint(2**62, (), generator=sampler.generator))
+            drawing = torch.Generator().manual_seed(place.seed + place.epoch)
+            return iter(torch.randperm(len(sampler.data_source), generator=drawing).tolist())
+        for layer in self._layers:
+            if hasattr(layer, "set_epoch"):
+                layer.set_epoch(place.epoch)
+        return chain.from_iterable(self._batches)
+
+
+def _shuffles(batches: Any) -> bool:
+    """Whether it is torch's own shuffling of all rows, each once."""
+    sampler: Any = getattr(batches, "sampler", None)
+    plain = type(batches) is BatchSampler and type(sampler) is RandomSampler
+    return plain and not sampler.replacement and len(sampler) == len(sampler.data_source)
+
+
+class RowsLeft(Iterator[Any]):
+    """The rows that are left in an epoch; some can be given back.
+
+    Args:
+        rows: of the epoch, from its beginning.
+        start: how many of them are left out.
+
+    Attributes:
+        position: how many rows of the epoch lie before the next one.
+    """
+
+    def __init__(self, rows: Iterator[Any], start: int) -> None:
+        self._fresh, self._passed = islice(rows, start, None), start
+        self._back: deque[tuple[Any, int]] = deque()
+        self.position = start
+
+    def __next__(self) -> Any:
+        if self._back:
+            row, self.position = self._back.popleft()
+            return row
+        row = next(self._fresh)
+        self._passed = self.position = self._passed + 1
+        return row
+
+    def draw(self, chosen: Iterable[Any], number: int) -> list[tuple[Any, int]]:
+        """Some rows of those that are chosen among these, each with the position after it."""
+        return [(row, self.position) for row in islice(chosen, number)]
+
+    def give_back(self, drawn: Sequence[tuple[Any, int]]) -> None:
+        """Let rows come once more."""
+        self._back.extendleft(reversed(drawn))
 
 
 class KnobBatches(Sampler[list[StampedIndex]]):
-    """A batch sampler that stamps each batch, and chooses how many rows it has by a knob.
+    """A batch sampler that chooses its rows by knobs, and stamps each batch.
 
-    It belongs outside of every layer that shards or skips, on the rank's own order of rows or batches.
+    It stands outside of every layer that shards, on the rank's own order of rows. An epoch is whole optimizer steps:
+    rows at its end that are too few for a full one are spread over its micro-batches, and left out if there are fewer
+    of them than micro-batches.
 
     Args:
-        rows: the order of rows, such as a sampler; or batches of them, such as a batch sampler.
-        rule: that has begun, or begins before the first batch is drawn.
-        knobs: those that decide which rows a batch has.
-        size: of them, the one that says how many; without it, `rows` must be batches, and they stay as they are.
+        batches: the loader's own batch sampler.
+        rule: it must have begun when batches are drawn.
 
     Attributes:
-        skipped: micro-batches at the next epoch's beginning that a resumed trainer draws and passes over.
+        order: of the rows.
+        skipped: empty batches at the beginning, for a resumed trainer that passes over as many as it has trained on.
     """
 
-    def __init__(self, rows: Iterable[Any], rule: Rule, knobs: Iterable[str], *, size: str | None = None) -> None:
-        self.rows, self.rule, self.size = rows, rule, size
-        self.knobs = {*knobs, *([size] if size else [])}
-        self.skipped = 0
-
-    def __getattr__(self, name: str) -> Any:
-        """What a trainer asks its batch sampler for, such as `sampler`, `batch_size` or `set_epoch`."""
-        if name.startswith("__") or name == "rows":
-            raise AttributeError(name)
-        return getattr(self.rows, name)
+    def __init__(self, batches: Any, rule: Rule) -> None:
+        self.order, self.rule, self.skipped = RowOrder(batches), rule, 0
+        rows = rule.stamping.rows
+        self._counts = next((name for name, choose in rows.items() if choose is count_rows), None)
+        self._chooses = [(name, choose) for name, choose in rows.items() if choose is not count_rows]
+        self._size: Any = getattr(batches, "batch_size", None)
+        if self._counts is None and not self._size:
+            raise WiringError(
+                f"the loader's {type(batches).__name__} has no batch_size. Give it one, or a knob for it by `rows`, "
+                'such as {"batch_size": count_rows}'
+            )
 
     def __len__(self) -> int:
-        """The number of batches, where no knob changes it.
+        """How many batches come depends on the curriculum.
 
         Raises:
-            TypeError: one does.
+            TypeError: always; a trainer then takes the loader as one without a length.
         """
-        if self.size is not None:
-            raise TypeError("how many batches an epoch has depends on the curriculum")
-        return len(self.rows)  # type: ignore[arg-type]  # a user's own sampler may have none: TypeError
+        raise TypeError("how many batches an epoch has depends on the curriculum")
 
     def __iter__(self) -> Iterator[list[StampedIndex]]:
-        """An epoch's batches; each row is its index with the stamp of its batch."""
-        rule = self.rule
-        drawn = rule.open_micros - self.skipped
-        base, drawn = rule.plan.step + drawn // rule.accumulation, drawn % rule.accumulation
-        self.skipped = 0
-        rows = iter(self.rows)
-        held = next(rows, None)
-        if self.size is not None:
-            rows = chain([] if held is None else [held], rows)
-            rows = chain.from_iterable(row if isinstance(row, list) else [row] for row in rows)
-            held = next(rows, None)
-        while held is not None:
-            plan, stamp = rule.stamp(drawn, base)
-            batch, held = self._next(held, rows, 0 if self.size is None else plan.knobs[self.size])
-            stamp = stamp._replace(last=int(held is None), rows=len(batch))
-            yield [(index, stamp) for index in batch]
-            drawn += 1
+        """An epoch's batches, from where the run stands in it; each row is its index with the stamp of its batch."""
+        yield from ([] for _ in range(self.skipped))
+        self.skipped, rule, stamping = 0, self.rule, self.rule.stamping
+        stamping.begin_epoch(self.order.repeats)
+        step, missing, last = rule.plan.step, rule.accumulation - rule.open_micros, False
+        left, begun = RowsLeft(self.order.of_epoch(stamping.place), stamping.place.rows), step
+        while not last:
+            plan, stamp = stamping.stamp(step)
+            chosen = self._chosen(left, plan)
+            drawn = left.draw(chosen, self._size_in(plan) * missing)
+            if len(drawn) < missing:
+                stamping.break_off()
+                break
+            left.give_back(following := left.draw(chosen, rule.accumulation))
+            last = len(following) < rule.accumulation
+            for number in range(missing):
+                part = drawn[len(drawn) * number // missing : len(drawn) * (number + 1) // missing]
+                ends = last and number == missing - 1
+                stamped = Stamp(step, stamp.digest, int(ends), part[-1][1])
+                yield [(row, stamped) for row, _ in part]
+            step, missing = step + 1, rule.accumulation
+        if step == begun and stamping.place.rows:  # a resumed run had nothing left of its epoch
+            yield from self
 
-    def _next(self, held: Any, rows: Iterator[Any], size: object) -> tuple[list[Any], Any]:
-        """A batch that begins with what is held, and what comes after it."""
-        if self.size is None:
-            return list(held), next(rows, None)
-        if not isinstance(size, int) or size < 1:
-            raise WiringError(f"{self.size} = {size!r} is no number of rows; expected a whole number of at least 1")
-        batch = [held]
-        for row in rows:
-            if len(batch) == size:
-                return batch, row
-            batch.append(row)
-        return batch, None
+    def _chosen(self, left: Iterator[Any], plan: Plan) -> Iterator[Any]:
+        """The rows that the knobs admit in a step."""
+        for name, choose in self._chooses:
+            left = iter(choose(left, plan.knobs[name]))
+        return left
+
+    def _size_in(self, plan: Plan) -> int:
+        """The number of rows in a micro-batch of a step."""
+        if self._counts is None:
+            return int(self._size)
+        size: Any = plan.knobs[self._counts]
+        count_rows(iter(()), size)  # says what is no number of rows
+        return int(size)
 
 
 class StampedRows(list[Any]):
@@ -122,7 +223,7 @@ class KnobDataset(Dataset[Any]):
 
     def __getitem__(self, index: Any) -> Any:
         """One row, for whoever asks without a stamp."""
-        return self.dataset[index[0] if isinstance(index, tuple) and isinstance(index[-1], Stamp) else index]
+        return self.dataset[index]
 
     def __getitems__(self, indices: Sequence[StampedIndex]) -> StampedRows:
         """The rows of a batch."""
@@ -133,146 +234,77 @@ class KnobDataset(Dataset[Any]):
 
 
 class StampedCollate:
-    """The outermost collate function: it puts the stamp onto the batch that the user's function makes.
+    """The outermost collate function: it puts the stamp beside the batch that the user's function makes.
 
     Args:
         collate: the user's; torch's own by default.
-        as_rows: put it into a dict as a tensor with a row for each row of the batch, which survives being sliced,
-            moved to a device and gathered by a trainer; else beside the batch, which costs less.
     """
 
-    def __init__(self, collate: Callable[[list[Any]], Any] | None = None, *, as_rows: bool = False) -> None:
-        self.collate, self.as_rows = collate or default_collate, as_rows
+    def __init__(self, collate: Callable[[list[Any]], Any] | None = None) -> None:
+        self.collate = collate or default_collate
 
-    def __call__(self, rows: list[Any]) -> Any:
-        """The batch, with its stamp.
-
-        Args:
-            rows: what KnobDataset gave.
-        """
-        if not isinstance(rows, StampedRows):
-            raise WiringError(
-                "the rows of a batch have lost its stamp: something between KnobDataset and StampedCollate made "
-                "another list of them. StampedCollate must be the outermost collate function"
-            )
-        stamp = rows.stamp
-        batch = self.collate(list(rows))
-        if not self.as_rows:
-            return StampedBatch(batch, stamp)
-        if not isinstance(batch, MutableMapping):
-            raise WiringError(
-                f"a stamp with a row for each row needs a batch that is a dict, not {type(batch).__name__}"
-            )
-        batch[KEY] = torch.tensor(stamp).repeat(len(rows), 1)
-        return batch
+    def __call__(self, rows: StampedRows) -> StampedBatch:
+        """The batch, with its stamp."""
+        return StampedBatch(self.collate(list(rows)), rows.stamp)
 
 
-class EpochOrder(Sampler[int]):
-    """The order of rows of one epoch after the other: as they lie, or shuffled by seed and epoch.
+def loader_by_knobs(loader: Any, rule: Rule, ahead: int = 0) -> DataLoader[Any]:
+    """A loader like the given one, whose batches follow the knobs of `rows`; the rule is told how far ahead it draws.
 
     Args:
-        length: the number of rows.
-        seed: of the shuffling; None for none.
+        loader: torch's DataLoader, with everything that shards its rows for this rank.
+        rule: with `rows`; it must have begun when batches are drawn.
+        ahead: batches that the trainer draws ahead of the one it trains on.
 
-    Attributes:
-        epoch: the number of the epoch, which each one moves on by one.
-        start: rows that the epoch leaves out at its beginning: they were trained on before a resume.
+    Raises:
+        WiringError: its rows cannot be chosen, or come in another order than that in which they are trained on.
     """
-
-    def __init__(self, length: int, seed: int | None) -> None:
-        self.length, self.seed, self.epoch, self.start = length, seed, 0, 0
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        order = list(range(self.length))
-        if self.seed is not None:
-            drawing = torch.Generator().manual_seed(self.seed + self.epoch)
-            order = torch.randperm(self.length, generator=drawing).tolist()
-        start, self.start = self.start, 0
-        return iter(order[start:])
+    if not isinstance(loader, DataLoader):
+        raise WiringError(
+            f"`rows` chooses the rows of torch's DataLoader, and the loader is a {type(loader).__name__}. Give the "
+            "DataLoader itself"
+        )
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        raise WiringError(
+            "a knob that chooses rows needs a dataset with indices, in batches: in an IterableDataset each worker "
+            "draws for itself. Use one with indices, or a knob that changes the form of a batch, by `shape`"
+        )
+    if not getattr(loader, "in_order", True):
+        raise WiringError(
+            "in_order=False: batches would be trained on in another order than they were drawn in, and so under the "
+            "knobs of other steps. Leave it out"
+        )
+    rule.stamping.draw_ahead(loader.num_workers * (loader.prefetch_factor or 0) + ahead)
+    kept: dict[str, Any] = {name: getattr(loader, name) for name in KEPT}
+    batches, collate = KnobBatches(loader.batch_sampler, rule), StampedCollate(loader.collate_fn)
+    return DataLoader(KnobDataset(loader.dataset), batch_sampler=batches, collate_fn=collate, **kept)  # type: ignore[arg-type]  # it takes StampedRows
 
 
 class KnobLoader:
-    """A DataLoader whose batch size, and whatever else chooses rows, follows the curriculum.
+    """The batches of a DataLoader whose rows follow the curriculum, each with its stamp, which `shape` takes off.
 
-    Its batches go through the rule's `shape`, or `batches`, before they are trained on. It can be saved and resumed in
-    the middle of an epoch.
+    It has no length, and no state: the rule saves where it stands.
 
     Args:
-        dataset: with indices.
-        rule: a PlateauRule, or the Rule of another adapter that has begun.
-        size: the knob that says how many rows a micro-batch has.
-        knobs: further knobs that the order of rows depends on.
-        sampler: the order of rows; by default as they lie, or shuffled by `seed`. One of your own is not resumed in the
-            middle of an epoch.
-        seed: shuffle by it and the number of the epoch.
-        collate_fn: makes a batch of rows.
-        ahead: batches that the trainer itself draws ahead: 1 under Accelerate.
-        loading: further arguments of torch's DataLoader, such as num_workers and prefetch_factor.
-
-    Raises:
-        WiringError: the order of batches would not be that in which they are trained on.
+        loader: torch's DataLoader; one that Accelerate has prepared keeps its shards and its device.
+        rule: with `rows`.
+        begin: called before the first batch is drawn; the rule must have begun then.
+        ahead: batches that the trainer draws ahead of the one it trains on.
     """
 
     tells_last = True
     """Its batches carry the end of an epoch: nobody needs to look one ahead."""
 
-    def __init__(
-        self,
-        dataset: Any,
-        rule: PlateauRule | Rule,
-        *,
-        size: str | None = None,
-        knobs: Iterable[str] = (),
-        sampler: Iterable[Any] | None = None,
-        seed: int | None = None,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
-        ahead: int = 0,
-        **loading: Any,
-    ) -> None:
-        if isinstance(dataset, IterableDataset):
-            raise WiringError(
-                "a knob that chooses rows needs a dataset with indices: in an IterableDataset each worker draws for "
-                "itself. Use one with indices, or a knob that changes the form of a batch, by `shape`"
-            )
-        if loading.get("in_order") is False:
-            raise WiringError(
-                "in_order=False: batches would be trained on in another order than they were drawn in, and so under "
-                "the knobs of other steps. Leave it out"
-            )
-        self._given, self._ahead = rule, ahead
-        self._order = EpochOrder(len(dataset), seed)
-        self._rows, self._begun = 0, False
-        own = rule.rule if isinstance(rule, PlateauRule) else rule
-        self.batches = KnobBatches(self._order if sampler is None else sampler, own, knobs, size=size)
-        self.loader: DataLoader[Any] = DataLoader(
-            KnobDataset(dataset), batch_sampler=self.batches, collate_fn=StampedCollate(collate_fn), **loading
-        )
+    def __init__(self, loader: Any, rule: Rule, begin: Callable[[], object] | None = None, *, ahead: int = 0) -> None:
+        self.loader, self._begin = loader_by_knobs(loader, rule, ahead), begin
+        self._device = getattr(loader, "device", None)
 
     def __iter__(self) -> Iterator[StampedBatch]:
-        """An epoch's batches, each with its stamp; after a resume, those that were not trained on yet."""
-        self._begin()
-        self._order.start = self._rows
-        for batch in self.loader:
-            self._rows += batch.stamp.rows
-            if batch.stamp.last:
-                self._order.epoch, self._rows = self._order.epoch + 1, 0
-            yield batch
+        """An epoch's batches, from where the run stands in it."""
+        if self._begin is not None:
+            self._begin()
+        for batch, stamp in self.loader:
+            yield StampedBatch(batch if self._device is None else each_tensor(batch, self._moved), stamp)
 
-    def _begin(self) -> None:
-        """Begin the rule if it has not begun, and compare the lead with what this loader needs."""
-        rule = self._given.start() if isinstance(self._given, PlateauRule) else self._given
-        if not self._begun:
-            self._begun = True
-            workers, prefetch = self.loader.num_workers, self.loader.prefetch_factor or 0
-            rule.stamps(self.batches.knobs, rule.lead_needed(workers, prefetch, self._ahead, rule.accumulation))
-
-    def state_dict(self) -> dict[str, int]:
-        """Where it stands: the epoch, and how many of its rows were handed out."""
-        return {"epoch": self._order.epoch, "rows": self._rows}
-
-    def load_state_dict(self, saved: Mapping[str, int]) -> None:
-        """Go on from there; the rows that come are those that had not been handed out."""
-        self._order.epoch, self._rows = int(saved["epoch"]), int(saved["rows"])
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device, non_blocking=True)

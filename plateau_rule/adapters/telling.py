@@ -8,8 +8,8 @@ from typing import SupportsFloat
 from warnings import warn
 
 from plateau_rule.adapters.errors import WiringWarning
-from plateau_rule.controller.machine import Action
-from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.machine import Action, Machine
+from plateau_rule.controller.plan import Decision, Plan
 
 
 def told(decision: Decision) -> str:
@@ -27,6 +27,12 @@ def told(decision: Decision) -> str:
     return f"plateau: step {decision.step}: {', '.join(parts)}"
 
 
+def numbers_of(machine: Machine, plan: Plan) -> dict[str, float]:
+    """Numbers for a logger: the largest rate, the number of the state, and the knobs that are numbers."""
+    knobs = {f"plateau/{name}": float(n) for name, n in plan.knobs.items() if isinstance(n, int | float)}
+    return {"plateau/lr": plan.lr, "plateau/state": float(machine.by_name[plan.state].index), **knobs}
+
+
 def plain_metrics(metrics: Mapping[str, object]) -> dict[str, float]:
     """The numbers among a trainer's metrics, by names that a curriculum can write.
 
@@ -36,8 +42,12 @@ def plain_metrics(metrics: Mapping[str, object]) -> dict[str, float]:
     Args:
         metrics: values by name; what is no number is left out.
     """
-    numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, SupportsFloat)}
-    return {re.sub(r"[^a-z0-9_-]", "_", name.lower()): value for name, value in numbers.items()}
+    return {plain_name(name): float(value) for name, value in metrics.items() if isinstance(value, SupportsFloat)}
+
+
+def plain_name(name: str) -> str:
+    """A metric's name as a curriculum can write it."""
+    return re.sub(r"[^a-z0-9_-]", "_", name.lower())
 
 
 def tell_left_to_you(framework: str, request: Action) -> None:

@@ -2,9 +2,10 @@
 
     Trainer(model, args, train_dataset=rows, callbacks=[CurriculumCallback("plateau", limits={"cutoff": 1025})])
 
-The callback finds its trainer and wraps three methods on that object alone: `training_step`, whose value is a
-micro-batch's share of the loss; `get_batch_samples`, which hands out the batches; and `log`. The trainer's scheduler
-stays, behind a proxy that tells the rate in force. The state of the curriculum is part of `trainer_state.json`.
+The callback finds its trainer and wraps methods on that object alone: `training_step`, whose value is a micro-batch's
+share of the loss; `get_batch_samples`, which hands out the batches; `get_train_dataloader`, where knobs choose rows;
+and `log`. The trainer's scheduler stays, behind a proxy that tells the rate in force. The state of the curriculum is
+part of `trainer_state.json`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any, ClassVar, Self, Unpack
 
+from accelerate.data_loader import DataLoaderDispatcher
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
@@ -23,6 +25,8 @@ from transformers.trainer_utils import has_length
 from plateau_rule.adapters.base import Rule, Shape, StepResult
 from plateau_rule.adapters.errors import WiringError
 from plateau_rule.adapters.pytorch import TorchRanks
+from plateau_rule.adapters.rows import Choose
+from plateau_rule.adapters.stamps import KnobBatches, loader_by_knobs
 from plateau_rule.adapters.telling import tell_left_to_you, told
 from plateau_rule.controller.binding import Binding, Said
 from plateau_rule.controller.controller import Controller
@@ -39,6 +43,8 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         curriculum: a shipped name or a file, what `load` gives, or a Controller that is bound already.
         shape: for knobs that change a batch's form: the function that applies each, by the knob's name, such as
             `{"seq_len": cut_length}`.
+        rows: for knobs that choose the rows of a batch: the function that chooses by each, such as
+            `{"batch_size": count_rows}`. The arguments then need `max_steps`.
         applied: knobs that your own code turns, by reading `callback.rule.knobs`.
         out: a run folder to write, as `plateau train` does; none by default.
         checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
@@ -65,6 +71,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         curriculum: Curriculum | Controller | str | PathLike[str] = "",
         *,
         shape: Mapping[str, Shape] | None = None,
+        rows: Mapping[str, Choose] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
         checked: bool = True,
@@ -78,6 +85,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
             curriculum,
             binding=Binding.of(None, **binding),
             shape=shape,
+            rows=rows,
             applied=applied,
             out=out,
             checked=checked,
@@ -89,6 +97,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         self._training = False
         self._closed: StepResult | None = None
         self._evaluations: dict[str, float] = {}
+        self._clips: Any = None  # the accelerator whose clip_grad_norm_ tells the norm
 
     # Its trainer
 
@@ -109,6 +118,10 @@ class CurriculumCallback(TrainerCallback, ExportableState):
             return
         trainer.plateau_callback = self
         step, batches, log = trainer.training_step, trainer.get_batch_samples, trainer.log
+        loader = trainer.get_train_dataloader
+
+        def get_train_dataloader() -> Any:
+            return self._by_knobs(trainer, loader()) if self.rule.stamping.rows else loader()
 
         def training_step(*args: Any, **named: Any) -> Any:
             loss = step(*args, **named)
@@ -130,6 +143,21 @@ class CurriculumCallback(TrainerCallback, ExportableState):
             return log(logs, *args, **named)
 
         trainer.training_step, trainer.get_batch_samples, trainer.log = training_step, get_batch_samples, logged
+        trainer.get_train_dataloader = get_train_dataloader
+
+    def _by_knobs(self, trainer: Trainer, loader: Any) -> Any:
+        """The trainer's own loader, with the same rows for this rank, in batches that the knobs choose."""
+        if isinstance(loader, DataLoaderDispatcher):
+            raise WiringError(
+                "transformers: dispatch_batches hands out batches of the first process, and a knob of `rows` needs "
+                "each process to draw its own. Leave dispatch_batches out"
+            )
+        if trainer.args.max_steps <= 0:
+            raise WiringError(
+                f"transformers: {', '.join(self.rule.stamping.rows)} changes how many steps an epoch has, so the "
+                "trainer cannot know the length of the run by its epochs. Give the arguments max_steps"
+            )
+        return loader_by_knobs(loader, self.rule)
 
     def _trains(self, trainer: Trainer) -> bool:
         return self._training and self._trainer is trainer
@@ -162,6 +190,14 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         trainer = self._find_trainer()
         self.attach(trainer)
         self._closed, self._evaluations = None, {}
+        batches = getattr(context["train_dataloader"], "batch_sampler", None)
+        if isinstance(batches, KnobBatches):  # what was trained on already, the trainer draws and passes over
+            batches.skipped = 0 if args.ignore_data_skip else state.global_step * args.gradient_accumulation_steps
+        elif self.rule.stamping.rows:
+            raise WiringError(
+                "transformers: the trainer made its loader before it knew the CurriculumCallback, and `rows` chooses "
+                "by it. Give callbacks=[...] to the Trainer, or call callback.attach(trainer) before trainer.train()"
+            )
         notes = self.rule.begin(
             state.global_step,
             context["optimizer"].param_groups,
@@ -176,6 +212,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         inner = inner.inner if isinstance(inner, HeldScheduler) else inner
         trainer.lr_scheduler = HeldScheduler(inner, context["optimizer"])
         trainer.callback_handler.lr_scheduler = trainer.lr_scheduler
+        self._tell_grad_norm(trainer)
         self._training = True
         for note in notes:
             _say(state, note)
@@ -232,7 +269,25 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         trainer = self._trainer
         if trainer is not None and isinstance(trainer.lr_scheduler, HeldScheduler):
             trainer.lr_scheduler = trainer.callback_handler.lr_scheduler = trainer.lr_scheduler.inner
+        if self._clips is not None:
+            del self._clips.clip_grad_norm_
+            self._clips = None
         self.rule.end()
+
+    def _tell_grad_norm(self, trainer: Trainer) -> None:
+        """Give the norm that the trainer clips to the guards that ask for `grad_norm`; no hook is told of it."""
+        accelerator = trainer.accelerator
+        if "grad_norm" not in self.rule.controller.machine.guarded or self._clips is accelerator:
+            return
+        clip = accelerator.clip_grad_norm_
+
+        def clip_grad_norm_(*args: Any, **named: Any) -> Any:
+            norm = clip(*args, **named)
+            if norm is not None and self._training:
+                self.rule.metrics({"grad_norm": norm})
+            return norm
+
+        accelerator.clip_grad_norm_, self._clips = clip_grad_norm_, accelerator
 
     def _answer(self, result: StepResult, state: TrainerState, control: TrainerControl, optimizer: Any) -> Any:
         """Tell of a decision, and pass on what it asks the trainer to do."""

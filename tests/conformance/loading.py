@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from torch.utils.data import DataLoader
+
 from plateau_rule import Binding, loads
 from plateau_rule.adapters.base import Rule
 from plateau_rule.adapters.errors import WiringWarning
+from plateau_rule.adapters.rows import count_rows
+from plateau_rule.adapters.stamp import lead_needed
 from plateau_rule.adapters.stamps import KnobLoader
 
 STEPS = 60
@@ -37,7 +41,7 @@ class Loading:
     @property
     def lead(self) -> int:
         """The lead that it needs."""
-        return Rule.lead_needed(self.workers, self.prefetch, 0, self.accumulation)
+        return lead_needed(self.workers * self.prefetch, self.accumulation)
 
     def arguments(self) -> dict[str, Any]:
         """As torch's DataLoader takes them."""
@@ -101,34 +105,40 @@ def trial(seed: int, loading: Loading, less: int = 0) -> tuple[int, int, int]:
         less: by how much the lead is smaller than it must be.
 
     Returns:
-        How many batches were trained on, how many of them had another size than the plan's (the last of an epoch may
-        be smaller), and how many transitions were taken.
+        How many batches were trained on, how many of them had another size than the plan's (those of an epoch's last
+        step may be smaller), and how many transitions were taken.
     """
     chance = Random(seed)
     lead = max(0, loading.lead - less)
     # Some of them say more than is needed, which is refused otherwise.
-    rule = Rule(loads(random_curriculum(chance)), binding=Binding(lead={"batch_size": lead}), checked=False)
-    rule.begin(0, [{"lr": 1.0}], accumulation=loading.accumulation)
-    rows = Numbers(chance.randint(50, 400))
-    loader = KnobLoader(rows, rule, size="batch_size", seed=seed, collate_fn=as_list, **loading.arguments())
+    bound = Binding(lead={"batch_size": lead} if less else None)
+    rule = Rule(loads(random_curriculum(chance)), binding=bound, rows={"batch_size": count_rows}, checked=False)
+    rows: Any = Numbers(chance.randint(50, 400))
+    loader = KnobLoader(DataLoader(rows, shuffle=True, collate_fn=as_list, **loading.arguments()), rule)
     batches = wrong = decisions = 0
     with warnings.catch_warnings():
         if less:
             warnings.simplefilter("ignore", WiringWarning)
+        rule.begin(0, [{"lr": 1.0}], accumulation=loading.accumulation)
+        assert rule.controller.lead.get("batch_size", 0) == lead
         while rule.plan.step < STEPS:
             trained: list[int] = []
+            smaller = 0
             for stamped in loader:
                 wanted = int(rule.plan.knobs["batch_size"])
                 batch = rule.shape(stamped)
                 trained += batch
                 batches += 1
-                wrong += len(batch) != wanted and not (stamped.stamp.last and len(batch) < wanted)
+                wrong += len(batch) > wanted
+                smaller += len(batch) < wanted
                 rule.micro(float("nan") if chance.random() < 0.03 else chance.random())
                 if rule.open_micros == loading.accumulation:
-                    decisions += rule.close(epoch_end=rule.stamping.epoch_ends).decision is not None
+                    wrong, smaller = wrong + (0 if stamped.stamp.last else smaller), 0
+                    decisions += rule.close().decision is not None
                 if rule.plan.step >= STEPS:
                     break
             else:
-                assert sorted(trained) == [*range(len(rows))]  # each row once an epoch, whatever the sizes were
+                # Each row once an epoch, whatever the sizes were, but for too few to make a step of.
+                assert len({*trained}) == len(trained) > len(rows) - loading.accumulation
     assert (rule.stamping.stale_batches > 0) == (wrong > 0) or less
     return batches, wrong, decisions

@@ -192,7 +192,7 @@ def test_rate_in_a_state() -> None:
     assert line[-1][1] == line[-2][1] == pytest.approx(0.1)
     assert line[-2][0] == pytest.approx(6 / 7)
     saw = rate_line(load("fixed-epochs"), 0)
-    assert sum(before[1] < after[1] for before, after in pairwise(saw)) == 2  # two restarts
+    assert sum(before[1] < after[1] for before, after in pairwise(saw)) == 3  # restarts
     assert rate_line(loads(ODD), 0)[:2] == [(0.0, 0.0), (0.1, 1.0)]  # a warm-up of 100 of 1000 steps
     assert max(rate for _, rate in rate_line(loads(ODD), 1)) == 0.5
 

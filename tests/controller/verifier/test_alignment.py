@@ -326,10 +326,10 @@ def test_the_next_state_is_judged_too() -> None:
 
 
 def test_fixed_epochs_by_length() -> None:
-    """fixed-epochs.toml says from how many epochs on its last raise meets a high rate: 39."""
-    for epochs, codes in ((11, ["misaligned"]), (38, ["misaligned"]), (39, []), (80, [])):
+    """fixed-epochs.toml says from how many epochs on each of its raises meets a high rate: 11, all that it can have."""
+    for epochs, codes in ((10, ["too-late"]), (11, []), (20, []), (80, [])):
         assert [finding.code for finding in verify(bind(load("fixed-epochs"), epochs=epochs)).findings] == codes
-    assert "39 epochs or more" in " ".join(_comments())
+    assert "11 epochs or more" in " ".join(_comments())
 
 
 def _comments() -> list[str]:

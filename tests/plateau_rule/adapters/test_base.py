@@ -12,6 +12,7 @@ import pytest
 from plateau_rule import Binding, Controller, SnapshotError, loads
 from plateau_rule.adapters.base import Rule
 from plateau_rule.adapters.errors import WiringError, WiringWarning
+from plateau_rule.adapters.stamp import lead_needed
 from plateau_rule.controller.soundness import UnsoundError
 from plateau_rule.sim.logs import read
 from plateau_rule.sim.replayer.replay import replay
@@ -189,6 +190,45 @@ def test_what_close_has_asked_for_is_not_asked_for_again() -> None:
     assert (result.decision, result.requests) == (None, ())
 
 
+ASKING = """
+name  = "asking"
+lr    = { peak = 0.01, shape = "constant" }
+state = [{ name = "first" }, { name = "second" }, { name = "third" }]
+
+[[transition]]
+from    = "first"
+to      = "second"
+guards  = [{ below = { value = 2.0 } }]
+actions = ["evaluate"]
+
+[[transition]]
+from    = "second"
+to      = "third"
+at      = "eval"
+guards  = [{ below = { metric = "val_loss", value = 1.0 } }]
+"""
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_evaluation_that_a_transition_asks_for(saved: bool, tmp_path: Path) -> None:
+    """The new state sees it with its first step, also after a resume; a replay of the run folder does so as well."""
+    rule = Rule(loads(ASKING), out=tmp_path)
+    rule.begin(0, groups())
+    assert [request.name for request in step(rule, 0, 1.0).requests] == ["evaluate"]
+    result = evaluation(rule, 0, {"val_loss": 0.5})
+    assert (result.decision, result.requests) == (None, ())
+    if saved:
+        state = json.loads(json.dumps(rule.state()))
+        rule.end()
+        rule = Rule(loads(ASKING), out=tmp_path)
+        rule.begin(1, groups(), saved=state)
+    assert step(rule, 1, 3.0).decision.to_state == "third"
+    assert evaluation(rule, 1, {"val_loss": 0.4}) is None
+    rule.end()
+    decisions = replay(loads(ASKING), read(tmp_path)).decisions
+    assert [(decision.step, decision.to_state) for decision in decisions] == [(1, "second"), (2, "third")]
+
+
 @pytest.mark.parametrize("before", [True, False], ids=["evaluated-first", "saved-first"])
 def test_an_evaluation_and_a_checkpoint_of_one_step(before: bool, tmp_path: Path) -> None:
     """The checkpoint holds the evaluation before it; one that comes (again) after the resume counts once, and so do
@@ -274,7 +314,7 @@ def begun(**said: Any) -> Rule:
         (lambda: begun().close(1), "no loss was given for it"),
         (lambda: step(begun(), 0, 3.0), "closed a second time.*not each micro-batch"),
         (lambda: step(begun(), 5, 3.0), "4 were not closed"),
-        (lambda: rule_of().begin(0, groups(), saved={"format": 2, "controller": {}, "ratios": []}), "has format 2"),
+        (lambda: rule_of().begin(0, groups(), saved={"format": 3, "controller": {}, "ratios": []}), "has format 3"),
         (lambda: rule_of().load(begun().controller.state_dict()), "a Controller's own state"),
     ],
 )
@@ -363,21 +403,8 @@ def test_ranks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loader", "lead"),
-    [
-        ((0, 2, 0, 1), 0),
-        ((1, 2, 0, 1), 2),
-        ((4, 2, 0, 1), 8),
-        ((4, 4, 0, 1), 16),
-        ((4, 2, 0, 4), 2),
-        ((4, 4, 0, 4), 4),
-        ((0, 2, 1, 4), 1),
-        ((2, 2, 1, 1), 5),
-        ((4, 4, 1, 1), 17),
-        ((2, 2, 1, 4), 2),
-        ((2, 2, 1, 1, 2), 3),
-    ],
+    ("drawn", "accumulation", "lead"), [(0, 1, 0), (8, 1, 8), (16, 4, 4), (1, 4, 1), (5, 4, 2), (17, 1, 17)]
 )
-def test_lead_needed(loader: tuple[int, ...], lead: int) -> None:
-    """The lead is that which was measured with torch, Accelerate, and Accelerate's dispatching on two ranks."""
-    assert Rule.lead_needed(*loader) == lead
+def test_lead_needed(drawn: int, accumulation: int, lead: int) -> None:
+    """The lead is that which was measured with torch and with Accelerate, for batches that are drawn so far ahead."""
+    assert lead_needed(drawn, accumulation) == lead
