@@ -97,6 +97,52 @@ def test_reduce_lr_on_plateau(cooldown: int, losses: list[float]) -> None:
     assert losses[-90:] != FLAT or len(set(rates)) == 5
 
 
+# Rows of the tables that have no TOML on the page, in full.
+RUN = "run = { epochs = 90, steps_per_epoch = 2 }\nlr = { peak = 0.1, shape = "
+ROWS = {
+    "CosineAnnealingLR": RUN + """"cosine", floor = 0.01, length = "90 epochs" }\nstate = [{ name = "training" }]""",
+    "PolynomialLR": RUN + """"linear", length = "60 epochs" }\nstate = [{ name = "training" }]""",
+    "ConstantLR": RUN
+    + """"constant" }
+        state = [{ name = "low", lr = { peak = 0.3 } }, { name = "high" }]
+        transition = [{ from = "low", to = "high", guards = [{ min_epoch = 5 }] }]""",
+    "MultiStepLR": RUN
+    + """"constant" }
+        state = [{ name = "a" }, { name = "b", lr = { peak = 0.1 } }, { name = "c", lr = { peak = 0.01 } }]
+        transition = [
+          { from = "a", to = "b", guards = [{ min_epoch = 30 }] },
+          { from = "b", to = "c", guards = [{ min_epoch = 80 }] },
+        ]""",
+    "ExponentialLR": RUN
+    + """"constant" }
+        state = [{ name = "training" }]
+        transition = [
+          { from = "training", to = "training", at = "epoch", at_most = 89, actions = [{ lr_scale = 0.9 }] },
+        ]""",
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "CosineAnnealingLR": {"T_max": 90, "eta_min": 1e-3},
+    "PolynomialLR": {"total_iters": 60, "power": 1.0},
+    "ConstantLR": {"factor": 0.3, "total_iters": 5},
+    "MultiStepLR": {"milestones": [30, 80], "gamma": 0.1},
+    "ExponentialLR": {"gamma": 0.9},
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.filterwarnings("ignore:Detected call of")  # torch misses optimizer.step(); nothing is trained here
+def test_rows_without_a_file(name: str) -> None:
+    """What the table says of torch's other schedulers holds too: sound, and the same rate in every epoch."""
+    torch = pytest.importorskip("torch")
+    curriculum = loads(f'name = "row"\n{ROWS[name]}')
+    assert not verify(bind(curriculum)).broken
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **ARGUMENTS[name])
+    for plan in plans(curriculum)[::2]:  # torch's are stepped once an epoch
+        assert plan.lr == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1e-15), plan.epoch
+        scheduler.step()
+
+
 def sequential(optimizer: Any, known: Any) -> Any:
     """As on the page."""
     parts = [known.LinearLR(optimizer, 0.1, total_iters=500), known.CosineAnnealingLR(optimizer, 9500, eta_min=1e-5)]
