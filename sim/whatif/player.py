@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +16,10 @@ from plateau_rule.controller.plan import Decision, stop_reason
 from plateau_rule.controller.rate import RateClock
 from plateau_rule.controller.state import SILENT, RunState
 from plateau_rule.controller.step import start_run
-from plateau_rule.sim.whatif.thin import Floats
+from plateau_rule.sim.whatif.log import LossLog
+from plateau_rule.sim.whatif.stay import StayAlong, pass_unlooked
 
-
-class LoggedRun(NamedTuple):
-    """What a run has logged.
-
-    Attributes:
-        losses: [step], the loss of each step from step 0 on; NaN or infinite where it was.
-        evaluations: what came with the observation of a step beside its loss, by step.
-    """
-
-    losses: Floats
-    evaluations: Mapping[int, Mapping[str, float]]
+SHORT = 1 << 11  # losses, for which arrays do not pay
 
 
 class Entered(NamedTuple):
@@ -42,10 +33,15 @@ class Entered(NamedTuple):
 class LogPlayer:
     """A run of a curriculum that observes a log.
 
+    Args:
+        machine: the bound curriculum.
+        snapshots: how many are kept along the run, up to twice as many; none where it is 0.
+
     Attributes:
         run: the state of the run after the last observation.
         decisions: the transitions, in order.
         entries: the states that were entered, in order, the first one at step 0.
+        saved: the run as it stood at some steps, which are multiples of `apart`.
         ended: why nothing more is observed; None as long as the log may go on.
     """
 
@@ -59,31 +55,60 @@ class LogPlayer:
         self.saved: list[tuple[int, RunState]] = [(0, self.run.copy())]
         self.apart = machine.steps_per_epoch or 64  # steps between two snapshots
         self._forward = FastForward(machine, self.run)
+        self._plain = not (machine.lag or machine.lead)
+        self._stay: StayAlong | None = None
 
-    def play(self, log: LoggedRun, stop: int) -> None:
+    def play(self, log: LossLog, stop: int) -> None:
         """Observe up to step `stop`, or to the end of the log or of the run."""
-        stop = min(stop, len(log.losses))
-        special = sorted(log.evaluations)
+        stop = min(stop, len(log), stop if self.machine.total_steps is None else self.machine.total_steps)
+        if self._plain and stop - self.run.step > SHORT:
+            self._play_along(log, stop)
+            return
+        self._stay = None
         while self.run.step < stop and self.ended is None:
-            target = stop
-            if self.most:
-                target = min(stop, self.run.step + self.apart - self.run.step % self.apart)
-            self._play_to(log, target, special)
-            if self.most and self.run.step % self.apart == 0 and self.run.step > self.saved[-1][0]:
+            self._play_through(log, min(stop, self._next_mark()) if self.most else stop)
+            if self.most and self.run.step == self._next_mark() - self.apart > self.saved[-1][0]:
                 self._save()
 
-    def _play_to(self, log: LoggedRun, stop: int, special: Sequence[int]) -> None:
+    # In arrays
+
+    def _play_along(self, log: LossLog, stop: int) -> None:
+        run, special = self.run, log.special if self.machine.waits else []
+        while run.step < stop and self.ended is None:
+            stay = self._stay_along(log)
+            place = bisect_left(special, run.step)
+            end = min([stop, *special[place : place + 1]])
+            end = min(end, stay.first_dead(end) - 1)
+            mark, save = (self._next_mark(), self._save) if self.most else (None, None)
+            fires = stay.go(end, mark, save)
+            if fires or run.step < stop:
+                stay.settle()
+                self._one(float(log.losses[run.step]), log.evaluations.get(run.step, {}))
+        if self._stay is not None:
+            self._stay.settle()
+        self.ended = self.ended or stop_reason(self.machine, run)
+
+    def _stay_along(self, log: LossLog) -> StayAlong:
+        stay = self._stay
+        if stay is None or stay.stay is not self.run.stay or stay.run is not self.run:
+            stay = self._stay = StayAlong(self.machine, self.run, log)
+        elif stay.log is not log:
+            stay.see(log)
+        return stay
+
+    # Step by step
+
+    def _play_through(self, log: LossLog, stop: int) -> None:
         run, machine, per_epoch = self.run, self.machine, self.machine.steps_per_epoch
-        start = run.step
+        start, special = run.step, log.special
         values = log.losses[max(0, start - machine.lag) : max(0, stop - machine.lag)].tolist()
         given: list[float | None] = [*[None] * (stop - start - len(values)), *values]
-        careful = {*np.flatnonzero(~np.isfinite(log.losses[start:stop])).tolist()} if not machine.lag else set()
-        marks = sorted(
-            {start + place for place in careful}
-            | {*special[bisect_left(special, start) : bisect_left(special, stop)]}
-            | ({*range(start + (-start - 1) % per_epoch, stop, per_epoch)} if per_epoch else set())
-        )
-        for mark in [*marks, stop]:
+        marks = {*special[bisect_left(special, start) : bisect_left(special, stop)]}
+        if per_epoch is not None:
+            marks.update(range(start + (-start - 1) % per_epoch, stop, per_epoch))
+        if not machine.lag:
+            marks.update((start + np.flatnonzero(~np.isfinite(log.losses[start:stop]))).tolist())
+        for mark in [*sorted(marks), stop]:
             while run.step < mark and self.ended is None:
                 if machine.lag:
                     self._one(given[run.step - start], {})
@@ -106,29 +131,48 @@ class LogPlayer:
 
     # Snapshots
 
-    def _save(self) -> None:
-        self.saved.append((self.run.step, self.run.copy()))
+    def _next_mark(self) -> int:
+        return self.run.step + self.apart - self.run.step % self.apart
+
+    def _save(self) -> int:
+        """Keep the run as it stands; the next step at which to."""
+        if self.run.step > self.saved[-1][0]:
+            self.saved.append((self.run.step, self.run.copy()))
         if len(self.saved) > 2 * self.most:
             self.apart *= 2
             self.saved = [one for one in self.saved if one[0] % self.apart == 0]
+        return self._next_mark()
 
-    def nearest(self, step: int) -> RunState:
-        """A copy of the run as it stood at the last snapshot up to a step."""
-        return self.saved[bisect_right(self.saved, step, key=lambda one: one[0]) - 1][1].copy()
-
-    def at(self, log: LoggedRun, step: int) -> RunState:
-        """The run as it stood when `step` was about to be taken; where it had ended, its end."""
+    def at(self, log: LossLog, step: int) -> RunState:
+        """The run as it stood when `step` was about to be taken, or where it had ended before."""
+        place = bisect_right(self.saved, step, key=lambda one: one[0]) - 1
+        run = self.saved[place][1].copy()
+        if self._goes_by(log, run, step):
+            pass_unlooked(self.machine, run, log, step)
+            return run
         other = LogPlayer(self.machine)
-        other.resume(self.nearest(step))
-        other.play(log, step)
+        other.resume(run)
+        other._play_through(log, min(step, len(log)))
         return other.run
+
+    def _goes_by(self, log: LossLog, run: RunState, step: int) -> bool:
+        """Whether nothing but losses comes on the way to a step, and what is counted in a row is not asked for."""
+        special = log.special if self.machine.waits else []
+        decided = bisect_right(self.decisions, run.step, key=lambda one: one.step)
+        return (
+            self._plain
+            and step <= self.run.step
+            and (decided == len(self.decisions) or self.decisions[decided].step > step)
+            and bisect_left(special, run.step) == bisect_left(special, step)
+            and all(way.sustain == 1 for way in run.state.transitions)
+        )
 
     def resume(self, run: RunState) -> None:
         """Go on from here."""
-        self.run, self._forward = run, FastForward(self.machine, run)
+        self.run, self._forward, self._stay = run, FastForward(self.machine, run), None
         self.ended = stop_reason(self.machine, run)
 
-    def cut(self, log: LoggedRun, step: int) -> None:
+    def cut(self, log: LossLog, step: int) -> None:
         """Take back all that was observed from `step` on; the log still holds what lies before it."""
         if step >= self.run.step:
             return

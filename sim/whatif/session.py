@@ -20,13 +20,13 @@ from plateau_rule.controller.rate import advance, learning_rate
 from plateau_rule.controller.readings import Way
 from plateau_rule.controller.state import RunState
 from plateau_rule.controller.step import readings
-from plateau_rule.sim.whatif.player import LoggedRun, LogPlayer
+from plateau_rule.sim.whatif.log import Evaluations, LossLog
+from plateau_rule.sim.whatif.player import LogPlayer
 from plateau_rule.sim.whatif.thin import Columns, thin
 
 SNAPSHOTS = 126  # along a run, between which it is played again
 SAMPLES = 600  # of the rate over a run, at most
 Edit = tuple[Path, float]
-Evaluations = Mapping[int, Mapping[str, float]]
 
 
 class PlayedLog(NamedTuple):
@@ -108,7 +108,7 @@ def play(
         CurriculumError: the text is no curriculum.
         BindingError: it does not fit.
     """
-    return _played(bound(text, binding, file), LoggedRun(np.asarray(losses, dtype=np.float64), evaluations or {}))
+    return _played(bound(text, binding, file), LossLog(np.asarray(losses, dtype=np.float64), evaluations or {}))
 
 
 def bound(text: str, binding: Binding | None = None, file: str = "<text>") -> Machine:
@@ -123,7 +123,7 @@ def bound(text: str, binding: Binding | None = None, file: str = "<text>") -> Ma
         return bind(loads(text, file), binding or Binding())
 
 
-def _played(machine: Machine, log: LoggedRun) -> PlayedLog:
+def _played(machine: Machine, log: LossLog) -> PlayedLog:
     player = LogPlayer(machine)
     player.play(log, len(log.losses))
     return PlayedLog(machine, tuple(player.decisions), plan_of(machine, player.run), player.ended)
@@ -167,9 +167,9 @@ class Session:
     # The run
 
     @property
-    def log(self) -> LoggedRun:
+    def log(self) -> LossLog:
         """All that was logged."""
-        return LoggedRun(self._buffer[: self._count], self._evaluations)
+        return LossLog(self._buffer[: self._count], self._evaluations)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:

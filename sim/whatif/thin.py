@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from plateau_rule.sim.batch.history import Floats
+
 Singles = NDArray[np.float32]
 
 

@@ -27,7 +27,7 @@ BLOCK = 5  # losses in a block of level 0
 REACH = 4.0  # rate times losses up to which a line tells the rate from twice the rate
 _PLACES = tuple(place - (BLOCKS - 1) / 2 for place in range(BLOCKS))
 _SPREAD = BLOCKS * (BLOCKS * BLOCKS - 1) / 12  # the sum of their squares
-_LARGEST = sys.float_info.max
+LARGEST = sys.float_info.max  # of a mean
 
 
 class Slope(NamedTuple):
@@ -119,7 +119,7 @@ class Trend:
 
     def _close(self) -> None:
         """Put the open block's mean on level 0, and every second time the mean of two on the level above."""
-        mean, count = min(max(self._open, -_LARGEST), _LARGEST), self._seen // BLOCK
+        mean, count = min(max(self._open, -LARGEST), LARGEST), self._seen // BLOCK
         self._room, self._open, self._decided = BLOCK, 0.0, False
         level = 0
         while True:

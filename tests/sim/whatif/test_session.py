@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,8 +15,11 @@ from hypothesis import strategies as st
 from plateau_rule import Binding, Controller, Curriculum, Decision, NonFiniteLoss, Plan, dumps
 from plateau_rule.controller.readings import Way
 from plateau_rule.controller.state import SILENT
+from plateau_rule.sim.batch.along import halves, trend
 from plateau_rule.sim.strategies import curricula, limits, loss_streams
 from plateau_rule.sim.testing import drawn
+from plateau_rule.sim.whatif import player, stay
+from plateau_rule.sim.whatif.log import LossLog
 from plateau_rule.sim.whatif.player import LogPlayer
 from plateau_rule.sim.whatif.session import Session, play
 
@@ -82,8 +88,27 @@ def spelled(plan: Plan) -> str:
     return repr(plan._replace(knobs=dict(plan.knobs)))
 
 
+@contextmanager
+def in_arrays() -> Iterator[None]:
+    """However short a log is, it is played in arrays, and in small pieces."""
+    with (
+        patch.object(player, "SHORT", -1),
+        patch.object(stay, "FEWEST", 3),
+        patch.object(stay, "MOST", 40),
+        patch.object(trend, "_AT_ONCE", 7),
+        patch.object(halves, "_AT_ONCE", 30),
+    ):
+        yield
+
+
 def agrees(case: Case) -> None:
     """Decisions, the last plan, and whether the run had died, are the controller's."""
+    with in_arrays():
+        _agrees(case)
+    _agrees(case)
+
+
+def _agrees(case: Case) -> None:
     curriculum, binding, losses, evaluations = case
     alone = Alone(case)
     played = play(dumps(curriculum), losses, binding, evaluations=evaluations)
@@ -120,7 +145,9 @@ def test_play_is_the_controller_in_long_runs(case: Case) -> None:
 def test_why_is_what_the_controller_said(case: Case, data: st.DataObject) -> None:
     """At any step, state, knobs, rate and readings are those that a controller had when the step was planned."""
     curriculum, binding, losses, evaluations = case
-    alone, session = Alone(case), Session(dumps(curriculum), binding, losses, evaluations=evaluations)
+    alone = Alone(case)
+    with in_arrays() if data.draw(st.booleans()) else nullcontext():
+        session = Session(dumps(curriculum), binding, losses, evaluations=evaluations)
     for step in data.draw(st.lists(st.integers(0, len(alone.plans) - 1), min_size=1, max_size=8)):
         moment = session.why(step)
         plan = alone.plans[step]
@@ -142,7 +169,20 @@ def test_a_growing_run_is_the_whole_one(case: Case, data: st.DataObject) -> None
     """A run that grows in pieces, is cut back and grows again, decides and stands as one that was played at once."""
     curriculum, binding, losses, evaluations = case
     whole = Session(dumps(curriculum), binding, losses, evaluations=evaluations)
-    growing, at = Session(dumps(curriculum), binding), 0
+    growing = Session(dumps(curriculum), binding)
+    with in_arrays() if data.draw(st.booleans()) else nullcontext():
+        grow(growing, case, data)
+    assert repr(growing.decisions) == repr(whole.decisions)
+    assert (spelled(growing.plan), growing.ended) == (spelled(whole.plan), whole.ended)
+    step = data.draw(st.integers(0, len(losses)))
+    assert repr(growing.why(step)) == repr(whole.why(step))
+    assert growing.rates() == whole.rates()
+
+
+def grow(growing: Session, case: Case, data: st.DataObject) -> None:
+    """Let a session grow to the whole log, in pieces and with cuts."""
+    _, _, losses, evaluations = case
+    at = 0
     for _ in range(data.draw(st.integers(1, 6))):
         if data.draw(st.booleans()):
             at = data.draw(st.integers(0, at))
@@ -151,11 +191,6 @@ def test_a_growing_run_is_the_whole_one(case: Case, data: st.DataObject) -> None
         growing.extend(losses[at:upto], {step: given for step, given in evaluations.items() if at <= step < upto})
         at = upto
     growing.extend(losses[at:], {step: given for step, given in evaluations.items() if step >= at})
-    assert repr(growing.decisions) == repr(whole.decisions)
-    assert (spelled(growing.plan), growing.ended) == (spelled(whole.plan), whole.ended)
-    step = data.draw(st.integers(0, len(losses)))
-    assert repr(growing.why(step)) == repr(whole.why(step))
-    assert growing.rates() == whole.rates()
 
 
 def test_a_player_that_is_slightly_off_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +200,7 @@ def test_a_player_that_is_slightly_off_is_caught(monkeypatch: pytest.MonkeyPatch
     case: Case = (curriculum, binding, [3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], {})
     agrees(case)
     real = LogPlayer.play
-    monkeypatch.setattr(
-        LogPlayer, "play", lambda one, log, stop: real(one, log._replace(losses=np.roll(log.losses, 1)), stop)
-    )
+    monkeypatch.setattr(LogPlayer, "play", lambda one, log, stop: real(one, LossLog(np.roll(log.losses, 1), {}), stop))
     with pytest.raises(AssertionError):
         agrees(case)
 

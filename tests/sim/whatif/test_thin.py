@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from plateau_rule.sim.whatif.thin import Floats, thin
+from plateau_rule.sim.batch.history import Floats
+from plateau_rule.sim.whatif.thin import thin
 
 losses_drawn = arrays(
     np.float64, st.integers(0, 200), elements=st.one_of(st.floats(-100, 100), st.sampled_from((nan, inf, 1e300)))
