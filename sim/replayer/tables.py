@@ -121,8 +121,8 @@ def print_timelines(log: Log, timelines: Sequence[Timeline]) -> None:
             show(_transitions_table(timeline))
             show(_guards_table(timeline))
         final = timeline.final
-        knobs = ", ".join(f"{name} {value}" for name, value in final.knobs.items())
-        end = f'Ends at step {timeline.shown(final.step):,} in state "{final.state}" ({knobs}, rate {final.lr:.3g})'
+        values = ", ".join([*(f"{name} {value}" for name, value in final.knobs.items()), f"rate {final.lr:.3g}"])
+        end = f'Ends at step {timeline.shown(final.step):,} in state "{final.state}" ({values})'
         say(f"{end}: {timeline.ended}.")
         say(_what_it_tells(timeline))
         if verdict.details:

@@ -40,6 +40,13 @@ def test_lines_fit(width: int, log: Log, capsys: pytest.CaptureFixture[str], mon
         assert told in out
 
 
+def test_the_end_is_told_without_knobs_too(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last line names state, knobs and rate; of a curriculum that turns the rate alone, no knobs."""
+    for name, told in (("plateau", "(cutoff full, rate 1e-05)"), ("decay-on-plateau", "(rate 0.001)")):
+        print_timelines(log, [replay(load(name), log, BINDING)])
+        assert told in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_pipe_gets_no_padding(log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Into a pipe, no line ends in blanks."""
     monkeypatch.delenv("COLUMNS", raising=False)
