@@ -224,6 +224,37 @@ def test_keras_callbacks(cooldown: int, losses: list[float]) -> None:
     assert [plan.lr for plan in found] == pytest.approx(keras.rates, rel=1e-12)
 
 
+@given(losses=LOSSES)
+@example(losses=FLAT)
+def test_keras_start_from_epoch(losses: list[float]) -> None:
+    """As the page says: a first state without the guard, left at `min_epoch`, is what `start_from_epoch=10` does."""
+    curriculum = loads("""
+        name = "late-watch"
+        run = { epochs = 90, steps_per_epoch = 2 }
+        lr = { peak = 1e-3, shape = "constant" }
+        metric = { val_loss = { at = "eval", every = "1 epoch" } }
+        state = [{ name = "begins" }, { name = "watched" }, { name = "stopped", stop = "no new best" }]
+        transition = [
+        { from = "begins", to = "watched", at = "epoch", guards = [{ min_epoch = 10 }] },
+        { from = "watched", to = "next", at = "eval", guards = [{ patience = { metric = "val_loss", steps = 4 } }] },
+        ]
+    """)
+    best, waited, epochs = inf, 0, 0
+    for epoch, loss in enumerate(losses):
+        epochs += 1
+        if epoch >= 10:
+            best, waited = (loss, 0) if loss < best else (best, waited + 1)
+            if waited >= 4:
+                break
+    controller = Controller(curriculum)
+    while controller.plan.stop is None:
+        step = controller.plan.step
+        controller.observe(1.0)
+        if step % 2:
+            controller.evaluated(val_loss=losses[step // 2])
+    assert controller.plan.step == 2 * epochs
+
+
 def deepspeed(step: int, least: int = 64, most: int = 1024, total: int = 15_000, multiple: int = 8) -> int:
     """The difficulty of `fixed_linear` on a step that is counted from 1, by DeepSpeed's formula."""
     difficulty = floor(min(step / total, 1.0) * (most - least) + least)
