@@ -94,7 +94,7 @@ def knobs_used(entry: Entry, steps: int = 1000) -> Counter[tuple[tuple[str, floa
     """Return in how many of the steps which knobs are in force."""
     controller, used = controller_of(entry, steps, entry.peaks[0]), Counter[tuple[tuple[str, float], ...]]()
     while (plan := controller.plan).stop is None:
-        used[tuple(sorted(plan.knobs.items()))] += 1  # type: ignore[arg-type]  # bound, and so numbers
+        used[tuple(sorted(plan.knobs.items()))] += 1
         controller.observe(1.0)
     return used
 

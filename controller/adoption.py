@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
-from math import inf
 
-from plateau_rule.controller.arguments import kind_of, python_number, whole_number
+from plateau_rule.controller.arguments import kind_of, whole_number
 from plateau_rule.controller.certainty import time_of, times_that_tell
 from plateau_rule.controller.errors import RegressionError, SnapshotError
+from plateau_rule.controller.given_values import value_given
 from plateau_rule.controller.guards import TRUE, Clock
-from plateau_rule.controller.language.consistency import hardness, nearest
-from plateau_rule.controller.language.curriculum import FULL, Rung
+from plateau_rule.controller.language.consistency import nearest
+from plateau_rule.controller.language.curriculum import Rung
+from plateau_rule.controller.language.knob_values import hardness
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.rate import advance, carry_over, restart, start_clock
 from plateau_rule.controller.state import RunState
@@ -89,10 +90,10 @@ def _known(machine: Machine, knobs: object) -> dict[str, Rung]:
     for name, value in knobs.items():
         if name not in machine.curriculum.knob:
             raise SnapshotError(f'the curriculum has no knob "{name}". {nearest(str(name), machine.curriculum.knob)}')
-        number = python_number(value)
-        if value != FULL and (number is None or number != number):
-            raise SnapshotError(f'{name} is {value!r}; expected a number or "{FULL}"')
-        known[name] = FULL if number is None else number
+        try:
+            known[name] = value_given(machine, name, value)
+        except ValueError as error:
+            raise SnapshotError(str(error)) from None
     return known
 
 
@@ -108,8 +109,8 @@ def _at_least_as_hard(machine: Machine, knobs: Mapping[str, Rung]) -> BoundState
 
 def _within(machine: Machine, name: str, value: Rung) -> float:
     """How hard a value is within the trainer's limit."""
-    limit = inf if machine.limits is None else machine.limits[name]
-    return machine.hardness(name, value if hardness(value) <= limit else limit)
+    limit = None if machine.limits is None else machine.limits[name]
+    return machine.hardness(name, value if limit is None or hardness(value) <= limit else limit)
 
 
 def hardest(machine: Machine, step: int, epoch: int) -> BoundState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from reprlib import repr as brief
@@ -24,22 +24,24 @@ from plateau_rule.controller.errors import (
 )
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.consistency import hardness, nearest
-from plateau_rule.controller.language.curriculum import FULL, Curriculum, word_of
+from plateau_rule.controller.language.consistency import nearest
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
+from plateau_rule.controller.language.knob_values import PLURALS, hardness, kind_of_value
 from plateau_rule.controller.language.metrics import LOSS, asked, comes_at, every, metric_of
 from plateau_rule.controller.lead import lead_by_knob, lead_faults, lead_of, with_lead
-from plateau_rule.controller.machine import Machine, limits_shown
+from plateau_rule.controller.machine import Limits, Machine, limits_shown, ranks_of
 
 Path = tuple[Key, ...]
 LARGEST = float_info.max
+Limited = Mapping[str, SupportsFloat | None]
 LeadSaid = SupportsIndex | Mapping[str, SupportsIndex]
 
 
 class Said(TypedDict, total=False):
     """The fields of a Binding as keywords, where None says nothing."""
 
-    limits: Mapping[str, SupportsFloat] | None
+    limits: Limited | None
     metrics: Iterable[str] | None
     epochs: SupportsIndex | None
     steps_per_epoch: SupportsIndex | None
@@ -56,8 +58,8 @@ class Binding:
     Numbers may be Python's or numpy's, and are kept as Python's.
 
     Attributes:
-        limits: every knob that the trainer can turn, with its largest value; None where there is no trainer, and `full`
-            stays a word.
+        limits: every knob that the trainer can turn, with its largest value, or None where it has none, as for a knob
+            of names; None in all where there is no trainer, and `full` stays a word.
         metrics: names of what it observes beside the loss, such as `val_loss`; None where any may come.
         epochs: epochs in the run, in place of the curriculum's.
         steps_per_epoch: optimizer steps in an epoch, in place of the curriculum's.
@@ -68,7 +70,7 @@ class Binding:
             each knob by name, or one number for all; None means 0 as well.
     """
 
-    limits: Mapping[str, float] | None
+    limits: Limits | None
     metrics: tuple[str, ...] | None
     epochs: int | None
     steps_per_epoch: int | None
@@ -79,7 +81,7 @@ class Binding:
 
     def __init__(
         self,
-        limits: Mapping[str, SupportsFloat] | None = None,
+        limits: Limited | None = None,
         *,
         metrics: Iterable[str] | None = None,
         epochs: SupportsIndex | None = None,
@@ -106,7 +108,7 @@ class Binding:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, binding: Binding | Mapping[str, SupportsFloat] | None, **said: Unpack[Said]) -> Binding:
+    def of(cls, binding: Binding | Limited | None, **said: Unpack[Said]) -> Binding:
         """One value of a Binding, or of limits alone, with fields by name in place of its own.
 
         Raises:
@@ -129,9 +131,7 @@ class Binding:
         return RunLength(self.epochs, self.steps_per_epoch, self.tokens_per_step)
 
 
-def bind(
-    curriculum: Curriculum, binding: Binding | Mapping[str, SupportsFloat] | None = None, **said: Unpack[Said]
-) -> Machine:
+def bind(curriculum: Curriculum, binding: Binding | Limited | None = None, **said: Unpack[Said]) -> Machine:
     """Bind a curriculum to a trainer and a run.
 
     Args:
@@ -215,11 +215,11 @@ def _no_curriculum(given: object) -> str:
 # Limits on a command line
 
 
-def limits_in(words: Iterable[str], option: str = "--limit") -> dict[str, float] | None:
+def limits_in(words: Iterable[str], option: str = "--limit") -> dict[str, float | None] | None:
     """Read limits as a command line spells them.
 
     Args:
-        words: KNOB=NUMBER each.
+        words: KNOB=NUMBER each, or KNOB=none where it has no largest value.
         option: how they were introduced, for the errors.
 
     Returns:
@@ -228,12 +228,12 @@ def limits_in(words: Iterable[str], option: str = "--limit") -> dict[str, float]
     Raises:
         BindingError: a word is something else, or a knob comes twice.
     """
-    limits: dict[str, float] = {}
+    limits: dict[str, float | None] = {}
     faults = []
     for word in words:
         name, _, text = word.partition("=")
         number = _number_in(text)
-        if not name or number is None:
+        if not name or (number is None and text != "none"):
             faults.append(
                 Fault("bad-limit", (), f'{option} "{visible(word)}"',
                       f"KNOB=NUMBER with a number above 0, such as {option} cutoff=1025")
@@ -282,7 +282,7 @@ def _above_zero(code: str, path: Path, given: object, faults: list[Fault]) -> fl
     return 0.0
 
 
-def _limits(given: object, faults: list[Fault]) -> dict[str, float] | None:
+def _limits(given: object, faults: list[Fault]) -> dict[str, float | None] | None:
     if given is None:
         return None
     expected = 'the trainer\'s knobs with their largest values, such as {"cutoff": 1025}'
@@ -292,8 +292,11 @@ def _limits(given: object, faults: list[Fault]) -> dict[str, float] | None:
     if wrong := [name for name in given if not isinstance(name, str)]:
         faults.append(Fault("bad-limit", ("limits",), f"the key {brief(wrong[0])}", expected))
         return None
-    limits = {name: _above_zero("bad-limit", ("limits", name), limit, faults) for name, limit in given.items()}
-    return {name: int(limit) if limit == int(limit) else limit for name, limit in limits.items()}
+    limits: dict[str, float | None] = {}
+    for name, written in given.items():
+        limit = None if written is None else _above_zero("bad-limit", ("limits", name), written, faults)
+        limits[name] = int(limit) if limit is not None and limit == int(limit) else limit
+    return limits
 
 
 def _metrics(given: object, faults: list[Fault]) -> tuple[str, ...] | None:
@@ -321,28 +324,39 @@ def _metric_faults(curriculum: Curriculum, binding: Binding) -> list[Fault]:
     ]  # fmt: skip
 
 
-def _limit_faults(curriculum: Curriculum, limits: Mapping[str, float] | None) -> list[Fault]:
+def _limit_faults(curriculum: Curriculum, limits: Limits | None) -> Iterator[Fault]:
     if limits is None:
-        return []
-    faults = []
-    known = ", ".join(f"{name} (at most {limit})" for name, limit in sorted(limits.items())) or "none"
+        return
+    spelled = ranks_of(curriculum)
+    known = ", ".join(name if most is None else f"{name} (at most {most})" for name, most in sorted(limits.items()))
     for name, knob in curriculum.knob.items():
         if name not in limits:
-            faults.append(Fault("unknown-knob", ("knob", name), f'this trainer cannot turn the knob "{name}"',
-                                f"one of its knobs: {known}", nearest(name, limits), at_key=True))  # fmt: skip
-            continue
-        limit = limits[name]
-        easiest = min(knob.ladder, key=hardness) if knob.ladder else knob.range.min if knob.range else 0
-        which = "easiest" if knob.order == "up" else "smallest"
-        if easiest != FULL and float(easiest) > limit:
-            faults.append(
-                Fault(
-                    "limit-below-ladder",
-                    ("knob", name),
-                    f"the {which} value {easiest} lies above this trainer's limit {limit}",
-                )
-            )
-    return faults
+            yield Fault("unknown-knob", ("knob", name), f'this trainer cannot turn the knob "{name}"',
+                        f"one of its knobs: {known or 'none'}", nearest(name, limits), at_key=True)  # fmt: skip
+        elif limits[name] is None:
+            if _asks_for_full(curriculum, name):
+                yield Fault("bad-limit", ("knob", name), f'"full", and this trainer has no largest value of "{name}"',
+                            "a limit that is a number", at_key=True)  # fmt: skip
+        elif name in spelled:
+            kind = PLURALS[kind_of_value(next(iter(spelled[name])))]
+            yield Fault("bad-limit", ("knob", name), f"the limit {limits[name]} for a knob of {kind}",
+                        f"none: {{{name!r}: None}}, or {name}=none on a command line", at_key=True)  # fmt: skip
+        else:
+            yield from _low_limit(name, knob, limits[name] or 0)
+
+
+def _asks_for_full(curriculum: Curriculum, name: str) -> bool:
+    knob = curriculum.knob[name]
+    written = [*(knob.ladder or ()), *([knob.range.max] if knob.range else ())]
+    return FULL in [*written, *(state.set[name] for state in curriculum.state)]
+
+
+def _low_limit(name: str, knob: Knob, limit: float) -> Iterator[Fault]:
+    easiest = min(knob.ladder, key=hardness) if knob.ladder else knob.range.min if knob.range else 0
+    which = "easiest" if knob.order == "up" else "smallest"
+    if easiest != FULL and float(easiest) > limit:
+        found = f"the {which} value {easiest} lies above this trainer's limit {limit}"
+        yield Fault("limit-below-ladder", ("knob", name), found)
 
 
 def _amount_faults(curriculum: Curriculum, run: RunLength) -> list[Fault]:

@@ -58,7 +58,8 @@ def findings_in_words(report: Report, places: Places, files: dict[int, Path]) ->
 def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
     curriculum, run = machine.curriculum, machine.run
     length = f"{run.epochs or '?'} epochs of {run.steps_per_epoch or '?'} steps"
-    limits = "" if machine.limits is None else "; " + ", ".join(f"{k} at most {v}" for k, v in machine.limits.items())
+    limits = "".join(f", {k} at most {v}" for k, v in (machine.limits or {}).items() if v is not None)
+    limits = limits and f"; {limits[2:]}"
     yield f"{curriculum.name}: {length}{limits}" + (f". {curriculum.description}" if curriculum.description else "")
     for name in curriculum.state:
         yield f"  {name.name}: {'; '.join(facts(curriculum, name))}"
@@ -103,7 +104,7 @@ def binding_options(machine: Machine) -> list[str]:
     given = {"epochs": run.epochs, "steps-per-epoch": run.steps_per_epoch, "tokens-per-step": run.tokens_per_step}
     words += [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     for name, most in (machine.limits or {}).items():
-        words += ["--limit", f"{name}={most}"]
+        words += ["--limit", f"{name}={'none' if most is None else most}"]
     for name, steps in machine.lead.items():
         words += ["--lead", f"{name}={steps}"]
     if machine.peak != machine.curriculum.lr.peak:

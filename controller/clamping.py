@@ -9,22 +9,19 @@ from itertools import pairwise
 from plateau_rule.controller.bound_rates import bound_rate
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import RunLength, parse_amount
-from plateau_rule.controller.language.consistency import NEXT, hardness, sources
+from plateau_rule.controller.language.consistency import NEXT, sources
 from plateau_rule.controller.language.curriculum import ActionTable, Curriculum, Knob, Rung, State
 from plateau_rule.controller.language.fingerprint import transition_keys
-from plateau_rule.controller.machine import Action, BoundRamp, BoundState, BoundTransition, Machine
+from plateau_rule.controller.language.knob_values import hardness
+from plateau_rule.controller.machine import Action, BoundRamp, BoundState, BoundTransition, Limits, Machine
 
 
-def _bound_value(name: str, value: Rung, limits: Mapping[str, float] | None) -> Rung:
-    if limits is None:
-        return value
-    limit = limits[name]
-    return limit if hardness(value) > limit else value
+def _bound_value(name: str, value: Rung, limits: Limits | None) -> Rung:
+    limit = None if limits is None else limits[name]
+    return value if limit is None or hardness(value) <= limit else limit
 
 
-def clamped_states(
-    curriculum: Curriculum, limits: Mapping[str, float] | None, run: RunLength
-) -> tuple[BoundState, ...]:
+def clamped_states(curriculum: Curriculum, limits: Limits | None, run: RunLength) -> tuple[BoundState, ...]:
     """Every state with its knobs and ramps within the limits, as yet without transitions."""
     states = []
     for index, state in enumerate(curriculum.state):
@@ -44,7 +41,7 @@ def clamped_states(
     return tuple(states)
 
 
-def _bound_ramp(name: str, knob: Knob, state: State, start: Rung, limits: Mapping[str, float] | None) -> BoundRamp:
+def _bound_ramp(name: str, knob: Knob, state: State, start: Rung, limits: Limits | None) -> BoundRamp:
     ramp = state.ramp[name]
     end = _bound_value(name, ramp.to, limits)
     rungs = None if knob.ladder is None else tuple(hardness(_bound_value(name, rung, limits)) for rung in knob.ladder)

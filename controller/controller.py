@@ -8,7 +8,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 from plateau_rule.controller import adoption, missing, snapshot
 from plateau_rule.controller.arguments import kind_of, whole_number
-from plateau_rule.controller.binding import Binding, LeadSaid, bind
+from plateau_rule.controller.binding import Binding, LeadSaid, Limited, bind
 from plateau_rule.controller.errors import ArgumentError, SnapshotError, StepError
 from plateau_rule.controller.evaluation import take_evaluation, take_observation
 from plateau_rule.controller.horizon import certain_steps, plan_ahead
@@ -51,9 +51,9 @@ class Controller:
     def __init__(
         self,
         curriculum: Curriculum,
-        binding: Binding | Mapping[str, SupportsFloat] | None = None,
+        binding: Binding | Limited | None = None,
         *,
-        limits: Mapping[str, SupportsFloat] | None = None,
+        limits: Limited | None = None,
         metrics: Iterable[str] | None = None,
         epochs: SupportsIndex | None = None,
         steps_per_epoch: SupportsIndex | None = None,
@@ -252,7 +252,7 @@ class Controller:
         return notes
 
     def adopt(
-        self, *, epoch: int | None = None, step: int | None = None, knobs: Mapping[str, float | str] | None = None
+        self, *, epoch: int | None = None, step: int | None = None, knobs: Mapping[str, Any] | None = None
     ) -> tuple[str, ...]:
         """Continue a run whose checkpoint holds no controller state.
 

@@ -14,11 +14,12 @@ from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.guards import Detector, GuardInState, Joined
 from plateau_rule.controller.guards.word import Feed, MetricWord
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.consistency import SIGNS, hardness
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Rung, word_of
+from plateau_rule.controller.language.knob_values import NUMBER, SIGNS, hardness, kind_of_value
 from plateau_rule.controller.language.metrics import asked, evaluated, every, guarded, metric_meaning, metric_of
 
-Knobs = Mapping[str, Rung]
+Knobs = Mapping[str, Any]  # numbers, `full`, names, lists and tables of numbers: whoever asks knows the knob's kind
+Limits = Mapping[str, float | None]  # a trainer's largest values of its knobs; None where a knob has none
 Lead = Mapping[str, int]  # steps, of each knob that has a lead
 HELD_STEPS = 50  # for which the rate is to stay high after a raise, where the file does not say
 HELD_SHARE = Amount(Fraction(1, 20), "run")  # the same in a run so short that 50 steps are more than that
@@ -27,9 +28,9 @@ LATE_STEPS = 4  # times those steps: with fewer left, a cosine over `rest` canno
 Kept = Mapping[str, tuple[str, Detector]]  # by what each means, as in a Stay
 
 
-def limits_shown(limits: Mapping[str, float] | None) -> str:
+def limits_shown(limits: Limits | None) -> str:
     """A trainer's largest values of the knobs, as they may stand in a sentence."""
-    return ", ".join(f"{knob} {limit}" for knob, limit in (limits or {}).items()) or "none"
+    return ", ".join(f"{knob} {limit}" for knob, limit in (limits or {}).items() if limit is not None) or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class BoundRamp:
         """Whether it leads to `full` and no limit says where that is, so that only its ends are known."""
         return self.end == inf and self.start != inf
 
-    def value(self, time: int, over_steps: int) -> Rung:
+    def value(self, time: int, over_steps: int) -> float | str:
         """The knob after `time` steps in the state, of the `over_steps` of the ramp: what it passed last."""
         share = time / over_steps
         if share >= 1.0:
@@ -200,12 +201,28 @@ def align_of(curriculum: Curriculum, run: RunLength) -> BoundAlign:
     return BoundAlign(asked.min, asked.hold, steps, within, share < HELD_STEPS, late)
 
 
+def ranks_of(curriculum: Curriculum) -> Mapping[str, Mapping[Rung, int]]:
+    """For each knob whose values are no numbers, their places on the ladder; without one, in the order of the file."""
+    found = {}
+    for name, knob in curriculum.knob.items():
+        values = knob.ladder or dict.fromkeys(state.set[name] for state in curriculum.state)
+        if not knob.range and any(kind_of_value(value) != NUMBER for value in values):
+            found[name] = FrozenDict({value: place for place, value in enumerate(values)})
+    return FrozenDict(found)
+
+
+def number_of(ranks: Mapping[str, Mapping[Rung, int]], name: str, value: Rung) -> float:
+    """A knob's value as a number, given what `ranks_of` gives."""
+    places = ranks.get(name)
+    return hardness(value) if places is None else float(places[value])
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A curriculum that can be run: what a Controller interprets and a verifier explores."""
 
     curriculum: Curriculum
-    limits: Mapping[str, float] | None
+    limits: Limits | None
     run: RunLength
     peak: float
     warmup: Warmup  # at the start of the run
@@ -222,6 +239,7 @@ class Machine:
     nonfinite_limit: int = field(init=False)
     align: BoundAlign = field(init=False)
     signs: Mapping[str, float] = field(init=False)  # of larger values of each knob: 1 where they are harder, 0, or -1
+    ranks: Mapping[str, Mapping[Rung, int]] = field(init=False)  # of values that are no numbers, for each such knob
     warmup_steps: int = field(init=False)
     lowest: float = field(init=False)  # the rate never falls below this
     peaks: float | None = field(init=False)  # the factor on the peak from each cycle to the next
@@ -237,6 +255,7 @@ class Machine:
         object.__setattr__(self, "align", align_of(self.curriculum, self.run))
         signs = {name: SIGNS[knob.order] for name, knob in self.curriculum.knob.items()}
         object.__setattr__(self, "signs", FrozenDict(signs))
+        object.__setattr__(self, "ranks", ranks_of(self.curriculum))
         rate = self.curriculum.lr
         object.__setattr__(self, "warmup_steps", self.warmup.steps)
         object.__setattr__(self, "lowest", rate.lowest)
@@ -265,7 +284,11 @@ class Machine:
     def hardness(self, name: str, value: Rung) -> float:
         """How hard a knob's value is, among its values; all are as hard where it has no order."""
         sign = self.signs[name]
-        return sign * hardness(value) if sign else 0.0
+        return sign * self.number(name, value) if sign else 0.0
+
+    def number(self, name: str, value: Rung) -> float:
+        """A knob's value as a number: for a name, a list or a table, its place on the ladder, or in the file."""
+        return number_of(self.ranks, name, value)
 
     def harder(self, new: Knobs, old: Knobs) -> tuple[str, ...]:
         """The knobs that are harder in one plan than in another."""

@@ -10,8 +10,9 @@ from plateau_rule.controller.arguments import kind_of
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import Clock
 from plateau_rule.controller.language.canonical import digest
-from plateau_rule.controller.language.consistency import hardness, nearest
+from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.curriculum import FULL
+from plateau_rule.controller.language.knob_values import NUMBER, as_data, hardness, kind_of_value, value_of
 from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.machine import Action, BoundState, Machine, limits_shown
 from plateau_rule.controller.plan import Plan, plan_of
@@ -50,14 +51,14 @@ def save(machine: Machine, run: RunState) -> dict[str, Any]:
         "detectors": [[key, detector.contents()] for key, (_, detector) in run.stay.detectors.items()],
         "sustained": list(run.sustained),
         "taken": dict(run.taken),
-        "floors": {name: _finite(machine.signs.get(name, 1.0) * value) for name, value in run.floors.items()},
+        "floors": {name: _floor(machine, name, value) for name, value in run.floors.items()},
         "skipped_values": run.skipped_values,
         **_evaluations(run),
         "plan": {
             "step": plan.step,
             "epoch": plan.epoch,
             "state": plan.state,
-            "knobs": dict(plan.knobs),
+            "knobs": _knobs(plan),
             "lr": plan.lr,
             "requests": [[action.name, action.argument] for action in plan.requests],
         },
@@ -85,7 +86,10 @@ def _evaluations(run: RunState) -> dict[str, Any]:
     """What is remembered of metrics and evaluations; nothing where none came."""
     if run.evaluated < 0 and not run.given:
         return {}
-    return {"evaluations": {"step": run.evaluated, "given": sorted(run.given)}}
+    remark = run.remark[1:] if run.remark is not None and run.remark[0] == run.step else ()
+    return {
+        "evaluations": {"step": run.evaluated, "given": sorted(run.given), **({"remark": remark[0]} if remark else {})}
+    }
 
 
 def checksum(saved: Mapping[str, Any]) -> str:
@@ -106,8 +110,28 @@ def _bound(machine: Machine) -> dict[str, Any]:
     }
 
 
-def _finite(value: float) -> float | str:
+def _knobs(plan: Plan) -> dict[str, Any]:
+    """The knobs of a plan as JSON gives them back."""
+    return {name: as_data(value) for name, value in plan.knobs.items()}
+
+
+def _floor(machine: Machine, name: str, hard: float) -> Any:
+    """The value of a knob that is as hard as a run has been."""
+    if name in machine.ranks:
+        return as_data(next(value for value, place in machine.ranks[name].items() if place == hard))
+    value = machine.signs.get(name, 1.0) * hard
     return FULL if value == inf else value
+
+
+def _floor_in(machine: Machine, name: str, saved: Any) -> float | None:
+    """How hard a saved value is; None where the knob has no order, or the curriculum no longer has the value."""
+    sign, value = machine.signs.get(name, 1.0), value_of(saved)
+    if not sign:
+        return None
+    ranks = machine.ranks.get(name)
+    if ranks is not None or kind_of_value(value) != NUMBER:
+        return None if ranks is None or value not in ranks else float(ranks[value])
+    return sign * hardness(value)
 
 
 def load(machine: Machine, saved: object, on_change: str) -> tuple[RunState, tuple[str, ...]]:
@@ -160,11 +184,12 @@ def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunSt
     run.taken = {str(key): int(count) for key, count in saved["taken"].items()}
     if changed and (waiting := _waiting_in(saved)):
         run.taken[waiting["transition"]] -= 1  # the edited curriculum decides it anew
-    floors = {name: value for name, value in saved["floors"].items() if machine.signs.get(name, 1.0)}
-    run.floors = {name: machine.signs.get(name, 1.0) * hardness(value) for name, value in floors.items()}
+    floors = {name: _floor_in(machine, name, value) for name, value in saved["floors"].items()}
+    run.floors = {name: hard for name, hard in floors.items() if hard is not None}
     run.skipped_values = int(saved["skipped_values"])
     evaluations = saved.get("evaluations", {"step": -1, "given": []})
     run.evaluated, run.given = int(evaluations["step"]), set(map(str, evaluations["given"]))
+    run.remark = (run.step, str(evaluations["remark"])) if "remark" in evaluations else None
     plan = plan_of(machine, run)
     if changed:
         _refuse_regression(machine, run, plan)
@@ -256,7 +281,7 @@ def _comparable(machine: Machine, plan: Plan, saved: Mapping[str, Any]) -> bool:
     """Whether losses from before an edit compare with those after it: the same knobs, the same steps."""
     after = {key: value for key, value in _bound(machine).items() if key not in ("epochs", "peak", "lead")}
     before = {key: saved["bound"][key] for key in after}
-    return before == after and bool(saved["plan"]["knobs"] == plan.knobs)
+    return before == after and bool(saved["plan"]["knobs"] == _knobs(plan))
 
 
 def _restore_detectors(run: RunState, contents: Mapping[str, Any], changed: bool, comparable: bool) -> None:
@@ -318,8 +343,8 @@ def _refuse_regression(machine: Machine, run: RunState, plan: Plan) -> None:
     for name, value in plan.knobs.items():
         floor = run.floors.get(name, -inf)
         if machine.hardness(name, value) < floor:
-            floor *= machine.signs[name]
-            before = _finite(int(floor) if floor.is_integer() else floor)
+            before = _floor(machine, name, floor)
+            before = int(before) if isinstance(before, float) and before.is_integer() else before
             raise RegressionError(
                 f'state "{plan.state}" sets {name} = {value}, and the run was already at {before}: a knob never falls '
                 "on a resume. Raise it in the edited curriculum, or start a new run"
@@ -331,7 +356,7 @@ def _difference(now: Plan, saved: Mapping[str, Any]) -> str:
         "step": (saved["step"], now.step),
         "epoch": (saved["epoch"], now.epoch),
         "state": (saved["state"], now.state),
-        "knobs": (saved["knobs"], dict(now.knobs)),
+        "knobs": (saved["knobs"], _knobs(now)),
         "lr": (saved["lr"], now.lr),
     }
     return ", ".join(f"{key} {then} and {after}" for key, (then, after) in pairs.items() if then != after)

@@ -185,7 +185,7 @@ CODES = {
     # Knobs and states
     "knob-values": Code(
         "a knob without values, or with two kinds of them",
-        "A knob has either a ladder of values or a range.",
+        "A knob has either a ladder of values or a range; names have a ladder, so that a misspelt one is noticed.",
         'Write ladder = [128, 256, "full"] or range = { min = 64, max = "full", multiple_of = 8 }.',
     ),
     "ladder-order": Code(
@@ -197,6 +197,17 @@ CODES = {
         "full in a knob of which larger values are not harder",
         "full is the largest value that a trainer can give, and the hardest one; here these are not the same.",
         "Write the number.",
+    ),
+    "mixed-values": Code(
+        "values of one knob that do not compare",
+        "All values of a knob are numbers, or names, or lists of as many numbers, or tables with the same keys: a key "
+        "that one table lacks would be a source that is forgotten.",
+        "Write all of them alike; a share of nothing is 0.",
+    ),
+    "ramp-without-numbers": Code(
+        "a ramp of a knob whose values are no numbers",
+        "A ramp passes through what lies between two values; between names, lists or tables nothing does.",
+        "Write a state for each value, and transitions between them.",
     ),
     "range-order": Code(
         "a range that ends below its beginning", "min is the easiest value, max the hardest.", "Exchange the two."

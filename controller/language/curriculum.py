@@ -15,6 +15,8 @@ from pydantic_core import PydanticCustomError
 
 from plateau_rule.controller.guards import WORDS, Word
 from plateau_rule.controller.guards.min_epoch import EXAMPLE
+from plateau_rule.controller.language.knob_values import AnyRung
+from plateau_rule.controller.language.knob_values import Rung as Rung
 from plateau_rule.controller.language.rates import GrowingCycles as GrowingCycles
 from plateau_rule.controller.language.rates import Peaks as Peaks
 from plateau_rule.controller.language.rates import Rate as Rate
@@ -23,11 +25,11 @@ from plateau_rule.controller.language.values import FULL as FULL
 from plateau_rule.controller.language.values import (
     Amount,
     AnyNumber,
-    AnyRung,
     Asks,
     Count,
     MetricName,
     Name,
+    NumberOrFull,
     OneKey,
     Positive,
     Reason,
@@ -37,7 +39,6 @@ from plateau_rule.controller.language.values import (
     Text,
 )
 from plateau_rule.controller.language.values import Number as Number
-from plateau_rule.controller.language.values import Rung as Rung
 
 if TYPE_CHECKING:
     from plateau_rule.controller.errors import Fault, Key, Place
@@ -87,7 +88,7 @@ class Range(Table):
 
     min: AnyNumber
     """The smallest value; the easiest, unless smaller is harder."""
-    max: AnyRung
+    max: NumberOrFull
     """The largest value, or `full`: the limit that the trainer gives."""
     multiple_of: AnyNumber | None = None
     """Values are multiples of this, or the largest one."""
@@ -101,7 +102,7 @@ class Knob(Table):
     order: Literal["up", "down", "none"] = "up"
     """Whether larger values are harder, smaller ones are, or neither: then it neither rises nor falls."""
     ladder: Annotated[list[AnyRung], Field(min_length=1, max_length=256)] | None = None
-    """The values, easiest first; `full` stands for the limit that the trainer gives, where larger is harder."""
+    """The values, easiest first: numbers, names, lists or tables of numbers; `full` is the trainer's limit."""
     range: Range | None = None
     """Instead of a ladder: the smallest and the largest value."""
 

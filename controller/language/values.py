@@ -40,7 +40,8 @@ def _amount_or_window(text: str) -> str:
     return text if text == "window" else _amount(text)
 
 
-def _number(value: Any) -> Any:
+def number_in(value: Any) -> Any:
+    """A finite number as it is; anything else is refused."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PydanticCustomError("wrong-type", "expected a number")
     if not -LARGEST <= value <= LARGEST:
@@ -49,10 +50,10 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _rung(value: Any) -> Any:
+def _number_or_full(value: Any) -> Any:
     if isinstance(value, str) and value != FULL:
         raise PydanticCustomError("unknown-word", 'expected a number or "full"')
-    return value if value == FULL else _number(value)
+    return value if value == FULL else number_in(value)
 
 
 def _text(text: str) -> str:
@@ -100,12 +101,16 @@ Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Window = Annotated[int, Field(ge=1, le=10**6)]
 Number = int | float
-AnyNumber = Annotated[Number, BeforeValidator(_number), Asks("a number")]
-Rung = Number | Literal["full"]
-AnyRung = Annotated[Rung, BeforeValidator(_rung), Asks('a number or "full"')]
+AnyNumber = Annotated[Number, BeforeValidator(number_in), Asks("a number")]
+NumberOrFull = Annotated[Number | Literal["full"], BeforeValidator(_number_or_full), Asks('a number or "full"')]
 Shape = Literal["cosine", "linear", "constant", "wsd"]
 Since = Literal["state", "run"]
 Decay = Annotated[float, Field(gt=0, le=1)]
+
+
+def spell_key(key: str) -> str:
+    """Spell a key as TOML does: in quotation marks where it holds more than letters, digits, - and _."""
+    return key if key.replace("-", "").replace("_", "").isalnum() else f'"{key}"'
 
 
 class Table(BaseModel):

@@ -18,7 +18,7 @@ from plateau_rule.controller.language.comments import Remarks, remarks_in
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.language.scanning import tokens, within_limits
-from plateau_rule.controller.language.values import OneKey, Table
+from plateau_rule.controller.language.values import OneKey, Table, spell_key
 
 WIDEST_LINE = 120
 Path = tuple[Key, ...]
@@ -89,11 +89,6 @@ def spell_value(value: Any, path: Path) -> str:
     return repr(value)
 
 
-def spell_key(key: str) -> str:
-    """Spell a key as TOML does: in quotation marks where it holds more than letters, digits, - and _."""
-    return key if key.replace("-", "").replace("_", "").isalnum() else f'"{key}"'
-
-
 def _contents(value: Any) -> Any:
     """A table as the keys that were given, in the order of the language; anything else as it is."""
     if isinstance(value, OneKey):
@@ -112,7 +107,7 @@ def _slots(value: Any, path: Path) -> Iterator[Path]:
     if isinstance(plain, Mapping):
         for key, part in plain.items():
             yield from _slots(part, (*path, key))
-    elif isinstance(plain, list):
+    elif isinstance(plain, list | tuple):
         whole = path in (("state",), ("transition",))
         for index, part in enumerate(plain):
             yield from _slots(part, (*path, index)) if whole else [(*path, index)]
@@ -163,21 +158,21 @@ def _add(blocks: list[_Block], header: str, name: str, path: Path, table: Mappin
         ):
             own.append((key, here, _contents(value)))
             continue
-        block.lines.append((key, _value(value, here, spell, remarks, room), here))
+        block.lines.append((spell_key(key), _value(value, here, spell, remarks, room), here))
     if own and not block.lines and not header.startswith("[["):
         blocks.remove(block)  # the headers below it say that it is there
         remarks.move(path, own[0][1])
     for key, here, inner in own:
-        _add(blocks, f"[{name}.{key}]", f"{name}.{key}", here, inner, spell, remarks)
+        _add(blocks, f"[{name}.{spell_key(key)}]", f"{name}.{spell_key(key)}", here, inner, spell, remarks)
 
 
 def _inline(value: Any, path: Path, spell: Spell) -> str:
     """A value in one line."""
     value = _contents(value)
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{key} = {_inline(part, (*path, key), spell)}" for key, part in value.items())
+        inner = ", ".join(f"{spell_key(key)} = {_inline(part, (*path, key), spell)}" for key, part in value.items())
         return f"{{ {inner} }}" if inner else "{}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(_inline(part, (*path, i), spell) for i, part in enumerate(value))}]"
     return spell(value, path)
 
@@ -185,17 +180,17 @@ def _inline(value: Any, path: Path, spell: Spell) -> str:
 def _value(value: Any, path: Path, spell: Spell, remarks: Remarks, room: int, indent: str = "") -> str:
     """A value in one line, or a list with a line for each item where it is too long or has comments."""
     line, plain = _inline(value, path, spell), _contents(value)
-    commented = isinstance(plain, list) and remarks.inside_list(path)
+    commented = isinstance(plain, list | tuple) and remarks.inside_list(path)
     if len(line) <= room and not commented:
         return line
     if isinstance(plain, Mapping):  # a table in a list: only its lists may be broken
         left = WIDEST_LINE - len(indent)
         parts = [
-            f"{k} = {_value(v, (*path, k), spell, remarks, left - len(f'{{ {k} =  }},'), indent)}"
+            f"{spell_key(k)} = {_value(v, (*path, k), spell, remarks, left - len(f'{{ {k} =  }},'), indent)}"
             for k, v in plain.items()
         ]
         return f"{{ {', '.join(parts)} }}" if parts else "{}"
-    if not isinstance(plain, list):
+    if not isinstance(plain, list | tuple):
         return line
     deeper = indent + "  "
     left = WIDEST_LINE - len(deeper)

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from plateau_rule.controller.binding import Binding, Said, bind
 from plateau_rule.controller.errors import StepError
 from plateau_rule.controller.guards import Reached, Watched, leaves
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.knob_values import hardness
 from plateau_rule.controller.machine import BoundState, BoundTransition
 from plateau_rule.controller.step import AT_EPOCH, AT_EVAL, AT_STEP
 from plateau_rule.sim.batch.clocks import Clocks
@@ -163,8 +163,8 @@ class Batch:
         return self._rates.on(self._clocks.step)
 
     def knob(self, name: str) -> Floats:
-        """A knob's value in every run on the step about to be taken; infinite for a `full` without a limit."""
-        values = np.array([hardness(state.knobs[name]) for state in self.machine.states])[self.state]
+        """A knob's value in every run on the step about to be taken, as `Machine.number` has it; `inf` for a `full`."""
+        values = np.array([self.machine.number(name, state.knobs[name]) for state in self.machine.states])[self.state]
         for place, state in enumerate(self.machine.states):
             if name in state.ramps:
                 rows = np.flatnonzero(self.state == place)

@@ -10,9 +10,8 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.machine import Machine, number_of, ranks_of
 from plateau_rule.controller.verifier.climbs import Climb, planned
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.replayer.setting import record_of
@@ -35,7 +34,8 @@ class Picture:
 
     name: what to call it. trace: the losses. spans: the states. knobs: values at steps, each until the next, `inf` for
     a `full` that is not bound. rate: steps and rates, or None. per_epoch: steps in an epoch, or None. first_step: what
-    the log calls step 0. stand_in: the step from which the losses no longer answer, or None.
+    the log calls step 0. stand_in: the step from which the losses no longer answer, or None. words: of a knob whose
+    values are no numbers, what its places stand for.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Picture:
     first_step: int = 0
     stand_in: int | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def picture_of(timeline: Timeline) -> Picture:
@@ -56,8 +57,9 @@ def picture_of(timeline: Timeline) -> Picture:
         StateSpan(stay.state, stay.entered, last if stay.left is None else stay.left) for stay in timeline.stays
     )
     steps = np.array([sample.step for sample in timeline.samples], dtype=np.int64)
+    ranks = ranks_of(timeline.curriculum)
     knobs = {
-        name: (steps, np.array([hardness(sample.knobs[name]) for sample in timeline.samples]))
+        name: (steps, np.array([number_of(ranks, name, sample.knobs[name]) for sample in timeline.samples]))
         for name in timeline.curriculum.knob
     }
     rate = steps, np.array([sample.lr for sample in timeline.samples])
@@ -66,7 +68,16 @@ def picture_of(timeline: Timeline) -> Picture:
     per_epoch = timeline.setting.steps_per_epoch
     units = _units(timeline.curriculum)
     return Picture(
-        timeline.curriculum.name, timeline.trace, spans, knobs, rate, per_epoch, first_step, first_raise, units
+        timeline.curriculum.name,
+        timeline.trace,
+        spans,
+        knobs,
+        rate,
+        per_epoch,
+        first_step,
+        first_raise,
+        units,
+        _words(timeline.curriculum),
     )
 
 
@@ -77,17 +88,22 @@ def picture_of_climb(machine: Machine, climb: Climb) -> Picture:
     plans = list(planned(machine, climb))
     steps = np.array([plan.step for plan in plans], dtype=np.int64)
     knobs = {
-        knob: (steps, np.array([hardness(plan.knobs[knob]) for plan in plans])) for knob in machine.curriculum.knob
+        knob: (steps, np.array([machine.number(knob, plan.knobs[knob]) for plan in plans]))
+        for knob in machine.curriculum.knob
     }
     rate = steps, np.array([plan.lr for plan in plans])
     spans = tuple(StateSpan(visit.state.name, visit.entered, visit.left) for visit in climb.visits)
-    return Picture(
-        name, Tracer(1).trace(), spans, knobs, rate, machine.run.steps_per_epoch, units=_units(machine.curriculum)
-    )
+    units, words = _units(machine.curriculum), _words(machine.curriculum)
+    per_epoch = machine.run.steps_per_epoch
+    return Picture(name, Tracer(1).trace(), spans, knobs, rate, per_epoch, units=units, words=words)
 
 
 def _units(curriculum: Curriculum) -> dict[str, str]:
     return {name: knob.unit for name, knob in curriculum.knob.items() if knob.unit}
+
+
+def _words(curriculum: Curriculum) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(map(str, places)) for name, places in ranks_of(curriculum).items()}
 
 
 def picture_of_log(log: Log, name: str, per_epoch: int | None = None) -> Picture:

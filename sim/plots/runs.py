@@ -249,7 +249,8 @@ def _knob(ax: Axes, pictures: Sequence[Picture], knob: str) -> None:
         steps, values = picture.knobs[knob]
         values = np.where(np.isfinite(values), values, top)
         for value, full in zip(values.tolist(), (~np.isfinite(picture.knobs[knob][1])).tolist(), strict=True):
-            ticks[value] = "full" if full else f"{value:g}"
+            words = picture.words.get(knob)
+            ticks[value] = "full" if full else f"{value:g}" if words is None else words[int(value)]
         x = np.append(steps, _last(picture)) + picture.first_step
         y = np.append(values, values[-1])
         ax.step(x, y, where="post", color=COLOURS[number], linestyle=DASHES[number], linewidth=2, label=picture.name)

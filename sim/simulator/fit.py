@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.errors import PlateauError
-from plateau_rule.controller.language.consistency import hardness
+from plateau_rule.controller.language.curriculum import FULL
+from plateau_rule.controller.language.knob_values import hardness
 from plateau_rule.sim.curves import Bounds
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.noise import NoiseError, noise_of
@@ -262,7 +263,9 @@ def _bands(log: Log, first: int, stretch: int, count: int) -> tuple[Bands, NDArr
     knobs: dict[str, list[tuple[int, float]]] = {}
     for change in log.changes:
         for name, value in change.knobs.items():
-            number = hardness(value)  # type: ignore[arg-type]  # what our trainer writes: a number, or `full`
+            if value != FULL and not isinstance(value, int | float):
+                continue  # a name, a list or a table: nobody knows which is harder
+            number = hardness(value)
             knobs.setdefault(name, []).append((max(0, (change.step - first) // stretch), number))
     edges = [(name, value) for name, values in knobs.items() for value in sorted({value for _, value in values})]
     moving = {name for name, values in knobs.items() if len({value for _, value in values}) > 1}

@@ -30,12 +30,11 @@ the recovery after a restart (Loshchilov & Hutter 2017), the gain from a falling
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.curves import Bounds, generator
 
@@ -99,30 +98,38 @@ PARAMETERS = {
 class Bands:
     """What there is to be learned: (knob, value from which on a band is open), easiest first for each knob.
 
-    limits: each knob's largest value, for the cost.
+    limits: each knob's largest value, for the cost; none for a knob of which smaller is harder, or of no numbers.
+    signs: of larger values of each knob, 1 where they are harder and -1 where they are easier; a band is open from a
+    hardness on.
     """
 
     edges: tuple[tuple[str, float], ...]
     limits: Mapping[str, float]
+    signs: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, machine: Machine) -> Bands:
         """One band for each value that a state gives a knob, and three more on the way of a ramp."""
         edges: list[tuple[str, float]] = []
         limits = {}
-        for name in machine.curriculum.knob:
-            values = {hardness(state.knobs[name]) for state in machine.states}
+        for name, sign in machine.signs.items():
+            values = {machine.number(name, state.knobs[name]) for state in machine.states}
             for state in machine.states:
                 if name in state.ramps:
                     ramp = state.ramps[name]
                     values |= {ramp.start + (ramp.end - ramp.start) * quarter / 4 for quarter in (1, 2, 3, 4)}
-            edges += [(name, value) for value in sorted(values)]
-            limits[name] = max(values)
-        return cls(tuple(edges) or (("", 0.0),), limits)
+            edges += [(name, hard) for hard in sorted(sign * value for value in values) if sign]
+            if sign >= 0 and name not in machine.ranks and max(values) > 0:
+                limits[name] = max(values)
+        return cls(tuple(edges) or (("", 0.0),), limits, machine.signs)
 
     def open(self, knobs: Mapping[str, Floats], runs: int) -> Mask:
         """Which bands are open: [band, run]; knobs: the value of each in every run."""
-        return np.array([knobs[name] >= value if name else np.ones(runs, dtype=np.bool_) for name, value in self.edges])
+        every = np.ones(runs, dtype=np.bool_)
+        return np.array([self._hard(name, knobs) >= value if name else every for name, value in self.edges])
+
+    def _hard(self, name: str, knobs: Mapping[str, Floats]) -> Floats:
+        return knobs[name] if self.signs.get(name, 1.0) > 0 else -knobs[name]
 
 
 @dataclass(frozen=True)

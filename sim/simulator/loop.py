@@ -160,7 +160,7 @@ class _Loop:
 
     def _prices(self, knobs: Mapping[str, Floats]) -> Floats:
         fixed = self._learners.of["fixed_cost"]
-        shares = [values / self._bands.limits[name] for name, values in knobs.items()]
+        shares = [values / self._bands.limits[name] for name, values in knobs.items() if name in self._bands.limits]
         return fixed + (1.0 - fixed) * np.mean(shares, axis=0) if shares else np.ones(self._batch.runs)
 
     def step(self) -> None:

@@ -14,9 +14,9 @@ from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.language.knob_values import hardness
+from plateau_rule.controller.machine import Machine, ranks_of
 from plateau_rule.sim.curves import Bounds
 from plateau_rule.sim.shards import Engine, cores, cut, spread
 from plateau_rule.sim.simulator.learner import PARAMETERS, Floats, Learners, ranges
@@ -147,6 +147,9 @@ def filled(curriculum: Curriculum, binding: Binding) -> Binding:
     for name, knob in curriculum.knob.items():
         if name not in limits:
             values = [*(knob.ladder or ()), *((knob.range.min, knob.range.max) if knob.range else ())]
+            if name in ranks_of(curriculum):
+                limits[name] = None
+                continue
             numbers = [hardness(value) for value in values if hardness(value) < float("inf")]
             limits[name] = 2 * max(numbers) if len(numbers) < len(values) and numbers else max(numbers, default=1.0)
     return replace(binding, limits=limits)

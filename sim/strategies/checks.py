@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.machine import Limits
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.controller.rate import amount_in_force, peak_in_force
 from plateau_rule.controller.state import SILENT
@@ -48,7 +49,7 @@ def trace(
     losses: Iterable[Observation],
     cuts: Iterable[Cut] = (),
     *,
-    limits: Mapping[str, float] | None = None,
+    limits: Limits | None = None,
     **binding: Any,
 ) -> PlayedRun:
     """Run a curriculum over a stream, dying and resuming on the way, as a trainer would that saves all the time.

@@ -9,14 +9,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from plateau_rule.controller.guards import WORDS, Word
-from plateau_rule.controller.language.consistency import SIGNS, hardness
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.sim.strategies.knobs import falls_on, is_spelled, knob_tables
 from plateau_rule.sim.strategies.losses import LEVELS
 from plateau_rule.sim.strategies.warmups import keep_warmups_that_begin
 
 METHODS = ("halves", "trend", "sure", "returns")
 _SHAPES = ("constant", "linear", "cosine", "wsd")
-_RUNGS = (1, 2, 3, 4, 6, 8, 12, 16)
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def curricula(
     bounds = _Bounds(max_steps, methods, metrics, monotone, regress, open_runs)
     run = dict(draw(_runs(bounds)) if run is None else run)
     names = [f"s{i}" for i in range(draw(st.integers(1, max_states)))]
-    knobs = {name: draw(_knobs()) for name in ("cutoff", "seq_len", "modes")[: draw(st.integers(0, max_knobs))]}
+    knobs = {name: draw(knob_tables()) for name in ("cutoff", "seq_len", "modes")[: draw(st.integers(0, max_knobs))]}
     states = draw(_states(names, knobs, run, bounds))
     guards: dict[str, Any] = {}
     declared = draw(_metrics(run, bounds))
@@ -155,26 +154,6 @@ def _amounts(draw: st.DrawFn, run: dict[str, int], most: int, rest: bool = False
 
 
 @st.composite
-def _knobs(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
-    """A [knob.NAME], and values that it may have, easiest first."""
-    step = draw(st.sampled_from((None, None, 1, 0.5, 3)))
-    values: list[Any] = [
-        rung * (step or 1) for rung in sorted(draw(st.sets(st.sampled_from(_RUNGS), min_size=1, max_size=4)))
-    ]
-    order = draw(st.sampled_from(("up", "up", "up", "down", "none")))
-    said = {} if order == "up" else {"order": order}
-    if order == "up" and draw(st.booleans()):
-        values.append("full")
-    if order == "down":
-        values.reverse()
-    if step is None:
-        return {"unit": "bins", "ladder": values} | said, values
-    multiple = {"multiple_of": step} if draw(st.booleans()) else {}
-    low, high = (values[-1], values[0]) if order == "down" else (values[0], values[-1])
-    return {"range": {"min": low, "max": high} | multiple} | said, values
-
-
-@st.composite
 def _states(
     draw: st.DrawFn,
     names: list[str],
@@ -190,7 +169,7 @@ def _states(
         for i, (state, place) in enumerate(zip(states, places, strict=True)):
             state["set"][knob] = values[place]
             last = places[i + 1] if b.monotone and i + 1 < len(places) else len(values) - 1
-            if last > place and draw(st.booleans()):
+            if last > place and not is_spelled(values) and draw(st.booleans()):
                 end = values[draw(st.integers(place, last))]
                 ramp = {"to": end, "over": draw(_amounts(run, b.max_steps // 3 + 1))}
                 ramp |= {"shape": "root"} if draw(st.booleans()) else {}
@@ -281,20 +260,10 @@ def _transitions(
     back = any(target <= source for source, target in ways)
     if (b.monotone and back) or draw(st.integers(0, 5)) == 5:
         found["at_most"] = draw(st.integers(1, 3))
-    if b.monotone and any(_falls_on(knobs, states[s], states[t]) for s, t in ways):
+    if b.monotone and any(falls_on(knobs, states[s], states[t]) for s, t in ways):
         found["regress"] = True
     found["actions"] = draw(st.lists(_actions(), max_size=3))
     return found
-
-
-def _falls_on(knobs: dict[str, dict[str, Any]], old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether a knob can fall between two states, ramps included."""
-    ends = {knob: old.get("ramp", {}).get(knob, {"to": value})["to"] for knob, value in old["set"].items()}
-    return any(
-        SIGNS[knobs[knob].get("order", "up")] * (hardness(new["set"][knob]) - hardness(end)) < 0
-        for knob, end in ends.items()
-        if new["set"][knob] != end
-    )
 
 
 @st.composite

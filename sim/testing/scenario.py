@@ -39,9 +39,10 @@ from plateau_rule.controller.errors import (
     spelled,
     visible,
 )
+from plateau_rule.controller.given_values import value_given
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.consistency import hardness
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.knob_values import value_of
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import load, toml_of
 from plateau_rule.controller.language.scanning import within_limits
@@ -49,6 +50,7 @@ from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.controller.verifier.coverage import Coverage
 
 LONGEST = 10_000_000  # losses in a scenario
+NOTHING = Binding()
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _PIECES = {
     "flat": re.compile(rf"^flat(?: (?:at )?({_NUMBER}))? for (.+)$"),
@@ -282,9 +284,6 @@ def _steps(amount: str, run: RunLength, at: At) -> int:
 # Running
 
 
-NOTHING = Binding()
-
-
 def run(suite: Suite, scenario: Scenario, binding: Binding = NOTHING, coverage: Coverage | None = None) -> Result:
     """Carry out one scenario, bound as is said here, else as its file says; `coverage` notes what it took and saw.
 
@@ -350,13 +349,16 @@ class _Check:
             if name not in knobs:
                 sentence = f'no knob "{visible(name)}". {nearest(name, [*Expectation.model_fields, *knobs])}'
                 raise at.inside(name).wrong(sentence, at_key=True)
+            try:
+                value_given(controller.machine, name, one.knobs[name])
+            except ValueError as error:
+                raise at.inside(name).wrong(str(error)) from None
 
     def now(self, plan: Plan, result: Result) -> list[str]:
         """What is wrong at its time."""
         one = self.one
         entered = {self.first, *(decision.to_state for decision in result.decisions)}
-        when = f"step {plan.step} (epoch {plan.epoch})"
-        failures = []
+        when, failures = f"step {plan.step} (epoch {plan.epoch})", []
         if one.by is not None:
             if one.state not in entered:
                 failures.append(f'by {one.by}: expected state "{one.state}" to be entered; {when} is in "{plan.state}"')
@@ -374,7 +376,7 @@ class _Check:
         if one.raises is not None and len(result.decisions) != one.raises:
             failures.append(f"{label}: expected {one.raises} transitions, found {len(result.decisions)} by {when}")
         for name, value in one.knobs.items():
-            if hardness(plan.knobs[name]) != hardness(value):
+            if value_of(value) != plan.knobs[name]:
                 failures.append(f"{label}: expected {name} {value}, found {plan.knobs[name]} on {when}")
         return failures
 

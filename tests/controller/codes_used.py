@@ -43,6 +43,8 @@ def codes_of_reading() -> set[str]:
         "faults",
         "conditions",
         "consistency",
+        "knob_faults",
+        "knob_values",
         "rate_faults",
         "formats",
     )

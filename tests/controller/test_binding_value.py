@@ -104,7 +104,7 @@ NAMES = 'expected names in a list, such as ["val_loss"]'
         ({"limits": "cutoff=1025"}, f"limits: 'cutoff=1025' of type str; {LIMITS}"),
         ({"limits": {1: 2}}, f"limits: the key 1; {LIMITS}"),
         ({"limits": {"cutoff": nan}}, f"limits.cutoff: nan; {ABOVE}"),
-        ({"limits": {"cutoff": None}}, f"limits.cutoff: None; {ABOVE}"),
+        ({"limits": {"cutoff": "none"}}, f"limits.cutoff: 'none'; {ABOVE}"),
         ({"metrics": "val_loss"}, f"metrics: 'val_loss' of type str; {NAMES}"),
         ({"metrics": [1]}, f"metrics: [1] of type list; {NAMES}"),
         ({"metrics": 7}, f"metrics: 7 of type int; {NAMES}"),

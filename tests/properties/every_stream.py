@@ -318,8 +318,14 @@ def _read(contents: str) -> Any:
 
 def harder(machine: Machine, knob: str, value: Any) -> float:
     """How hard a value of a knob is, as the file has it."""
+    table = machine.curriculum.knob[knob]
+    if table.order == "none":
+        return 0.0
+    if value != "full" and not isinstance(value, int | float):
+        assert table.ladder is not None
+        return float(table.ladder.index(value))
     number = float("inf") if value == "full" else float(value)
-    return {"up": number, "down": -number, "none": 0.0}[machine.curriculum.knob[knob].order]
+    return {"up": number, "down": -number}[table.order]
 
 
 def goal(machine: Machine) -> frozenset[int]:

@@ -14,6 +14,12 @@ from plateau_rule.controller.machine import Machine
 
 TRIES = 200  # drafts of one curriculum, before a seed is given up
 MOST_KNOB = 4  # rungs
+_VALUES: dict[str, list[Any]] = {
+    "down": [4, 3, 2, 1],
+    "none": [1, 2, 3, 4],
+    "names": ["web", "code", "math", "all"],
+    "tables": [{"web": 1.0, "code": 0}, {"web": 0.5, "code": 0.5}, {"web": 0.25, "code": 0.75}, {"web": 0, "code": 1}],
+}
 
 
 def small_machine(seed: int, lead: int | dict[str, int] | None = None) -> Machine:
@@ -21,7 +27,10 @@ def small_machine(seed: int, lead: int | dict[str, int] | None = None) -> Machin
     rng = random.Random(seed)
     for _ in range(TRIES):
         written = _draft(rng)
-        limits = {name: rng.choice((2, 3, 9)) for name in written["knob"]} if rng.random() < 0.4 else None
+        limits: dict[str, float | None] | None = None
+        if rng.random() < 0.4:
+            limits = {name: rng.choice((2, 3, 9)) for name in written["knob"]}
+            limits |= dict.fromkeys(name for name, knob in written["knob"].items() if _is_spelled(knob))
         lag = rng.choice((0, 0, 0, 0, 1, 2))
         try:
             with warnings.catch_warnings():
@@ -43,13 +52,15 @@ def _draft(rng: random.Random) -> dict[str, Any]:
     states = [_state(rng, i, count, knobs) for i in range(count)]
     shown = [f"s{i}" for i in range(count)]
     metrics = ["loss"] if rng.random() < 0.6 else ["loss", "val_loss"]
-    orders = {name: rng.choice(("up", "up", "up", "down", "none")) for name in knobs}
+    orders = {name: rng.choice(("up", "up", "up", "down", "none", "names", "tables")) for name in knobs}
     for state in states:
         for name in (name for name in knobs if orders[name] != "up"):
-            downwards = {1: 4, 2: 3, 3: 2, "full": 1} if orders[name] == "down" else {1: 1, 2: 2, 3: 3, "full": 4}
-            state["set"][name] = downwards[state["set"][name]]
-            if name in state.get("ramp", {}):
-                state["ramp"][name]["to"] = downwards[state["ramp"][name]["to"]]
+            values = dict(zip([1, 2, 3, "full"], _VALUES[orders[name]], strict=True))
+            state["set"][name] = values[state["set"][name]]
+            if name in state.get("ramp", {}) and orders[name] in ("down", "none"):
+                state["ramp"][name]["to"] = values[state["ramp"][name]["to"]]
+            elif name in state.get("ramp", {}):
+                del state["ramp"][name]
     written: dict[str, Any] = {
         "format": 1,
         "name": "small",
@@ -94,8 +105,15 @@ def _since(rng: random.Random) -> dict[str, str]:
 
 
 def _knob(order: str) -> dict[str, Any]:
-    ladder = {"up": [1, 2, 3, "full"], "down": [4, 3, 2, 1], "none": [2, 1, 4, 3]}[order]
-    return {"ladder": ladder} | ({} if order == "up" else {"order": order})
+    ladder = {"up": [1, 2, 3, "full"], "none": [2, 1, 4, 3]}.get(order) or _VALUES[order]
+    if order == "tables":
+        return {"order": "none"}
+    return {"ladder": ladder} | ({} if order in ("up", "names") else {"order": order})
+
+
+def _is_spelled(knob: dict[str, Any]) -> bool:
+    """Whether a knob's values are no numbers."""
+    return knob.get("ladder") == _VALUES["names"] or "ladder" not in knob
 
 
 def _state(rng: random.Random, place: int, count: int, knobs: list[str]) -> dict[str, Any]:

@@ -90,12 +90,13 @@ def binding(curriculum: Curriculum) -> Machine:
     """What a trainer says is one value, or said by name; numbers may be numpy's."""
     said = Binding({"cutoff": 1025}, metrics=["val_loss"], epochs=np.int64(3), peak=np.float32(1e-3), lag=1)
     length: int | None = said.epochs
-    limits: Mapping[str, float] | None = said.limits
+    limits: Mapping[str, float | None] | None = said.limits
     machines = [
         bind(curriculum),
         bind(curriculum, said),
         bind(curriculum, said, epochs=length),
         bind(curriculum, limits),
+        bind(curriculum, {"cutoff": 1025, "mix": None}),
         bind(curriculum, limits={"cutoff": np.int32(1025)}, steps_per_epoch=100, tokens_per_step=None),
     ]
     return machines[0]

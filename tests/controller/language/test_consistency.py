@@ -7,8 +7,9 @@ import pytest
 from plateau_rule import Curriculum, CurriculumError, loads
 from plateau_rule.controller.guards.plateau import METHOD_KEYS, Plateau
 from plateau_rule.controller.language.conditions import walk
-from plateau_rule.controller.language.consistency import misfit, sources, target
+from plateau_rule.controller.language.consistency import sources, target
 from plateau_rule.controller.language.curriculum import Guard, Knob, Range
+from plateau_rule.controller.language.knob_faults import misfit
 from tests.controller.small import codes_of
 
 HEAD = 'name = "x"\nlr.peak = 1\n'

@@ -259,7 +259,8 @@ class TestTaplo:
             ('shape  = "cosine"', 'shape  = "cosinus"'),
             ("peak   = 2e-4", "peak   = 0"),
             ("[knob.cutoff]", '[knob."cut off"]'),
-            ('set  = { cutoff = "full" }', 'set  = { cutoff = "ful" }'),
+            ('set  = { cutoff = "full" }', "set  = { cutoff = true }"),
+            ('set  = { cutoff = "full" }', "set  = { cutoff = { web = true } }"),
             ("actions = [", "action = ["),
         ],
     )

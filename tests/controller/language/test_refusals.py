@@ -9,6 +9,7 @@ import pytest
 from plateau_rule import CurriculumError, loads
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "refusals.txt"
+VALUE = 'expected a number, "full", a name, or a list or a table of numbers'
 TOP = 'name = "x"\nlr.peak = 1.0\nrun = { epochs = 2, steps_per_epoch = 5 }\n'
 STATE = '[[state]]\nname = "a"\nset = {}\n'
 ONE_RUNG = 'knob.cutoff.ladder = [1]\nstate = [{ name = "a", set = { cutoff = 1 } }]\n'
@@ -71,10 +72,10 @@ REFUSED = {
         "expected one line of at most 300 characters [bad-text]"
     ],
     TOP + 'knob.k.ladder = [1, 07:32:00]\n[[state]]\nname = "a"\nset = { k = 1 }\n': [
-        '4:21: knob.k.ladder 2: found the date or time 07:32:00; expected a number or "full" [wrong-type]'
+        f"4:21: knob.k.ladder 2: found the date or time 07:32:00; {VALUE} [wrong-type]"
     ],
     TOP + 'knob.k.ladder = [1, 1e20]\n[[state]]\nname = "a"\nset = { k = 1 }\n': [
-        '4:21: knob.k.ladder 2: found 1e+20; expected a number or "full" [out-of-range]'
+        f"4:21: knob.k.ladder 2: found 1e+20; {VALUE} [out-of-range]"
     ],
     TOP + 'guard.a = { any = ["b", "c"] }\nguard.b = { not = "a" }\nguard.c = { min_step = 2 }\n' + STATE + WAY
     + 'guards = ["a"]\n': [

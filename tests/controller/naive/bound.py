@@ -18,7 +18,7 @@ class Bound(NamedTuple):
     """A curriculum and what it was bound to at one time; `run` is epochs, steps_per_epoch, tokens_per_step."""
 
     curriculum: Curriculum
-    limits: dict[str, float] | None
+    limits: dict[str, float | None] | None
     run: tuple[int | None, int | None, int | None]
     lead: dict[str, int] = {}  # noqa: RUF012  # never changed
 
@@ -36,11 +36,14 @@ class Bound(NamedTuple):
 
     def harder(self, knob: str, value: Any) -> float:
         """How hard a value is, among those of its knob; all are as hard where it has no order."""
-        order = self.curriculum.knob[knob].order
+        order, ladder = self.curriculum.knob[knob].order, self.curriculum.knob[knob].ladder or [1]
+        if order == "up" and ladder[0] != "full" and not isinstance(ladder[0], int | float):
+            return float(ladder.index(value))
         return 0.0 if order == "none" else {"up": 1.0, "down": -1.0}[order] * hard(value)
 
     def clamped(self, knob: str, value: Any) -> Any:
-        return value if self.limits is None or hard(value) <= self.limits[knob] else self.limits[knob]
+        most = None if self.limits is None else self.limits[knob]
+        return value if most is None or hard(value) <= most else most
 
     def became(self) -> dict[str, str]:
         """For every state the one that it was merged into by clamping, most often itself."""

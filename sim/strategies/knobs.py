@@ -1,0 +1,64 @@
+"""Knobs with their values, drawn for curricula."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from plateau_rule.controller.language.knob_values import SIGNS, hardness
+
+_RUNGS = (1, 2, 3, 4, 6, 8, 12, 16)
+
+
+@st.composite
+def knob_tables(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
+    """A [knob.NAME], and values that it may have, easiest first."""
+    step = draw(st.sampled_from((None, None, 1, 0.5, 3)))
+    values: list[Any] = [
+        rung * (step or 1) for rung in sorted(draw(st.sets(st.sampled_from(_RUNGS), min_size=1, max_size=4)))
+    ]
+    if draw(st.integers(0, 5)) == 5:
+        return draw(_spelled_knobs())
+    order = draw(st.sampled_from(("up", "up", "up", "down", "none")))
+    said = {} if order == "up" else {"order": order}
+    if order == "up" and draw(st.booleans()):
+        values.append("full")
+    if order == "down":
+        values.reverse()
+    if step is None:
+        return {"unit": "bins", "ladder": values} | said, values
+    multiple = {"multiple_of": step} if draw(st.booleans()) else {}
+    low, high = (values[-1], values[0]) if order == "down" else (values[0], values[-1])
+    return {"range": {"min": low, "max": high} | multiple} | said, values
+
+
+@st.composite
+def _spelled_knobs(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
+    """A knob whose values are names, lists or tables, with a ladder or without an order."""
+    shares = draw(st.lists(st.sampled_from((0, 0.25, 0.5, 1)), min_size=1, max_size=4, unique=True))
+    kind = draw(st.sampled_from(("names", "lists", "tables")))
+    if kind == "names":
+        values: list[Any] = [f"source-{place}" for place in range(len(shares))]
+    else:
+        values = [[share, 1.0] if kind == "lists" else {"web": share, "c4/en": 0.5} for share in shares]
+    none = {"order": "none"} if draw(st.booleans()) else {}
+    return ({"ladder": values} if kind == "names" or draw(st.booleans()) or not none else {}) | none, values
+
+
+def is_spelled(values: list[Any]) -> bool:
+    """Whether values are names, lists or tables."""
+    return values[0] != "full" and not isinstance(values[0], int | float)
+
+
+def falls_on(knobs: dict[str, dict[str, Any]], old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a knob can fall between two states, ramps included."""
+    ends = {knob: old.get("ramp", {}).get(knob, {"to": value})["to"] for knob, value in old["set"].items()}
+    return any(_hard(knobs[knob], new["set"][knob]) < _hard(knobs[knob], end) for knob, end in ends.items())
+
+
+def _hard(table: dict[str, Any], value: Any) -> float:
+    sign = SIGNS[table.get("order", "up")]
+    if not sign:
+        return 0.0
+    return float(table["ladder"].index(value)) if is_spelled([value]) else sign * hardness(value)
