@@ -11,7 +11,7 @@ from sys import float_info
 from typing import SupportsFloat, SupportsIndex, TypedDict, Unpack
 
 from plateau_rule.controller.arguments import kind_of, python_number
-from plateau_rule.controller.bound_rates import bound_cycles, peak_faults, rate_amounts, warmup_at_start
+from plateau_rule.controller.bound_rates import bound_cycles, follow_faults, peak_faults, rate_amounts, warmup_at_start
 from plateau_rule.controller.clamping import clamped_states, merged_states, with_transitions
 from plateau_rule.controller.errors import (
     ArgumentError,
@@ -27,10 +27,10 @@ from plateau_rule.controller.language.amounts import RunLength, parse_amount, st
 from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
-from plateau_rule.controller.language.knob_values import PLURALS, hardness, kind_of_value
+from plateau_rule.controller.language.knob_values import PLURALS, hardness, kind_of_value, ranks_of
 from plateau_rule.controller.language.metrics import LOSS, asked, comes_at, every, metric_of
 from plateau_rule.controller.lead import lead_by_knob, lead_faults, lead_of, with_lead
-from plateau_rule.controller.machine import Limits, Machine, limits_shown, ranks_of
+from plateau_rule.controller.machine import Limits, Machine, limits_shown
 
 Path = tuple[Key, ...]
 LARGEST = float_info.max
@@ -158,6 +158,7 @@ def bind(curriculum: Curriculum, binding: Binding | Limited | None = None, **sai
         *_amount_faults(curriculum, run),
         *lead_faults(curriculum, binding.lead, limits),
         *peak_faults(curriculum, binding.peak),
+        *follow_faults(curriculum, limits),
     ]
     if faults:
         raise BindingError([curriculum.placed(fault) for fault in faults])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 from plateau_rule.controller.errors import Fault, Key
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.curriculum import Curriculum, State
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, State
 from plateau_rule.controller.language.rates import GrowingCycles
-from plateau_rule.controller.machine import BoundRate, Warmup
+from plateau_rule.controller.machine import BoundRate, Limits, Warmup
 
 Path = tuple[Key, ...]
 ENDLESS = 2**31  # cycles that are all as long as the first one
@@ -54,8 +54,22 @@ def warmup_at_start(curriculum: Curriculum, run: RunLength) -> Warmup:
     return _warmup(own.warmup or rate.warmup, own.warmup_from if own.warmup_from is not None else rate.warmup_from, run)
 
 
-def bound_rate(curriculum: Curriculum, state: State, run: RunLength) -> BoundRate:
-    """The rate of one state."""
+def follow_factor(follow: Mapping[str, float], first: Mapping[str, Any], knobs: Mapping[str, Any]) -> float:
+    """What the knobs that the rate follows multiply it by.
+
+    Args:
+        follow: their exponents.
+        first: the knobs of the first state.
+        knobs: the knobs of the state.
+    """
+    factor = 1.0
+    for name, exponent in follow.items():
+        factor *= (knobs[name] / first[name]) ** exponent
+    return factor
+
+
+def bound_rate(curriculum: Curriculum, state: State, run: RunLength, follow: float = 1.0) -> BoundRate:
+    """The rate of one state; `follow` is what `follow_factor` gives."""
     rate, own = curriculum.lr, state.lr
     start = rate.warmup_from if own.warmup_from is None else own.warmup_from
     warmup = own.warmup if own.warmup is not None else rate.warmup if rate.rewarm else None
@@ -68,6 +82,7 @@ def bound_rate(curriculum: Curriculum, state: State, run: RunLength) -> BoundRat
         () if own.length is not None else bound_cycles(curriculum),
         _warmup(warmup, start, run),
         own.warmup is not None,
+        follow,
     )
 
 
@@ -94,6 +109,16 @@ def rate_amounts(curriculum: Curriculum) -> Iterator[tuple[str, Path]]:
         for key in ("length", "warmup"):
             if (text := getattr(table, key)) is not None:
                 yield text, (*path, key)
+
+
+def follow_faults(curriculum: Curriculum, limits: Limits | None) -> Iterator[Fault]:
+    """Values that the rate cannot follow: `full`, where nobody says how much that is."""
+    for name in curriculum.lr.follow:
+        at = next((i for i, state in enumerate(curriculum.state) if state.set[name] == FULL), None)
+        if at is not None and (limits is None or limits.get(name) is None):
+            found = f"{name} = full, and the rate follows {name}"
+            expected = f"a limit that says how much it is, such as --limit {name}=NUMBER"
+            yield Fault("unresolved-follow", ("state", at, "set", name), found, expected)
 
 
 def peak_faults(curriculum: Curriculum, peak: float | None) -> list[Fault]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from plateau_rule.controller.bound_rates import bound_rate
+from plateau_rule.controller.bound_rates import bound_rate, follow_factor
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import RunLength, parse_amount
 from plateau_rule.controller.language.consistency import NEXT, sources
@@ -23,9 +23,10 @@ def _bound_value(name: str, value: Rung, limits: Limits | None) -> Rung:
 
 def clamped_states(curriculum: Curriculum, limits: Limits | None, run: RunLength) -> tuple[BoundState, ...]:
     """Every state with its knobs and ramps within the limits, as yet without transitions."""
-    states = []
+    states: list[BoundState] = []
     for index, state in enumerate(curriculum.state):
         knobs = {name: _bound_value(name, state.set[name], limits) for name in curriculum.knob}
+        first = states[0].knobs if states else knobs
         ramps = {name: _bound_ramp(name, curriculum.knob[name], state, knobs[name], limits) for name in state.ramp}
         states.append(
             BoundState(
@@ -33,7 +34,7 @@ def clamped_states(curriculum: Curriculum, limits: Limits | None, run: RunLength
                 state.name,
                 FrozenDict(knobs),
                 FrozenDict(ramps),
-                bound_rate(curriculum, state, run),
+                bound_rate(curriculum, state, run, follow_factor(curriculum.lr.follow, first, knobs)),
                 state.stop,
                 final=state.final,
             )

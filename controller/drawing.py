@@ -10,7 +10,7 @@ from typing import Any
 
 from plateau_rule.controller.language.consistency import sources, target
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, State, word_of
-from plateau_rule.controller.rate_line import cycles_in_words, rate_line
+from plateau_rule.controller.rate_line import cycles_in_words, peak_written, rate_line
 
 # What is said of the machine, in words
 
@@ -105,7 +105,7 @@ def facts(curriculum: Curriculum, state: State) -> list[str]:
     over = own.length or (cycles_in_words(rate) if rate.cycles else rate.length or "rest")
     fall = "constant" if shape == "constant" else f"{shape} to {100 * floor:g} % over {over}"
     warmup = f", after a warm-up of {own.warmup}" if own.warmup else ""
-    return [*lines, f"lr {rate.peak * own.peak:g}, {fall}{warmup}"]
+    return [*lines, f"lr {peak_written(curriculum, state):g}, {fall}{warmup}"]
 
 
 # Mermaid and DOT

@@ -15,7 +15,7 @@ from plateau_rule.controller.guards import Detector, GuardInState, Joined
 from plateau_rule.controller.guards.word import Feed, MetricWord
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Rung, word_of
-from plateau_rule.controller.language.knob_values import NUMBER, SIGNS, hardness, kind_of_value
+from plateau_rule.controller.language.knob_values import SIGNS, number_of, ranks_of
 from plateau_rule.controller.language.metrics import asked, evaluated, every, guarded, metric_meaning, metric_of
 
 Knobs = Mapping[str, Any]  # numbers, `full`, names, lists and tables of numbers: whoever asks knows the knob's kind
@@ -136,6 +136,7 @@ class BoundRate:
     cycles: Sequence[Amount]  # empty where there is one length
     warmup: Warmup  # on entering the state by a restart
     own_warmup: bool  # whether it is written in the state
+    follow: float = 1.0  # a factor, by the knobs that the rate follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,22 +202,6 @@ def align_of(curriculum: Curriculum, run: RunLength) -> BoundAlign:
     return BoundAlign(asked.min, asked.hold, steps, within, share < HELD_STEPS, late)
 
 
-def ranks_of(curriculum: Curriculum) -> Mapping[str, Mapping[Rung, int]]:
-    """For each knob whose values are no numbers, their places on the ladder; without one, in the order of the file."""
-    found = {}
-    for name, knob in curriculum.knob.items():
-        values = knob.ladder or dict.fromkeys(state.set[name] for state in curriculum.state)
-        if not knob.range and any(kind_of_value(value) != NUMBER for value in values):
-            found[name] = FrozenDict({value: place for place, value in enumerate(values)})
-    return FrozenDict(found)
-
-
-def number_of(ranks: Mapping[str, Mapping[Rung, int]], name: str, value: Rung) -> float:
-    """A knob's value as a number, given what `ranks_of` gives."""
-    places = ranks.get(name)
-    return hardness(value) if places is None else float(places[value])
-
-
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A curriculum that can be run: what a Controller interprets and a verifier explores."""
@@ -243,6 +228,7 @@ class Machine:
     warmup_steps: int = field(init=False)
     lowest: float = field(init=False)  # the rate never falls below this
     peaks: float | None = field(init=False)  # the factor on the peak from each cycle to the next
+    moves_peak: bool = field(init=False)  # whether cycles or knobs do
     guarded: frozenset[str] = field(init=False)  # metrics that guards watch, beside the loss
     evaluated: frozenset[str] = field(init=False)  # metrics whose values make an evaluation
     keeping: tuple[tuple[MetricWord[Any], Any], ...] = field(init=False)  # words whose detectors outlast a state
@@ -260,6 +246,7 @@ class Machine:
         object.__setattr__(self, "warmup_steps", self.warmup.steps)
         object.__setattr__(self, "lowest", rate.lowest)
         object.__setattr__(self, "peaks", rate.peaks.factor if rate.peaks is not None else None)
+        object.__setattr__(self, "moves_peak", rate.peaks is not None or bool(rate.follow))
         object.__setattr__(self, "guarded", guarded(self.curriculum))
         object.__setattr__(self, "evaluated", evaluated(self.curriculum))
         words = ((word_of(guard), guard.value) for guard, _ in asked(self.curriculum))

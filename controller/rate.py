@@ -173,10 +173,10 @@ def after_transition(clock: RateClock, machine: Machine, transition: BoundTransi
 
 
 def learning_rate(clock: RateClock, machine: Machine, state: BoundState, step: int) -> float:
-    """The learning rate on `step`: peak * scale * state.peak * peaks * multiplier, in this order; not below lowest."""
+    """The rate on `step`: peak * scale * state.peak * peaks * follow * multiplier, in this order; not below lowest."""
     top = machine.peak * clock.scale * state.rate.peak
-    if machine.peaks is not None:
-        top *= peak_of_cycle(machine.peaks, clock.cycle)
+    if machine.moves_peak:
+        top = _moved(top, clock, machine, state)
     bound, passed, warm_steps = state.rate, step - clock.anchor, clock.warm_steps
     if passed < warm_steps:
         rate = top * warming(passed, warm_steps, clock.warm_from)
@@ -195,8 +195,14 @@ def share_of_peak(clock: RateClock, state: BoundState, step: int) -> float:
 
 def peak_in_force(clock: RateClock, machine: Machine, state: BoundState) -> float:
     """What the shape of the rate is multiplied by."""
-    top = machine.peak * clock.scale * state.rate.peak
-    return top if machine.peaks is None else top * peak_of_cycle(machine.peaks, clock.cycle)
+    return _moved(machine.peak * clock.scale * state.rate.peak, clock, machine, state)
+
+
+def _moved(top: float, clock: RateClock, machine: Machine, state: BoundState) -> float:
+    """A peak, moved by the cycle and by the knobs that the rate follows."""
+    if machine.peaks is not None:
+        top *= peak_of_cycle(machine.peaks, clock.cycle)
+    return top * state.rate.follow
 
 
 def peak_of_cycle(factor: float, cycle: int) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from plateau_rule.controller.bound_rates import follow_factor
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.curriculum import FULL, Curriculum, State
 from plateau_rule.controller.language.rates import GrowingCycles, Rate
 from plateau_rule.controller.rate import multiplier
 
@@ -19,6 +20,13 @@ def cycles_in_words(rate: Rate) -> str:
     return said + (f", each peak {rate.peaks.factor:g} of the one before it" if rate.peaks else "")
 
 
+def peak_written(curriculum: Curriculum, state: State) -> float:
+    """The peak of a state as the file has it; a knob that is `full`, which may be anything, does not move it."""
+    rate, first = curriculum.lr, curriculum.state[0].set
+    known = {name: e for name, e in rate.follow.items() if FULL not in (first[name], state.set[name])}
+    return rate.peak * state.lr.peak * follow_factor(known, first, state.set)
+
+
 def _cycles(rate: Rate) -> list[str]:
     """The lengths of cycles that a line shows: all that are listed, or the first few of those that go on for ever."""
     if not isinstance(rate.cycles, GrowingCycles):
@@ -32,7 +40,8 @@ def rate_line(curriculum: Curriculum, index: int) -> list[tuple[float, float]]:
     rate, own = curriculum.lr, curriculum.state[index].lr
     shape, decay = own.shape or rate.shape, rate.decay if own.decay is None else own.decay
     floor = rate.floor if own.floor is None else own.floor
-    height = own.peak / max(state.lr.peak for state in curriculum.state)
+    heights = [peak_written(curriculum, state) for state in curriculum.state]
+    height = heights[index] / max(heights)
     run = RunLength(curriculum.run.epochs, curriculum.run.steps_per_epoch, curriculum.run.tokens_per_step)
 
     def steps(text: str, since: int = 0) -> int | None:

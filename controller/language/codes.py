@@ -266,6 +266,21 @@ CODES = {
         "The rate never falls below it, so it would be all that the rate ever is.",
         "Choose a smaller lowest; it is a rate like the peak, and no share of it.",
     ),
+    "follow-without-numbers": Code(
+        "a rate that follows what is no number above 0",
+        "The rate is multiplied by a power of the knob's value over its first one.",
+        "Follow a knob of numbers above 0, or write the peak of each state.",
+    ),
+    "ramp-under-follow": Code(
+        "a ramp of a knob that the rate follows",
+        "What the rate is multiplied by is worked out once for each state, not on each step of a ramp.",
+        "Write a state for each value, or leave the knob out of follow.",
+    ),
+    "unresolved-follow": Code(
+        "a rate that follows a knob to full, and nobody says how much that is",
+        "The rate at full is a power of it.",
+        "Give a limit, as a trainer does where the curriculum is bound; or write the number.",
+    ),
     "key-without-effect": Code(
         "a key that has no effect here",
         "It would look as if it did something.",

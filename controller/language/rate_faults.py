@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from plateau_rule.controller.errors import Fault, Key
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.faults import empty_faults, rest_faults
+from plateau_rule.controller.language.faults import empty_faults, rest_faults, unknown
+from plateau_rule.controller.language.knob_values import NUMBER, hardness, kind_of_value
 from plateau_rule.controller.language.rates import GrowingCycles, Rate
 
 Path = tuple[Key, ...]
@@ -36,7 +37,30 @@ def rate_faults(curriculum: Curriculum, entered_by_restart: set[str]) -> Iterato
         yield _idle(("lr", "warmup_from"), '"warmup_from" without a warmup', "a warmup that begins there")
     if "decay" in rate.model_fields_set and "wsd" not in {state.lr.shape or rate.shape for state in curriculum.state}:
         yield _idle(("lr", "decay"), f'"decay" with shape "{rate.shape}"', 'shape "wsd"')
+    yield from _follow_faults(curriculum)
     yield from _state_faults(curriculum, entered_by_restart)
+
+
+def _follow_faults(curriculum: Curriculum) -> Iterator[Fault]:
+    for name, exponent in curriculum.lr.follow.items():
+        path: Path = ("lr", "follow", name)
+        values = {i: state.set[name] for i, state in enumerate(curriculum.state) if name in state.set}
+        if name not in curriculum.knob:
+            yield unknown("unknown-knob", path, "knob", name, curriculum.knob, at_key=True)
+        elif any(kind_of_value(value) != NUMBER for value in values.values()):
+            yield Fault("follow-without-numbers", path, f"{name}, whose values are no numbers", "a knob of numbers",
+                        "Write the rate of each state: lr = { peak = … }.", at_key=True)  # fmt: skip
+        elif below := [i for i, value in values.items() if hardness(value) <= 0]:
+            yield Fault("follow-without-numbers", ("state", below[0], "set", name), f"{name} = {values[below[0]]}, "
+                        f"and the rate follows {name}", "numbers above 0")  # fmt: skip
+        elif exponent == 0 or len(set(values.values())) == 1:
+            why = "the exponent 0" if exponent == 0 else f"a knob that is {next(iter(values.values()))} in every state"
+            yield _idle(path, why, "a rate that changes with the knob")
+        for i, state in enumerate(curriculum.state):
+            if name in state.ramp:
+                found, hint = f"a ramp of {name}, which the rate follows", "The rate is worked out once for each state."
+                yield Fault("ramp-under-follow", ("state", i, "ramp", name), found, "a state for each value", hint,
+                            at_key=True)  # fmt: skip
 
 
 def _idle(path: Path, found: str, expected: str) -> Fault:

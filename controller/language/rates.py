@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from plateau_rule.controller.language.values import LARGEST, Amount, Asks, Decay, Positive, Shape, Share, Table
+from plateau_rule.controller.language.values import LARGEST, Amount, Asks, Decay, Name, Positive, Shape, Share, Table
 
 
 class GrowingCycles(Table):
@@ -53,6 +53,8 @@ class Rate(Table):
     """Instead of `length`: the lengths of cycles, each of which starts at the peak; or the first, and a `factor`."""
     peaks: Peaks | None = None
     """With `cycles`: how the peak changes from one to the next."""
+    follow: dict[Name, Annotated[float, Field(ge=-2, le=2)]] = Field(default_factory=dict)
+    """Knobs with exponents: the rate is multiplied by (value / value in the first state) to this power."""
     decay: Decay = 0.2
     """With `wsd`: the last part of the length, over which the rate falls."""
     warmup: Amount | None = None

@@ -227,7 +227,7 @@ def _vanishing(machine: Machine, explored: Explored, examples: Examples) -> Iter
             scales[id(node)] = scale
         state = explored.by_run.state(node)
         cycle = max(0, node.kind.cycle) if machine.peaks is not None else 0
-        peak = machine.peak * scale * state.rate.peak * peak_of_cycle(machine.peaks or 1.0, cycle)
+        peak = machine.peak * scale * state.rate.peak * peak_of_cycle(machine.peaks or 1.0, cycle) * state.rate.follow
         if peak < LEAST_PEAK and state.stop is None and explored.by_run.exact:
             title = finding.path if node.by is None else ("transition", explored.by_run.transition(node.by).index)
             finding = Finding(finding.code, finding.property, finding.severity, title, finding.sentence,
@@ -253,7 +253,11 @@ def factor(transition: BoundTransition) -> float:
 
 def _surely_above(machine: Machine, explored: Explored) -> bool:
     """Whether the lowest peak that transitions can bring about is a float with all its digits."""
-    least = min(state.rate.peak for state in machine.states if state.stop is None or len(machine.states) == 1)
+    least = min(
+        state.rate.peak * state.rate.follow
+        for state in machine.states
+        if state.stop is None or len(machine.states) == 1
+    )
     lowering = {t.key: t for state in machine.states for t in state.transitions if factor(t) < 1.0}
     least *= peak_of_cycle(machine.peaks or 1.0, max(0, len(machine.cycles) - 1))
     if not lowering:

@@ -101,7 +101,7 @@ def _field(table: type[Table], key: str) -> str:
 def _names_of_keys(path: tuple[Key, ...], names: GivenNames) -> Sequence[str]:
     """The keys of a table whose keys are names."""
     match path:
-        case ("state", int(), "set" | "ramp"):
+        case ("state", int(), "set" | "ramp") | ("lr", "follow"):
             return names.tables.get("knob", ())
         case ("check", "waive"):
             return tuple(PROPERTIES)

@@ -30,7 +30,10 @@ def without(machine: Machine, learners: Learners, steps: NDArray[np.int64]) -> F
     bands = Bands.of(machine)
     learning = Learning(learners, bands, np.ones((len(bands.edges), len(learners)), dtype=np.bool_))
     final, longest = np.zeros(len(learners)), int(steps.max())
-    top, grid = machine.peak * last.rate.peak, 4096  # the decay by a table: no decision hangs on its last bits
+    top, grid = (
+        machine.peak * last.rate.peak * last.rate.follow,
+        4096,
+    )  # the decay by a table: no decision hangs on its last bits
     shares = np.array([multiplier(last.rate.shape, last.rate.floor, last.rate.decay, i, grid) for i in range(grid + 1)])
     warmup, start = machine.warmup
     with np.errstate(all="ignore"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller.guards import WORDS, Word
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.sim.strategies.knobs import falls_on, is_spelled, knob_tables
+from plateau_rule.sim.strategies.knobs import can_be_followed, falls_on, is_spelled, knob_tables
 from plateau_rule.sim.strategies.losses import LEVELS
 from plateau_rule.sim.strategies.warmups import keep_warmups_that_begin
 
@@ -85,7 +85,7 @@ def curricula(
         "format": 1,
         "name": "drawn",
         "run": run,
-        "lr": draw(_rates(states, run)),
+        "lr": draw(_rates(knobs, states, run)),
         "knob": tables,
         "metric": declared,
         "guard": guards,
@@ -202,7 +202,12 @@ def _state_rates(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, 
 
 
 @st.composite
-def _rates(draw: st.DrawFn, states: list[dict[str, Any]], run: dict[str, int]) -> dict[str, Any]:
+def _rates(
+    draw: st.DrawFn,
+    knobs: dict[str, tuple[dict[str, Any], list[Any]]],
+    states: list[dict[str, Any]],
+    run: dict[str, int],
+) -> dict[str, Any]:
     """An [lr] that this run can resolve: one length, cycles, or the rest of the run. States may get a `decay`."""
     steps = run.get("epochs", 6) * run.get("steps_per_epoch", 20)
     rate: dict[str, Any] = {"peak": draw(st.sampled_from((1.0, 2e-4, 0.3)))}
@@ -220,6 +225,9 @@ def _rates(draw: st.DrawFn, states: list[dict[str, Any]], run: dict[str, int]) -
             rate["cycles"] = {"first": draw(_amounts(run, steps // 3 + 1)), "factor": draw(st.integers(1, 3))}
         if draw(st.booleans()):
             rate["peaks"] = {"factor": draw(st.sampled_from((0.5, 0.8, 1.0)))}
+    followed = [name for name, (_, values) in knobs.items() if can_be_followed(name, values, states)]
+    if followed and draw(st.integers(0, 2)) == 2:
+        rate["follow"] = {name: draw(st.sampled_from((0.5, 1.0, -1.0))) for name in followed}
     rate |= {"lowest": draw(st.sampled_from((1e-6, 1e-4)))} if draw(st.integers(0, 3)) == 3 else {}
     if draw(st.booleans()):
         rate["warmup"] = draw(_amounts(run, steps // 4 + 1))

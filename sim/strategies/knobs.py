@@ -51,6 +51,15 @@ def is_spelled(values: list[Any]) -> bool:
     return values[0] != "full" and not isinstance(values[0], int | float)
 
 
+def can_be_followed(name: str, values: list[Any], states: list[dict[str, Any]]) -> bool:
+    """Whether a rate may follow a knob: numbers above 0 that differ from state to state, without ramps."""
+    given = [state["set"][name] for state in states]
+    whole = (
+        not is_spelled(values) and "full" not in given and not any(name in state.get("ramp", {}) for state in states)
+    )
+    return whole and min(given) > 0 and len(set(given)) > 1
+
+
 def falls_on(knobs: dict[str, dict[str, Any]], old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether a knob can fall between two states, ramps included."""
     ends = {knob: old.get("ramp", {}).get(knob, {"to": value})["to"] for knob, value in old["set"].items()}

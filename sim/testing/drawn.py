@@ -215,7 +215,8 @@ class _PromiseWatch:
         rate, total = batch.machine.curriculum.lr, batch.machine.run.total_steps
         over_rest = "rest" in (rate.length, *(rate.cycles if isinstance(rate.cycles, list) else ()))
         self._late_from = total - self._align.late_steps if over_rest and total is not None else np.inf
-        self._peaks = np.array([batch.machine.peak * state.rate.peak for state in batch.machine.states])
+        rates = [state.rate for state in batch.machine.states]
+        self._peaks = np.array([batch.machine.peak * rate.peak * rate.follow for rate in rates])
 
     def see(self, taken: list[Taken]) -> None:
         """Compare the plan of the next step with the one before."""

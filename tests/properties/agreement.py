@@ -170,8 +170,8 @@ def _under_limits(machine: Machine, report: Report, most: int, seed: int) -> Ite
     for limit in LIMITS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            limits = dict.fromkeys(machine.curriculum.knob, limit)
-            bound = bind(machine.curriculum, limits, lag=machine.lag, lead=machine.lead)
+            limits = {name: None if name in machine.ranks else limit for name in machine.curriculum.knob}
+        bound = bind(machine.curriculum, limits, lag=machine.lag, lead=machine.lead)
         if len(bound.states) < len(machine.states):
             continue  # merged, and so another machine
         found = EveryStream(bound, most, seed).follow()

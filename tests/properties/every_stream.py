@@ -210,7 +210,10 @@ class EveryStream:
         """The peak in force."""
         peaks = self.machine.curriculum.lr.peaks
         shrunk = peaks.factor**run.rate.cycle if peaks else 1.0
-        return self.machine.peak * run.rate.scale * self._written(run.state.name).lr.peak * shrunk
+        follow = 1.0
+        for knob, exponent in self.machine.curriculum.lr.follow.items():
+            follow *= (run.state.knobs[knob] / self.machine.states[0].knobs[knob]) ** exponent
+        return self.machine.peak * run.rate.scale * self._written(run.state.name).lr.peak * shrunk * follow
 
     def _judge_entry(self, run: RunState) -> None:
         state = run.state

@@ -72,6 +72,10 @@ def _draft(rng: random.Random) -> dict[str, Any]:
         "transition": [_transition(rng, shown, states, metrics, run) for _ in range(rng.randint(1, 5))],
         "check": {"align": _align(rng)},
     }
+    for name in knobs:
+        given = {state["set"][name] for state in states if orders[name] in ("up", "down", "none")}
+        if len(given) > 1 and not any(name in state.get("ramp", {}) for state in states) and rng.random() < 0.3:
+            written["lr"]["follow"] = {name: rng.choice((0.5, 1.0, -1.0))}
     if rng.random() < 0.5:
         written["nonfinite"] = {"limit": rng.randint(1, 4)}
     return _with_warmups_entered(written)

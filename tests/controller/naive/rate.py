@@ -64,6 +64,11 @@ def rate(history: History) -> float:
             scale *= factor if word == "lr_scale" else 1.0
     passed, top = history.step - anchor, run.peak * scale * own.peak
     top *= run.peaks.factor**cycle if run.peaks else 1.0
+    follow, first = 1.0, bound.curriculum.state[0]
+    state = next(s for s in bound.curriculum.state if s.name == history.stay.state)
+    for knob, exponent in run.follow.items():
+        follow *= (bound.clamped(knob, state.set[knob]) / bound.clamped(knob, first.set[knob])) ** exponent
+    top *= follow
     if passed < warm:
         share = (passed + 1) / (warm + 1) if start is None else start + (1 - start) * passed / warm
         return max(run.lowest, top * share)
