@@ -28,7 +28,7 @@ def growing(*sizes: float | str, **lr: Any) -> Curriculum:
             "run": {"epochs": 6, "steps_per_epoch": 10},
             "lr": rate | lr,
             "knob": {
-                "batch_size": {"ladder": ladder} if ladder else {"order": "none"},
+                "batch_size": batch_size,
                 "seq_len": {"range": {"min": 8, "max": 64}},
             },
             "state": states,
