@@ -14,6 +14,10 @@ def hard(value: Any) -> float:
     return inf if value == "full" else float(value)
 
 
+def is_number(value: Any) -> bool:
+    return value == "full" or isinstance(value, int | float)
+
+
 class Bound(NamedTuple):
     """A curriculum and what it was bound to at one time; `run` is epochs, steps_per_epoch, tokens_per_step."""
 
@@ -37,9 +41,14 @@ class Bound(NamedTuple):
     def harder(self, knob: str, value: Any) -> float:
         """How hard a value is, among those of its knob; all are as hard where it has no order."""
         order, ladder = self.curriculum.knob[knob].order, self.curriculum.knob[knob].ladder or [1]
-        if order == "up" and ladder[0] != "full" and not isinstance(ladder[0], int | float):
+        if order == "up" and not is_number(ladder[0]):
             return float(ladder.index(value))
         return 0.0 if order == "none" else {"up": 1.0, "down": -1.0}[order] * hard(value)
+
+    def ranks(self, knob: str, value: Any) -> bool:
+        """Whether a value is one that this knob's order says something about."""
+        ladder = self.curriculum.knob[knob].ladder or [1]
+        return is_number(value) if is_number(ladder[0]) else value in ladder
 
     def clamped(self, knob: str, value: Any) -> Any:
         most = None if self.limits is None else self.limits[knob]

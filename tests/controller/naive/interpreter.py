@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from tests.controller.naive.bound import Bound
+from tests.controller.naive.bound import Bound, is_number
 from tests.controller.naive.certain import Coming, clockwork, coming
 from tests.controller.naive.history import History, Turn
 from tests.controller.naive.rate import rate
@@ -152,7 +152,8 @@ class Naive(History):
         total = bound.total if self.total is None else self.total
         knobs = bound.knobs(self.stay.state, self.time, total)
         floors = self.floors()
-        if any(bound.harder(k, knobs[k]) < bound.harder(k, floor) for k, floor in floors.items() if k in knobs):
+        known = {k: floor for k, floor in floors.items() if k in knobs and bound.ranks(k, floor)}
+        if any(bound.harder(k, knobs[k]) < bound.harder(k, floor) for k, floor in known.items()):
             raise LookupError("a knob would fall")
         if self.waits:
             self.taken.remove(self.bound.key(self.waits[0]))
@@ -171,10 +172,16 @@ class Naive(History):
         since = max((turn.step for turn in self.turns if turn.regress), default=0)
         hardest: dict[str, Any] = {}
         for _, knobs, bound in (planned for planned in self.planned if planned[0] >= since):
+            # A name, a list or a table is forgotten by a curriculum that doesn't have it.
+            hardest = {k: v for k, v in hardest.items() if is_number(v) or (k in knobs and bound.ranks(k, v))}
             for knob, value in knobs.items():
                 if bound.curriculum.knob[knob].order == "none":
                     hardest.pop(knob, None)
-                elif knob not in hardest or bound.harder(knob, value) > bound.harder(knob, hardest[knob]):
+                elif (
+                    knob not in hardest
+                    or not bound.ranks(knob, hardest[knob])
+                    or bound.harder(knob, value) > bound.harder(knob, hardest[knob])
+                ):
                     hardest[knob] = value
         return hardest
 
