@@ -19,6 +19,12 @@ _ALMOST = re.compile(
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 _FRACTION = re.compile(r"([0-9]{1,4}) ?/ ?([0-9]{1,4}) (?:of (?:the )?)?run")
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+_OTHERS = {
+    **dict.fromkeys(("it", "its", "iter", "iters", "iteration", "iterations"), "steps"),
+    **dict.fromkeys(("update", "updates", "batch", "batches", "minibatches"), "steps"),
+    **dict.fromkeys(("ep", "eps", "pass", "passes"), "epochs"),
+    **dict.fromkeys(("tok", "toks"), "tokens"),
+}
 _REST = {"rest", "therest", "restoftherun", "therestoftherun", "restofrun", "remainder", "untiltheend"}
 
 
@@ -74,7 +80,7 @@ def amount_hint(text: str) -> str:
         return 'Did you mean "rest"?'
     found = _ALMOST.fullmatch(plain)
     if found is None:
-        return ""
+        return "An amount of time is not negative." if re.match(r"[-\u2212] ?[0-9]", plain) else ""
     number, factor, percent, unit = found.groups()
     number = f"0{number}" if number.startswith(".") else number
     if _THOUSANDS.fullmatch(number):
@@ -83,7 +89,9 @@ def amount_hint(text: str) -> str:
     if percent or unit == "run":
         count, units = count / 100 if percent else count, ["run"]
     else:
-        units = get_close_matches(unit, [*UNITS, "step", "epoch", "token"], n=1, cutoff=0.7)
+        close = get_close_matches(unit, [*UNITS, "step", "epoch", "token"], n=1, cutoff=0.7)
+        units = [_OTHERS[unit]] if unit in _OTHERS else close
+        units = [one if count == 1 or one.endswith("s") or one == "run" else f"{one}s" for one in units]
     if not unit and not percent:
         return f'Say the unit: "{number} steps".' if number.isdecimal() else f"Units: {', '.join(UNITS)}."
     if unit in ("run", "") and units == ["run"] and count > 1:
@@ -93,8 +101,8 @@ def amount_hint(text: str) -> str:
     suggested = f"{written} {units[0]}" if units else ""
     try:
         parse_amount(suggested)
-    except ValueError:
-        return f"Units: {', '.join(UNITS)}."
+    except ValueError as error:
+        return f"{error}.".capitalize() if units else f"Units: {', '.join(UNITS)}."
     return f'Did you mean "{suggested}"?'
 
 

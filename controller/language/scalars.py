@@ -20,6 +20,10 @@ _TRUE, _FALSE, _NOTHING = (
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2010": "-", "\u2011": "-"})
 _FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 A_NUMBER = "a number"
+_PLACEHOLDER = re.compile(r"\$\{[^}\n]*\}|\$\w+|<[^<>\n]*>|%\([^)\n]*\)s?|\?+|TODO\b|XXX+\b|FIXME\b")
+_BLANK_INSIDE = re.compile(
+    r"(?:[ \t]+[0-9]{3})+(?![\w.,])|'[0-9]{3}(?:'[0-9]{3})*(?![\w.,'])|[ \t]+[eE][+-]?[0-9]+(?![\w.])"
+)
 
 
 class Remedy(NamedTuple):
@@ -50,6 +54,8 @@ def about_word(word: str, following: str, in_brackets: bool) -> Remedy | None:
         and (more := re.match(r",[0-9][0-9_]*(?:[eE][+-]?[0-9]+)?(?![\w.])", following))
     ):
         return _decimal_comma(word, more.group())
+    if (other := _with_what_follows(word, following)) is not None:
+        return other
     if NUMBER.fullmatch(word) or _DATE.fullmatch(word) or word in ("true", "false"):
         return None
     narrow = unicodedata.normalize("NFKC", word)
@@ -60,9 +66,33 @@ def about_word(word: str, following: str, in_brackets: bool) -> Remedy | None:
         return Remedy("true or false", f"Write {'true' if lowered in _TRUE else 'false'}.")
     if lowered in _NOTHING:
         return Remedy("a value", "TOML has no word for nothing: leave the key out.")
+    if lowered.lstrip("+-") in ("nan", "inf", "infinity"):
+        return Remedy("a number", "No value here may be infinite, or no number.")
     if re.match(r"[+-]?[.0-9]|[\u2010-\u2014\u2212]", word):
         return _mistyped_number(word)
     return _text(word, following, in_brackets)
+
+
+def _with_what_follows(word: str, following: str) -> Remedy | None:
+    """Placeholders, calls, and numbers with blanks inside: more than a word."""
+    if mark := _PLACEHOLDER.match(word + following):
+        return Remedy("a value", "TOML has no variables: write the value itself.", len(mark.group()))
+    if re.fullmatch(r"\.{2,}|\u2026", word):
+        return Remedy("every value", "TOML has no ellipsis: write each value.")
+    if NUMBER.fullmatch(word) and (more := _BLANK_INSIDE.match(following)):
+        whole = word + re.sub(r"[ \t']", "", more.group())
+        return Remedy("a number without blanks or marks in it", f"Write {whole}.", len(word) + len(more.group()))
+    if re.fullmatch(r"[+-]?[0-9.]+[eE][+-]?", word) and (more := re.match(r"[ \t]+[+-]?[0-9]+(?![\w.])", following)):
+        whole = word + more.group().strip()
+        return Remedy("a number without blanks in it", f"Write {whole}.", len(word) + len(more.group()))
+    if (call := re.match(r"\(([^()\n]*)\)", following)) and re.fullmatch(r"[A-Za-z_][\w.]*", word):
+        inner = ", ".join(part.strip().replace("=", " = ").replace("  ", " ") for part in call[1].split(","))
+        keys = call[1] and all("=" in part for part in call[1].split(","))
+        hint = (
+            f"Write {{ {inner} }}." if keys and len(inner) <= 60 else "TOML calls no functions: write the value itself."
+        )
+        return Remedy("a value", hint, len(word) + len(call.group()))
+    return None
 
 
 def _decimal_comma(word: str, more: str) -> Remedy:
@@ -101,6 +131,15 @@ def _mistyped_number(word: str) -> Remedy:
         return Remedy("a text", f'Write "{match[1]} {match[2]}".')
     if match := re.fullmatch(r"([+-]?[0-9][0-9_.]*(?:[eE][+-]?[0-9]+)?)[fFdDlLjuU]", plain):
         return _if_number(match[1], A_NUMBER)
+    if (match := re.fullmatch(r"([0-9][0-9_]*)_", plain)) or (match := re.fullmatch(r"([0-9]+(?:__+[0-9]+)+)", plain)):
+        return _if_number(re.sub("__+", "_", match[1]), A_NUMBER)
+    if match := re.fullmatch(r"([0-9]+)\.\.+=?([0-9]+)", plain):
+        point = f"{match[1]}.{match[2]}"
+        return Remedy(
+            A_NUMBER, f"Write {point} if it is one number; a list names each value, with commas between them."
+        )
+    if re.fullmatch(r"[+-]?[0-9]*(?:\.[0-9]*){2,}", plain):
+        return Remedy("a number with one point", "")
     return Remedy(A_NUMBER, f'Texts stand in quotation marks: "{word}".' if len(word) <= 40 else "")
 
 

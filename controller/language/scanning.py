@@ -65,6 +65,11 @@ def within_limits(content: bytes | str, file: str) -> str:
     if isinstance(content, bytes) and (found := _utf_16(content, file)) is not None:
         raise CurriculumError([found])
     text = _decoded(content, file).removeprefix("\ufeff").replace("\r\n", "\n")
+    if "\r" in text and "\n" not in text:
+        hint = "In an editor: save with the line ends LF."
+        ends = "line ends that are carriage returns alone, as on old Macs"
+        line = text.split("\r")[0]
+        raise CurriculumError([Fault("hidden-character", (), ends, "line feeds", hint, Place(file, 1, 1, 1, line))])
     faults = [
         Fault(
             "hidden-character",

@@ -56,6 +56,12 @@ class _Lines(Values):
             self.stumble("a fence of Markdown", "TOML alone", "Delete the line.", len(line))
         if match := COMMENT.match(line):
             self.comment(match.group())
+        if match := re.match(r"\d+[ \t]*[:|][ \t]+(?=[\w\[\"#])", line):
+            self.stumble("the number of a line before it", "KEY = value", "Delete it.", len(match.group()))
+        if match := re.match(r"[+-](?=[A-Za-z_][\w.-]*[ \t]*=|\[)|[$>*\u2022][ \t]+(?=[\w\[])", line):
+            mark = match.group().strip()
+            why = ", as in a diff" if mark in "+-" else ""
+            self.stumble(f'"{mark}" at the beginning of a line{why}', "KEY = value", "Delete it.")
         if line.startswith("- "):
             self.stumble('a line that begins with "-", as in YAML', "KEY = value", "Lists have brackets: [ … ].")
         if self.ahead() == "[":
@@ -75,6 +81,7 @@ class _Lines(Values):
         self.key("a name")
         name = self.text[first : self.at].rstrip()
         self.skip_blanks()
+        self.name_in_header(start, name)
         brackets = ("[[", "]]") if double or name in _LISTS else ("[", "]")
         right = f"Write {brackets[0]}{short(name)}{brackets[1]}."
         closing = re.match(r"\]*", self.text[self.at :])
@@ -95,6 +102,20 @@ class _Lines(Values):
             raise Stumble(start, start + length, found, "double brackets for each of them", right, "duplicate-key")
         self.at += count
         self.after_header()
+
+    def name_in_header(self, start: int, name: str) -> None:
+        """End the reading: a state has its name in its header, before any [[state]]."""
+        kind, dot, inner = name.partition(".")
+        if (
+            dot
+            and kind in _LISTS
+            and not re.search(rf"^[ \t]*\[\[?[ \t]*{kind}[ \t]*\]", self.text[:start], re.MULTILINE)
+        ):
+            self.at = start
+            named = f', and name = "{short(inner)}" below it' if kind == "state" else ""
+            self.stumble(
+                f"a name in the header of a {kind}", f"[[{kind}]]", f"Write [[{kind}]]{named}.", len(self.line())
+            )
 
     def after_header(self) -> None:
         self.skip_blanks()
@@ -125,6 +146,7 @@ class _Lines(Values):
         self.skip_blanks()
         if self.ends():
             return
+        self.quotes_inside()
         rest, mark = self.line(), self.ahead()
         after = rest[1:].strip()
         if match := re.match(r"[,;]?[ \t]*[A-Za-z_][\w.-]*[ \t]*=(?!=)", rest):

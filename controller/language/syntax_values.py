@@ -6,6 +6,7 @@ import re
 from typing import NoReturn
 
 from plateau_rule.controller.errors import visible
+from plateau_rule.controller.guards.not_ import Not
 from plateau_rule.controller.language.scalars import NUMBER, Remedy, about_word
 from plateau_rule.controller.language.syntax_cursor import (
     BLANK_LOOKALIKE,
@@ -14,29 +15,25 @@ from plateau_rule.controller.language.syntax_cursor import (
     HEADER_LINE,
     LONGEST_SHOWN,
     NAMES,
-    Cursor,
     Open,
     short,
 )
+from plateau_rule.controller.language.syntax_texts import STRING, Texts
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _WORD = re.compile(r"[^\s,\[\]{}()#\"'=;]+")
-_STRING = {'"': re.compile(r'"(?:\\[^\n]|[^"\\\n])*"'), "'": re.compile(r"'[^'\n]*'")}
-_LONG_STRING = {
-    '"': re.compile(r'"""(?:\\[\s\S]|(?!""")[^\\])*"{3,5}'),
-    "'": re.compile(r"'''(?:(?!''')[\s\S])*'{3,5}"),
-}
-_ESCAPE = re.compile(r'\\(?![btnfr"\\\n \t]|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})')
 _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\s,\]}#]*")
 _AMOUNT = re.compile(r"([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?%?)[ \t]+(steps?|epochs?|tokens?|run)\b")
 _SMART = re.compile("[\u2018-\u201f\u00ab\u00bb\u2039\u203a`\u00b4\u2032-\u2036\uff02\uff07]")
-_EQUALS = re.compile(r"==+|:=|=>|->|<-|\+=|~=|=:|:|\uff1d|\uff1a")
+_EQUALS = re.compile(r"==+|:=|=>|->|<-|\+=|~=|=:|:|\uff1d|\uff1a|>=|<=|!=|<>|&[gl]t;=?|[<>]|\u2192|[\u2264\u2265]")
+_DECLARES = ("export", "let", "const", "var", "set", "val", "my", "local")  # in other languages
+_OTHERWISE = ("<", "<=", "!=", "<>", "&lt;", "&lt;=", "\u2264")  # what a guard says by another word
 
 
 _VALUE = re.compile(r"[\"'\[{]|[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?$|true$|false$|$")
 
 
-class Values(Cursor):
+class Values(Texts):
     """Reads keys and values: what stands in a line, and what goes over several."""
 
     # Keys
@@ -75,6 +72,8 @@ class Values(Cursor):
             self.stumble(f'"{mark}" where {what} should be', what, "Headers have one bracket or two: [run], [[state]].")
         if mark in ("]", "}", ")"):
             self.stumble(f'a "{mark}" too many', what, "Remove it, or write what opens it.")
+        if mark == "{" and self.text[self.at - 1 : self.at] == "{":
+            self.stumble('"{{" of a template', "a value", "TOML has no variables: write the value itself.")
         if mark == "{":
             self.stumble('"{" where a key should be', what, "Tables have a key, NAME = { … }, or a header, [NAME].")
         self.stumble(f'"{visible(mark)}" in {what}' if mark.strip() else "nothing", "letters a-z, digits, - and _")
@@ -88,6 +87,10 @@ class Values(Cursor):
             mark = match.group()
             value = self.rest_of_value(match.end())
             hint = f"Write {short(key)} = {value}." if value else f"Write {short(key)} = …"
+            if mark in _OTHERWISE:
+                hint = f"A guard's word says how it compares; {{ {Not.name} = {{ … }} }} is the opposite."
+            elif key[:1] in "\"'" and value[:1] in "\"'" and value and not self.open and ">" in mark + "\u2192":
+                hint = f"Write from = {short(key)} and to = {value}, a line each."
             self.stumble(f'"{mark}" after the key "{short(key)}"', '"="', hint, len(mark))
         if self.ahead() != "=":
             self.no_equals(start, key, where)
@@ -110,6 +113,15 @@ class Values(Cursor):
         rest = self.line()
         if self.open and self.ahead() in ("]", ")"):
             self.wrong_close(self.open[-1])
+        if self.ahead() == "\\":
+            self.at = start
+            name = re.match(r"[\w\\-]+", self.text[start:])
+            written = name.group() if name else key
+            plain = written.replace("\\", "")
+            self.stumble(f'the key "{short(written)}"', "no backslashes", f"Write {short(plain)} = …", len(written))
+        if where and self.open and self.open[-1].mark == "{" and "=" not in (inner := self.in_braces()):
+            self.at = self.open[-1].start
+            self.stumble('a list in "{ }"', '"[ ]"', f"Write [{short(inner)}].", len(inner) + 2)
         if key.startswith(('"""', "'''")):
             self.at = start
             self.stumble("a text that belongs to no key", "KEY = value", "Comments begin with #.", 3)
@@ -117,6 +129,10 @@ class Values(Cursor):
         if ends:
             self.at = start
             self.stumble(f'"{short(key)}" without a value', "KEY = value", f"Write {short(key)} = …", len(key))
+        if key in _DECLARES and (match := re.match(r"([\w.-]+)[ \t]*=[ \t]*(.*)", rest)):
+            self.at = start
+            hint = f"Write {short(match[1])} = {short(match[2].rstrip(';'))}."
+            self.stumble(f'the word "{key}" before a key', "KEY = value", hint, len(key))
         if (match := re.match(r"((?:[\w-]+[ \t]+)*[\w-]+)[ \t]*=", rest)) and not self.open:
             words = "_".join([key.strip(), *match[1].split()])
             self.at = start
@@ -139,6 +155,11 @@ class Values(Cursor):
         hint = f"Write {short(key)} = {value}." if value else ""
         self.stumble(f'no "=" after the key "{short(key)}"', '"="', hint)
 
+    def in_braces(self) -> str:
+        """What stands in the brace that is open, where it is closed in the same line; else an equals sign."""
+        inner, closed, _ = self.text[self.open[-1].start + 1 :].split("\n")[0].partition("}")
+        return inner.strip() if closed and "," in inner else "="
+
     # Values
 
     def value(self) -> None:
@@ -158,44 +179,6 @@ class Values(Cursor):
         else:
             self.word()
 
-    def string(self) -> None:
-        """A text in quotation marks."""
-        mark = self.ahead()
-        if self.ahead(3) == mark * 3:
-            if (match := _LONG_STRING[mark].match(self.text, self.at)) is None:
-                self.stumble(
-                    f"the text after {mark * 3} is not closed", f"{mark * 3} at its end", self.one_line_text(mark), 3
-                )
-            self.at = match.end()
-            return
-        if (match := _STRING[mark].match(self.text, self.at)) is None:
-            self.unclosed_string(mark)
-        if mark == '"' and (escape := _ESCAPE.search(match.group())):
-            inner = match.group()[1:-1]
-            self.at += escape.start()
-            plain = f"'{inner}'" if "'" not in inner else ""
-            hint = f"Write {visible(plain)}, in single marks, or \\\\ for it." if plain else "Write \\\\ for it."
-            self.stumble("a backslash in a text", "a letter that it stands with, such as \\n", hint, 2)
-        self.at = match.end()
-
-    def one_line_text(self, mark: str) -> str:
-        """What to write for a long text that was probably meant to be a short one."""
-        inner = self.whole_line()[3:].strip(mark + " ")
-        return f"In one line, write {mark}{short(inner)}{mark}." if inner and len(inner) <= LONGEST_SHOWN else ""
-
-    def unclosed_string(self, mark: str) -> NoReturn:
-        """End the reading: a text has no end."""
-        rest = self.whole_line()[1:]
-        other = next((one for one in ("'", '"', "\u201d", "\u2019") if one != mark and one in rest), "")
-        inner = rest.partition(other)[0] if other else rest.split(" #")[0]
-        if self.open and not other:
-            inner = re.split(r"[,\]}]", inner)[0]
-        inner = inner.strip().rstrip(",;")
-        why = f"the text begins with {mark} and ends with {other}" if other else "the text is not closed"
-        expected = f"the same mark at both ends, {mark}" if other else f"{mark} at its end"
-        hint = f"Write {mark}{short(inner)}{mark}." if "\\" not in inner and len(inner) <= LONGEST_SHOWN else ""
-        self.stumble(why, expected, hint, 1 + len(inner))
-
     def word(self) -> None:
         """A number, true, false or a date."""
         if match := _DATE_AND_TIME.match(self.text, self.at):
@@ -213,7 +196,14 @@ class Values(Cursor):
         rest = self.text[match.end() : match.end() + 1]
         comment = next((at for mark in ("//", "/*") if (at := word.find(mark)) > 0), len(word))
         word = word[:comment]
+        negated = re.match(r"[ \t]*[\"'{]", self.text[match.end() :])
+        if word in (Not.name, "!") and negated:
+            self.stumble(f"found {word}", "a guard", f"Write {{ {Not.name} = … }}.", len(word))
         if rest in ('"', "'") and rest and not NUMBER.fullmatch(word):
+            text = STRING[rest].match(self.text, match.end())
+            if text and word.lower() in ("f", "r", "b", "u", "fr", "rf", "br", "rb"):
+                found = f'a text with the letter "{word}" before it, as in Python'
+                self.stumble(found, "a plain text", f"Write {short(text.group())}.", len(word) + len(text.group()))
             hint = f"Write {rest}{short(word)}{rest}."
             self.stumble("a text without a quotation mark at its beginning", rest, hint, len(word) + 1)
         following = self.text[self.at + len(word) :].split("\n")[0]
@@ -239,7 +229,10 @@ class Values(Cursor):
         """End the reading: there is no value."""
         where = 'after "="' if not self.open else "where a value should be"
         if self.ends() or self.ahead() in (",", "}", "]"):
-            self.stumble(f"nothing {where}", "a number, true, false, or a text in quotation marks")
+            below = self.text[self.at :].split("#")[0] if self.ahead() != "#" else ""
+            below_too = re.match(r"[ \t]*\n\s*(?:[\"'{0-9+-]|\[(?=[^\n\[]*,)|true|false)", below)
+            hint = "A value begins in the line of its key." if below_too else ""
+            self.stumble(f"nothing {where}", "a number, true, false, or a text in quotation marks", hint)
         self.stumble(f'"{visible(self.ahead())}"', "a number, true, false, or a text in quotation marks")
 
     # Lists and tables
@@ -342,6 +335,12 @@ class Values(Cursor):
             self.stumble(f'"{mark}" after a value', f'a comma or "{close}"', "")
         if _SMART.match(mark):
             self.smart()
+        self.quotes_inside()
+        if match := re.match(r"(and|&&?|or|\|\|?)(?=[ \t])", self.text[self.at :]):
+            hint = "Write a comma: all of a list must hold."
+            if match[1] in ("or", "|", "||"):
+                hint = "Write a comma, and a guard around the list that asks for one of it."
+            self.stumble(f'"{match[1]}" between two values', "a comma", hint, len(match[1]))
         word = re.match(r"\"[^\"\n]*\"?|'[^'\n]*'?|[^\s,\]}]+", self.text[self.at :])
         shown = short(word.group()) if word else visible(mark)
         self.stumble(f"no comma before {shown}", f'a comma or "{close}"', "Write a comma between the two.", len(shown))

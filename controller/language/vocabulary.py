@@ -17,6 +17,7 @@ from plateau_rule.controller.guards import WORDS
 from plateau_rule.controller.guards.joining import Joining
 from plateau_rule.controller.language.amounts import amount_hint
 from plateau_rule.controller.language.curriculum import ActionTable, ActionWord, Curriculum, Guard, Knob
+from plateau_rule.controller.language.meant import meant
 from plateau_rule.controller.language.values import LARGEST, Asks, OneKey, Table, descriptions
 
 LONGEST_SHOWN = 60  # characters of a value
@@ -221,6 +222,8 @@ def faults_in(error: ValidationError, model: type[Table], written: Mapping[str, 
         written: what the table was made of; states and transitions take their names from it.
     """
     faults = [_fault(dict(detail), model, written) for detail in error.errors(include_url=False)]
+    if model is Curriculum:
+        faults = _named(faults, written)
     misspelt: dict[tuple[Key, ...], list[str]] = {}
     for fault in faults:
         if fault.code == "unknown-key" and len(fault.word) <= LONGEST_SHOWN:
@@ -231,6 +234,20 @@ def faults_in(error: ValidationError, model: type[Table], written: Mapping[str, 
         return bool(get_close_matches(str(fault.path[-1]), words, n=1))
 
     return [fault for fault in faults if fault.code != "missing-key" or not is_there(fault)]
+
+
+def _named(faults: list[Fault], written: Mapping[str, Any]) -> list[Fault]:
+    """The faults, those in a [knob] or a [guard] without a name as one: the name is missing."""
+    for table, kind in (("knob", Knob), ("guard", Guard)):
+        inside = written.get(table)
+        if isinstance(inside, Mapping) and inside and inside.keys() <= keys_of(kind).keys():
+            mine = [fault for fault in faults if fault.path[:1] == (table,)]
+            if mine:
+                found = Fault("missing-key", (table,), f"[{table}] without a name", f"[{table}.NAME]",
+                              f"Write [{table}.{'flat' if kind is Guard else 'cutoff'}], for example.", at_key=True
+                              )  # fmt: skip
+                faults = [found, *(fault for fault in faults if fault not in mine)]
+    return faults
 
 
 def _fault(detail: dict[str, Any], model: type[Table], written: Mapping[str, Any]) -> Fault:
@@ -256,6 +273,8 @@ def _fault(detail: dict[str, Any], model: type[Table], written: Mapping[str, Any
     if code == "unknown-word" and path == ("format",):
         return Fault("unknown-format", path, f"found format {shown(found)}", "format 1", where=where)
     hint, word, words = _hint(code, kind, found)
+    if not at_key and (instead := meant(path, found, phrase(kind, found))):
+        hint, word = instead, ""
     return Fault(
         code, path, f"found {_found(code, found)}", phrase(kind, found), hint, None, at_key, where, word, words
     )

@@ -113,10 +113,10 @@ def test_length_of_a_run() -> None:
     [
         ("Rest", 'Did you mean "rest"?'),
         ("500steps", 'Did you mean "500 steps"?'),
-        ("3 Epoch", 'Did you mean "3 epoch"?'),
+        ("3 Epoch", 'Did you mean "3 epochs"?'),
         ("30%", 'Did you mean "0.3 run"?'),
         ("5 x", "Units: steps, epochs, tokens, run."),
-        ("7 runs", "Units: steps, epochs, tokens, run."),
+        ("7 runs", "Expected a share of the run between 0 and 1."),
         ("soon", ""),
     ],
 )

@@ -300,7 +300,7 @@ WAY = '[[transition]]\nfrom = "low"\nto = "next"\n'
         (SMALL + "[lr_schedule]\n", "Known here: check, description, format, guard"),
         (SMALL.replace("lr.peak = 1e-3", "lr = 1e-3"), "expected a table of peak, shape, floor, lowest, length"),
         (SMALL.replace("set = { cutoff = 128 }", "set = 128"), "expected a table, { NAME = … }"),
-        (SMALL + "guard.min_epoch = 2\n", "expected a table of one key, such as min_epoch"),
+        (SMALL + "guard.min_epoch = 2\n", "[guard] without a name; expected [guard.NAME]"),
     ],
 )
 def test_common_mistakes(text: str, message: str) -> None:

@@ -108,7 +108,7 @@ REFUSED = {
     ],
     TOP + STATE + WAY + 'guards = [{ dwell = "3 stepp" }, { dwell = "7 epok" }]\n': [
         '10:21: [[transition]] 1, guards 1, dwell: found "3 stepp"; expected an amount of time such as "500 steps", '
-        '"3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 step"? [bad-amount]',
+        '"3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 steps"? [bad-amount]',
         '10:44: [[transition]] 1, guards 2, dwell: found "7 epok"; expected an amount of time such as "500 steps", '
         '"3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, run. [bad-amount]',
     ],

@@ -947,7 +947,7 @@ def test_byte_order_mark() -> None:
 SOUND = [*shipped().values(), *(Path(__file__).parents[2] / "machines" / "good").glob("*.toml")]
 
 
-@pytest.mark.parametrize("file", SOUND, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SOUND, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_nothing_in_sound_files(file: Path) -> None:
     """The reader that names mistakes has no name for anything in a sound file."""
     text = file.read_text(encoding="utf-8")
