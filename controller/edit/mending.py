@@ -15,11 +15,12 @@ from plateau_rule.controller.edit.numbers import Path, number_in, numbers
 from plateau_rule.controller.errors import BindingWarning, CurriculumError
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.writing import dumps
+from plateau_rule.controller.verifier.budget import MOST_CONFIGURATIONS
 from plateau_rule.controller.verifier.findings import Finding, Mend, Report
 from plateau_rule.controller.verifier.verify import verify
 
 MOST_TRIES = 150  # edits that are tried for one finding
-OF_EACH = 2_000  # configurations that the check of each may try
+LITTLE = 2_000  # configurations that settle most checks; where they do not, a check may try as many as any
 MOST_TOLD = 2
 TABLES = ("lr", "state", "transition", "guard")  # whose numbers are tried; not those of [check], which only measure
 NOT_TRIED = ("set", "name")
@@ -110,11 +111,15 @@ class _Trial:
                 machine = bind(Curriculum.model_validate(edited, by_alias=True, by_name=False), self.binding)
         except (CurriculumError, ValueError):  # pydantic's ValidationError is a ValueError
             return False
-        report = verify(machine, budget=OF_EACH)
+        report = verify(machine, budget=LITTLE)
+        if self._is_better(report) and any(finding.severity == "undecided" for finding in report.findings):
+            report = verify(machine, budget=MOST_CONFIGURATIONS)
+        return self._is_better(report) and report.verdict(self.finding.property).answer != "not decided"
+
+    def _is_better(self, report: Report) -> bool:
+        """Whether the finding is gone, and no error is new."""
         errors = _errors(report)
-        mine = (self.finding.code, self.finding.path)
-        undecided = report.verdict(self.finding.property).answer == "not decided"
-        return mine not in errors and errors < self.errors and not undecided
+        return (self.finding.code, self.finding.path) not in errors and errors < self.errors
 
 
 def _errors(report: Report) -> set[tuple[str, Path]]:

@@ -169,15 +169,20 @@ def _low_rate(rates: Alignment, index: int, reach: Reach, found: Miss) -> Findin
         own = "actions" in rates.machine.curriculum.transition[index].model_fields_set
         listed = own and not restarts_rate(reach.transition(found.edge))  # what is missing there
         return Finding("misaligned", "aligned", "error", ("transition", index, *(("actions",) if listed else ())),
-                       f"{knobs} while the rate is at {percent(low.share)} of the peak{_more(rates, reach, found)}; "
+                       f"{knobs} while the rate is {_low(low)} of the peak{_more(rates, reach, found)}; "
                        f"{percent(align.min)} is asked", remedy)  # fmt: skip
     later, state = low.step - found.entry, rates.machine.states[found.edge.kind.state]
     for place, _ in low.taken:
         state = rates.machine.by_name[state.transitions[place].target]
     where = f' in "{state.name}"' if low.taken else ""
     return Finding("rate-falls", "aligned", "error", ("transition", index),
-                   f"{knobs}, and {later} steps later the rate is at {percent(low.share)} of the peak{where}; "
+                   f"{knobs}, and {later} steps later the rate is {_low(low)} of the peak{where}; "
                    f"{percent(align.hold)} is asked for {align.spelled}", remedy)  # fmt: skip
+
+
+def _low(low: Low) -> str:
+    """How low a rate is; where as many digits show no difference to what is asked, in words."""
+    return f"{'just below' if percent(low.share) == percent(low.asked) else 'at'} {percent(low.share)}"
 
 
 def rises(machine: Machine, name: str) -> str:

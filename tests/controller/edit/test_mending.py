@@ -11,6 +11,7 @@ import pytest
 from plateau_rule import Binding, bind, load, loads
 from plateau_rule.commands import app as plateau
 from plateau_rule.controller.edit.mending import mends
+from plateau_rule.controller.language.reading import shipped
 from plateau_rule.controller.verifier.verify import verify
 from tests.controller.codes_used import ROOT
 
@@ -29,6 +30,19 @@ def test_the_floor_that_is_asked() -> None:
         edited = re.sub(rf"(\b{key}\s*=\s*){old}\b", rf"\g<1>{mend.new}", text, count=1)
         assert edited != text
         assert not verify(bind(loads(edited))).broken
+
+
+@pytest.mark.parametrize(("old", "new", "least"), [("min_epoch = 2", 60, 47), ("window = 50", 90_000, 16_000)])
+def test_no_smaller_edit(old: str, new: int, least: int) -> None:
+    """The edit is as small as three digits can say, also where a check takes more than a few configurations."""
+    text = shipped()["plateau"].read_text(encoding="utf-8").replace(old, f"{old.split()[0]} = {new}")
+    report = verify(bind(loads(text)))
+    (finding,) = [one for one in report.findings if one.severity == "error"]
+    (mend,) = mends(report, finding, Binding())
+    assert (mend.old, mend.new) == (new, least)
+    step = 1 if least < 1000 else 1000
+    for number, broken in ((least, False), (least + step, True)):
+        assert verify(bind(loads(text.replace(str(new), str(number))))).broken == broken
 
 
 def test_no_number_mends_it() -> None:
