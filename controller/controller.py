@@ -214,7 +214,7 @@ class Controller:
             Lines; none where there was no look at `step`.
         """
         if step is not None:
-            return [line for at, lines in self.run_state.looks if at == step for line in lines]
+            return [line for seen in self.run_state.looks if seen.step == step for line in seen.lines()]
         return [*explain(self.run_state), *missing.lines(self.machine, self.run_state)]
 
     def readings(self) -> tuple[Way, ...]:

@@ -62,7 +62,7 @@ def take_evaluation(machine: Machine, run: RunState, metrics: Sequence[tuple[str
         after_evaluation(machine, run)
     if not run.state.asks_evaluations:
         return None
-    if run.looks and run.looks[-1][0] == run.step:
+    if run.looks and run.looks[-1].step == run.step:
         run.looks.pop()  # what is remembered of this step's own look, which this one follows
     dead = run.nonfinite >= machine.nonfinite_limit
     place = find_ahead(machine, run, None, AT_EVAL, dead) if machine.lead else find_transition(run, AT_EVAL, dead)

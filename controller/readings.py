@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from plateau_rule.controller.guards import Clock, Joined, Reading
-from plateau_rule.controller.guards.kleene import Verdict
-from plateau_rule.controller.machine import BoundTransition
+from plateau_rule.controller.guards import Reading
+from plateau_rule.controller.guards.kleene import Verdict, join
 
 _WHEN = {"step": "at every step", "epoch": "when an epoch closes", "eval": "at an evaluation"}
 
@@ -24,7 +23,6 @@ class Way(NamedTuple):
         sustained: for how many they have held.
         at_most: how often it may be taken in the run; None where that is not said.
         taken: how often it was.
-        verdict: what its guards say together.
         parts: the readings of its guards.
     """
 
@@ -36,8 +34,12 @@ class Way(NamedTuple):
     sustained: int
     at_most: int | None
     taken: int
-    verdict: Verdict
     parts: tuple[Reading, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What its guards say together."""
+        return join(False, [part.verdict for part in self.parts])
 
     def lines(self) -> list[str]:
         """A line for the transition, and those of its guards, as `explain` gives them."""
@@ -48,31 +50,7 @@ class Way(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """As data for JSON."""
-        return {**self._asdict(), "parts": [part.as_dict() for part in self.parts]}
-
-
-def way_of(transition: BoundTransition, guard: Joined, clock: Clock, sustained: int, taken: int) -> Way:
-    """A transition as it stands.
-
-    Args:
-        transition: as it is bound.
-        guard: its guards in the present stay.
-        clock: what the clocks say.
-        sustained: for how many looks in a row they have held.
-        taken: how often it was taken.
-    """
-    return Way(
-        transition.title,
-        transition.source,
-        transition.target,
-        transition.at,
-        transition.sustain,
-        sustained,
-        transition.at_most,
-        taken,
-        guard.verdict(clock),
-        tuple(part.reading(clock) for part in guard.parts),
-    )
+        return {**self._asdict(), "verdict": self.verdict, "parts": [part.as_dict() for part in self.parts]}
 
 
 def as_saved(way: Way) -> list[Any]:

@@ -35,6 +35,28 @@ class Waiting(NamedTuple):
     readings: tuple[Way, ...] = ()
 
 
+class Seen(NamedTuple):
+    """What was seen at one look; the lines are made when they are asked for, as nearly none ever is.
+
+    Attributes:
+        step: the first step that it applied, or could have applied, to.
+        before: a line about the state or about what waits.
+        ways: the transitions out of the state.
+        after: a line about an evaluation that was not looked at.
+    """
+
+    step: int
+    before: str | None
+    ways: tuple[Way, ...]
+    after: str | None
+
+    def lines(self) -> list[str]:
+        """All of it in lines."""
+        said = [] if self.before is None else [self.before]
+        said += [line for way in self.ways for line in way.lines()]
+        return said if self.after is None else [*said, self.after]
+
+
 class Due(NamedTuple):
     """The first look of a stay at which a transition is taken whatever the losses are."""
 
@@ -90,7 +112,7 @@ class RunState(Clock):
         self.lr_before: float | None = None  # the rate of the step before, where the rate's clock has gone on since
         self.remark: tuple[int, str] | None = None  # on an evaluation that was not looked at, for `explain`
         self.said = SILENT  # what the user was told already, or need not be, as nobody trains
-        self.looks: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=LOOKS_REMEMBERED)  # what `explain` still knows
+        self.looks: deque[Seen] = deque(maxlen=LOOKS_REMEMBERED)  # what `explain` still knows
         # Where a lead is bound:
         self.waiting: Waiting | None = None
         self.due: Due | None = None

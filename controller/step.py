@@ -15,8 +15,8 @@ from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.missing import after_epoch, note_given
 from plateau_rule.controller.plan import Decision, knobs_at, plan_of
 from plateau_rule.controller.rate import advance, after_transition, learning_rate, start_clock
-from plateau_rule.controller.readings import Way, way_of
-from plateau_rule.controller.state import RunState, Waiting
+from plateau_rule.controller.readings import Way
+from plateau_rule.controller.state import RunState, Seen, Waiting
 
 OWN_ACTIONS = ("lr_restart", "lr_scale")
 AT_STEP, AT_EPOCH, AT_EVAL = ("step",), ("step", "epoch"), ("eval",)  # transitions that a look asks
@@ -232,17 +232,22 @@ def raise_floors(machine: Machine, run: RunState, time: int) -> None:
 
 def remember_look(run: RunState) -> None:
     """Keep what is seen now, for `explain` to tell later."""
-    run.looks.append((run.step, tuple(explain(run))))
+    run.looks.append(_seen(run))
 
 
 def explain(run: RunState) -> list[str]:
     """Why the last observation moved or held: a line for each transition out of this state and each of its guards."""
+    return _seen(run).lines()
+
+
+def _seen(run: RunState) -> Seen:
+    before: str | None = None
     if not run.state.transitions:
-        said = [f'step {run.step}: "{run.state.name}" is a final state']
-    else:
-        said = [] if run.waiting is None else [_says(run, run.waiting)]
-        said += [line for way in readings(run) for line in way.lines()]
-    return said if run.remark is None or run.remark[0] != run.step else [*said, run.remark[1]]
+        before = f'step {run.step}: "{run.state.name}" is a final state'
+    elif run.waiting is not None:
+        before = _says(run, run.waiting)
+    after = None if run.remark is None or run.remark[0] != run.step else run.remark[1]
+    return tuple.__new__(Seen, (run.step, before, readings(run), after))
 
 
 def _says(run: RunState, waiting: Waiting) -> str:
@@ -253,13 +258,17 @@ def _says(run: RunState, waiting: Waiting) -> str:
 
 def readings(run: RunState) -> tuple[Way, ...]:
     """How near each transition out of this state is to being taken, in the order of the file."""
-    return tuple(way_at(run, place) for place in range(len(run.state.transitions)))
+    return tuple([way_at(run, place) for place in range(len(run.state.transitions))])
 
 
 def way_at(run: RunState, place: int) -> Way:
     """How near one transition out of this state is to being taken."""
-    transition = run.state.transitions[place]
-    return way_of(transition, run.stay.guards[place], run, run.sustained[place], run.taken.get(transition.key, 0))
+    way, taken = run.state.transitions[place], run.taken
+    parts = tuple([part.reading(run) for part in run.stay.guards[place].parts])
+    often, row = taken.get(way.key, 0), run.sustained[place]
+    said = (way.title, way.source, way.target, way.at, way.sustain, row, way.at_most, often, parts)
+    # A named tuple made as the tuple that it is: a call with the fields takes twice as long.
+    return tuple.__new__(Way, said)
 
 
 # Under a lead

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from plateau_rule.controller.guards.detector import Detector, Mirrored, RunningMean, Soonest, copy_of
-from plateau_rule.controller.guards.reading import Reading, finite
+from plateau_rule.controller.guards.reading import OPEN, Reading, finite, measured
 from plateau_rule.controller.guards.word import Feed, Hint, MetricWord, Pick
 from plateau_rule.controller.language.values import LARGEST, MetricName, Since, Table
 
@@ -72,14 +72,13 @@ class Growing:
         """The newest mean, and the bound that it has to reach, which moves with the best."""
         spec, bound, count = self.spec, self._bound(), self._count
         if bound is None:
-            none = self._best == 0 and count >= spec.window
             text = "the best mean is 0" if self._best == 0 else f"{count} of {spec.window} values of {spec.metric}"
-            return Reading(unit=spec.metric, seen=count, needs=spec.window, says="no bound" if none else "", text=text)
+            return measured(None, None, None, OPEN, spec.metric, count, spec.window, "", text)
         mean, bound, best = (self._sign * float(value or 0.0) for value in (self._mean.mean(), bound, self._best))
         text = f"{spec.metric} {mean:.6g}, diverging from {bound:.6g} on; best {best:.6g}"
         reached = finite(bound)
         holds = (None, reached) if self.mirrored else (reached, None)
-        return Reading(value=mean, holds=holds, unit=spec.metric, seen=count, needs=spec.window, text=text)
+        return measured(mean, None, None, holds, spec.metric, count, spec.window, "", text)
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from plateau_rule.controller.errors import Fault
 from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
-from plateau_rule.controller.guards.reading import Reading, finite
+from plateau_rule.controller.guards.reading import Reading, finite, measured
 from plateau_rule.controller.guards.word import Advice, AmountAsked, Feed, Hint, MetricWord, Path, Pick
 from plateau_rule.controller.language.faults import empty_faults, rest_faults
 from plateau_rule.controller.language.values import LARGEST, MetricName, Table
@@ -94,11 +94,11 @@ class Apart:
         means, holds = self._means(), (None, self.value)
         if means is None:
             text = f"{self.seen} of {self.needs} values"
-            return Reading(holds=holds, unit=APART, seen=self.seen, needs=self.needs, text=text)
+            return measured(None, None, None, holds, APART, self.seen, self.needs, "", text)
         older, newer = means
         apart = abs(older - newer)
         text = f"{older:.6g}, then {newer:.6g}, {apart:.3g} apart; at most {self.value:.3g} needed"
-        return Reading(value=finite(apart), holds=holds, unit=APART, seen=self.seen, needs=self.needs, text=text)
+        return measured(finite(apart), None, None, holds, APART, self.seen, self.needs, "", text)
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""

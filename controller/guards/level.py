@@ -6,7 +6,7 @@ from math import inf
 from typing import Any, Self
 
 from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_of
-from plateau_rule.controller.guards.reading import Reading
+from plateau_rule.controller.guards.reading import Reading, measured
 from plateau_rule.controller.guards.word import Feed, Hint, MetricWord, Pick
 from plateau_rule.controller.language.values import Finite, MetricName, Table, Window
 
@@ -51,7 +51,7 @@ class Beside:
             text = f"{seen} of {spec.window} values of {spec.metric}"
         else:
             text = f"{spec.metric} {mean:.6g}, {'below' if self.below else 'above'} {spec.value:.6g} needed"
-        return Reading(value=mean, holds=holds, unit=spec.metric, seen=seen, needs=spec.window, text=text)
+        return measured(mean, None, None, holds, spec.metric, seen, spec.window, "", text)
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from plateau_rule.controller.guards.detector import Detector, Mirrored, RunningMean, Soonest, copy_of
-from plateau_rule.controller.guards.reading import Reading
+from plateau_rule.controller.guards.reading import Reading, measured
 from plateau_rule.controller.guards.word import Advice, Feed, Hint, MetricWord, Pick
 from plateau_rule.controller.language.values import LARGEST, MetricName, Since, Table, Window
 
@@ -60,9 +60,9 @@ class NoNewBest:
         spec, since, seen, holds = self.spec, self._since, len(self._mean.values), (self.spec.steps, None)
         if self._best is None:
             text = f"{seen} of {spec.smooth} values to smooth over"
-            return Reading(holds=holds, unit=VALUES, seen=seen, needs=spec.smooth, text=text)
+            return measured(None, None, None, holds, VALUES, seen, spec.smooth, "", text)
         text = f"no new best for {since} values, patience {spec.steps}; best {self._sign * self._best:.6g}"
-        return Reading(value=since, holds=holds, unit=VALUES, seen=since, needs=spec.steps, text=text)
+        return measured(since, None, None, holds, VALUES, since, spec.steps, "", text)
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""

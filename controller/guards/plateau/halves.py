@@ -6,7 +6,7 @@ from math import inf, isfinite
 from typing import Self
 
 from plateau_rule.controller.guards.detector import UNIT_ROUNDOFF, Soonest, copy_of
-from plateau_rule.controller.guards.reading import Reading, finite
+from plateau_rule.controller.guards.reading import Reading, finite, measured
 
 # What rounds below _TINY, and what could overflow, is left to exact sums: there the margin is larger than _HUGE.
 _TINY, _HUGE = 1e-290, 1e290
@@ -93,7 +93,8 @@ class Halves:
         """The relative improvement, or None where the window is not full, a sum overflows, or the first mean is 0."""
         if len(self._ring) < self.window:
             return None
-        self._sum_anew()
+        values = self._in_order()
+        self._older, self._younger = plain_sum(values[: self._first]), plain_sum(values[self._first :])
         first = self._older / self._first
         if first == 0 or not (isfinite(first) and isfinite(self._younger)):
             return None
@@ -121,14 +122,14 @@ class Halves:
         """The improvement, and the threshold under which it is flat."""
         seen, window, holds = len(self._ring), self.window, (None, 100 * self.threshold)
         if seen < window:
-            return Reading(holds=holds, unit=UNIT, seen=seen, needs=window, text=f"{seen} of {window} losses")
+            return measured(None, None, None, holds, UNIT, seen, window, "", f"{seen} of {window} losses")
         exact = self.improvement()
         if exact is None:
             text = "the mean of the first half is 0, or a sum is too large for a float"
-            return Reading(holds=holds, unit=UNIT, seen=seen, needs=window, text=text)
-        says, value = "worsened" if exact < 0 else "improved", 100 * exact
-        text = f"{says} by {100 * abs(exact):.4g} % over {window} losses, flat under {100 * self.threshold:.4g} %"
-        return Reading(value=finite(value), holds=holds, unit=UNIT, seen=seen, needs=window, says=says, text=text)
+            return measured(None, None, None, holds, UNIT, seen, window, "", text)
+        says, value, least = "worsened" if exact < 0 else "improved", 100 * exact, holds[1]
+        text = f"{says} by {abs(value):.4g} % over {window} losses, flat under {least:.4g} %"
+        return measured(finite(value), None, None, holds, UNIT, seen, window, says, text)
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""

@@ -16,7 +16,7 @@ from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.blocks import BLOCK, FLOOR, trimmed
 from plateau_rule.controller.guards.plateau.student import quantile
 from plateau_rule.controller.guards.plateau.trend import four_valued
-from plateau_rule.controller.guards.reading import DETECTOR, Reading, finite
+from plateau_rule.controller.guards.reading import Reading, finite, measured
 
 UNIT = "% of what the state brought"
 BLOCKS = 32  # the least number that it decides on; twice as many are merged
@@ -264,24 +264,24 @@ class Returns:
         """What the last half has brought of what the state has, and the share under which it is flat."""
         seen, needs, holds = self._seen, self.knows, (None, 100 * self.share)
         if seen < needs:
-            return Reading(holds=holds, unit=UNIT, seen=seen, needs=needs, text=f"{seen} of {needs} losses")
+            return measured(None, None, None, holds, UNIT, seen, needs, "", f"{seen} of {needs} losses")
         found, blocks = self.judgement(), f"{len(self._means)} blocks of {self._width} losses"
         if found is None:
-            return Reading(holds=holds, unit=UNIT, seen=seen, needs=needs, text=f"every loss is 0, in {blocks}")
+            return measured(None, None, None, holds, UNIT, seen, needs, "", f"every loss is 0, in {blocks}")
         says = found.verdict
         if says == "nothing":
             text = f"nothing: from half to half the loss falls by less than {NOTHING:.1%}, in {blocks}"
-            return Reading(holds=holds, unit=UNIT, seen=seen, needs=needs, says=says, text=text)
+            return measured(None, None, None, holds, UNIT, seen, needs, says, text)
         if found.total <= max(0.0, -found.gain):
             text = f"{says}: the state has brought nothing yet, in {blocks}"
-            return Reading(holds=holds, unit=UNIT, seen=seen, needs=needs, says=says, text=text)
+            return measured(None, None, None, holds, UNIT, seen, needs, says, text)
         low, high = (100 * ((found.gain + sign * found.error) / found.total) for sign in (-1.0, 1.0))
         value = finite(100 * (found.gain / found.total))
         text = (
             f"{says}: the last half brought {low:.3g}% to {high:.3g}% of what the state brought, "
             f"in {blocks}; flat under {100 * self.share:.3g}%"
         )
-        return Reading("", DETECTOR, None, value, finite(low), finite(high), holds, UNIT, seen, needs, says, text)
+        return measured(value, finite(low), finite(high), holds, UNIT, seen, needs, says, text)
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""

@@ -25,7 +25,7 @@ from plateau_rule.controller.guards.plateau.blocks import BLOCK, FLOOR, trimmed
 from plateau_rule.controller.guards.plateau.roughness import inflation_of, roughness
 from plateau_rule.controller.guards.plateau.student import quantile_above
 from plateau_rule.controller.guards.plateau.trend import UNIT
-from plateau_rule.controller.guards.reading import DETECTOR, Reading, finite
+from plateau_rule.controller.guards.reading import Reading, finite, measured
 
 HOP = 4  # a window is looked at whenever its level has this many more blocks
 SIZES, LONGER_SIZES = (12, 16, 24, 32), (24, 32)  # blocks in the windows of level 0, and of each level above
@@ -318,11 +318,11 @@ class Sure:
         rate, seen, needs = 1e5 * self.rate, self._seen, self.knows
         if seen < needs:
             text = f"{seen} of {needs} losses{self._too_short()}"
-            return Reading(holds=(-rate, rate), unit=UNIT, seen=seen, needs=needs, text=text)
+            return measured(None, None, None, (-rate, rate), UNIT, seen, needs, "", text)
         strongest, low, high, losses, share = self._strongest()
         if low == -inf:
             text = f"undecided: the losses are 0, or cancel, in the last {losses}"
-            return Reading(holds=(-rate, rate), unit=UNIT, seen=seen, needs=needs, says=strongest, text=text)
+            return measured(None, None, None, (-rate, rate), UNIT, seen, needs, strongest, text)
         # What is added to a zero takes its sign away.
         low, high = 1e5 * low + 0.0, 1e5 * high + 0.0
         text = (
@@ -331,7 +331,7 @@ class Sure:
             f"flat within {rate:.3g}%{self._too_short()}"
         )
         value, least, most = finite(0.5 * low + 0.5 * high), finite(low), finite(high)
-        return Reading("", DETECTOR, None, value, least, most, (-rate, rate), UNIT, seen, needs, strongest, text)
+        return measured(value, least, most, (-rate, rate), UNIT, seen, needs, strongest, text)
 
     def _strongest(self) -> tuple[str, float, float, int, float]:
         """The strongest word, and the narrowest window that says it: its rates, its losses, its look's share."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 
 from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.student import quantile
-from plateau_rule.controller.guards.reading import DETECTOR, Reading, finite
+from plateau_rule.controller.guards.reading import Reading, finite, measured
 
 UNIT = "% per 1000 losses"  # of a fall
 BLOCKS = 16  # means on a level
@@ -177,9 +177,9 @@ class Trend:
         seen, holds = self._seen, (-1e5 * self.max_rate, 1e5 * self.max_rate)
         if seen < self.cooldown:
             text = f"cooldown: {seen} of {self.cooldown} losses"
-            return Reading(holds=holds, unit=UNIT, seen=seen, needs=self.knows, text=text)
+            return measured(None, None, None, holds, UNIT, seen, self.knows, "", text)
         if seen < self.knows:
-            return Reading(holds=holds, unit=UNIT, seen=seen, needs=self.knows, text=f"{seen} of {self.knows} losses")
+            return measured(None, None, None, holds, UNIT, seen, self.knows, "", f"{seen} of {self.knows} losses")
         slopes = [found for level in range(self._first, len(self._levels)) if (found := self.slope(level))]
         order = ("flat", "improving", "worsening", "undecided")
         first = min(slopes, key=lambda slope: (order.index(slope.verdict), slope.error))
@@ -191,9 +191,7 @@ class Trend:
             f"flat within {within:.3g}%"
         )
         value, holds = finite(1e5 * first.falls), (-within, within)
-        return Reading(
-            "", DETECTOR, None, value, finite(low), finite(high), holds, UNIT, seen, self.knows, first.verdict, text
-        )
+        return measured(value, finite(low), finite(high), holds, UNIT, seen, self.knows, first.verdict, text)
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""
