@@ -87,7 +87,7 @@ class _Replay:
         self.end = min((end for end in (self.total, self.until) if end is not None), default=None)
         self.tracer = Tracer(len(log))
         last = int(self._ours(np.array([log.report.used.last_step or 0]))[0])
-        self.stride = max(1, last // PROBES)  # steps between looks, and between plans, that are written down
+        self.stride = max(1, (last + 1) // PROBES)  # steps between looks, and between plans, that are written down
         self.next_probe = self.next_sample = 0
         self.over: str | None = None
         self.points = 0
@@ -222,7 +222,7 @@ class _Replay:
         """Observe values[at:stop]; an epoch's end, and a look now and then, with care, what lies between at once."""
         run, per_epoch = self.run_state, self.setting.steps_per_epoch
         while at < stop and self.over is None:
-            careful = self.next_sample
+            careful = self.next_sample - 1  # the step after which it is due
             if per_epoch is not None:
                 careful = min(careful, run.step + per_epoch - 1 - run.step % per_epoch)
             until = min(stop, at + max(0, careful - run.step))

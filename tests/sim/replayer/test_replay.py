@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,14 @@ from = "*"
 to = "next"
 """
 MakeLog = Callable[..., Log]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_probes() -> Iterator[None]:
+    """Of short logs, too, most points are observed in one go, as those of long ones are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plateau_rule.sim.replayer.replay.PROBES", 40)
+        yield
 
 
 def small(transition: str, more: str = "") -> Curriculum:
@@ -439,12 +447,17 @@ def test_the_closest_look_of_each_guard_is_kept(log_of: MakeLog) -> None:
     assert stay.refused == 3
 
 
-def test_looks_are_sampled_when_there_are_very_many(log_of: MakeLog) -> None:
-    """Of a transition that is looked at at every step of a long log, some thousand looks are written down."""
+@pytest.mark.parametrize(("points", "looks", "sampled"), [(2000, 2000, 1), (20_000, 5000, 4)])
+def test_looks_are_sampled_when_there_are_very_many(
+    points: int, looks: int, sampled: int, log_of: MakeLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a transition that is looked at at every step, all looks are written down, or of a long log one in so many."""
+    monkeypatch.setattr("plateau_rule.sim.replayer.replay.PROBES", 5000)
     found = replay(
-        small("guards = [{ below = { value = 0.5 } }]"), log_of(range(20_000), [1.0] * 20_000), Binding(epochs=200)
+        small("guards = [{ below = { value = 0.5 } }]"), log_of(range(points), [1.0] * points), Binding(epochs=200)
     )
-    assert 3000 <= found.stays[0].asked[0].looks <= 5000
+    assert found.sampled == sampled
+    assert found.stays[0].asked[0].looks == pytest.approx(looks, rel=0.01)
 
 
 def test_a_dropped_step_does_not_enter_a_window(tmp_path: Path) -> None:
