@@ -22,6 +22,7 @@ from plateau_rule.sim.replayer.verdict import verdict_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+LONG = 30  # letters of a knob's change, above which it is broken: a mixture of sources
 WIDE = 100  # columns, below which there are lines in place of tables
 
 
@@ -225,16 +226,19 @@ def _transitions_table(timeline: Timeline) -> Any:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("step", "epoch"):
         table.add_column(name, justify="right")
-    for name in ("transition", *timeline.curriculum.knob, "rate"):
-        table.add_column(name, no_wrap=True)
+    shown = [_knobs(timeline, decision) for decision in timeline.decisions]
+    table.add_column("transition", no_wrap=True)
+    for name in timeline.curriculum.knob:
+        table.add_column(name, no_wrap=all(len(knobs[name]) <= LONG for knobs in shown))
+    table.add_column("rate", no_wrap=True)
     table.add_column("loss", justify="right")
     table.add_column("because")
-    for decision in timeline.decisions:
+    for decision, knobs in zip(timeline.decisions, shown, strict=True):
         table.add_row(
             f"{timeline.shown(decision.step):,}",
             f"{decision.epoch:,}",
             f"{decision.from_state} → {decision.to_state}",
-            *_knobs(timeline, decision).values(),
+            *knobs.values(),
             f"{decision.lr_before:.3g} → {decision.lr:.3g}",
             "" if decision.loss is None else f"{decision.loss:.4g}",
             "\n".join(line.strip().removesuffix(" -> true") for line in decision.guards[1:]),

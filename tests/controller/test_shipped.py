@@ -14,7 +14,7 @@ import pytest
 from plateau_rule import BindingWarning, Controller, Decision, Plan, load
 from plateau_rule.controller.language.reading import shipped
 
-LIMITS = {
+LIMITS: dict[str, float | None] = {
     "cutoff": 1025,
     "seq_len": 1024,
     "modes": 16,
@@ -24,11 +24,12 @@ LIMITS = {
     "augmentation": 30,
     "teacher_forcing": 1.0,
     "wall_height": 8.0,
+    "mix": None,  # its values are no numbers
 }
 Loss = Callable[[int], float]
 
 
-def limits_of(name: str) -> dict[str, float]:
+def limits_of(name: str) -> dict[str, float | None]:
     """The limits of the knobs that a shipped curriculum turns."""
     return {knob: LIMITS[knob] for knob in load(name).knob}
 
@@ -88,7 +89,9 @@ def test_runs_to_its_end(name: str) -> None:
                 entered = decision.step
     names = [state.name for state in curriculum.state]
     assert [decision.to_state for decision in decisions if decision.to_state != decision.from_state] == names[1:]
-    assert all(decision.raises for decision in decisions if curriculum.knob and name != "sequence-length")
+    assert all(
+        decision.raises for decision in decisions if curriculum.knob and name not in ("sequence-length", "mixture")
+    )
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -268,6 +271,17 @@ def test_teacher_forcing() -> None:
     assert shares[250] == pytest.approx((1 + 0.25) / 2)
     assert shares[500:] == [0.25] * 500
     assert shares == sorted(shares, reverse=True)
+
+
+def test_mixture() -> None:
+    """mixture: after 0.8 of the run the weights of the sources change, and nothing rises, falls or restarts."""
+    controller = Controller(load("mixture"), limits_of("mixture"), epochs=10, steps_per_epoch=100)
+    plans = planned(controller, lambda step: 5.0)
+    mixes = [plan.knobs["mix"] for plan in plans]
+    assert mixes[:800] == [{"web": 0.7, "code": 0.15, "papers": 0.1, "books": 0.05}] * 800
+    assert mixes[800:] == [{"web": 0.4, "code": 0.3, "papers": 0.2, "books": 0.1}] * 200
+    assert all(sum(dict(mix).values()) == pytest.approx(1) for mix in (mixes[0], mixes[-1]))
+    assert 0.99 < plans[800].lr / plans[799].lr < 1
 
 
 def test_reduce_on_plateau() -> None:

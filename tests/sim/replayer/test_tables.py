@@ -47,6 +47,20 @@ def test_the_end_is_told_without_knobs_too(log: Log, capsys: pytest.CaptureFixtu
         assert told in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_long_value_leaves_room_for_the_rest(
+    log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mixture of sources is broken in its column, so that step, rate and reason are told beside it."""
+    monkeypatch.setenv("COLUMNS", "120")
+    print_timelines(log, [replay(load("mixture"), log, BINDING)])
+    out = capsys.readouterr().out
+    row = next(line for line in out.splitlines() if "broad → scarce" in line)
+    assert row.startswith("3,200 ")
+    assert "→" in row.partition("broad → scarce")[2]
+    assert "dwell: 3200 steps in this" in row
+    assert "books = 0.05 }" in out
+
+
 def test_a_pipe_gets_no_padding(log: Log, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Into a pipe, no line ends in blanks."""
     monkeypatch.delenv("COLUMNS", raising=False)
