@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from plateau_rule.controller.errors import BindingWarning, CurriculumError, Faul
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import loads
-from plateau_rule.controller.verifier.findings import Entry, Report
+from plateau_rule.controller.language.writing import spell_value
+from plateau_rule.controller.verifier.findings import Entry, Finding, Mend, Report
 from plateau_rule.controller.verifier.verify import verify
 
 
@@ -58,6 +60,19 @@ class VerifiedText:
         state = next((one for one in curriculum.state if one.name == name), None)
         entry = next((one for one in self.report.entries if one.state == name), None)
         return [] if state is None else [*facts(curriculum, state), *([entry_in_words(entry)] if entry else [])]
+
+    def mends(self, finding: Finding, binding: Binding) -> list[Fix]:
+        """The smallest edits of one number that mend a finding, the smallest first; each is tried, which takes seconds.
+
+        Args:
+            finding: one of the report's errors.
+            binding: what the curriculum is bound to.
+        """
+        from plateau_rule.controller.edit.mending import mends
+
+        places = Places(self.text, self.file)
+        fixes = (_mend(mend, places) for mend in mends(self.report, finding, binding))
+        return [fix for fix in fixes if fix is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +164,20 @@ def _fix(fault: Fault) -> Fix | None:
     if written != fault.word:  # the place holds more than the word: nobody knows what else would change
         return None
     return Fix(f'Write "{word}"', place.line - 1, start, end, word)
+
+
+def _mend(mend: Mend, places: Places) -> Fix | None:
+    """An edit of one number in the text; None where the number stands nowhere in it by itself."""
+    title, new = f"Write {mend}", spell_value(mend.new, mend.path)
+    if mend.old is None:  # a key that the file does not say goes behind the first of its table
+        beside = places.of((*mend.path[:-1], "peak"))
+        before, end = beside.text[: beside.column - 1], beside.end_column
+        if own := re.fullmatch(r"(\s*(?:[\w-]+\.)*)peak\s*=\s*", before):
+            text = f"\n{own[1]}{mend.path[-1]} = {new}"
+            return Fix(title, beside.line - 1, len(beside.text), len(beside.text), text)
+        return Fix(title, beside.line - 1, end, end, f", {mend.path[-1]} = {new}")
+    place = places.of(mend.path)
+    start, end = place.column - 1, place.end_column
+    if place.text[start:end] != places.raw(mend.path):
+        return None
+    return Fix(title, place.line - 1, start, end, new)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
@@ -17,9 +20,10 @@ from plateau_rule.controller.errors import CurriculumError
 from plateau_rule.controller.language.writing import formatted
 from plateau_rule.language_server.completion import Completion, about_key, completions
 from plateau_rule.language_server.cursor import CursorPlace, cursor_at
-from plateau_rule.language_server.document import ReadText, VerifiedText, fixes_of, read_text, verify_text
+from plateau_rule.language_server.document import Fix, ReadText, VerifiedText, fixes_of, read_text, verify_text
 
 NAME = "plateau"  # of the server, and of the source of its findings
+MEND = "plateau.mend"  # the command that seeks the smallest edit; it is asked for by a quick fix
 PAUSE_S = 0.2  # without a keystroke, before a text is verified
 SEVERITIES: dict[Level, lsp.DiagnosticSeverity] = {
     "error": lsp.DiagnosticSeverity.Error,
@@ -62,6 +66,7 @@ class CurriculumServer(LanguageServer):
         self.binding, self.budget = binding, budget
         self.files: dict[str, _Open] = {}
         self._verifier = ThreadPoolExecutor(1, "verifier")  # one at a time; what waits in it can be cancelled
+        self._seeker = ThreadPoolExecutor(1, "seeker")  # of mends, which take longer
 
     def update(self, uri: str) -> None:
         """Read a text anew and say at once what keeps it from being a curriculum; verify it after a pause."""
@@ -96,6 +101,54 @@ class CurriculumServer(LanguageServer):
         capabilities = self.client_capabilities.workspace
         if capabilities and capabilities.inlay_hint and capabilities.inlay_hint.refresh_support:
             self.workspace_inlay_hint_refresh(None)
+
+    async def mend(self, uri: str, number: int, version: int | None) -> None:
+        """Seek the smallest edit that mends a finding, and ask the editor to make it; say so where there is none.
+
+        Args:
+            uri: the file.
+            number: of the finding in its report.
+            version: of the text that was verified.
+        """
+        opened = self.files.get(uri)
+        if opened is None or opened.verified is None or opened.version != version:
+            return self.say("The text has changed: ask again once its findings are shown.")
+        async with self._progress("Seeking the smallest edit"):
+            finding = opened.verified.report.findings[number]
+            fixes = await asyncio.get_running_loop().run_in_executor(
+                self._seeker, opened.verified.mends, finding, self.binding
+            )
+        if self.files.get(uri) is not opened:
+            return self.say("The text has changed meanwhile; nothing was edited.")
+        if not fixes:
+            return self.say(f"No single number mends {finding.code}.")
+        first, *others = fixes
+        edit = lsp.WorkspaceEdit({uri: [self.edit_of(uri, first)]})
+        await self.workspace_apply_edit_async(lsp.ApplyWorkspaceEditParams(edit, first.title))
+        return self.say("; or ".join(fix.title for fix in (first, *others)))
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence in the editor."""
+        self.window_show_message(lsp.ShowMessageParams(lsp.MessageType.Info, sentence))
+
+    @asynccontextmanager
+    async def _progress(self, title: str) -> AsyncIterator[None]:
+        """Show that something is under way, where the editor can."""
+        window = self.client_capabilities.window
+        if not (window and window.work_done_progress):
+            yield
+            return
+        token = str(uuid4())
+        await self.work_done_progress.create_async(token)
+        self.work_done_progress.begin(token, lsp.WorkDoneProgressBegin(title))
+        try:
+            yield
+        finally:
+            self.work_done_progress.end(token, lsp.WorkDoneProgressEnd())
+
+    def edit_of(self, uri: str, fix: Fix) -> lsp.TextEdit:
+        """A fix in the editor's units."""
+        return lsp.TextEdit(self.range_of(uri, fix.line, fix.start, fix.end), fix.text)
 
     def forget(self, uri: str) -> None:
         """Drop a file that was closed, and its findings."""
@@ -224,6 +277,17 @@ def hover_text(cursor: CursorPlace, verified: VerifiedText | None) -> str:
     return f"`{key}`: {about}"
 
 
+def _mending(uri: str, opened: _Open, first: int, last: int) -> Iterator[lsp.CodeAction]:
+    """Quick fixes of the errors in some lines that seek a mend once they are asked for: it takes seconds."""
+    if opened.verified is None or opened.verified.text != opened.read.text:
+        return
+    for number, finding in enumerate(opened.verified.report.findings):
+        if finding.severity == "error" and finding.place and first <= finding.place.line - 1 <= last:
+            title = f"Seek the smallest edit of a number that mends this ({finding.code})"
+            command = lsp.Command(title, MEND, arguments=[uri, number, opened.version])
+            yield lsp.CodeAction(title, kind=lsp.CodeActionKind.QuickFix, command=command)
+
+
 def _answer_for_file(server: CurriculumServer) -> None:
     """Entry times beside states, quick fixes, and the one layout."""
 
@@ -250,21 +314,24 @@ def _answer_for_file(server: CurriculumServer) -> None:
     async def fixes(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
         uri = params.text_document.uri
         opened = server.files.get(uri)
-        if opened is None or opened.read.error is None:
+        if opened is None:
             return []
         first, last = params.range.start.line, params.range.end.line
-        return [
+        near = [
             lsp.CodeAction(
                 fix.title,
                 kind=lsp.CodeActionKind.QuickFix,
                 is_preferred=True,
-                edit=lsp.WorkspaceEdit(
-                    {uri: [lsp.TextEdit(server.range_of(uri, fix.line, fix.start, fix.end), fix.text)]}
-                ),
+                edit=lsp.WorkspaceEdit({uri: [server.edit_of(uri, fix)]}),
             )
-            for fix in fixes_of(opened.read.error)
+            for fix in (fixes_of(opened.read.error) if opened.read.error is not None else ())
             if first <= fix.line <= last
         ]
+        return [*near, *_mending(uri, opened, first, last)]
+
+    @server.command(MEND)
+    async def mend(uri: str, number: int, version: int | None) -> None:
+        await server.mend(uri, number, version)
 
     @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
     async def layout(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit] | None:

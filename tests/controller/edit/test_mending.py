@@ -32,6 +32,7 @@ def test_the_floor_that_is_asked() -> None:
         assert not verify(bind(loads(edited))).broken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new", "least"), [("min_epoch = 2", 60, 47), ("window = 50", 90_000, 16_000)])
 def test_no_smaller_edit(old: str, new: int, least: int) -> None:
     """The edit is as small as three digits can say, also where a check takes more than a few configurations."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from lsprotocol import types as lsp
@@ -19,6 +21,7 @@ from plateau_rule.language_server.document import VerifiedText, read_text, verif
 PLATEAU = shipped()["plateau"].read_text(encoding="utf-8")
 URI = "file:///home/me/mine.curriculum.toml"
 LINES = PLATEAU.split("\n")
+CAPABILITIES = lsp.ClientCapabilities(window=lsp.WindowClientCapabilities(work_done_progress=True))
 
 
 class Editor:
@@ -27,16 +30,39 @@ class Editor:
     Attributes:
         client: speaks the protocol.
         published: what the server said of the file, in order.
+        said: what it shows in a message.
+        edits: what it asks the editor to change.
+        progress: what it says of something that takes long.
     """
 
     def __init__(self) -> None:
         self.client = LanguageClient("test", "1")
         self.published: asyncio.Queue[lsp.PublishDiagnosticsParams] = asyncio.Queue()
+        self.said: asyncio.Queue[str] = asyncio.Queue()
+        self.edits: asyncio.Queue[lsp.WorkspaceEdit] = asyncio.Queue()
+        self.progress: list[str] = []
         self.version = 1
 
         @self.client.feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
         def published(params: lsp.PublishDiagnosticsParams) -> None:
             self.published.put_nowait(params)
+
+        @self.client.feature(lsp.WINDOW_SHOW_MESSAGE)
+        def said(params: lsp.ShowMessageParams) -> None:
+            self.said.put_nowait(params.message)
+
+        @self.client.feature(lsp.WORKSPACE_APPLY_EDIT)
+        def applied(params: lsp.ApplyWorkspaceEditParams) -> lsp.ApplyWorkspaceEditResult:
+            self.edits.put_nowait(params.edit)
+            return lsp.ApplyWorkspaceEditResult(applied=True)
+
+        @self.client.feature(lsp.WINDOW_WORK_DONE_PROGRESS_CREATE)
+        def created(params: lsp.WorkDoneProgressCreateParams) -> None:
+            self.progress.append("created")
+
+        @self.client.feature(lsp.PROGRESS)
+        def progressed(params: lsp.ProgressParams) -> None:
+            self.progress.append(str((params.value or {}).get("kind")))
 
     def open(self, text: str, uri: str = URI) -> None:
         """Open a file with a text."""
@@ -64,12 +90,34 @@ class Editor:
         assert isinstance(found, list | tuple)
         return list(found)
 
-    async def fixes(self, line: int) -> list[lsp.CodeAction]:
-        """The quick fixes of a line."""
+    async def _actions(self, line: int) -> list[lsp.Command | lsp.CodeAction]:
         place = lsp.Range(lsp.Position(line, 0), lsp.Position(line, 0))
         asked = lsp.CodeActionParams(lsp.TextDocumentIdentifier(URI), place, lsp.CodeActionContext([]))
-        found = await self.client.text_document_code_action_async(asked)
-        return [one for one in found or [] if isinstance(one, lsp.CodeAction)]
+        return list(await self.client.text_document_code_action_async(asked) or [])
+
+    async def fixes(self, line: int) -> list[lsp.CodeAction]:
+        """The quick fixes of a line."""
+        return [one for one in await self._actions(line) if isinstance(one, lsp.CodeAction)]
+
+    async def seek(self, line: int) -> None:
+        """Ask for the smallest edit that mends what is found in a line."""
+        # lsprotocol takes an action with a command for a command, and spells out the inner one as its name.
+        (action,) = [one for one in await self._actions(line) if isinstance(one, lsp.Command)]
+        command = ast.literal_eval(action.command)
+        assert command["title"].startswith("Seek the smallest edit of a number that mends this (")
+        asked = lsp.ExecuteCommandParams(command["command"], command["arguments"])
+        await self.client.workspace_execute_command_async(asked)
+
+    def make(self, edit: lsp.WorkspaceEdit, text: str) -> str:
+        """Make an edit of one line, and return the text."""
+        assert edit.changes is not None
+        (one,) = edit.changes[URI]
+        assert isinstance(one, lsp.TextEdit)
+        start, end = one.range.start, one.range.end
+        self.replace(start.line, start.character, end.character, one.new_text)
+        lines = text.split("\n")
+        lines[start.line] = lines[start.line][: start.character] + one.new_text + lines[start.line][end.character :]
+        return "\n".join(lines)
 
 
 @asynccontextmanager
@@ -77,7 +125,7 @@ async def editor(*options: str) -> AsyncIterator[Editor]:
     """A client of a server that was started as an editor starts it."""
     one = Editor()
     await one.client.start_io(sys.executable, "-m", "plateau_rule", "lsp", *options)
-    await one.client.initialize_async(lsp.InitializeParams(capabilities=lsp.ClientCapabilities()))
+    await one.client.initialize_async(lsp.InitializeParams(capabilities=CAPABILITIES))
     one.client.initialized(lsp.InitializedParams())
     try:
         yield one
@@ -127,6 +175,52 @@ def test_open_edit_hover_complete_and_fix() -> None:
         assert await one.fixes(line) == []
 
     run(script)
+
+
+RATE = 'peak   = 2e-4  # a rate\nfloor  = 0.1\ncycles = ["4 epochs", "rest"]\n'
+
+
+@pytest.mark.parametrize(
+    ("rate", "edited"),
+    [
+        (f"[lr]\n{RATE}", "\nfloor  = 0.947\n"),
+        (f"[lr]\n{RATE}".replace("floor  = 0.1\n", ""), "# a rate\nfloor = 0.947\n"),
+        ('lr = { peak = 2e-4, cycles = ["4 epochs", "rest"] }  # a rate\n', "peak = 2e-4, floor = 0.947, cycles"),
+    ],
+)
+def test_the_smallest_edit_on_request(rate: str, edited: str) -> None:
+    """A quick fix seeks the smallest edit, tells that it is under way, and makes it; the finding is gone then."""
+    mine = (Path(__file__).parents[3] / "docs" / "examples" / "mine.toml").read_text(encoding="utf-8")
+    head, rest = mine.split("[run]\n")
+    run_table, rest = rest.split("[lr]\n")
+    text = f"{head}{rate}[run]\n{run_table}{rest[rest.index('[knob') :]}"
+
+    async def script(one: Editor) -> None:
+        one.open(text)
+        found = (await one.published.get()).diagnostics
+        line = next(f.range.start.line for f in found if f.severity == lsp.DiagnosticSeverity.Error)
+        await one.seek(line)
+        assert edited in one.make(await one.edits.get(), text)
+        assert (await one.said.get()).startswith("Write lr.floor = 0.947")
+        assert one.progress == ["created", "begin", "end"]
+        left = (await one.published.get()).diagnostics
+        assert lsp.DiagnosticSeverity.Error not in {f.severity for f in left}
+
+    run(script)
+
+
+def test_no_number_mends_it() -> None:
+    """Where no number mends a finding, the editor says so, and nothing is edited."""
+    text = PLATEAU.replace('actions = ["lr_restart"]', "actions = []")
+
+    async def script(one: Editor) -> None:
+        one.open(text)
+        await one.published.get()
+        await one.seek(next(n for n, row in enumerate(LINES) if row.startswith("actions")))
+        assert await one.said.get() == "No single number mends misaligned."
+        assert one.edits.empty()
+
+    run(script, "--epochs", "6", "--steps-per-epoch", "100")
 
 
 def test_entries_beside_states() -> None:
