@@ -1,5 +1,7 @@
 """Knobs that choose rows, in a loader that draws ahead; `python -P benchmarks/stamps.py [--curricula N] [--turns N]`.
 
+It goes on where it was cut off, and `--anew` measures all of it again.
+
 First, random curricula on random losses, each with a loader of 4 workers that prefetch 4 batches: how many batches were
 trained on with another size than the plan's? Under the lead that the formula gives, and with one step less. Then speed:
 batches a second of KnobLoader under a knob that stays, against torch's DataLoader with the same fixed batch size, both
@@ -53,15 +55,37 @@ class Hashed:
         return torch.tensor([*sha256(self.content).digest(), index])
 
 
-def wrong_batches(curricula: int, spawned: int, less: int) -> dict[str, int]:
-    """How many of the batches of so many random curricula had a wrong size."""
-    batches = wrong = decisions = 0
-    for seed in range(curricula + spawned):
-        start = "fork" if seed < curricula else "spawn"
-        loading = Loading(4, 4, 1 + seed % 4, persistent=seed % 8 != 0 or start == "spawn", start=start)
-        found = trial(seed, loading, less)
-        batches, wrong, decisions = batches + found[0], wrong + found[1], decisions + found[2]
-    return {"curricula": curricula, "spawned": spawned, "batches": batches, "decisions": decisions, "wrong": wrong}
+def wrong_batches(figures: Figures, name: str, curricula: int, spawned: int, less: int) -> None:
+    """How many of the batches of so many random curricula had a wrong size, by fork and then by spawn."""
+    for start, first, count in (("fork", 0, curricula), ("spawn", 10**6, spawned)):
+        key = f"{name}, {start}"
+        so_far = figures.told.setdefault(key, {"curricula": 0, "batches": 0, "decisions": 0, "wrong": 0})
+        while so_far["curricula"] < count:
+            seed = first + so_far["curricula"]
+            loading = Loading(4, 4, 1 + seed % 4, persistent=seed % 8 != 0 or start == "spawn", start=start)
+            for what, more in zip(("batches", "wrong", "decisions"), trial(seed, loading, less), strict=True):
+                so_far[what] += more
+            so_far["curricula"] += 1
+            if so_far["curricula"] % 10 == 0 or so_far["curricula"] == count:
+                figures.write()
+        print(f"{key}: {so_far}", flush=True)
+
+
+class Figures:
+    """What was measured so far, in a file.
+
+    Args:
+        path: the file.
+        anew: whether what it holds is left aside.
+    """
+
+    def __init__(self, path: Path, anew: bool) -> None:
+        self.path = path
+        self.told: dict[str, Any] = json.loads(path.read_text()) if path.exists() and not anew else {}
+
+    def write(self) -> None:
+        """Write it down."""
+        self.path.write_text(json.dumps(self.told, indent=1) + "\n")
 
 
 def batches_a_second(loader: Any, rule: Rule, clock: Callable[[], float]) -> float:
@@ -107,19 +131,17 @@ def main() -> None:
     parser.add_argument("--spawned", type=int, default=20)
     parser.add_argument("--turns", type=int, default=25)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "stamps.json")
+    parser.add_argument("--anew", action="store_true")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", "This DataLoader will create")
-    figures: dict[str, Any] = {
-        "speed by processor time, no worker": speed(given.turns, 0),
-        "speed by the clock, 1 worker": speed(given.turns, 1),
-    }
-    for name, ratio in figures.items():
-        print(f"KnobLoader / DataLoader, {name}: {ratio}", flush=True)
-    figures["one step less"] = wrong_batches(max(10, given.curricula // 20), 0, 1)
-    print(f"one step less of lead: {figures['one step less']}", flush=True)
-    figures["lead"] = wrong_batches(given.curricula, given.spawned, 0)
-    print(f"the lead of the formula: {figures['lead']}", flush=True)
-    given.out.write_text(json.dumps(figures, indent=1) + "\n")
+    figures = Figures(given.out, given.anew)
+    for name, workers in (("speed by processor time, no worker", 0), ("speed by the clock, 1 worker", 1)):
+        if figures.told.get(name, {}).get("turns") != given.turns:
+            figures.told[name] = speed(given.turns, workers)
+            figures.write()
+        print(f"KnobLoader / DataLoader, {name}: {figures.told[name]}", flush=True)
+    wrong_batches(figures, "one step less of lead", max(10, given.curricula // 20), 0, 1)
+    wrong_batches(figures, "the lead of the formula", given.curricula, given.spawned, 0)
 
 
 if __name__ == "__main__":
