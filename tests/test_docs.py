@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 from typing import Any
@@ -108,18 +107,6 @@ def test_what_is_not_printed_is_seen() -> None:
     """Canary: a line that no command printed, or one in the wrong place, is seen."""
     with pytest.raises(AssertionError, match="is not printed there"):
         assert_shown(["b", "a"], ["a", "b"])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
-def test_readme_loop_runs(tmp_path: Path) -> None:
-    """The loop in the README runs as it stands, climbs all its sizes, and torch has nothing to warn of."""
-    done = run(["-c", "import os, runpy; os.chdir('docs/examples'); runpy.run_path('loop.py')"], tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split(": ")[1] for line in done.stdout.splitlines()] == [
-        "small -> medium, lr 0.003",
-        "medium -> large, lr 0.003",
-    ]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text()], ids=name_of)

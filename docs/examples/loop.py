@@ -11,8 +11,7 @@ from plateau_rule.adapters.shapes import resize_images
 # Yours: data, a model, an optimizer. Here: scikit-learn's 1,797 handwritten digits of 8 by 8 pixels.
 digits = load_digits()
 data = TensorDataset(torch.tensor(digits.images[:, None] / 16).float(), torch.tensor(digits.target))
-layers = [Conv2d(1, 16, 3, padding=1), ReLU(), Conv2d(16, 32, 3, padding=1), ReLU(), AdaptiveAvgPool2d(2), Flatten()]
-model = Sequential(*layers, Linear(128, 10))
+model = Sequential(Conv2d(1, 64, 3), ReLU(), AdaptiveAvgPool2d(2), Flatten(), Linear(256, 10))
 optimizer = torch.optim.AdamW(model.parameters())
 rule = PlateauRule(optimizer, Controller(load("sizes.toml")), shape={"image_size": resize_images})
 for x, y in rule.batches(DataLoader(data, batch_size=18, shuffle=True)):

@@ -58,3 +58,12 @@ def test_guides_run(library: str, tmp_path: Path) -> None:
     (tmp_path / "sizes.toml").write_text((ROOT / "docs" / "examples" / "sizes.toml").read_text())
     (tmp_path / "guide.py").write_text(block)
     run(library, ["guide.py"], tmp_path)
+
+
+@pytest.mark.slow
+def test_readme_loop_runs(tmp_path: Path) -> None:
+    """The loop in the README runs as it stands, climbs all its sizes, and torch has nothing to warn of."""
+    for name in ("loop.py", "sizes.toml"):
+        (tmp_path / name).write_text((ROOT / "docs" / "examples" / name).read_text())
+    lines = run("sklearn", ["loop.py"], tmp_path)
+    assert [line.split(": ")[1] for line in lines] == ["small -> medium, lr 0.003", "medium -> large, lr 0.003"]
