@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint types tests test-wheel test-adapters coverage mutation verifier faults format demo bench bench-boundary bench-quality transitions constraints clean
+.PHONY: help setup quick test lint types tests test-wheel test-adapters test-page coverage mutation verifier faults format demo bench bench-boundary bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -75,6 +75,11 @@ $(ADAPTERS)/%/.set-up: pyproject.toml tests/conformance/constraints-%.txt
 	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt --no-build-isolation \
 	  --editable '.[pytorch,transformers,lightning,plot,test]' pytest pytest-xdist scikit-learn torchdata
 	@touch $@
+
+test-page: setup  ## a browser looks at the page: Chromium, which is installed by apt-get where it is missing and can be
+	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[page-test]'
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } || { echo "make test-page needs the browser Chromium, and found none. Install it (Debian: apt install chromium)" >&2; exit 2; }
+	PLATEAU_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest --numprocesses 2 tests/browser
 
 coverage: setup  ## the tests, and the lines and branches that they never reach: none of controller/
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html
