@@ -40,7 +40,7 @@ def page(
     from plateau_rule.page.run import Run
     from plateau_rule.page.serving import serve
 
-    return serve(Run(open_words("page", words, reading, bound)), port, not no_browser)
+    return serve(Run(open_words("page", words, reading, bound), whole=False), port, not no_browser)
 
 
 def open_words(command: str, words: Sequence[str], reading: ReadingOptions, bound: LateOptions) -> Opened:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -39,7 +38,6 @@ class Answers:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._check: dict[str, Any] | None = None
-        self._smooth: tuple[tuple[int, int], NDArray[np.float64]] | None = None
 
     def meta(self) -> dict[str, Any]:
         """Where the run is, what it did, and what may be turned."""
@@ -97,22 +95,17 @@ class Answers:
             columns = self.run.session.curve(start, stop, max(1, width))
             mean = columns.mean
             if len(columns.first):
-                ends = np.append(columns.first[1:], min(stop, len(self.run.session)))
-                middle = (columns.first + ends) // 2
-                smooth = self._smoothed()[np.minimum(middle, len(self.run.session) - 1)].astype(np.float32)
-                mean = np.where(np.isfinite(columns.mean), smooth, columns.mean).astype(np.float32)
+                middle = (columns.first + np.append(columns.first[1:], min(stop, len(self.run.session)))) // 2
+                mean = np.where(np.isfinite(columns.mean), self._smoothed(middle), columns.mean)
         parts = (columns.first.astype("<f8"), *(one.astype("<f4") for one in (columns.low, columns.high, mean)))
         return b"".join(part.tobytes() for part in parts)
 
-    def _smoothed(self) -> NDArray[np.float64]:
-        """A running mean, by steps, that does not reach across a transition."""
+    def _smoothed(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The running mean at some steps; it is as wide whatever part of the run is shown, so no zoom changes it."""
         session = self.run.session
-        key = (self.run.gen, len(session))
-        if self._smooth is None or self._smooth[0] != key:
-            edges = [0, *(one.step for one in session.decisions), len(session)]
-            wide = max(1, (session.machine.total_steps or len(session)) // SMOOTH_SHARE)
-            self._smooth = key, smoothed(session.log.losses, edges, min(wide, max(1, len(session) // 40)))
-        return self._smooth[1]
+        edges = [0, *(one.step for one in session.decisions), len(session)]
+        wide = (session.machine.total_steps or len(session)) // SMOOTH_SHARE
+        return means_around(session.log.losses, places, edges, max(1, min(wide, len(session) // 40)))
 
     def track(self, start: int, stop: int, width: int) -> dict[str, Any] | None:
         """The value of the first detector over time."""
@@ -326,23 +319,33 @@ def lines_of(report: Report) -> list[dict[str, Any]]:
     return [*broken, said, *(one for one in found if one["kind"] != "broken")]
 
 
-def smoothed(losses: NDArray[np.float64], edges: Sequence[int], wide: int) -> NDArray[np.float64]:
-    """The mean of the `wide` losses around each one, of the same stay; beside its edges, of the nearest as many."""
-    if wide <= 1 or not len(losses):
-        return losses
-    finite = np.isfinite(losses)
-    sums = np.concatenate(([0.0], np.cumsum(np.where(finite, losses, 0.0))))
-    counts = np.concatenate(([0], np.cumsum(finite)))
-    found = losses.copy()
-    for start, stop in pairwise(edges):
-        if stop - start <= 1:
-            continue
-        place = np.arange(start, stop)
-        # Narrower towards the edges, so that a steep fall stays one; not down to one loss, which would be a spike.
-        size = np.clip(2 * np.minimum(place - start, stop - 1 - place) + 1, max(3, wide // 3), wide)
-        size = np.minimum(size, stop - start)
-        low = np.clip(place - size // 2, start, stop - size)
-        count = counts[low + size] - counts[low]
-        with np.errstate(all="ignore"):
-            found[start:stop] = (sums[low + size] - sums[low]) / count
+def means_around(
+    losses: NDArray[np.float64], places: NDArray[np.int64], edges: Sequence[int], wide: int
+) -> NDArray[np.float64]:
+    """The mean of the losses around some places, of the same stay: a window that never reaches across a transition.
+
+    Beside a transition it is narrower, so that a steep fall stays one; but never a single loss, which would be a spike.
+
+    Args:
+        losses: [step].
+        places: [column], steps.
+        edges: the first step of each stay, and the end of the last.
+        wide: the most losses of a window.
+    """
+    bounds = np.unique(np.array(edges))
+    stay = np.clip(np.searchsorted(bounds, places, side="right") - 1, 0, max(0, len(bounds) - 2))
+    start, stop = bounds[stay], bounds[np.minimum(stay + 1, len(bounds) - 1)]
+    size = np.clip(2 * np.minimum(places - start, stop - 1 - places) + 1, max(3, wide // 3), max(3, wide))
+    size = np.minimum(size, stop - start)
+    low = np.clip(places - size // 2, start, stop - size)
+    with np.errstate(all="ignore"):
+        pairs = np.stack((low, low + size), axis=1).ravel()
+        inside = np.minimum(pairs, len(losses) - 1)
+        sums = np.add.reduceat(losses, inside)[::2]
+        # reduceat takes no end behind the last loss; of a window of that loss alone it gives the loss itself.
+        sums += np.where((pairs[1::2] > inside[1::2]) & (inside[1::2] > inside[::2]), losses[-1], 0.0)
+        found: NDArray[np.float64] = sums / size
+        for place in np.flatnonzero(~np.isfinite(found)).tolist():
+            window = losses[low[place] : low[place] + size[place]]
+            found[place] = window[np.isfinite(window)].mean() if np.isfinite(window).any() else np.nan
     return found

@@ -45,11 +45,13 @@ class News:
                 await task
 
     async def _follow(self) -> None:
+        pause = 0.0
         while True:
-            await asyncio.sleep(self._poll_s)
+            await asyncio.sleep(pause)
             event = await run_in_threadpool(self._poll)
             if event is not None:
                 self.tell(event)
+            pause = self._poll_s if event is None or not event.get("more") else self._poll_s / 10
 
     def tell(self, event: dict[str, Any]) -> None:
         """Tell every page; one that has not taken the last event yet gets only the newest."""

@@ -116,7 +116,7 @@ def open_log(log: Log, named: str, curriculum: str, given: Binding) -> Opened:
     binding = setting.binding
     if len(steps[kept]) and not np.array_equal(steps[kept], np.arange(len(losses))):
         notes.append("each logged loss counts as one step")
-    rows = Rows(0, losses.tolist(), _evaluations(log, setting.first_step, len(losses)), set(setting.withheld))
+    rows = Rows(0, losses, _evaluations(log, setting.first_step, len(losses)), set(setting.withheld))
     return Opened(named, text, Path(file).name, binding, setting.first_step, tuple(notes), rows)
 
 

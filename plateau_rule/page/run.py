@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from threading import RLock
-from time import time
+from time import monotonic, time
 from typing import Any
+
+import numpy as np
 
 from plateau_rule.page.opening import Opened
 from plateau_rule.page.tail import Rows
 from plateau_rule.page.track import GuardTrack
 from plateau_rule.sim.whatif.session import Session
 
+BUSY_S = 0.2  # for one look; what is left then is for the next one
 QUIET_S = 60.0  # without a new loss, after which a run no longer counts as one that goes on
 
 
@@ -20,6 +23,7 @@ class Run:
 
     Args:
         opened: what to show.
+        whole: whether to read all of a followed log at once; where not, looks bring the rest.
 
     Attributes:
         session: answers what the curriculum did, and would have done.
@@ -29,7 +33,7 @@ class Run:
         lock: to be held while anything is asked or changed.
     """
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, whole: bool = True) -> None:
         self.opened = opened
         self.lock = RLock()
         self.session = Session(opened.text, opened.binding, file=opened.file)
@@ -37,7 +41,7 @@ class Run:
         self.gen, self.cut = 0, None
         self._metrics: dict[int, Mapping[str, float]] = {}
         self._take(opened.rows)
-        while opened.tail is not None and self.poll() is not None:
+        while self.poll() is not None and whole:
             pass
         self.gen, self.cut = 0, None
 
@@ -69,27 +73,28 @@ class Run:
         if self.opened.tail is None:
             return None
         with self.lock:
-            rows = self.opened.tail.read()
-            if rows is None:
+            until, gen, some, more = monotonic() + BUSY_S, self.gen, False, False
+            while (rows := self.opened.tail.read(self.session.log.losses)) is not None:
+                some = True
+                self._take(rows)
+                if more := monotonic() > until:
+                    break
+            if not some:
                 return None
-            before = len(self.session)
-            self._take(rows)
-            event: dict[str, Any] = {"n": len(self.session), "gen": self.gen, "state": self.session.plan.state}
-            if rows.first < before:
-                event["cut"] = rows.first
-            return event
+            event: dict[str, Any] = {"n": len(self.session), "gen": self.gen, "more": more}
+            return event | ({"cut": self.cut} if self.gen > gen else {})
 
     def _take(self, rows: Rows) -> None:
         """Let the session observe rows; what an evaluation brings after its step was seen, is seen with it."""
-        before = len(self.session)
-        if rows.first < before:
+        if rows.first < len(self.session):
             self.gen, self.cut = self.gen + 1, rows.first
             self._metrics = {step: brought for step, brought in self._metrics.items() if step < rows.first}
             self._cut(rows.first)
         self._metrics |= rows.metrics
         late = min((step for step in rows.metrics if step < rows.first), default=rows.first)
-        losses = [*self.session.log.losses[late : rows.first].tolist(), *rows.losses]
+        losses = rows.losses
         if late < rows.first:
+            losses = np.concatenate((self.session.log.losses[late : rows.first], losses))
             self._cut(late)
         self.session.extend(losses, {step: brought for step, brought in self._metrics.items() if step >= late})
 

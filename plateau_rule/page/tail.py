@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-import orjson
+from numpy.typing import NDArray
 
+from plateau_rule.sim.logs.jsonl import parse
 from plateau_rule.sim.run_folder import METRICS
 
-READ_BYTES = 1 << 24  # taken in at one look, so that a page of a long run fills while it is read
+Floats = NDArray[np.float64]
+READ_BYTES = 1 << 22  # taken in at one look, so that a page of a long run fills while it is read
 KNOWN_BYTES = 256  # before the place that was read up to; where they differ, the file is another one
-NO_METRIC = {"step", "epoch", "loss", "lr", "state", "knobs", "skipped", "chunk_loss", "grad_norm"}
+PLAIN = {"step", "epoch", "loss", "lr", "state", "knobs", "chunk_loss", "grad_norm"}  # keys that are no metric
+NO_METRIC = PLAIN | {"skipped"}
 
 
 @dataclass
@@ -25,13 +28,13 @@ class Rows:
 
     Attributes:
         first: the step of the first row; rows before it stay, what came after it was cut off.
-        losses: one for each step; NaN where the row's is not finite.
-        metrics: what evaluations brought, by step.
+        losses: one for each step; NaN where the row's is no number.
+        metrics: what evaluations brought, by step; also of steps before the first, where an evaluation came later.
         skipped: the steps whose optimizer step was dropped.
     """
 
     first: int
-    losses: list[float] = field(default_factory=list)
+    losses: Floats = field(default_factory=lambda: np.empty(0))
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     skipped: set[int] = field(default_factory=set)
 
@@ -50,74 +53,62 @@ class Tail:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
-        self._losses = np.empty(0)
-        self._count = 0
         self._offset, self._inode, self._known = 0, -1, b""
+        self._again = False  # whether a log that is known in part is read from its beginning again
 
-    def read(self) -> Rows | None:
-        """The rows that are new; from an earlier step than the last where the log was cut back. None if nothing is."""
+    def read(self, known: Floats) -> Rows | None:
+        """The rows that are new; from an earlier step than the last where the log was cut back.
+
+        Args:
+            known: the losses so far, as they were given.
+
+        Returns:
+            None if nothing is new.
+        """
         try:
             with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 if self._is_another(file, status):
-                    self._offset, self._known = 0, b""
+                    self._offset, self._known, self._again = 0, b"", True
                 self._inode = status.st_ino
                 file.seek(self._offset)
                 data = file.read(READ_BYTES)
         except FileNotFoundError:
-            return self._all_gone()
+            self._offset, self._inode, self._known = 0, -1, b""
+            return Rows(0) if len(known) else None
         whole = data[: data.rfind(b"\n") + 1]
-        if not whole and self._offset:
+        begins = not self._offset
+        if not whole and not begins:
             return None
-        anew, begun = not self._offset, self._count
         self._offset += len(whole)
         self._known = (self._known + whole)[-KNOWN_BYTES:]
-        rows = _rows_of(whole, 0 if anew else begun)
-        return self._take(rows, anew)
+        rows = _rows_of(whole, 0 if begins and self._again else len(known))
+        return self._differing(rows, known, begins) if self._again else _some(rows, len(known))
 
-    @property
-    def has_more(self) -> bool:
-        """Whether the last look left something."""
-        try:
-            return self.path.stat().st_size > self._offset + KNOWN_BYTES * 16
-        except OSError:
-            return False
-
-    def _is_another(self, file: Any, status: os.stat_result) -> bool:
+    def _is_another(self, file: BinaryIO, status: os.stat_result) -> bool:
         if not self._offset:
             return False
         if status.st_ino != self._inode or status.st_size < self._offset:
             return True
         file.seek(self._offset - len(self._known))
-        return bool(file.read(len(self._known)) != self._known)
+        return file.read(len(self._known)) != self._known
 
-    def _all_gone(self) -> Rows | None:
-        self._offset, self._inode, self._known = 0, -1, b""
-        if not self._count:
-            return None
-        self._count = 0
-        return Rows(0)
+    def _differing(self, rows: Rows, known: Floats, begins: bool) -> Rows | None:
+        """Of a log that is read from its beginning again, what is not known yet."""
+        if not begins:  # the first block showed nothing new, and this one follows it
+            self._again = False
+            return _some(rows, len(known))
+        shared = min(len(known), len(rows.losses))
+        old, new = known[:shared], rows.losses[:shared]
+        same = (old == new) | (np.isnan(old) & np.isnan(new))
+        first = shared if same.all() else int(np.argmin(same))
+        self._again = False
+        return _some(_from(rows, first), len(known))
 
-    def _take(self, rows: Rows, anew: bool) -> Rows | None:
-        """Keep the losses; of a log that was read from its beginning again, give only what differs."""
-        if anew and self._count:
-            known, new = self._losses[: self._count], np.array(rows.losses, dtype=float)
-            shared = min(len(known), len(new))
-            same = (known[:shared] == new[:shared]) | (np.isnan(known[:shared]) & np.isnan(new[:shared]))
-            first = shared if same.all() else int(np.argmin(same))
-            rows = _from(rows, first)
-        if not rows.losses and rows.first >= self._count and not rows.metrics:
-            return None
-        self._keep(rows)
-        return rows
 
-    def _keep(self, rows: Rows) -> None:
-        if rows.end > len(self._losses):
-            grown = np.empty(max(1024, 2 * rows.end))
-            grown[: self._count] = self._losses[: self._count]
-            self._losses = grown
-        self._losses[rows.first : rows.end] = rows.losses
-        self._count = rows.end
+def _some(rows: Rows, known: int) -> Rows | None:
+    """The rows, if there is anything new in them."""
+    return rows if len(rows.losses) or rows.first < known or rows.metrics else None
 
 
 def _from(rows: Rows, first: int) -> Rows:
@@ -127,40 +118,44 @@ def _from(rows: Rows, first: int) -> Rows:
 
 def _rows_of(data: bytes, count: int) -> Rows:
     """Whole lines as rows; a row whose step stands there already takes the place of it and of what came after it."""
-    rows = Rows(count)
-    for line in data.split(b"\n"):
-        row = _row(line)
-        step = None if row is None else row.get("step")
-        if row is None or not isinstance(step, int) or isinstance(step, bool) or step < 0:
+    found, _, _ = parse(data) if data else ([], None, 0)
+    if (losses := _plain(found, count)) is not None:
+        return Rows(count, losses)
+    rows, values = Rows(count), list[float]()
+    for row in found:
+        step = row.get("step")
+        if not isinstance(step, int) or isinstance(step, bool) or step < 0:
             continue
         if "loss" in row:
-            if step < rows.end:
-                rows = _cut(rows, step)
-            elif step > rows.end:  # rows were lost between them; a run of ours writes every step
-                rows.losses += [nan] * (step - rows.end)
-            rows.losses.append(_number(row["loss"]))
+            if step < rows.first:
+                rows, values = Rows(step), []
+            elif step < rows.first + len(values):
+                del values[step - rows.first :]
+                rows.metrics = {at: brought for at, brought in rows.metrics.items() if at < step}
+                rows.skipped = {at for at in rows.skipped if at < step}
+            values += [nan] * (step - rows.first - len(values))  # rows that were lost: ours has one for each step
+            values.append(_number(row["loss"]))
             if row.get("skipped") is True:
                 rows.skipped.add(step)
         brought = {name: _number(value) for name, value in row.items() if name not in NO_METRIC}
         brought = {name: value for name, value in brought.items() if value == value}
         if brought:
             rows.metrics.setdefault(step, {}).update(brought)
+    rows.losses = np.array(values, dtype=np.float64)
     return rows
 
 
-def _cut(rows: Rows, step: int) -> Rows:
-    if step < rows.first:
-        return Rows(step)
-    kept = {at: brought for at, brought in rows.metrics.items() if at < step}
-    return Rows(rows.first, rows.losses[: step - rows.first], kept, {at for at in rows.skipped if at < step})
-
-
-def _row(line: bytes) -> Mapping[str, Any] | None:
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
+def _plain(rows: Sequence[Mapping[str, Any]], count: int) -> Floats | None:
+    """The losses of rows that hold nothing else and follow on each other, as nearly always; else None."""
+    shapes = set(map(tuple, rows))
+    if not rows or not all({"step", "loss"} <= {*shape} <= PLAIN for shape in shapes):
         return None
-    return found if isinstance(found, dict) else None
+    if [row["step"] for row in rows] != [*range(count, count + len(rows))]:
+        return None
+    try:
+        return np.array([row["loss"] for row in rows], dtype=np.float64)
+    except (TypeError, ValueError):  # a word for what is no number
+        return None
 
 
 def _number(value: object) -> float:

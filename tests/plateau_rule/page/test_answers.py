@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.reading import loads
-from plateau_rule.page.answers import Answers, smoothed
+from plateau_rule.page.answers import Answers, means_around
 from plateau_rule.page.opening import PageError, open_folder, open_nothing
 from plateau_rule.page.run import Run
 from tests.plateau_rule.page.runs import LIMITS, PER_EPOCH, TOTAL, Training
@@ -175,7 +178,21 @@ def test_another_curriculum_takes_the_place_of_the_runs_own(finished: Path) -> N
 def test_the_mean_does_not_reach_across_a_raise() -> None:
     """The drawn mean of a stay is made of that stay's losses alone, and of at least three of them."""
     values = np.concatenate((np.full(50, 1.0), np.full(50, 5.0)))
-    assert set(smoothed(values, [0, 50, 100], 9).tolist()) == {1.0, 5.0}
+    assert set(means_around(values, np.arange(100), [0, 50, 100], 9).tolist()) == {1.0, 5.0}
     spike = np.ones(30)
     spike[0] = 7.0
-    assert smoothed(spike, [0, 30], 9)[0] == pytest.approx(3.0)
+    assert means_around(spike, np.array([0]), [0, 30], 9)[0] == pytest.approx(3.0)
+
+
+@given(st.integers(1, 40), st.integers(1, 15), st.sets(st.integers(1, 39), max_size=4), st.sets(st.integers(0, 39)))
+def test_the_mean_is_one_of_a_window(count: int, wide: int, inner: set[int], lost: set[int]) -> None:
+    """At each step it is the mean of finite losses around it, of its own stay; NaN where none of them is finite."""
+    values = np.arange(float(count)) ** 2
+    values[[place for place in lost if place < count]] = np.nan
+    edges = [0, *sorted(edge for edge in inner if edge < count), count]
+    found = means_around(values, np.arange(count), edges, wide)
+    for start, stop in pairwise(edges):
+        finite = values[start:stop][np.isfinite(values[start:stop])]
+        for mean in found[start:stop]:
+            assert np.isnan(mean) or finite.min() <= mean <= finite.max()
+    assert np.isfinite(found[np.isfinite(values)]).all()

@@ -6,8 +6,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from plateau_rule.page import tail as module
 from plateau_rule.page.tail import Rows, Tail
 
 
@@ -22,68 +24,98 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "metrics.jsonl"
 
 
+class Reader:
+    """Reads a tail, and keeps the losses as the page does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tail, self.known = Tail(folder), np.empty(0)
+        self.rows: Rows | None = None
+
+    def read(self) -> tuple[int, list[float]] | None:
+        """The first step of what is new, and its losses."""
+        self.rows = self.tail.read(self.known)
+        if self.rows is None:
+            return None
+        self.known = np.concatenate((self.known[: self.rows.first], self.rows.losses))
+        return self.rows.first, self.rows.losses.tolist()
+
+
 @pytest.fixture
-def tail(log: Path) -> Tail:
+def tail(log: Path) -> Reader:
     """Its tail."""
-    return Tail(log.parent)
+    return Reader(log.parent)
 
 
-def test_what_is_new_is_given_once(log: Path, tail: Tail) -> None:
+def test_what_is_new_is_given_once(log: Path, tail: Reader) -> None:
     """Each row is given once, as soon as its line is whole."""
     assert tail.read() is None
     log.write_text(row(0) + row(1) + row(2)[:9])
-    assert tail.read() == Rows(0, [0.0, 1.0])
+    assert tail.read() == (0, [0.0, 1.0])
     assert tail.read() is None
     log.write_text(row(0) + row(1) + row(2) + row(3))
-    assert tail.read() == Rows(2, [2.0, 3.0])
+    assert tail.read() == (2, [2.0, 3.0])
 
 
-def test_a_log_that_was_cut_back_is_given_from_there(log: Path, tail: Tail) -> None:
+def test_a_log_that_was_cut_back_is_given_from_there(log: Path, tail: Reader) -> None:
     """A log that was cut back and has grown again, beyond its old end, is given from the first row that differs."""
     log.write_text("".join(row(step) for step in range(50)))
     tail.read()
     log.write_text("".join(row(step) for step in range(30)) + "".join(row(step, 7.0) for step in range(30, 90)))
-    assert tail.read() == Rows(30, [7.0] * 60)
+    assert tail.read() == (30, [7.0] * 60)
 
 
-def test_a_log_that_was_only_cut_back(log: Path, tail: Tail) -> None:
+def test_a_log_that_was_only_cut_back(log: Path, tail: Reader) -> None:
     """A log that was cut back and has not grown yet is shorter from then on."""
     log.write_text("".join(row(step) for step in range(50)))
     tail.read()
     log.write_text("".join(row(step) for step in range(30)))
-    assert tail.read() == Rows(30, [])
+    assert tail.read() == (30, [])
     log.write_text("".join(row(step) for step in range(31)))
-    assert tail.read() == Rows(30, [30.0])
+    assert tail.read() == (30, [30.0])
 
 
-def test_rows_that_go_back(log: Path, tail: Tail) -> None:
+def test_rows_that_go_back(log: Path, tail: Reader) -> None:
     """A row whose step was logged already takes the place of it and of what came after, as a resume without a cut."""
     log.write_text("".join(row(step) for step in range(5)))
     tail.read()
     with log.open("a") as file:
         file.write(row(2, 9.0) + row(3, 8.0))
-    assert tail.read() == Rows(2, [9.0, 8.0])
+    assert tail.read() == (2, [9.0, 8.0])
 
 
-def test_a_log_that_is_another_file(log: Path, tail: Tail) -> None:
+def test_a_log_that_is_another_file(log: Path, tail: Reader) -> None:
     """A new file of the same name is read from its beginning."""
     log.write_text("".join(row(step) for step in range(5)))
     tail.read()
     log.unlink()
-    assert tail.read() == Rows(0)
+    assert tail.read() == (0, [])
     log.write_text(row(0, 3.0))
-    assert tail.read() == Rows(0, [3.0])
+    assert tail.read() == (0, [3.0])
 
 
-def test_what_a_row_may_hold(log: Path, tail: Tail) -> None:
+def test_what_a_row_may_hold(log: Path, tail: Reader) -> None:
     """Losses that are no finite number, dropped steps and evaluations are told apart; other lines are passed over."""
     log.write_text(
         row(0, "NaN") + row(1, "Infinity", skipped=True) + "no json\n[1]\n" + row(2, None, val_loss=1.5)
         + json.dumps({"step": 2, "epoch": 0, "accuracy": 0.5}) + "\n" + row(5)
     )  # fmt: skip
-    rows = tail.read()
+    tail.read()
+    rows = tail.rows
     assert rows is not None
     assert math.isnan(rows.losses[0])
-    assert rows.losses[1:3] == [math.inf, 2.0]
+    assert rows.losses[1:3].tolist() == [math.inf, 2.0]
     assert [math.isnan(loss) for loss in rows.losses[3:5]] == [True, True]
     assert (rows.skipped, rows.metrics) == ({1}, {2: {"val_loss": 1.5, "accuracy": 0.5}})
+
+
+def test_a_long_log_comes_in_parts(log: Path, tail: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is longer than one look is given part by part, also where it is read from its beginning again."""
+    monkeypatch.setattr(module, "READ_BYTES", 500)
+    log.write_text("".join(row(step) for step in range(100)))
+    while tail.read() is not None:
+        pass
+    assert tail.known.tolist() == [float(step) for step in range(100)]
+    log.write_text("".join(row(step) for step in range(40)) + "".join(row(step, 7.0) for step in range(40, 120)))
+    while tail.read() is not None:
+        pass
+    assert tail.known.tolist() == [float(step) for step in range(40)] + [7.0] * 80
