@@ -55,7 +55,7 @@ class Answers:
                 "live": run.goes_on,
                 "quiet": run.quiet,
                 "ended": session.ended,
-                "points": len(session),
+                "points": len(session) if session.log.points is None else len(session.log.points),
                 "steps": plan.step,
                 "first": run.opened.first,
                 "total": machine.total_steps,
@@ -102,10 +102,14 @@ class Answers:
 
     def _smoothed(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """The running mean at some steps; it is as wide whatever part of the run is shown, so no zoom changes it."""
-        session = self.run.session
-        edges = [0, *(one.step for one in session.decisions), len(session)]
-        wide = (session.machine.total_steps or len(session)) // SMOOTH_SHARE
-        return means_around(session.log.losses, places, edges, max(1, min(wide, len(session) // 40)))
+        log = self.run.session.log
+        edges = np.array([0, *(one.step for one in self.run.session.decisions), len(log)])
+        losses, total = log.losses, self.run.session.machine.total_steps or len(log)
+        if log.points is not None:
+            losses, total = losses[log.points], len(log.points)
+            places = np.minimum(np.searchsorted(log.points, places), max(0, total - 1))
+            edges = np.searchsorted(log.points, edges)
+        return means_around(losses, places, edges, max(1, min(total // SMOOTH_SHARE, len(losses) // 40)))
 
     def track(self, start: int, stop: int, width: int) -> dict[str, Any] | None:
         """The value of the first detector over time."""
@@ -320,7 +324,7 @@ def lines_of(report: Report) -> list[dict[str, Any]]:
 
 
 def means_around(
-    losses: NDArray[np.float64], places: NDArray[np.int64], edges: Sequence[int], wide: int
+    losses: NDArray[np.float64], places: NDArray[np.int64], edges: NDArray[np.int64], wide: int
 ) -> NDArray[np.float64]:
     """The mean of the losses around some places, of the same stay: a window that never reaches across a transition.
 
@@ -332,7 +336,7 @@ def means_around(
         edges: the first step of each stay, and the end of the last.
         wide: the most losses of a window.
     """
-    bounds = np.unique(np.array(edges))
+    bounds = np.unique(edges)
     stay = np.clip(np.searchsorted(bounds, places, side="right") - 1, 0, max(0, len(bounds) - 2))
     start, stop = bounds[stay], bounds[np.minimum(stay + 1, len(bounds) - 1)]
     size = np.clip(2 * np.minimum(places - start, stop - 1 - places) + 1, max(3, wide // 3), max(3, wide))

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.fingerprint import fingerprints
+from plateau_rule.controller.language.metrics import guarded
 from plateau_rule.controller.language.reading import contents, loads
-from plateau_rule.page.tail import Rows, Tail
+from plateau_rule.page.tail import Floats, Rows, Tail
 from plateau_rule.sim.logs import Log
-from plateau_rule.sim.replayer.setting import setting_of
+from plateau_rule.sim.replayer.naming import evaluations_of
+from plateau_rule.sim.replayer.setting import Setting, per_point, setting_of
 from plateau_rule.sim.run_folder import METRICS, RECORD
+from plateau_rule.sim.whatif.log import LOGGED, PASSED
+from plateau_rule.sim.whatif.session import Restate
 
+Metrics = dict[int, dict[str, float]]
+MOST_STEPS = 50_000_000
 BOUND = ("limits", "epochs", "steps_per_epoch", "tokens_per_step", "peak", "lag", "lead")
 
 
@@ -39,6 +47,7 @@ class Opened:
         notes: what a reader should know about where all this comes from.
         rows: what was logged; of a folder that is followed, nothing yet.
         tail: follows a folder; None of a log.
+        restate: what is to be done with the curriculum before it is bound, where a loss stands for several steps.
     """
 
     origin: str
@@ -49,6 +58,7 @@ class Opened:
     notes: tuple[str, ...] = ()
     rows: Rows = field(default_factory=lambda: Rows(0))
     tail: Tail | None = None
+    restate: Restate | None = None
 
 
 def run_folder(named: str) -> Path | None:
@@ -97,6 +107,12 @@ def _known(limits: Mapping[str, Any] | None, knobs: Mapping[str, Any]) -> Mappin
     return found if found.keys() == knobs.keys() else None
 
 
+def ours(setting: Setting, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A log's steps as the controller counts them."""
+    steps = steps - setting.first_step
+    return (steps + 1) * (setting.steps_per_epoch or 1) - 1 if setting.stretched else steps
+
+
 def open_log(log: Log, named: str, curriculum: str, given: Binding) -> Opened:
     """A log of any trainer, under a curriculum.
 
@@ -108,16 +124,46 @@ def open_log(log: Log, named: str, curriculum: str, given: Binding) -> Opened:
     text = content.decode("utf-8-sig", errors="replace")
     loaded = loads(text, file)
     setting = setting_of(loaded, log, given)
+    report, notes = log.report, [*setting.notes]
+    spacing = report.spacing * ((setting.steps_per_epoch or 1) if setting.stretched else 1)
+    restate = None
+    if spacing > 1 and report.counted != "row" and per_point(loaded, setting, spacing) is not loaded:
+        restate = partial(per_point, setting=setting, spacing=spacing)
+        notes.append(f"what guards measure by time, they measure in steps: one value stands for {spacing:,}")
     points = log.points()
-    steps = points.step - setting.first_step
+    steps = ours(setting, points.step)
     kept = steps >= 0
-    losses = points.loss[kept]
-    notes = [*setting.notes]
-    binding = setting.binding
-    if len(steps[kept]) and not np.array_equal(steps[kept], np.arange(len(losses))):
-        notes.append("each logged loss counts as one step")
-    rows = Rows(0, losses, _evaluations(log, setting.first_step, len(losses)), set(setting.withheld))
-    return Opened(named, text, Path(file).name, binding, setting.first_step, tuple(notes), rows)
+    pairs, said = evaluations_of(loaded, log, guarded(loaded))
+    metrics = _metrics(log, setting, pairs)
+    rows = _rows(steps[kept], points.loss[kept], metrics, setting.withheld)
+    first = 0 if setting.stretched else setting.first_step
+    return Opened(named, text, Path(file).name, setting.binding, first, (*notes, *said), rows, restate=restate)
+
+
+def _rows(steps: NDArray[np.int64], losses: Floats, metrics: Metrics, withheld: frozenset[int]) -> Rows:
+    """Points as steps; the steps between them are marked as not logged."""
+    last = max(int(steps[-1]) if len(steps) else -1, *metrics, -1)
+    if last >= MOST_STEPS:
+        raise PageError(
+            f"the log goes up to step {last:,}, and a page holds {MOST_STEPS:,}. If it counts tokens, name the column "
+            "of the steps with --step-column"
+        )
+    if len(steps) == last + 1:
+        return Rows(0, losses, metrics, set(withheld))
+    every, kinds = np.full(last + 1, np.nan), np.full(last + 1, PASSED, np.int8)
+    every[steps], kinds[steps] = losses, LOGGED
+    return Rows(0, every, metrics, set(withheld), kinds)
+
+
+def _metrics(log: Log, setting: Setting, pairs: Sequence[tuple[str, str]]) -> Metrics:
+    """What evaluations brought, by step, under the names that the curriculum's guards use."""
+    found: Metrics = {}
+    for metric, name in pairs:
+        steps, values = log.evaluations(name)
+        for step, value in zip(ours(setting, steps).tolist(), values.tolist(), strict=True):
+            if step >= 0:
+                found.setdefault(step, {})[metric] = value
+    return found
 
 
 def open_nothing(curriculum: str, given: Binding) -> Opened:
@@ -128,12 +174,3 @@ def open_nothing(curriculum: str, given: Binding) -> Opened:
     """
     content, file = contents(curriculum)
     return Opened(curriculum, content.decode("utf-8-sig", errors="replace"), Path(file).name, given)
-
-
-def _evaluations(log: Log, first_step: int, count: int) -> dict[int, dict[str, float]]:
-    found: dict[int, dict[str, float]] = {}
-    for name in log.report.evals:
-        for step, value in zip(*(column.tolist() for column in log.evaluations(name)), strict=True):
-            if 0 <= step - first_step < count:
-                found.setdefault(step - first_step, {})[name] = value
-    return found

@@ -12,6 +12,7 @@ import numpy as np
 from plateau_rule.page.opening import Opened
 from plateau_rule.page.tail import Rows
 from plateau_rule.page.track import GuardTrack
+from plateau_rule.sim.whatif.log import LOGGED
 from plateau_rule.sim.whatif.session import Session
 
 BUSY_S = 0.2  # for one look; what is left then is for the next one
@@ -36,7 +37,7 @@ class Run:
     def __init__(self, opened: Opened, whole: bool = True) -> None:
         self.opened = opened
         self.lock = RLock()
-        self.session = Session(opened.text, opened.binding, file=opened.file)
+        self.session = Session(opened.text, opened.binding, file=opened.file, restate=opened.restate, evaluates=True)
         self.track = GuardTrack(self.session)
         self.gen, self.cut = 0, None
         self._metrics: dict[int, Mapping[str, float]] = {}
@@ -92,11 +93,17 @@ class Run:
             self._cut(rows.first)
         self._metrics |= rows.metrics
         late = min((step for step in rows.metrics if step < rows.first), default=rows.first)
-        losses = rows.losses
+        losses, kinds = rows.losses, rows.kinds
         if late < rows.first:
-            losses = np.concatenate((self.session.log.losses[late : rows.first], losses))
+            log = self.session.log
+            losses = np.concatenate((log.losses[late : rows.first], losses))
+            if kinds is not None or log.kinds is not None:
+                own = np.full(len(rows.losses), LOGGED, np.int8) if kinds is None else kinds
+                known = np.full(len(log), LOGGED, np.int8) if log.kinds is None else log.kinds
+                kinds = np.concatenate((known[late : rows.first], own))
             self._cut(late)
-        self.session.extend(losses, {step: brought for step, brought in self._metrics.items() if step >= late})
+        brought = {step: values for step, values in self._metrics.items() if step >= late}
+        self.session.extend(losses, brought, kinds)
 
     def _cut(self, step: int) -> None:
         self.session.cut(step)

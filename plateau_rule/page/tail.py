@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from plateau_rule.sim.logs.jsonl import parse
 from plateau_rule.sim.run_folder import METRICS
+from plateau_rule.sim.whatif.log import DROPPED, LOGGED, Kinds
 
 Floats = NDArray[np.float64]
 READ_BYTES = 1 << 22  # taken in at one look, so that a page of a long run fills while it is read
@@ -31,17 +33,28 @@ class Rows:
         losses: one for each step; NaN where the row's is no number.
         metrics: what evaluations brought, by step; also of steps before the first, where an evaluation came later.
         skipped: the steps whose optimizer step was dropped.
+        passed: how each step was logged, where some were not; None where all were.
     """
 
     first: int
     losses: Floats = field(default_factory=lambda: np.empty(0))
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
     skipped: set[int] = field(default_factory=set)
+    passed: Kinds | None = None
 
     @property
     def end(self) -> int:
         """The step after the last row."""
         return self.first + len(self.losses)
+
+    @property
+    def kinds(self) -> Kinds | None:
+        """How each step was logged; None where all were, and none was dropped."""
+        if self.passed is None and not self.skipped:
+            return None
+        kinds = np.full(len(self.losses), LOGGED, np.int8) if self.passed is None else self.passed.copy()
+        kinds[[step - self.first for step in self.skipped if self.first <= step < self.end]] = DROPPED
+        return kinds
 
 
 class Tail:
@@ -118,8 +131,15 @@ def _from(rows: Rows, first: int) -> Rows:
 
 def _rows_of(data: bytes, count: int) -> Rows:
     """Whole lines as rows; a row whose step stands there already takes the place of it and of what came after it."""
-    found, _, _ = parse(data) if data else ([], None, 0)
-    if (losses := _plain(found, count)) is not None:
+    collects = gc.isenabled()
+    gc.disable()  # a million rows come and go, none of them in a cycle: looking for cycles would take a third
+    try:
+        found, _, _ = parse(data) if data else ([], None, 0)
+        losses = _plain(found, count)
+    finally:
+        if collects:
+            gc.enable()
+    if losses is not None:
         return Rows(count, losses)
     rows, values = Rows(count), list[float]()
     for row in found:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import numpy as np
 
+from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.metrics import metric_of
 from plateau_rule.controller.verifier.declared import sounds_like_score
@@ -41,3 +42,31 @@ def rising(curriculum: Curriculum, log: Log, names: Mapping[str, str]) -> Iterat
                 f"{metric} rose from {values[0]:.4g} to {values[-1]:.4g} and is taken as a loss: "
                 f'write goal = "max" under [metric."{metric}"]'
             )
+
+
+def evaluations_of(curriculum: Curriculum, log: Log, wanted: Set[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Which of a log's evaluations a curriculum is shown, and what is to be said of that.
+
+    Args:
+        curriculum: what guards ask for.
+        log: what holds the values.
+        wanted: the metrics that guards watch, beside the loss.
+
+    Returns:
+        The name under which guards ask for each metric, with the log's name; and sentences.
+    """
+    has = log.report.evals
+    names, notes = {metric: metric for metric in wanted if metric in has}, list[str]()
+    for metric in sorted(wanted - names.keys()):
+        alike = alike_in(metric, has) or (log.report.eval_loss if words(metric) - EVAL == {"loss"} else None)
+        if alike is None:
+            known = f" {nearest(metric, has)}" if has else ""
+            notes.append(f"the log holds no {metric}: guards that watch it stay unknown.{known}")
+        else:
+            names[metric] = alike
+            notes.append(f"{metric} is read from the log's {alike}")
+    notes += rising(curriculum, log, names)
+    loss = log.report.eval_loss
+    asked = any(transition.at == "eval" for transition in curriculum.transition)
+    extra = [(loss, loss)] if loss is not None and asked and loss not in names.values() else []
+    return [*names.items(), *extra], notes

@@ -20,14 +20,12 @@ from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
 from plateau_rule.controller.guards import Reached
 from plateau_rule.controller.horizon import FastForward
-from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.plan import Decision
 from plateau_rule.controller.state import SILENT
 from plateau_rule.sim.logs import Log
-from plateau_rule.sim.logs.series import EVAL, words
-from plateau_rule.sim.replayer.naming import alike_in, rising
+from plateau_rule.sim.replayer.naming import evaluations_of
 from plateau_rule.sim.replayer.setting import ReplayError, Setting, per_point, setting_of
 from plateau_rule.sim.replayer.timeline import Asked, LoggedStay, Sample, Timeline
 from plateau_rule.sim.replayer.trace import Floats, Tracer
@@ -120,22 +118,9 @@ class _Replay:
         """What evaluations brought, by step, under the names that the curriculum's guards use."""
         found: dict[int, dict[str, float]] = {}
         wanted = {metric for state in self.controller.machine.states for metric in self._metrics_of(state)} - {"loss"}
-        has = self.log.report.evals
-        names = {metric: metric for metric in wanted if metric in has}
-        for metric in sorted(wanted - names.keys()):
-            alike = alike_in(metric, has) or (self.log.report.eval_loss if words(metric) - EVAL == {"loss"} else None)
-            if alike is None:
-                known = f" {nearest(metric, has)}" if has else ""
-                self.notes.append(f"the log holds no {metric}: guards that watch it stay unknown.{known}")
-            else:
-                names[metric] = alike
-                self.notes.append(f"{metric} is read from the log's {alike}")
-        self.notes += rising(self.curriculum, self.log, names)
-        asked_at_evals = any(t.at == "eval" for t in self.curriculum.transition)
-        extra = [
-            name for name in (self.log.report.eval_loss,) if name and asked_at_evals and name not in names.values()
-        ]
-        for metric, name in [*names.items(), *((name, name) for name in extra)]:
+        pairs, notes = evaluations_of(self.curriculum, self.log, wanted)
+        self.notes += notes
+        for metric, name in pairs:
             steps, values = self.log.evaluations(name)
             for step, value in zip(self._ours(steps).tolist(), values.tolist(), strict=True):
                 if step >= 0:

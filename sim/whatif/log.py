@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plateau_rule.sim.batch.along.base import Counts
 from plateau_rule.sim.batch.history import Floats
 
 Evaluations = Mapping[int, Mapping[str, float]]
+Kinds = NDArray[np.int8]
+LOGGED, PASSED, DROPPED = 0, 1, 2  # a step with its loss; one that was not logged; one whose optimizer step was dropped
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,14 @@ class LossLog:
     Attributes:
         losses: [step], NaN or infinite where a loss was.
         evaluations: what came with the observation of a step beside its loss, by step.
+        kinds: [step], how each step was logged; None where all were, and none was dropped.
+        evaluates: whether what came beside a loss is an evaluation even where no guard asks for it.
     """
 
     losses: Floats
     evaluations: Evaluations
+    kinds: Kinds | None = None
+    evaluates: bool = False
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -33,6 +40,18 @@ class LossLog:
     def special(self) -> list[int]:
         """The steps that brought more than a loss, rising."""
         return sorted(self.evaluations)
+
+    @cached_property
+    def points(self) -> Counts | None:
+        """The steps that were logged, rising; None where all were."""
+        return None if self.kinds is None else np.flatnonzero(self.kinds != PASSED)
+
+    def next_point(self, step: int) -> int:
+        """The first step from this one on that was logged; the end of the log where there is none."""
+        if self.points is None:
+            return step
+        place = int(np.searchsorted(self.points, step))
+        return int(self.points[place]) if place < len(self.points) else len(self)
 
     @cached_property
     def _finite(self) -> Counts | None:

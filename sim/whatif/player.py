@@ -16,7 +16,7 @@ from plateau_rule.controller.plan import Decision, stop_reason
 from plateau_rule.controller.rate import RateClock
 from plateau_rule.controller.state import SILENT, RunState
 from plateau_rule.controller.step import start_run
-from plateau_rule.sim.whatif.log import LossLog
+from plateau_rule.sim.whatif.log import DROPPED, PASSED, LossLog
 from plateau_rule.sim.whatif.stay import StayAlong, pass_unlooked
 
 SHORT = 1 << 11  # losses, for which arrays do not pay
@@ -61,6 +61,9 @@ class LogPlayer:
     def play(self, log: LossLog, stop: int) -> None:
         """Observe up to step `stop`, or to the end of the log or of the run."""
         stop = min(stop, len(log), stop if self.machine.total_steps is None else self.machine.total_steps)
+        if log.kinds is not None:
+            self._play_points(log, stop)
+            return
         if self._plain and stop - self.run.step > SHORT:
             self._play_along(log, stop)
             return
@@ -83,7 +86,7 @@ class LogPlayer:
             fires = stay.go(end, mark, save)
             if fires or run.step < stop:
                 stay.settle()
-                self._one(float(log.losses[run.step]), log.evaluations.get(run.step, {}))
+                self._one(log, float(log.losses[run.step]))
         if self._stay is not None:
             self._stay.settle()
         self.ended = self.ended or stop_reason(self.machine, run)
@@ -111,15 +114,48 @@ class LogPlayer:
         for mark in [*sorted(marks), stop]:
             while run.step < mark and self.ended is None:
                 if machine.lag:
-                    self._one(given[run.step - start], {})
+                    self._observe(given[run.step - start], {})
                 else:
                     self._took(self._forward.observe_all(values[run.step - start : mark - start])[1])
             if run.step < stop and self.ended is None:
-                self._one(given[run.step - start], log.evaluations.get(run.step, {}))
+                self._one(log, given[run.step - start])
 
-    def _one(self, value: float | None, metrics: Mapping[str, float]) -> None:
+    # Point by point
+
+    def _play_points(self, log: LossLog, stop: int) -> None:
+        """A log that lacks steps: clocks go on over these, and a look that is due there is due, as in a replay."""
+        run, kinds, late = self.run, log.kinds, self.machine.lag
+        assert kinds is not None
+        while run.step < stop and self.ended is None:
+            step = run.step
+            target = min(stop, self._next_mark()) if self.most else stop
+            if kinds[step] == PASSED:
+                self._pass(log, min(target, log.next_point(step)))
+            else:
+                given = None if step < late else float(log.losses[step - late])
+                dropped = bool(step >= late and kinds[step - late] == DROPPED)
+                self._one(log, given, dropped)
+            if self.most and run.step % self.apart == 0:
+                self._save()
+
+    def _pass(self, log: LossLog, step: int) -> None:
+        place = bisect_left(log.special, self.run.step)
+        look = min([self._forward.next_look(), *log.special[place : place + 1]])
+        if min(step, look) > self.run.step:
+            self._forward.pass_over(min(step, look) - self.run.step)
+        if look < step:
+            self._took(self._forward.observe_nothing(log.evaluations.get(look, {})))
+
+    def _one(self, log: LossLog, value: float | None, dropped: bool = False) -> None:
+        metrics = log.evaluations.get(self.run.step, {})
+        self._observe(value, metrics, log.evaluates and bool(metrics), dropped)
+
+    def _observe(
+        self, value: float | None, metrics: Mapping[str, float], eval_end: bool = False, dropped: bool = False
+    ) -> None:
+        values = list(metrics.items())
         try:
-            self._took(take_observation(self.machine, self.run, value, metrics=list(metrics.items())))
+            self._took(take_observation(self.machine, self.run, value, False, eval_end, dropped, values))
         except NonFiniteLoss as error:
             self.ended = str(error)
 
@@ -152,7 +188,10 @@ class LogPlayer:
             return run
         other = LogPlayer(self.machine)
         other.resume(run)
-        other._play_through(log, min(step, len(log)))
+        if log.kinds is None:
+            other._play_through(log, min(step, len(log)))
+        else:
+            other._play_points(log, min(step, len(log)))
         return other.run
 
     def _goes_by(self, log: LossLog, run: RunState, step: int) -> bool:
@@ -161,6 +200,7 @@ class LogPlayer:
         decided = bisect_right(self.decisions, run.step, key=lambda one: one.step)
         return (
             self._plain
+            and log.kinds is None
             and step <= self.run.step
             and (decided == len(self.decisions) or self.decisions[decided].step > step)
             and bisect_left(special, run.step) == bisect_left(special, step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.edit.numbers import Path, Tunable, edited, tunables
 from plateau_rule.controller.errors import ArgumentError, BindingWarning, PlateauError
-from plateau_rule.controller.language.curriculum import Rung
+from plateau_rule.controller.language.curriculum import Curriculum, Rung
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.machine import Knobs, Machine
 from plateau_rule.controller.plan import Decision, Plan, knobs_at, plan_of
@@ -20,12 +20,13 @@ from plateau_rule.controller.rate import advance, learning_rate
 from plateau_rule.controller.readings import Way
 from plateau_rule.controller.state import RunState
 from plateau_rule.controller.step import readings
-from plateau_rule.sim.whatif.log import Evaluations, LossLog
+from plateau_rule.sim.whatif.log import LOGGED, Evaluations, Kinds, LossLog
 from plateau_rule.sim.whatif.player import LogPlayer
 from plateau_rule.sim.whatif.thin import Columns, thin
 
 SNAPSHOTS = 126  # along a run, between which it is played again
 SAMPLES = 600  # of the rate over a run, at most
+Restate = Callable[[Curriculum], Curriculum]
 Edit = tuple[Path, float]
 
 
@@ -111,8 +112,14 @@ def play(
     return _played(bound(text, binding, file), LossLog(np.asarray(losses, dtype=np.float64), evaluations or {}))
 
 
-def bound(text: str, binding: Binding | None = None, file: str = "<text>") -> Machine:
+def bound(text: str, binding: Binding | None = None, file: str = "<text>", restate: Restate | None = None) -> Machine:
     """A curriculum file, bound; states that a limit makes equal are merged without a word.
+
+    Args:
+        text: a curriculum file.
+        binding: what the run is.
+        file: the name that errors show.
+        restate: what is to be done with the curriculum before it is bound.
 
     Raises:
         CurriculumError: the text is no curriculum.
@@ -120,7 +127,8 @@ def bound(text: str, binding: Binding | None = None, file: str = "<text>") -> Ma
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)
-        return bind(loads(text, file), binding or Binding())
+        loaded = loads(text, file)
+        return bind(loaded if restate is None else restate(loaded), binding or Binding())
 
 
 def _played(machine: Machine, log: LossLog) -> PlayedLog:
@@ -138,6 +146,9 @@ class Session:
         losses: [step], from step 0 on.
         evaluations: what came with the observation of a step beside its loss, by step.
         file: the name that errors show.
+        kinds: [step], how each step was logged; None where all were, and none was dropped.
+        restate: what is to be done with the curriculum before it is bound, as where a loss stands for several steps.
+        evaluates: whether what came beside a loss is an evaluation even where no guard asks for it.
 
     Attributes:
         text: the curriculum file.
@@ -156,20 +167,25 @@ class Session:
         *,
         evaluations: Evaluations | None = None,
         file: str = "<text>",
+        kinds: Kinds | None = None,
+        restate: Restate | None = None,
+        evaluates: bool = False,
     ) -> None:
-        self.text, self.file, self.binding = text, file, binding or Binding()
-        self.machine = bound(text, self.binding, file)
+        self._evaluates = evaluates
+        self.text, self.file, self.binding, self._restate = text, file, binding or Binding(), restate
+        self.machine = bound(text, self.binding, file, restate)
         self._buffer, self._count = np.empty(1024), 0
+        self._kinds: Kinds | None = None
         self._evaluations: dict[int, Mapping[str, float]] = {}
         self._player = LogPlayer(self.machine, SNAPSHOTS)
-        self.extend(losses, evaluations)
+        self.extend(losses, evaluations, kinds)
 
     # The run
 
     @property
     def log(self) -> LossLog:
         """All that was logged."""
-        return LossLog(self._buffer[: self._count], self._evaluations)
+        return LossLog(self._buffer[: self._count], self._evaluations, self._kinds, self._evaluates)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -190,13 +206,16 @@ class Session:
         """How many losses were logged."""
         return self._count
 
-    def extend(self, losses: ArrayLike, evaluations: Evaluations | None = None) -> tuple[Decision, ...]:
+    def extend(
+        self, losses: ArrayLike, evaluations: Evaluations | None = None, kinds: Kinds | None = None
+    ) -> tuple[Decision, ...]:
         """Take the losses of the next steps.
 
         Args:
             losses: [step], from the first step on that is not there yet.
             evaluations: what came with their observation beside the loss, by step; steps that are there already are
                 not observed again.
+            kinds: [step], how each of them was logged; None where all were, and none was dropped.
 
         Returns:
             The transitions that they brought.
@@ -207,6 +226,10 @@ class Session:
             grown[: self._count] = self._buffer[: self._count]
             self._buffer = grown
         self._buffer[self._count : self._count + len(new)] = new
+        if kinds is not None or self._kinds is not None:
+            before_all = np.full(self._count, LOGGED, np.int8) if self._kinds is None else self._kinds
+            after_all = np.full(len(new), LOGGED, np.int8) if kinds is None else kinds
+            self._kinds = np.concatenate((before_all, after_all))
         self._count += len(new)
         self._evaluations |= evaluations or {}
         self._player.play(self.log, self._count)
@@ -217,6 +240,7 @@ class Session:
         if not 0 <= step <= self._count:
             raise ArgumentError(f"cut: step {step}; expected one of the {self._count} that were logged")
         self._count = step
+        self._kinds = None if self._kinds is None else self._kinds[:step]
         self._evaluations = {at: given for at, given in self._evaluations.items() if at < step}
         self._player.cut(self.log, step)
 
@@ -303,7 +327,9 @@ class Session:
 
     def curve(self, start: int, stop: int, width: int) -> Columns:
         """The losses of steps `start` up to `stop` in at most `width` columns."""
-        return thin(None, self.log.losses, start, stop, width)
+        points = self.log.points
+        losses = self.log.losses if points is None else self.log.losses[points]
+        return thin(points, losses, start, stop, width)
 
     # What if
 
@@ -324,7 +350,7 @@ class Session:
         Raises:
             PlateauError: with these numbers it cannot be read, or bound.
         """
-        return _played(bound(self.edited(edits), self.binding, self.file), self.log)
+        return _played(bound(self.edited(edits), self.binding, self.file, self._restate), self.log)
 
     def grid(self, path: Path, values: Iterable[float], edits: Sequence[Edit] = ()) -> Iterator[Variant]:
         """A raise map: what the curriculum would have decided with each of these values, one row after the other.

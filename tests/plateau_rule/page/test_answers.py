@@ -178,10 +178,10 @@ def test_another_curriculum_takes_the_place_of_the_runs_own(finished: Path) -> N
 def test_the_mean_does_not_reach_across_a_raise() -> None:
     """The drawn mean of a stay is made of that stay's losses alone, and of at least three of them."""
     values = np.concatenate((np.full(50, 1.0), np.full(50, 5.0)))
-    assert set(means_around(values, np.arange(100), [0, 50, 100], 9).tolist()) == {1.0, 5.0}
+    assert set(means_around(values, np.arange(100), np.array([0, 50, 100]), 9).tolist()) == {1.0, 5.0}
     spike = np.ones(30)
     spike[0] = 7.0
-    assert means_around(spike, np.array([0]), [0, 30], 9)[0] == pytest.approx(3.0)
+    assert means_around(spike, np.array([0]), np.array([0, 30]), 9)[0] == pytest.approx(3.0)
 
 
 @given(st.integers(1, 40), st.integers(1, 15), st.sets(st.integers(1, 39), max_size=4), st.sets(st.integers(0, 39)))
@@ -190,7 +190,7 @@ def test_the_mean_is_one_of_a_window(count: int, wide: int, inner: set[int], los
     values = np.arange(float(count)) ** 2
     values[[place for place in lost if place < count]] = np.nan
     edges = [0, *sorted(edge for edge in inner if edge < count), count]
-    found = means_around(values, np.arange(count), edges, wide)
+    found = means_around(values, np.arange(count), np.array(edges), wide)
     for start, stop in pairwise(edges):
         finite = values[start:stop][np.isfinite(values[start:stop])]
         for mean in found[start:stop]:

@@ -1,0 +1,103 @@
+"""What is opened decides as a replay of it does, whatever steps its log lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from plateau_rule.controller.binding import Binding
+from plateau_rule.controller.language.reading import load, shipped
+from plateau_rule.page.answers import Answers
+from plateau_rule.page.opening import PageError, open_folder, open_log
+from plateau_rule.page.run import Run
+from plateau_rule.sim.logs import read
+from plateau_rule.sim.replayer.replay import replay
+from tests.plateau_rule.page.runs import Training
+
+STEPS = 6000
+
+
+def log_of(folder: Path, kind: str) -> Path:
+    """A log that has a loss now and then, and an evaluation rarely."""
+    rng = np.random.default_rng(7)
+    every = {"each": 1, "tenth": 10, "uneven": 1}[kind]
+    steps = np.arange(0, STEPS, every)
+    if kind == "uneven":
+        steps = np.flatnonzero(rng.random(STEPS) < 0.3)
+    lines = ["step,loss,val_loss"]
+    for step in steps.tolist():
+        loss = 1 + 2 * np.exp(-step / 700) + 0.02 * rng.standard_normal()
+        lines.append(f"{step},{loss:.5f},{loss + 0.1:.5f}" if step % 500 == 490 else f"{step},{loss:.5f},")
+    path = folder / "log.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["each", "tenth", "uneven"])
+@pytest.mark.parametrize("curriculum", sorted(shipped()))
+def test_a_log_is_decided_on_as_replay_decides(curriculum: str, kind: str, tmp_path: Path) -> None:
+    """Under every shipped curriculum, the page's raises over a log are those of `plateau replay`."""
+    path, given = log_of(tmp_path, kind), Binding(epochs=12, steps_per_epoch=500, lag=0)
+    log = read(str(path), column="loss")
+    timeline = replay(load(curriculum), log, given)
+    run = Run(open_log(log, str(path), curriculum, given))
+    assert [(one.step, one.to_state) for one in run.session.decisions] == [
+        (one.step, one.to_state) for one in timeline.decisions
+    ]
+    assert run.session.plan[:5] == timeline.final[:5]
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_late_losses_of_a_log_with_gaps(lag: int, tmp_path: Path) -> None:
+    """Where each step was logged, late losses come as late as the replay has them."""
+    path, given = log_of(tmp_path, "each"), Binding(epochs=12, steps_per_epoch=500, lag=lag)
+    log = read(str(path), column="loss")
+    run = Run(open_log(log, str(path), "plateau", given))
+    timeline = replay(load("plateau"), log, given)
+    assert [one.step for one in run.session.decisions] == [one.step for one in timeline.decisions]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf_trainer/whisper-tiny-nbailab.trainer_state.json",
+        "jsonl/llamafactory-qwen2.5-sft.trainer_log.jsonl",
+        "lightning_csv/slm-version_0.metrics.csv",
+        "keras_csvlogger/brats2020-unet.training.log",
+        "text/llmc-gpt2-124M.main.log",
+    ],
+)
+def test_real_logs(name: str, shared_data: Callable[[str], Path]) -> None:
+    """Logs of real trainers, in whatever form, are decided on as `plateau replay` decides."""
+    log = read(str(shared_data(f"logs/{name}")))
+    for curriculum in ("plateau", "plateau-trend"):
+        run = Run(open_log(log, name, curriculum, Binding()))
+        timeline = replay(load(curriculum), log)
+        assert [one.step for one in run.session.decisions] == [one.step for one in timeline.decisions]
+        assert Answers(run).meta()["points"] == len(log)
+
+
+def test_steps_that_were_dropped_enter_no_guard(tmp_path: Path) -> None:
+    """A step that the trainer marked as dropped counts as time, and its loss is kept from the guards, as in the run."""
+    training = Training(tmp_path / "run").train(800)
+    training.close()
+    path = tmp_path / "run" / "metrics.jsonl"
+    rows = path.read_text().splitlines()
+    path.write_text(
+        "\n".join(row[:-1] + ', "skipped": true}' if 90 < i < 140 else row for i, row in enumerate(rows)) + "\n"
+    )
+    run = Run(open_folder(tmp_path / "run", None, Binding()))
+    timeline = replay(load("plateau"), read(str(path)))
+    assert [one.step for one in run.session.decisions] == [one.step for one in timeline.decisions]
+    assert run.session.why(91).ways[0].parts[1] == run.session.why(140).ways[0].parts[1]
+
+
+def test_steps_that_count_something_else_are_refused(tmp_path: Path) -> None:
+    """A log whose steps are too many to be steps is refused by a sentence that names the option."""
+    path = tmp_path / "tokens.csv"
+    path.write_text("step,loss\n0,3\n60000000000,2\n120000000000,1\n")
+    with pytest.raises(PageError, match="--step-column"):
+        open_log(read(str(path)), str(path), "plateau", Binding(epochs=5, steps_per_epoch=100))
