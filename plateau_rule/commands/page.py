@@ -32,6 +32,7 @@ def page(
 
     Args:
         words: The folder of a run; or a curriculum and a log. A curriculum beside a folder takes the place of its own.
+            The losses of further runs or logs are drawn beside those of the first.
         port: The port to listen on; 0 takes any that is free.
         no_browser: Print the link, and open no browser.
         reading: How to read the log.
@@ -40,11 +41,12 @@ def page(
     from plateau_rule.page.run import Run
     from plateau_rule.page.serving import serve
 
-    return serve(Run(open_words("page", words, reading, bound), whole=False), port, not no_browser)
+    first, *rest = open_words("page", words, reading, bound)
+    return serve(Run(first, whole=False), port, not no_browser, [Run(each) for each in rest])
 
 
-def open_words(command: str, words: Sequence[str], reading: ReadingOptions, bound: LateOptions) -> Opened:
-    """Open what the words of a command name.
+def open_words(command: str, words: Sequence[str], reading: ReadingOptions, bound: LateOptions) -> list[Opened]:
+    """Open what the words of a command name: the run that is asked, and others to be drawn beside it.
 
     Raises:
         UsageError: they name too little, or too much.
@@ -56,18 +58,22 @@ def open_words(command: str, words: Sequence[str], reading: ReadingOptions, boun
     runs = [word for word in words if word not in curricula]
     if not words:
         raise UsageError(f"plateau {command}: name what to show: {how}")
-    if len(curricula) > 1 or len(runs) > 1:
-        raise UsageError(f"plateau {command}: {' and '.join(map(repr, words))}; expected one run: {how}")
+    if len(curricula) > 1:
+        raise UsageError(f"plateau {command}: {' and '.join(curricula)}; expected one curriculum: {how}")
     given, curriculum = bound.binding(), curricula[0] if curricula else None
     if not runs:
         assert curriculum is not None
-        return open_nothing(curriculum, given)
-    folder = run_folder(runs[0])
-    if folder is not None:
-        return open_folder(folder, curriculum, given)
-    if curriculum is None:
-        raise UsageError(f"{runs[0]}: no folder of a run, which would say its curriculum. Name one: {how}")
-    return open_log(read_logs(runs, reading, given.steps_per_epoch), runs[0], curriculum, given)
+        return [open_nothing(curriculum, given)]
+    found = []
+    for run in runs:
+        folder = run_folder(run)
+        if folder is not None:
+            found.append(open_folder(folder, curriculum, given))
+        elif curriculum is None:
+            raise UsageError(f"{run}: no folder of a run, which would say its curriculum. Name one: {how}")
+        else:
+            found.append(open_log(read_logs([run], reading, given.steps_per_epoch), run, curriculum, given))
+    return found
 
 
 def _is_curriculum(word: str) -> bool:

@@ -28,5 +28,6 @@ def report(
     from plateau_rule.page.report import write_report
     from plateau_rule.page.run import Run
 
-    write_report(Run(open_words("report", words, reading, bound)), out)
+    first, *rest = open_words("report", words, reading, bound)
+    write_report(Run(first), out, [Run(each) for each in rest])
     print(f"Written: {out}")

@@ -23,9 +23,10 @@ from plateau_rule.sim.replayer.naming import evaluations_of
 from plateau_rule.sim.replayer.setting import Setting, per_point, setting_of
 from plateau_rule.sim.run_folder import METRICS, RECORD
 from plateau_rule.sim.whatif.log import LOGGED, PASSED
-from plateau_rule.sim.whatif.session import Restate
+from plateau_rule.sim.whatif.session import Restate, bound
 
 Metrics = dict[int, dict[str, float]]
+UNBOUND_STEPS, MOST_SIMULATED = 5000, 200_000
 MOST_STEPS = 50_000_000
 BOUND = ("limits", "epochs", "steps_per_epoch", "tokens_per_step", "peak", "lag", "lead")
 
@@ -48,6 +49,7 @@ class Opened:
         rows: what was logged; of a folder that is followed, nothing yet.
         tail: follows a folder; None of a log.
         restate: what is to be done with the curriculum before it is bound, where a loss stands for several steps.
+        simulated: how many losses are to be simulated, where none were logged; else None.
     """
 
     origin: str
@@ -59,6 +61,7 @@ class Opened:
     rows: Rows = field(default_factory=lambda: Rows(0))
     tail: Tail | None = None
     restate: Restate | None = None
+    simulated: int | None = None
 
 
 def run_folder(named: str) -> Path | None:
@@ -167,10 +170,14 @@ def _metrics(log: Log, setting: Setting, pairs: Sequence[tuple[str, str]]) -> Me
 
 
 def open_nothing(curriculum: str, given: Binding) -> Opened:
-    """A curriculum by itself: its machine, and what `plateau check` says of it.
+    """A curriculum by itself, over losses that are simulated.
 
     Raises:
         CurriculumError: the curriculum cannot be read.
     """
     content, file = contents(curriculum)
-    return Opened(curriculum, content.decode("utf-8-sig", errors="replace"), Path(file).name, given)
+    text = content.decode("utf-8-sig", errors="replace")
+    steps = bound(text, given, file).total_steps or UNBOUND_STEPS
+    notes = ("no log was named: these losses are simulated, a power law with noise",)
+    name = f"{Path(file).name}, simulated losses"
+    return Opened(name, text, Path(file).name, given, notes=notes, simulated=min(steps, MOST_SIMULATED))

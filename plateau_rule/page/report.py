@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 from math import exp, log
 from pathlib import Path
@@ -21,14 +22,15 @@ TURNED = 3  # settings
 VALUES = 40  # of each
 
 
-def write_report(run: Run, path: Path) -> None:
+def write_report(run: Run, path: Path, others: Sequence[Run] = ()) -> None:
     """Write the page of a run into one file.
 
     Args:
         run: what to show.
         path: the file, which is replaced.
+        others: runs whose losses are drawn beside it.
     """
-    path.write_text(report_of(Answers(run)), encoding="utf-8", newline="\n")
+    path.write_text(report_of(Answers(run, others)), encoding="utf-8", newline="\n")
 
 
 def report_of(answers: Answers) -> str:
@@ -67,12 +69,17 @@ def kept(answers: Answers) -> dict[str, Any]:
     return {
         "meta": meta,
         "curve": b64encode(answers.curve(0, max(1, meta["points"]), COLUMNS)).decode(),
+        "others": [
+            b64encode(answers.curve(0, max(1, len(other.session)), COLUMNS // 4, place + 1)).decode()
+            for place, other in enumerate(answers.others)
+        ],
         "track": answers.track(0, meta["steps"], COLUMNS),
         "whys": [answers.why(step) for step in steps],
         "grids": {
             one["path"]: [answers.tried_beside(one["path"], value) for value in values_of(one)]
             for one in meta["tunables"]
         },
+        "noise": answers.noise([]),
         "check": answers.check(),
     }
 

@@ -12,10 +12,12 @@ import numpy as np
 from plateau_rule.page.opening import Opened
 from plateau_rule.page.tail import Rows
 from plateau_rule.page.track import GuardTrack
+from plateau_rule.sim.curves import power
 from plateau_rule.sim.whatif.log import LOGGED
 from plateau_rule.sim.whatif.session import Session
 
 BUSY_S = 0.2  # for one look; what is left then is for the next one
+SEED, NOISE = 1, 0.03  # of simulated losses
 QUIET_S = 60.0  # without a new loss, after which a run no longer counts as one that goes on
 
 
@@ -30,6 +32,7 @@ class Run:
         session: answers what the curriculum did, and would have done.
         track: its guard over time.
         gen: changes whenever something that was shown is no longer so.
+        noise: of simulated losses; None where they were logged.
         cut: the step that the run was cut back to last; None where it never was.
         lock: to be held while anything is asked or changed.
     """
@@ -42,12 +45,28 @@ class Run:
         self.gen, self.cut = 0, None
         self._metrics: dict[int, Mapping[str, float]] = {}
         self._take(opened.rows)
+        self.noise: float | None = None
+        if opened.simulated is not None:
+            self.simulate(NOISE)
         while self.poll() is not None and whole:
             pass
         self.gen, self.cut = 0, None
 
     gen: int
     cut: int | None
+
+    def simulate(self, noise: float) -> None:
+        """Take simulated losses instead of those before.
+
+        Args:
+            noise: standard deviation of a loss, as a share of it.
+        """
+        steps = self.opened.simulated or 0
+        drawn = 1 + noise * np.random.default_rng(SEED).standard_normal(steps)
+        curve = power(np.arange(steps, dtype=np.float64), 4.0, 1.0, 0.7, max(1.0, steps / 50))
+        self.noise, self.gen = noise, self.gen + 1
+        self._cut(0)
+        self.session.extend(curve * drawn)
 
     @property
     def goes_on(self) -> bool:

@@ -146,7 +146,12 @@ def questions(answers: Answers) -> Mapping[str, Answer]:
     return {
         "meta": lambda asked: spelled(answers.meta()),
         "curve": lambda asked: Response(
-            answers.curve(number(asked, "from"), number(asked, "to"), number(asked, "width", MOST_COLUMNS)),
+            answers.curve(
+                number(asked, "from"),
+                number(asked, "to"),
+                number(asked, "width", MOST_COLUMNS),
+                number({"run": "0", **asked}, "run"),
+            ),
             media_type="application/octet-stream",
         ),
         "track": lambda asked: spelled(
@@ -155,6 +160,8 @@ def questions(answers: Answers) -> Mapping[str, Answer]:
         "why": lambda asked: spelled(answers.why(number(asked, "step"))),
         "whatif": lambda asked: spelled(answers.whatif(settings(asked))),
         "grid": lambda asked: spelled(answers.grid(word(asked, "path"), values(asked), settings(asked))),
+        "noise": lambda asked: spelled(answers.noise(settings(asked))),
+        "simulate": lambda asked: spelled(answers.simulate(number(asked, "permille", 1000) / 1000)),
         "check": lambda asked: spelled(answers.check()),
     }
 

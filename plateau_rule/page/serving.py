@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
 from secrets import token_urlsafe
 
@@ -59,11 +60,11 @@ class PageServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make_server(run: Run, token: str) -> PageServer:
-    """The server of one run, not started."""
+def make_server(run: Run, token: str, others: Sequence[Run] = ()) -> PageServer:
+    """The server of one run, with others drawn beside it; not started."""
     news = News(run.poll) if run.opened.tail is not None else None
     config = uvicorn.Config(
-        make_app(Answers(run), token, news),
+        make_app(Answers(run, others), token, news),
         log_level="warning",
         access_log=False,  # the token is part of each path
         server_header=False,
@@ -73,13 +74,14 @@ def make_server(run: Run, token: str) -> PageServer:
     return PageServer(config, news)
 
 
-def serve(run: Run, port: int, browse: bool) -> int:
+def serve(run: Run, port: int, browse: bool, others: Sequence[Run] = ()) -> int:
     """Print the link, and serve until Ctrl-C.
 
     Args:
         run: what to show.
         port: to listen on; 0 for any that is free.
         browse: whether to open the link in a browser, where this machine has a screen.
+        others: runs whose losses are drawn beside it.
     """
     token = token_urlsafe(TOKEN_BYTES)
     listening = listen(port)
@@ -89,7 +91,7 @@ def serve(run: Run, port: int, browse: bool) -> int:
     if browse and has_screen():
         webbrowser.open(link)
     with suppress(KeyboardInterrupt), listening:
-        make_server(run, token).run(sockets=[listening])
+        make_server(run, token, others).run(sockets=[listening])
     return 0
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.edit.numbers import Path, Tunable, edited, tunables
 from plateau_rule.controller.errors import ArgumentError, BindingWarning, PlateauError
+from plateau_rule.controller.horizon import certain_steps
 from plateau_rule.controller.language.curriculum import Curriculum, Rung
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.machine import Knobs, Machine
@@ -255,6 +256,10 @@ class Session:
         if not 0 <= step <= self._count:
             raise ArgumentError(f"why: step {step}; expected 0 to {self._count}")
         return self._moment(self._player.run if step >= self._player.run.step else self._player.at(self.log, step))
+
+    def certain(self, most: int = 10_000) -> int:
+        """How many of the coming steps have a plan that no loss can change any more, counted no further than `most`."""
+        return certain_steps(self.machine, self._player.run, most)
 
     def track(self) -> tuple[Moment, ...]:
         """How the run stood at its snapshots, 126 to 252 of them in a long run, at ends of epochs where it has some."""

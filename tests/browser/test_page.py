@@ -15,6 +15,7 @@ from plateau_rule.page.report import write_report
 from plateau_rule.page.run import Run
 from plateau_rule.sim.logs import read
 from tests.browser.conftest import Page, watch
+from tests.plateau_rule.page.runs import Training
 
 Look = Callable[..., Page]
 Serve = Callable[[Opened], str]
@@ -203,13 +204,34 @@ def test_a_broken_curriculum(look: Look, serve: Serve, finished: Path) -> None:
     """What `check` calls broken stands first, with its own sign."""
     page = look(serve(open_folder(finished, "misaligned", Binding())), ready="checked")
     assert page.locator("#check-list li").first.inner_text().startswith("✕")
+    page.locator("#check-list button").first.click()
+    assert "95 % is asked" in text(page, "#chart text.shows")
 
 
 def test_without_losses(look: Look, serve: Serve) -> None:
-    """A curriculum alone shows its machine, and says where losses would come from."""
-    page = look(serve(open_nothing("plateau", Binding())), ready="checked")
+    """A curriculum alone shows its machine over simulated losses, as noisy as a slider says."""
+    page = look(serve(open_nothing("plateau", Binding(epochs=20, steps_per_epoch=100))), ready="checked")
+    assert "simulated losses" in text(page, "#origin")
+    before = text(page, "#noise")
+    page.get_by_role("slider", name="noise, of simulated losses").focus()
+    page.keyboard.press("PageUp")
+    page.locator("#noise").filter(has_not_text=before).wait_for()
+
+
+def test_a_run_before_its_first_loss(look: Look, serve: Serve, tmp_path: Path) -> None:
+    """A run that has just begun says that its curve is to come."""
+    page = look(serve(open_folder(Training(tmp_path / "run").folder, None, Binding())), ready="checked")
     assert page.locator("[data-state].here").get_attribute("data-state") == "syntax"
     assert "No loss yet" in text(page, "#chart")
+
+
+def test_a_logarithmic_axis(page: Page) -> None:
+    """The axis of the loss turns logarithmic by a button, or by `l`."""
+    page.click("#log")
+    assert "log loss" in text(page, "#chart")
+    page.focus("#chart")
+    page.keyboard.press("l")
+    assert "log loss" not in text(page, "#chart")
 
 
 def test_a_log_without_a_finite_loss(look: Look, serve: Serve, tmp_path: Path) -> None:

@@ -1,20 +1,22 @@
 // The run on one axis of steps: lanes of states, the loss, the guard, the knobs, the rate, and the map of raises.
 
 import { short, svg, whole } from "./dom.js";
-import { Scale, shadeOf, stepped, ticks } from "./scale.js";
+import { logTicks, Scale, shadeOf, stepped, ticks } from "./scale.js";
 
 const LEFT = 70;
 const RIGHT = 8;
 const MOST_MARKS = 12;
 const MOST_KNOBS = 3;
+const MOST_METRICS = 2;
 
 // What stands where, from the top; the loss takes what is left.
 function lanes(height, shown) {
-  const fixed = { state: 18, whatif: shown.whatif ? 18 : 0, guard: shown.guard ? 54 : 0 };
+  const above = (shown.whatif ? 1 : 0) + (shown.example ? 1 : 0);
+  const fixed = { state: 18, above: 18 * above, guard: shown.guard ? 54 : 0, metrics: 40 * shown.metrics };
   const knob = shown.knobs > 1 ? 30 : 40;
   const rest = { rate: 40, map: shown.map ? 90 : 0, axis: 20 };
-  const gaps = 4 + (shown.whatif ? 3 : 0) + (shown.guard ? 12 : 0) + shown.knobs * 10 + 10 + (shown.map ? 20 : 0) + 4;
-  const taken = fixed.state + fixed.whatif + fixed.guard + shown.knobs * knob + rest.rate + rest.map + rest.axis + gaps;
+  const gaps = 4 + 3 * above + (shown.guard ? 12 : 0) + shown.metrics * 10 + shown.knobs * 10 + 10 + (shown.map ? 20 : 0) + 4;
+  const taken = fixed.state + fixed.above + fixed.guard + fixed.metrics + shown.knobs * knob + rest.rate + rest.map + rest.axis + gaps;
   let y = 0;
   const at = (size, gap) => {
     const lane = { top: y, height: size, bottom: y + size };
@@ -23,9 +25,11 @@ function lanes(height, shown) {
   };
   return {
     state: at(fixed.state, 4),
-    whatif: shown.whatif ? at(fixed.whatif, 3) : null,
+    whatif: shown.whatif ? at(18, 3) : null,
+    example: shown.example ? at(18, 3) : null,
     loss: at(Math.max(60, height - taken), shown.guard ? 12 : 0),
     guard: shown.guard ? at(fixed.guard, 10) : at(0, 10),
+    metrics: Array.from({ length: shown.metrics }, () => at(40, 10)),
     knobs: Array.from({ length: shown.knobs }, () => at(knob, 10)),
     rate: at(rest.rate, shown.map ? 20 : 4),
     map: shown.map ? at(rest.map, 4) : null,
@@ -48,11 +52,14 @@ export class Chart {
 
   // Everything that does not follow the pointer.
   draw(shown) {
-    const { meta, curve, track, view, whatif, map } = shown;
+    const { meta, curve, track, view, whatif, map, example } = shown;
     const height = this.host.clientHeight;
     const scale = new Scale(view.from, view.to, LEFT, this.width);
     const knobs = meta.knobs.slice(0, MOST_KNOBS);
-    const place = lanes(height, { whatif: Boolean(whatif), guard: Boolean(track), knobs: knobs.length, map: Boolean(map) });
+    const metrics = meta.metrics.slice(0, MOST_METRICS);
+    const place = lanes(height, {
+      whatif: Boolean(whatif), example: Boolean(example), guard: Boolean(track), metrics: metrics.length, knobs: knobs.length, map: Boolean(map),
+    });
     Object.assign(this, { shown, scale, place });
     const marks = meta.decisions.filter((one) => one.step > view.from && one.step < view.to);
     const parts = [
@@ -60,13 +67,16 @@ export class Chart {
       ...this.axis(meta),
       ...this.states(meta.stays, place.state, "state"),
       ...(whatif ? this.states(whatif.stays, place.whatif, "what if") : []),
+      ...(example ? this.states(example.stays, place.example, "example") : []),
       ...this.loss(curve, marks, whatif),
       ...(track ? this.guard(track) : []),
+      ...metrics.flatMap((metric, index) => this.metric(metric, place.metrics[index])),
       ...knobs.flatMap((knob, index) => this.knob(knob, place.knobs[index])),
       ...this.rate(meta),
       ...(map ? this.map(map) : []),
       ...this.raises(marks, curve),
       ...(whatif ? this.tried(whatif) : []),
+      ...(example ? this.example(example) : []),
     ];
     this.above = svg("g", {});
     this.svg.replaceChildren(...parts, this.above);
@@ -94,7 +104,7 @@ export class Chart {
   }
 
   states(stays, lane, label) {
-    const parts = [svg("text", { class: label === "state" ? "label" : "label tried", x: LEFT - 6, y: lane.top + 13 }, label)];
+    const parts = [svg("text", { class: { state: "label", "what if": "label tried", example: "example" }[label], x: LEFT - 6, y: lane.top + 13 }, label)];
     for (const stay of stays) {
       const from = this.scale.within(stay.from);
       const to = this.scale.within(stay.to ?? this.shown.meta.until);
@@ -113,14 +123,17 @@ export class Chart {
   loss(curve, marks, whatif) {
     const lane = this.place.loss;
     const middle = (lane.top + lane.bottom) / 2;
-    const parts = [svg("text", { class: "label", x: LEFT - 6, y: lane.top + 9 }, "loss")];
+    const parts = [svg("text", { class: "label", x: LEFT - 6, y: lane.top + 9 }, this.shown.log ? "log loss" : "loss")];
     if (!curve || !curve.count) {
       return [...parts, svg("text", { class: "waiting", x: LEFT + this.width / 2, y: middle }, "No loss yet. The curve appears with the first ones.")];
     }
-    const [low, high] = rangeOf(curve, this.scale);
-    const y = (value) => lane.bottom - ((Math.min(Math.max(value, low - (high - low)), high + 9 * (high - low)) - low) / (high - low)) * (lane.height - 4) - 2;
+    const [least, most] = rangeOf([curve, ...this.shown.others], this.scale);
+    const isLog = this.shown.log && least > 0;
+    const of = isLog ? (value) => Math.log(Math.max(value, 1e-300)) : (value) => value;
+    const [low, high] = [of(least), of(most)];
+    const y = (value) => lane.bottom - ((Math.min(Math.max(of(value), low - (high - low)), high + 9 * (high - low)) - low) / (high - low)) * (lane.height - 4) - 2;
     this.lossY = y;
-    for (const value of ticks(low, high, 5)) {
+    for (const value of isLog ? logTicks(least, most) : ticks(low, high, 5)) {
       const at = y(value);
       if (at < lane.top + 16) continue;
       parts.push(svg("line", { class: "grid", x1: LEFT, x2: LEFT + this.width, y1: at, y2: at }));
@@ -149,11 +162,50 @@ export class Chart {
     const outline = [...shaded.map(([x, up]) => [x, up]), ...shaded.toReversed().map(([x, , down]) => [x, down])];
     parts.push(clip, svg("g", { "clip-path": "url(#clip)" },
       svg("path", { class: "shade", d: outline.length ? `M${outline.map(([x, v]) => `${x.toFixed(1)} ${v.toFixed(1)}`).join("L")}Z` : "" }),
+      ...this.shown.others.map((other) => this.other(other, y)),
       svg("path", { class: "mean", d: mean.join("") }), ...lost.slice(0, 200)));
+    this.shown.meta.others.forEach((name, index) => {
+      parts.push(svg("text", { class: "note", x: LEFT + this.width, y: lane.top + 24 + 14 * index }, `- - ${fits(name, 40)}`));
+    });
     if (lost.length) parts.push(svg("text", { class: "lost", x: LEFT + 4, y: lane.bottom - 12 }, "× not a finite number"));
     const each = this.shown.each ?? 1;
     if (each > 1) parts.push(svg("text", { class: "note", x: LEFT + this.width, y: lane.bottom - 3 }, `shade: lowest to highest of ${whole(each)} losses`));
     return parts;
+  }
+
+  // Another run's losses, their mean alone.
+  other(curve, y) {
+    let d = "";
+    for (let i = 0; i < curve.count; i++) {
+      if (Number.isFinite(curve.mean[i])) d += `${d ? "L" : "M"}${this.scale.x(curve.step[i]).toFixed(1)} ${y(curve.mean[i]).toFixed(1)}`;
+    }
+    return svg("path", { class: "other", d });
+  }
+
+  metric({ name, points }, lane) {
+    const inside = points.filter(([step]) => step >= this.scale.from && step <= this.scale.to);
+    const values = inside.map(([, value]) => value);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const y = (value) => lane.bottom - 4 - (high > low ? (value - low) / (high - low) : 0.5) * (lane.height - 8);
+    const d = inside.map(([step, value], index) => `${index ? "L" : "M"}${this.scale.x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+    return [
+      svg("text", { class: "label", x: LEFT - 6, y: lane.top + 16 }, fits(name, 11)),
+      svg("text", { class: "ruler", x: LEFT - 6, y: lane.top + 30 }, values.length ? `${short(low)}–${short(high)}` : ""),
+      svg("line", { class: "grid", x1: LEFT, x2: LEFT + this.width, y1: lane.bottom, y2: lane.bottom }),
+      svg("path", { class: "metric", d }),
+      ...(inside.length <= 80 ? inside.map(([step, value]) => svg("circle", { class: "metric-dot", cx: this.scale.x(step), cy: y(value), r: 2.2 })) : []),
+    ];
+  }
+
+  // Where a finding of `check` shows itself, in a run that it describes.
+  example({ step, shows }) {
+    const lane = this.place.loss;
+    const x = this.scale.within(step);
+    const right = x > LEFT + this.width / 2;
+    return [
+      svg("line", { class: "example-line", x1: x, x2: x, y1: this.place.example.top, y2: lane.bottom }),
+      svg("text", { class: "shows", x: right ? x - 6 : x + 6, y: lane.bottom - 20, "text-anchor": right ? "end" : "start" }, `✕ ${fits(shows, 70)}`),
+    ];
   }
 
   guard(track) {
@@ -325,17 +377,19 @@ export function meanNear(curve, step) {
 }
 
 // The lowest and the highest loss to draw: the first steep fall of a run does not press the rest flat.
-function rangeOf(curve, scale) {
+function rangeOf(curves, scale) {
   const means = [];
   let low = Infinity;
-  for (let i = 0; i < curve.count; i++) {
-    if (curve.step[i] < scale.from || curve.step[i] > scale.to || !Number.isFinite(curve.mean[i])) continue;
-    means.push(curve.max[i]);
-    if (curve.min[i] < low) low = curve.min[i];
+  for (const curve of curves) {
+    for (let i = 0; i < curve.count; i++) {
+      if (curve.step[i] < scale.from || curve.step[i] > scale.to || !Number.isFinite(curve.mean[i])) continue;
+      means.push(curve.max[i]);
+      if (curve.min[i] < low) low = curve.min[i];
+    }
   }
   if (!means.length) return [0, 1];
   means.sort((a, b) => a - b);
   const high = means.length < 20 ? means.at(-1) : means[Math.floor(0.985 * (means.length - 1))];
   const room = (high - low) * 0.06 || Math.abs(high) * 0.05 || 1;
-  return [low - room, high + room * 2];
+  return [low > 0 ? Math.max(low - room, low * 0.9) : low - room, high + room * 2];
 }

@@ -34,6 +34,7 @@ export function columnsIn(curve, from, to, width) {
 
 export function keptSource(data) {
   const curve = columnsOf(bytesOf(data.curve));
+  const others = data.others.map((other) => columnsOf(bytesOf(other)));
   const rowOf = (path, value) => nearestIn(data.grids[path], value, (row) => row.value);
   return {
     live: false,
@@ -41,8 +42,10 @@ export function keptSource(data) {
     nearest: (path, value) => rowOf(path, value).value,
     meta: async () => data.meta,
     curve: async (from, to, width) => columnsIn(curve, from, to, width),
+    others: async (count, from, to, width) => others.map((other) => columnsIn(other, from, to, width)),
     why: async (step) => nearestIn(data.whys, step, (why) => why.step),
     track: async () => data.track,
+    noise: async () => data.noise,
     check: async () => data.check,
     grid: async (path, values) => ({ rows: [...new Set(values.map((value) => rowOf(path, value)))] }),
     whatif: async ([[path, value]]) => {

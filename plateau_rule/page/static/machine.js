@@ -81,11 +81,13 @@ function curved(arrow, lane, left, top, decisions, states, step) {
     svg("title", {}, `${states[arrow.from].name} → ${states[arrow.to].name}: ${arrow.says}`))];
 }
 
-export function showCheck(report) {
+export function showCheck(report, onExample) {
   const signs = { broken: ["✕", "broken", "broken"], open: ["?", "open", "open"], proved: ["✓", "holds", "ok"], note: ["·", "note", "open"] };
-  byId("check-list").replaceChildren(...report.lines.map(({ kind, text, code }) => {
+  byId("check-list").replaceChildren(...report.lines.map(({ kind, text, code, example }) => {
     const [glyph, words, style] = signs[kind];
     return html("li", {}, html("span", { class: style, role: "img", "aria-label": words }, glyph),
-      html("span", { class: kind === "broken" ? "broken-text" : null, title: code ?? null }, text));
+      example
+        ? html("button", { type: "button", title: `${code}: shown on the chart`, onclick: () => onExample(example) }, text)
+        : html("span", { title: code ?? null }, text));
   }));
 }

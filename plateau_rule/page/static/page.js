@@ -12,10 +12,11 @@ import { placeOf, valuesOf } from "./scale.js";
 import { serverSource } from "./source.js";
 import { laneOf } from "./track.js";
 import { showOthers, showWhy } from "./why.js";
-import { showOutcome, WhatIf } from "./whatif.js";
+import { NOISE, showNoise, showOutcome, WhatIf } from "./whatif.js";
 
 const ROWS = 18;
 const REFRESH_MS = 250;
+const MAP_MS = 3000; // between two maps of a run that goes on
 
 class Page {
   constructor(source) {
@@ -24,11 +25,12 @@ class Page {
     this.view = { from: 0, to: 1 };
     this.zoomed = false;
     this.settings = new Map();
-    Object.assign(this, { meta: null, curve: null, track: null, cursor: null, pinned: null, stretch: null, whatif: null, why: null, map: null, path: null, mapKey: "" });
-    this.whatIf = new WhatIf({ onChange: (path, value) => this.tune(path, value), onFocus: (path) => this.focusOn(path) });
+    Object.assign(this, { log: false, others: [], example: null, mapAt: 0, meta: null, curve: null, track: null, cursor: null, pinned: null, stretch: null, whatif: null, why: null, map: null, path: null, mapKey: "" });
+    this.whatIf = new WhatIf({ onChange: (path, value) => this.tune(path, value), onFocus: (path) => this.focusOn(path), canSimulate: Boolean(source.simulate) });
     this.pointer = new Pointer(byId("chart"), this);
     byId("now").addEventListener("click", () => this.pin(null));
     byId("reset").addEventListener("click", () => this.reset());
+    byId("log").addEventListener("click", () => this.toggleLog());
     byId("copy").addEventListener("click", () => this.copy());
     new ResizeObserver(() => this.resized()).observe(byId("chart"));
   }
@@ -39,7 +41,7 @@ class Page {
     await this.refresh();
     document.body.dataset.ready = "true";
     if (this.source.live && this.meta?.live) this.followRun();
-    await this.ask(this.source.check(), (report) => showCheck(report));
+    await this.ask(this.source.check(), (report) => showCheck(report, (example) => this.showExample(example)));
     document.body.dataset.checked = "true";
   }
 
@@ -62,6 +64,13 @@ class Page {
     await Promise.all([this.askCurve(), this.askWhy(), this.askTrack()]);
     this.draw();
     await Promise.all([this.askWhatIf(), this.askMap()]);
+    await this.askNoise();
+  }
+
+  askNoise() {
+    if (!this.meta.points) return null;
+    const tried = this.settings.size > 0;
+    return this.ask(this.source.noise([...this.settings]), (answer) => showNoise(answer, tried && !this.source.single));
   }
 
   takeMeta(meta) {
@@ -92,7 +101,11 @@ class Page {
 
   askCurve() {
     const { from, to } = this.view;
-    return this.ask(this.source.curve(from, to, Math.round(this.chart.width)), (curve) => { this.curve = curve; });
+    const width = Math.round(this.chart.width);
+    const asked = [this.ask(this.source.curve(from, to, width), (curve) => { this.curve = curve; })];
+    const count = this.meta.others.length;
+    if (count) asked.push(this.ask(this.source.others(count, from, to, width), (others) => { this.others = others; }));
+    return Promise.all(asked);
   }
 
   askTrack() {
@@ -135,6 +148,9 @@ class Page {
     const others = [...this.settings].filter(([path]) => path !== this.path);
     const key = JSON.stringify([this.path, others, this.meta.gen, this.meta.points]);
     if (key === this.mapKey) return;
+    const asked = JSON.stringify([this.path, others, this.meta.gen]);
+    if (this.meta.live && asked === this.mapAsked && Date.now() - this.mapAt < MAP_MS) return; // it is many runs' work
+    Object.assign(this, { mapAt: Date.now(), mapAsked: asked });
     const values = valuesOf(tunable, ROWS);
     await this.ask(this.source.grid(this.path, values, others), ({ rows }) => {
       this.mapKey = key;
@@ -157,8 +173,8 @@ class Page {
   }
 
   shown() {
-    const { meta, curve, track, view, whatif, cursor, pinned } = this;
-    return { meta, curve, track, view, whatif, cursor, pinned, chosen: this.stretch, map: this.map && meta.points > 0 && this.drawnMap() };
+    const { meta, curve, track, view, whatif, cursor, pinned, others, example, log } = this;
+    return { meta, curve, track, view, whatif, cursor, others, example, log, pinned, chosen: this.stretch, map: this.map && meta.points > 0 && this.drawnMap() };
   }
 
   point() {
@@ -239,6 +255,10 @@ class Page {
   }
 
   async tune(path, value) {
+    if (path === NOISE) {
+      await this.ask(this.source.simulate(value), () => {});
+      return this.refresh();
+    }
     const tunable = this.meta.tunables.find((each) => each.path === path);
     if (!tunable) return;
     value = this.source.nearest?.(path, value) ?? value;
@@ -249,6 +269,7 @@ class Page {
     this.whatIf.show(this.meta, this.settings, this.path);
     this.draw();
     await Promise.all([this.askWhatIf(), this.askMap()]);
+    return this.askNoise();
   }
 
   async focusOn(path) {
@@ -266,12 +287,25 @@ class Page {
     this.settings.clear();
     this.takeWhatIf(null);
     await this.askMap();
+    return this.askNoise();
   }
 
   async copy() {
     const done = await copyText(this.whatif?.text ?? this.meta.text);
     byId("copy").textContent = done ? "copied" : "select the text and copy it";
     setTimeout(() => { byId("copy").textContent = "copy"; }, 2000);
+  }
+
+  toggleLog() {
+    this.log = !this.log;
+    byId("log").setAttribute("aria-pressed", String(this.log));
+    this.draw();
+  }
+
+  // The run in which a finding of `check` shows itself, as a lane of its own; the same one again takes it away.
+  showExample(example) {
+    this.example = this.example === example ? null : example;
+    this.draw();
   }
 
   resized() {

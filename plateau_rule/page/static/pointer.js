@@ -89,7 +89,7 @@ export class Pointer {
       Enter: () => page.pin(here), " ": () => page.pin(here),
       Escape: () => (page.zoomed ? page.zoomOut() : page.pin(null)),
       "+": () => around(0.5), "=": () => around(0.5), "-": () => around(2), "−": () => around(2),
-      n: () => raise(true), p: () => raise(false),
+      l: () => page.toggleLog(), n: () => raise(true), p: () => raise(false),
     };
     if (!keys[event.key]) return;
     event.preventDefault();

@@ -34,6 +34,18 @@ export function ticks(low, high, count, whole = false) {
   return found;
 }
 
+// The same on a logarithmic axis: 1, 2 and 5 of each power of ten, or more where these are too few.
+export function logTicks(low, high) {
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    for (const factor of [1, 2, 5]) {
+      const value = Number((factor * 10 ** power).toPrecision(12));
+      if (value >= low && value <= high) found.push(value);
+    }
+  }
+  return found.length < 3 ? ticks(low, high, 4) : found;
+}
+
 // A line that keeps its height until the next point.
 export function stepped(points, scale, end) {
   let d = "";

@@ -51,11 +51,15 @@ export function serverSource() {
     meta: newestOnly(() => json("meta")),
     curve: newestOnly(async (from, to, width) =>
       columnsOf(await (await fetched("curve", { from, to, width })).arrayBuffer())),
+    others: newestOnly((count, from, to, width) => Promise.all(Array.from({ length: count }, async (_, place) =>
+      columnsOf(await (await fetched("curve", { from, to, width, run: place + 1 })).arrayBuffer())))),
     why: newestOnly((step) => json("why", { step })),
     whatif: newestOnly((set) => json("whatif", { set: JSON.stringify(set) })),
     grid: newestOnly((path, values, set) =>
       json("grid", { path, values: JSON.stringify(values), set: JSON.stringify(set) })),
     track: newestOnly((from, to, width) => json("track", { from, to, width })),
+    noise: newestOnly((set) => json("noise", { set: JSON.stringify(set) })),
+    simulate: newestOnly((noise) => json("simulate", { permille: Math.round(1000 * noise) })),
     check: newestOnly(() => json("check")),
   };
 }

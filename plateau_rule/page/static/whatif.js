@@ -4,21 +4,23 @@ import { byId, html, plain, signed, whole } from "./dom.js";
 import { placeOf, valueAt } from "./scale.js";
 
 const SHOWN = 3;
+export const NOISE = "noise"; // the path of what is no number of the file
 
 export class WhatIf {
   // onChange(path, value): a setting was turned; onFocus(path): the map is to show this one.
-  constructor({ onChange, onFocus }) {
-    Object.assign(this, { onChange, onFocus, rows: new Map(), all: false, known: "" });
+  constructor({ onChange, onFocus, canSimulate }) {
+    Object.assign(this, { onChange, onFocus, canSimulate, noise: null, rows: new Map(), all: false, known: "" });
   }
 
   show(meta, settings, chosen) {
-    const known = JSON.stringify([meta.tunables, this.all]);
+    this.noise = this.canSimulate && meta.simulated !== null ? meta.simulated : null;
+    const known = JSON.stringify([meta.tunables, this.all, this.noise !== null]);
     if (known !== this.known) {
       this.known = known;
       this.build(meta.tunables);
     }
     for (const [path, row] of this.rows) {
-      const value = settings.get(path) ?? row.tunable.value;
+      const value = path === NOISE ? this.noise : settings.get(path) ?? row.tunable.value;
       row.root.classList.toggle("changed", settings.has(path));
       row.root.classList.toggle("chosen", path === chosen);
       if (document.activeElement !== row.slider) row.slider.value = placeOf(row.tunable, value);
@@ -36,6 +38,7 @@ export class WhatIf {
       ? html("button", { class: "link", type: "button", "aria-expanded": String(this.all), onclick: () => { this.all = !this.all; this.build(tunables); this.onFocus(null); } },
         this.all ? "fewer settings" : `${tunables.length - SHOWN} more`)
       : null;
+    if (this.noise !== null) rows.push(this.row({ path: NOISE, name: "noise", guard: "of simulated losses", value: this.noise, min: 0.001, max: 0.5, log: true, whole: false }, shown.length));
     byId("tunables").replaceChildren(...(rows.length ? rows : [html("p", { class: "soft" }, "No guard of this curriculum has a number to turn.")]), ...(more ? [more] : []));
   }
 
@@ -46,8 +49,7 @@ export class WhatIf {
     const number = html("input", { type: "number", id: `setting-${index}`, step: "any", inputmode: "decimal", "aria-label": `${said}, as a number` });
     const row = { tunable, slider, number, typing: false };
     const turn = (value) => this.onChange(path, value);
-    slider.addEventListener("focus", () => this.onFocus(path));
-    number.addEventListener("focus", () => this.onFocus(path));
+    if (path !== NOISE) for (const input of [slider, number]) input.addEventListener("focus", () => this.onFocus(path));
     slider.addEventListener("input", () => turn(valueAt(tunable, Number(slider.value))));
     slider.addEventListener("keydown", (event) => {
       if (event.key !== "Home") return;
@@ -66,6 +68,16 @@ export class WhatIf {
     this.rows.set(path, row);
     return row.root;
   }
+}
+
+// What the noise of the losses does to a setting: too early how often, and after how many losses.
+export function showNoise(answer, tried) {
+  const short = (text) => text.replace(/^guard "(.*)"$/, "$1");
+  byId("noise").replaceChildren(...(answer.lines.length
+    ? [html("h2", {}, tried ? "In this noise, as tried" : "In this noise"), ...answer.lines.map(({ guard, text, remedy, warns }) =>
+      html("p", {}, html("span", { class: warns ? "broken" : "ok", role: "img", "aria-label": warns ? "beware" : "fine" }, warns ? "! " : "✓ "), html("b", {}, short(guard)), `: ${text} `,
+        remedy ? html("span", { class: "soft" }, remedy) : null))]
+    : []));
 }
 
 // When each state is entered, by the file and by what is tried.

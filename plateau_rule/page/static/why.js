@@ -99,8 +99,11 @@ export function showWhy(answer, { first, pinned, onPin }) {
   const title = answer.decision || !answer.ways.length ? "Why at step " : "Why not at step ";
   byId("why-title").textContent = pinned === null ? "Why" : title + whole(answer.step + first);
   byId("now").hidden = pinned === null;
+  const certain = answer.certain > 1
+    ? [html("p", { class: "soft" }, `Whatever the losses are, nothing changes before step ${whole(answer.step + answer.certain + first)}.`)]
+    : [];
   const list = answer.history ? historyOf(answer.history, first, onPin) : null;
-  byId("why").replaceChildren(verdictOf(answer, first), ...answer.ways.map((way) => wayOf(way, answer.ways.length > 1)), ...(list ? [list] : []));
+  byId("why").replaceChildren(verdictOf(answer, first), ...answer.ways.map((way) => wayOf(way, answer.ways.length > 1)), ...certain, ...(list ? [list] : []));
 }
 
 // How a finished run got here: each transition with the guards that brought it.
@@ -108,7 +111,7 @@ function historyOf(decisions, first, onPin) {
   return html("ul", { class: "history" }, ...decisions.map((one) =>
     html("li", {}, html("button", { type: "button", onclick: () => onPin(one.step) },
       html("b", {}, `${one.from} → ${one.to}`), " ", html("span", { class: "at" }, `at step ${whole(one.step + first)}`),
-      html("span", { class: "says" }, one.ways.flatMap((way) => way.parts).flatMap(leaves).map((part) => `${nameOf(part)}: ${part.text}`).join("; "))))));
+      html("span", { class: "says" }, one.ways.flatMap((way) => way.parts).flatMap(leaves).map((part) => (part.text.startsWith(`${nameOf(part)}:`) ? part.text : `${nameOf(part)}: ${part.text}`)).join("; "))))));
 }
 
 // The same data as the map of raises, at the pinned step: which values would have left this state by now.

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.reading import loads
-from plateau_rule.page.answers import Answers, means_around
+from plateau_rule.page.answers import Answers
+from plateau_rule.page.means import means_around
 from plateau_rule.page.opening import PageError, open_folder, open_nothing
 from plateau_rule.page.run import Run
 from tests.plateau_rule.page.runs import LIMITS, PER_EPOCH, TOTAL, Training
@@ -156,9 +157,49 @@ def test_an_evaluation_that_comes_later_is_seen_with_its_step(tmp_path: Path) ->
 
 
 def test_a_curriculum_by_itself_has_a_page() -> None:
-    """Without any loss the page shows the machine, and what is checked."""
-    meta = Answers(Run(open_nothing("plateau", Binding()))).meta()
-    assert (meta["points"], meta["plan"]["state"], meta["live"]) == (0, "syntax", False)
+    """Without a log the page shows simulated losses, more or less noisy as asked, and says that they are."""
+    answers = Answers(Run(open_nothing("plateau", Binding(epochs=20, steps_per_epoch=100))))
+    meta = answers.meta()
+    assert (meta["points"], meta["simulated"], meta["live"]) == (2000, 0.03, False)
+    assert "simulated" in meta["notes"][0]
+    losses = answers.run.session.log.losses
+    assert losses[:50].mean() > 2 > losses[-50:].mean()
+    answers.simulate(0.2)
+    again = answers.meta()
+    assert (again["points"], again["simulated"], again["gen"] > meta["gen"]) == (2000, 0.2, True)
+
+
+def test_logged_losses_cannot_be_simulated(answers: Answers) -> None:
+    """A run that was logged keeps its losses."""
+    with pytest.raises(PageError, match="were logged"):
+        answers.simulate(0.1)
+
+
+def test_noise_of_a_setting(ask: Ask) -> None:
+    """The page says what the noise of the losses does to each plateau guard, also to one that is tried."""
+    (line,) = ask("noise")["lines"]
+    assert line["guard"] == 'guard "flat"'
+    assert "over 50 losses" in line["text"]
+    assert "over 700 losses" in ask("noise", set=json.dumps([[WINDOW, 700]]))["lines"][0]["text"]
+
+
+def test_runs_beside_each_other(finished: Path, tmp_path: Path) -> None:
+    """The losses of further runs are drawn beside those of the first."""
+    other = Training(tmp_path / "other").train(300)
+    other.close()
+    one, two = (Run(open_folder(folder, None, Binding())) for folder in (finished, other.folder))
+    answers = Answers(one, [two])
+    assert answers.meta()["others"] == [str(other.folder)]
+    assert answers.curve(0, 300, 50, 1) == Answers(two).curve(0, 300, 50)
+    with pytest.raises(PageError, match="expected at most 1"):
+        answers.curve(0, 300, 50, 2)
+
+
+def test_a_broken_property_shows_the_run_that_breaks_it(finished: Path) -> None:
+    """What `check` shows by an example can be drawn: its states, and the step where it shows."""
+    line = Answers(Run(open_folder(finished, "misaligned", Binding()))).check()["lines"][0]
+    assert line["example"]["stays"][0]["state"] == "syntax"
+    assert line["example"]["step"] == 160
 
 
 def test_a_damaged_record_is_a_sentence(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, int, bool]]:
     """What is to be served; nothing is."""
     found: list[tuple[Run, int, bool]] = []
 
-    def serve(run: Run, port: int, browse: bool) -> int:
+    def serve(run: Run, port: int, browse: bool, others: Sequence[Run]) -> int:
         found.append((run, port, browse))
         return 0
 
@@ -63,8 +64,7 @@ def test_a_log_needs_a_curriculum(words: tuple[str, ...], served: list[tuple[Run
     [
         ([], "plateau page: name what to show: plateau page RUN, or plateau page CURRICULUM LOG"),
         (["LOG"], "no folder of a run, which would say its curriculum. Name one: plateau page RUN"),
-        (["plateau", "full"], "expected one run: plateau page RUN"),
-        (["plateau", "LOG", "LOG2"], "expected one run: plateau page RUN"),
+        (["plateau", "full"], "expected one curriculum: plateau page RUN"),
         (["plateau", "nowhere.csv"], "there is no such file"),
         (["nowhere.toml", "LOG"], "nowhere.toml"),
         (["plateau", "LOG", "--port", "70000"], "expected at most 65535"),
