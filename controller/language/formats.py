@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from plateau_rule.controller.errors import Fault
+from plateau_rule.controller.errors import Fault, visible
 from plateau_rule.controller.language.syntax_cursor import place_at
 
 _HEADER = re.compile(r"^[ \t]*\[{1,2}[ \t]*[\w\"'][\w.\"' -]*\]{1,2}[ \t]*(?:#.*)?$", re.MULTILINE)
@@ -27,6 +27,12 @@ def empty_file(text: str, file: str) -> Fault:
     found = "a file with nothing but comments" if text.strip() else "an empty file"
     hint = "Begin with a shipped one: plateau fmt plateau --print"
     return Fault("empty-file", (), found, "a curriculum: a name, [lr] and [[state]]", hint, place_at(text, file, 0, 1))
+
+
+def scenarios(text: str, file: str) -> Fault:
+    """The fault of a file that holds scenarios."""
+    hint = f"Carry them out: plateau test {visible(file)}"
+    return Fault("other-format", (), "the file holds scenarios", "a curriculum", hint, place_at(text, file, 0, 1))
 
 
 def other_format(text: str, file: str) -> Fault | None:

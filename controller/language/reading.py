@@ -98,6 +98,10 @@ def loads(content: bytes | str, file: str = "<text>") -> Curriculum:
         raise ArgumentError(f"loads: {kind_of(content)}; expected TOML, as str or bytes{hint}")
     text = within_limits(content, file)
     written = toml_of(text, file)
+    if "scenario" in written and "state" not in written:
+        from plateau_rule.controller.language.formats import scenarios
+
+        raise CurriculumError([scenarios(text, file)])
     if not written:
         from plateau_rule.controller.language.formats import empty_file
 

@@ -51,9 +51,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if folder is None:
         return
     if not folder.is_dir():
-        raise pytest.UsageError(f"--curricula {folder}: there is no such folder")
+        one = f"it is a file. Give its folder, and -k {folder.name} for this file" if folder.exists() else ""
+        raise pytest.UsageError(f"--curricula {folder}: {one or 'there is no such folder'}")
+    from plateau_rule.controller.errors import PlateauError
     from plateau_rule.sim.testing import collection
 
+    try:
+        collection.binding_of(config)
+    except PlateauError as error:  # told once, and not of each test
+        raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(collection, "plateau-curricula")
     asked = config.args_source is pytest.Config.ArgsSource.ARGS
     config.args = [*(config.args if asked else []), str(folder)]

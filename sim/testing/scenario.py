@@ -193,17 +193,14 @@ def read(path: Path) -> Suite:
     text = within_limits(content, str(path))
     written = toml_of(text, str(path))
     at = At(Places(text, str(path)))
+    if "state" in written and "scenario" not in written:
+        raise at.wrong(f"a curriculum; expected scenarios. To check it: plateau check {visible(str(path))}")
     try:
         file = File.model_validate(written)
     except ValidationError as error:
         raise ScenarioError("\n".join(str(_refusal(detail, at)) for detail in error.errors()[:20])) from None
     try:
-        binding = Binding(
-            file.limits,
-            epochs=file.epochs,
-            steps_per_epoch=file.steps_per_epoch,
-            tokens_per_step=file.tokens_per_step,
-        )
+        binding = Binding(file.limits, **{name: getattr(file, name) for name in RunLength.__annotations__})
     except BindingError as error:
         wrong = (at.inside(*fault.path).wrong(f"{spelled(fault.path)}: {fault.sentence}") for fault in error.faults)
         raise ScenarioError("\n".join(map(str, wrong))) from None
@@ -224,6 +221,9 @@ def _refusal(detail: Any, at: At) -> ScenarioError:
         return at.inside(*keys).wrong(sentence, at_key=True)
     if detail["type"] == "missing":
         return at.inside(*keys[:-1]).wrong(f'there is no "{keys[-1]}"', at_key=True)
+    if detail["type"] == "string_type" and isinstance(detail["input"], int | float):
+        unit = f'. Say the unit: "{detail["input"]} steps"' if keys[-1] in ("at", "by", "before") else ""
+        return at.inside(*keys).wrong(f"found {detail['input']}; expected a text in quotation marks{unit}")
     message = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else detail["msg"]
     return at.inside(*keys).wrong(message[0].lower() + message[1:])
 

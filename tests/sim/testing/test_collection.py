@@ -55,7 +55,10 @@ def test_bound_as_the_trainer_would(tmp_path: Path) -> None:
     found = run_pytest(folder, *words, *length)
     assert "2 passed" in found.stdout, found.stdout
     found = run_pytest(folder, *words, "--curricula-epochs", "0")
-    assert "--curricula-epochs: 0; expected a whole number of at least 1" in found.stdout, found.stdout
+    assert "ERROR: --curricula-epochs: 0; expected a whole number of at least 1" in found.stderr, found.stderr
+    assert found.stdout == ""  # told once, before anything runs
+    found = run_pytest(folder, *words, "--curricula-limit", "cutoff")
+    assert 'ERROR: --curricula-limit "cutoff"; expected KNOB=NUMBER' in found.stderr, found.stderr
 
 
 def test_a_misaligned_curriculum_fails_with_its_stream(tmp_path: Path) -> None:
@@ -90,10 +93,12 @@ def test_mistakes_are_sentences(tmp_path: Path) -> None:
     assert "there is no such folder" in run_pytest(tmp_path / "none").stderr
     folder = curricula(tmp_path / "mine")
     (folder / "bad.toml").write_text('nam = "x"\n')
+    said = run_pytest(folder / "bad.toml").stderr
+    assert "it is a file. Give its folder, and -k bad.toml for this file" in said
     (folder / "bad.test.toml").write_text("curriculum = 3\n")
     found = run_pytest(folder, "-k", "sound", "--continue-on-collection-errors")
     assert 'Did you mean "name"?' in found.stdout
-    assert "bad.test.toml:1:14: input should be a valid string" in found.stdout
+    assert "bad.test.toml:1:14: found 3; expected a text in quotation marks" in found.stdout
     shutil.rmtree(folder)
 
 

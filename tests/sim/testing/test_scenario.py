@@ -11,6 +11,7 @@ from plateau_rule.commands import app as plateau
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.amounts import RunLength
 from plateau_rule.controller.language.places import Places
+from plateau_rule.controller.language.reading import shipped
 from plateau_rule.sim.testing.scenario import At, Result, Scenario, Suite, losses, read, run
 
 HEAD = 'curriculum = "plateau"\nlimits = { cutoff = 1025 }\nepochs = 10\nsteps_per_epoch = 100\n'
@@ -202,3 +203,24 @@ def test_what_is_said_beside_the_file_comes_first(tmp_path: Path, capsys: pytest
     assert plateau.main(["test", str(path)]) == 1
     assert plateau.main(["test", str(path), *words]) == 0
     capsys.readouterr()
+
+
+def test_a_curriculum_is_no_scenario_file() -> None:
+    """A curriculum, given as scenarios, is called that in one sentence, with the command that checks it."""
+    with pytest.raises(PlateauError) as refused:
+        read(shipped()["plateau"])
+    assert str(refused.value).split("\n")[0].endswith(f"To check it: plateau check {shipped()['plateau']}")
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("by", 'Say the unit: "3000 steps"'), ("state", "a text in quotation marks")]
+)
+def test_numbers_for_texts(key: str, said: str, tmp_path: Path) -> None:
+    """A number where a text is asked for is shown; of a moment, with the unit that it may have had."""
+    file = tmp_path / "mine.test.toml"
+    scenario = f'name = "x"\nlosses = ["from 3 to 3 over 1 epoch"]\nexpect = [{{ {key} = 3000 }}]\n'
+    file.write_text(f'curriculum = "plateau"\n[[scenario]]\n{scenario}')
+    with pytest.raises(PlateauError) as refused:
+        read(file)
+    assert "found 3000; expected a text in quotation marks" in str(refused.value)
+    assert said in str(refused.value)
