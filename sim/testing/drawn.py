@@ -204,7 +204,7 @@ class _PromiseWatch:
     in the last steps of the run falls with the run's end, and is not judged by it (controller/verifier/README.md).
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, to_the_end: bool) -> None:
         self.found = Promises()
         self._batch, self._align = batch, batch.machine.align
         self._within = self._align.within_steps
@@ -214,7 +214,9 @@ class _PromiseWatch:
         self._restarted = np.full(batch.runs, -1, dtype=np.int64)  # the step of the last restart since that raise
         rate, total = batch.machine.curriculum.lr, batch.machine.run.total_steps
         over_rest = "rest" in (rate.length, *(rate.cycles if isinstance(rate.cycles, list) else ()))
-        self._late_from = total - self._align.late_steps if over_rest and total is not None else np.inf
+        self._late_from = np.inf
+        if over_rest and total is not None and not to_the_end:
+            self._late_from = total - self._align.late_steps
         rates = [state.rate for state in batch.machine.states]
         self._peaks = np.array([batch.machine.peak * rate.peak * rate.follow for rate in rates])
 
@@ -255,10 +257,13 @@ class _PromiseWatch:
             self.found.violations.append(f'run {run}, step {self._batch.step}, state "{state.name}": {what}')
 
 
-def watched(of: Curriculum, streams: Floats) -> Promises:
-    """Run a curriculum over streams [run, step], and watch alignment and no-regression on every step of every run."""
+def watched(of: Curriculum, streams: Floats, *, to_the_end: bool = False) -> Promises:
+    """Run a curriculum over streams [run, step], and watch alignment and no-regression on every step of every run.
+
+    to_the_end: judge a late restart over `rest`, too, by how soon the run ends.
+    """
     batch = Batch(of, len(streams), limits_of(of), steps=streams.shape[1])
-    watch = _PromiseWatch(batch)
+    watch = _PromiseWatch(batch, to_the_end)
     for loss in np.ascontiguousarray(streams.T):
         if batch.over:
             break
@@ -320,6 +325,6 @@ def tally(draws: Draws) -> DrawnTally:
         found.broken += bool(streams)
         for rows in streams:
             stream = np.array([[row["loss"] for row in rows]], dtype=np.float64)
-            if not watched(drawn, stream).violations:
+            if not watched(drawn, stream, to_the_end=True).violations:
                 found.unseen.append(f"seed {draws.seed}, curriculum {place}")
     return found
