@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from plateau_rule.controller.drawing import Arrow, arrows, definitions, facts
+from plateau_rule.controller.errors import RegressionError
+from plateau_rule.controller.falls import refuse_falls
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.findings import ORDER, Counterexample, Finding, Report, percent
@@ -88,9 +90,19 @@ def _finding_in_words(report: Report, finding: Finding, places: Places, file: Pa
     for line in _trace(report.machine, finding.counterexample, places):
         yield f"    {line}"
     if file is not None and finding.counterexample.happened:
-        yield f"  Its losses: {file}. See: {_replay(report.machine, places.of(()).file, file)}"
+        see = f". See: {_replay(report.machine, places.of(()).file, file)}" if _is_replayed(report, finding) else ""
+        yield f"  Its losses: {file}{see}"
     elif file is not None:
         yield f"  The trace: {file}; no losses were found that bring it about"
+
+
+def _is_replayed(report: Report, finding: Finding) -> bool:
+    """Whether a replay shows a finding: it refuses a file in which a knob falls, as the Controller does."""
+    try:
+        refuse_falls(report.machine)
+    except RegressionError:
+        return False
+    return finding.code != "knob-falls"
 
 
 def _replay(machine: Machine, curriculum: str, losses: Path) -> str:

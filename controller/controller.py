@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any, SupportsFloat, SupportsIndex
 
 from plateau_rule.controller import adoption, missing, snapshot
 from plateau_rule.controller.arguments import kind_of, whole_number
 from plateau_rule.controller.binding import Binding, LeadSaid, Limited, bind
-from plateau_rule.controller.errors import ArgumentError, SnapshotError, StepError
+from plateau_rule.controller.errors import ArgumentError, NonFiniteLoss, SnapshotError, StepError
 from plateau_rule.controller.evaluation import take_evaluation, take_observation
+from plateau_rule.controller.falls import refuse_fall, refuse_falls
 from plateau_rule.controller.horizon import certain_steps, plan_ahead
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.metrics import LOSS, comes_at
@@ -46,6 +47,7 @@ class Controller:
     Raises:
         ArgumentError: `curriculum` is no Curriculum.
         BindingError: the curriculum does not fit.
+        RegressionError: a transition without `regress` lowers a knob.
     """
 
     def __init__(
@@ -74,8 +76,13 @@ class Controller:
             lag=lag,
             lead=lead,
         )
+        self._cut_short = self._refuse_falls()
         self.run_state: RunState = start_run(self.machine)
         self.run_state.said = frozenset()
+
+    def _refuse_falls(self) -> frozenset[str]:
+        """The states that are stepped on a copy, since leaving them can lower a knob; most files have none."""
+        return refuse_falls(self.machine)
 
     def __copy__(self) -> Controller:
         """A shallow copy would share its run with this one."""
@@ -173,13 +180,18 @@ class Controller:
         Raises:
             StepError: the observation does not belong to the planned step; nothing was changed.
             NonFiniteLoss: the run is dead.
+            RegressionError: a ramp is cut short by a transition without `regress`, and its knob would fall; nothing was
+                changed.
         """
         run = self.run_state
         if step is not None and step != run.step:
             raise StepError(_out_of_order(step, run.step))
         value = loss if type(loss) is float or loss is None else _number("loss", loss)
-        if metrics or eval_end:
-            return take_observation(self.machine, run, value, epoch_end, eval_end, skipped, _numbers(metrics))
+        if metrics or eval_end or self._cut_short:
+            given = _numbers(metrics)
+            return self._unless_a_knob_falls(
+                lambda run: take_observation(self.machine, run, value, epoch_end, eval_end, skipped, given)
+            )
         return take_step(self.machine, run, value, epoch_end, skipped)
 
     def evaluated(self, **metrics: SupportsFloat) -> Decision | None:
@@ -201,7 +213,24 @@ class Controller:
         for name in metrics:
             if name == LOSS or (name in self.machine.guarded and name not in self.machine.evaluated):
                 raise StepError(_not_of_evaluations(name, comes_at(self.machine.curriculum, name)))
-        return take_evaluation(self.machine, self.run_state, _numbers(metrics))
+        given = _numbers(metrics)
+        return self._unless_a_knob_falls(lambda run: take_evaluation(self.machine, run, given))
+
+    def _unless_a_knob_falls(self, take: Callable[[RunState], Decision | None]) -> Decision | None:
+        """Let the run take something in; on a copy first, where a knob can fall by it."""
+        run = self.run_state
+        if run.state.name not in self._cut_short:
+            return take(run)
+        twin = run.copy()
+        try:
+            decision = take(twin)
+        except NonFiniteLoss:
+            self.run_state = twin
+            raise
+        if decision is not None:
+            refuse_fall(self.machine, decision)
+        self.run_state = twin
+        return decision
 
     def explain(self, step: int | None = None) -> list[str]:
         """Why the last observation moved or held: a line for each transition out of this state and each of its guards.
@@ -275,6 +304,13 @@ class Controller:
         self.run_state, note = adoption.adopt(self.machine, epoch, step, knobs)
         self.run_state.said = said
         return (note,)
+
+
+class UnguardedController(Controller):
+    """A controller that lets knobs fall: what the verifier steps to show that one does, and what tests compare."""
+
+    def _refuse_falls(self) -> frozenset[str]:
+        return frozenset()
 
 
 def _numbers(metrics: Mapping[str, SupportsFloat]) -> list[tuple[str, float]]:

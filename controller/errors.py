@@ -222,7 +222,7 @@ class SnapshotError(PlateauError):
 
 
 class RegressionError(SnapshotError):
-    """A resume that would lower a knob."""
+    """A knob that would fall: by a transition that is not marked, or by a resume."""
 
 
 class ObservationWarning(UserWarning):

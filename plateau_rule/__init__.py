@@ -16,7 +16,7 @@ Whatever is wrong by the caller's hand is a PlateauError, whose text can be show
     ├── StepError              an observation that does not belong to the planned step
     ├── NonFiniteLoss          so many NaN or infinite losses in a row that the run is dead
     ├── SnapshotError          a saved state that is damaged, or was saved under something else
-    │   └── RegressionError    a resume that would lower a knob
+    │   └── RegressionError    a knob that would fall: by a transition that is not marked, or by a resume
     ├── UnsoundError           a curriculum that is broken, and is therefore not trained
     └── (of the rooms)         LogError, ReplayError, SimulateError, RunError, CheckpointError and others, where
                                logs, simulations and runs are used

@@ -312,6 +312,12 @@ CODES = {
         "values than the loop's never has them.",
         'Write since = "run" where it is patience or diverging, or take it for what it is.',
     ),
+    "seen-late": Code(
+        "a guard on an evaluation that is looked at before the evaluation comes",
+        'What a step brings is looked at first, its evaluation after it: a transition with at = "epoch" sees the '
+        "evaluation of this epoch only when the next one closes.",
+        'Write at = "eval" in the transition.',
+    ),
     "not-of-the-loss": Code(
         "[metric.loss] says what the loss is not",
         "The loss falls, and comes at every step. A score, and what an evaluation brings, have names of their own.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from plateau_rule.controller.guards import Watched, leaves
 from plateau_rule.controller.guards.word import MetricWord
-from plateau_rule.controller.language.curriculum import Curriculum, word_of
-from plateau_rule.controller.language.metrics import LOSS, asked, guarded, metric_of
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
+from plateau_rule.controller.language.metrics import LOSS, asked, evaluated, guarded, metric_of
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.findings import Finding
 
@@ -24,6 +24,7 @@ def metric_findings(machine: Machine) -> Iterator[Finding]:
             yield Finding("unused-metric", "names", "note", ("metric", name), f'no guard watches "{name}"',
                           "Correct the guard that should, or remove it", at_key=True)  # fmt: skip
     yield from _taken_for_granted(curriculum)
+    yield from _seen_late(curriculum)
     yield from _forgetting(machine)
 
 
@@ -49,6 +50,27 @@ def _taken_for_granted(curriculum: Curriculum) -> Iterator[Finding]:
             yield Finding("assumed-metric", "names", "note", (*path, "metric"), f'"{name}" is not declared: less of it '
                           "is better, and it comes with evaluations", f'Say so, or otherwise, in [metric."{name}"]'
                           )  # fmt: skip
+
+
+def _seen_late(curriculum: Curriculum) -> Iterator[Finding]:
+    """Guards on an evaluation that are looked at before it comes."""
+    evaluations = evaluated(curriculum)
+    for index, transition in enumerate(curriculum.transition):
+        watched = dict.fromkeys(_metrics(curriculum, transition.guards))
+        late = [name for name in watched if name in evaluations]
+        if transition.at == "epoch" and late:
+            yield Finding("seen-late", "order", "note", ("transition", index, "at"),
+                          f'"{late[0]}" comes with evaluations: when an epoch closes, the one of its last step has not '
+                          "been seen yet", 'Write at = "eval"')  # fmt: skip
+
+
+def _metrics(curriculum: Curriculum, conditions: Iterable[Guard | str]) -> Iterator[str]:
+    for condition in conditions:
+        guard = curriculum.resolve(condition)
+        word = word_of(guard)
+        if (name := word.metric(guard.value)) is not None:
+            yield name
+        yield from _metrics(curriculum, [part for part, _ in word.parts(guard.value)])
 
 
 def _needs(leaf: Watched) -> int:

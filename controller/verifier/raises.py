@@ -80,6 +80,8 @@ def _of_transition(
     if exact:
         exact.sort(key=lambda one: (one[1].entry, len(one[1].low.taken), one[1].low.step))
         finding = _low_rate(rates, index, *exact[0])
+        if rates.machine.lowest and all(_is_lifted(*one) for one in exact[: 4 * TRIES]):
+            return finding.undecided("at every moment that was tried, lowest keeps the rate up")
         finding = examples.happens(finding, (_missed(*one) for one in exact[: 4 * TRIES]))
         return finding if finding.severity == "error" else _at_some_moment(rates, index, *exact[0], examples) or finding
     title = _title(rates.machine, index)
@@ -110,6 +112,11 @@ def _missed(reach: Reach, found: Miss) -> Trail | None:
         return None
     shows = f"the rate is {percent(low.share)} of the peak, {percent(low.asked)} is asked"
     return Trail(taken, low.step, low.step + 1, shows)
+
+
+def _is_lifted(reach: Reach, found: Miss) -> bool:
+    taken = trail_after(found, trail_through(reach, found.edge, found.entry, found.anchor))
+    return taken is not None and _lifted(reach.machine, taken, found.low)
 
 
 def _lifted(machine: Machine, taken: Taken, low: Low) -> bool:

@@ -33,6 +33,7 @@ class Shares:
 
     def __init__(self, machine: Machine) -> None:
         self.machine, self.total = machine, machine.run.total_steps
+        self._lifts = lifts(machine)
         self._warmups = {Warmup(), machine.warmup, *(state.rate.warmup for state in machine.states)}
 
     def share(self, kind: Kind, anchor: int, step: int) -> float:
@@ -40,7 +41,7 @@ class Shares:
         machine, state = self.machine, self.machine.states[kind.state]
         warm, length = kind.warm, length_steps(machine, state, kind.cycle, anchor + kind.warm.steps)
         clock = RateClock(anchor, warm.steps, kind.cycle, length, 1.0, warm.start)
-        return share_of_peak(advance(clock, machine, state, step), state, step)
+        return max(share_of_peak(advance(clock, machine, state, step), state, step), self._lifts[kind.state])
 
     def bounds(self, kind: Kind, since: Range, anchors: Range) -> tuple[float, float]:
         """The least and the most that the share can be, this many steps after an anchor in a range."""
@@ -48,7 +49,8 @@ class Shares:
         for phase in self._phases(kind):
             for low, high in self._ends(phase, since, anchors):
                 least, most = min(least, low), max(most, high)
-        return least, most
+        lift = self._lifts[kind.state]
+        return max(least, lift), max(most, lift)
 
     def _phases(self, kind: Kind) -> Iterator[Phase]:
         """What the rate's clock may be; where nodes are merged, any cycle, with a warm-up behind it or not."""
@@ -90,6 +92,15 @@ class Shares:
     def _multiplier(state: BoundState, steps: int, length: int) -> float:
         rate = state.rate
         return multiplier(rate.shape, rate.floor, rate.decay, steps, length)
+
+
+def lifts(machine: Machine) -> list[float]:
+    """For each state, the share of the peak that the lowest rate of the file surely keeps; 0 if the peak may grow."""
+    actions = (action for state in machine.states for way in state.transitions for action in way.actions)
+    if not machine.lowest or any(action.name == "lr_scale" and float(action.argument or 1) > 1 for action in actions):
+        return [0.0] * len(machine.states)
+    tops = (machine.peak * state.rate.peak * state.rate.follow for state in machine.states)
+    return [min(1.0, machine.lowest / top) if top > 0 else 0.0 for top in tops]
 
 
 def _are_alike(state: BoundState) -> bool:

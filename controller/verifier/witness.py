@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from plateau_rule.controller.binding import binding_of
-from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.controller import Controller, UnguardedController
 from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
 from plateau_rule.controller.guards import Reached, leaves
 from plateau_rule.controller.guards.word import Hint
@@ -54,10 +54,10 @@ class Visit(NamedTuple):
 
 
 def controller_of(machine: Machine) -> Controller:
-    """A controller of the same curriculum, bound in the same way."""
+    """A controller of the same curriculum, bound in the same way, that lets knobs fall."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)
-        controller = Controller(machine.curriculum, binding_of(machine))
+        controller = UnguardedController(machine.curriculum, binding_of(machine))
         controller.run_state.said = SILENT  # nobody waits for what does not come
         return controller
 

@@ -52,7 +52,7 @@ class Batch:
         self,
         curriculum: Curriculum,
         runs: int,
-        binding: Binding | Mapping[str, float] | None = None,
+        binding: Binding | Mapping[str, float | None] | None = None,
         *,
         steps: int | None = None,
         **said: Unpack[Said],

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.binding import Binding
-from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.controller import UnguardedController
 from plateau_rule.controller.errors import BindingWarning, NonFiniteLoss
+from plateau_rule.controller.falls import refuse_fall, refuse_falls
 from plateau_rule.controller.guards import Reached
 from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.language.curriculum import Curriculum
@@ -57,6 +58,7 @@ def replay(
     Raises:
         BindingError: the curriculum does not fit.
         ReplayError: the log does not fit.
+        RegressionError: a knob would fall by a transition that is not marked.
     """
     setting = setting_of(curriculum, log, given or Binding())
     if until is not None and until < setting.first_step:
@@ -76,7 +78,8 @@ class _Replay:
             self.notes.append(f"what guards measure by time, they measure in steps: one value stands for {spacing:,}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BindingWarning)  # what it says is among the timeline's notes
-            self.controller = Controller(bound, setting.binding)
+            self.controller = UnguardedController(bound, setting.binding)
+        refuse_falls(self.controller.machine)
         self.run_state = self.controller.run_state
         self.run_state.said = SILENT  # what the log lacks is among the notes
         self.forward = FastForward(self.controller.machine, self.run_state)
@@ -272,6 +275,7 @@ class _Replay:
             self.over = f'state "{plan.state}" ends the training: {plan.stop}'
 
     def _taken(self, decision: Decision) -> None:
+        refuse_fall(self.controller.machine, decision)
         entered = self.stays[-1].entered
         steps = np.concatenate((self.tail[0], self.chunk[0]))
         start, stop = np.searchsorted(steps, (entered, decision.step)).tolist()

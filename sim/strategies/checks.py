@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
-from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.controller import Controller, UnguardedController
 from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import Limits
@@ -142,7 +142,7 @@ def assert_never_regresses(
 
 def _silent(curriculum: Curriculum, **binding: Any) -> Controller:
     """A controller of a drawn run, in which nobody needs to be told what does not come."""
-    controller = Controller(curriculum, **binding)
+    controller = UnguardedController(curriculum, **binding)
     controller.run_state.said = SILENT
     return controller
 

@@ -18,6 +18,7 @@ from plateau_rule.controller.guards.diverging import DivergingWord
 from plateau_rule.controller.guards.dwell import Dwell
 from plateau_rule.controller.guards.nonfinite import NonFiniteInARow
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.knob_values import ranks_of
 from plateau_rule.controller.machine import BoundState
 from plateau_rule.controller.rate import LARGEST_SCALE
 from plateau_rule.controller.verifier.verify import verify
@@ -34,6 +35,9 @@ def curriculum(rng: np.random.Generator) -> Curriculum:
     total, count = epochs * per_epoch, int(rng.integers(2, 7))
     names = [f"s{place}" for place in range(count)]
     knobs = {name: _ladder(rng) for name in ("cutoff", "seq_len")[: int(rng.integers(1, 3))]}
+    orders = {name: str(rng.choice(["up", "up", "up", "down", "none", "names"])) for name in knobs}
+    for name, order in orders.items():
+        knobs[name] = _in_order(knobs[name], order)
     places = {name: np.sort(rng.integers(0, len(ladder), count)) for name, ladder in knobs.items()}
     states: list[dict[str, Any]] = [
         {"name": name, "set": {knob: ladder[places[knob][i]] for knob, ladder in knobs.items()}}
@@ -64,7 +68,7 @@ def curriculum(rng: np.random.Generator) -> Curriculum:
             "name": "drawn",
             "run": {"epochs": epochs, "steps_per_epoch": per_epoch},
             "lr": rate,
-            "knob": {name: {"ladder": ladder} for name, ladder in knobs.items()},
+            "knob": {name: _knob(ladder, orders[name]) for name, ladder in knobs.items()},
             "state": states,
             "transition": transitions,
             "nonfinite": {"limit": int(rng.integers(5, 26))},
@@ -76,6 +80,18 @@ def curriculum(rng: np.random.Generator) -> Curriculum:
 def _ladder(rng: np.random.Generator) -> list[Any]:
     ladder: list[Any] = np.unique(2 ** rng.integers(3, 10, int(rng.integers(2, 6)))).tolist()
     return [*ladder, "full"] if rng.random() < 0.5 else ladder
+
+
+def _in_order(ladder: list[Any], order: str) -> list[Any]:
+    """A ladder of numbers as one of another order, or of names."""
+    if order == "names":
+        return [f"source-{place}" for place in range(len(ladder))]
+    numbers = [value for value in ladder if value != "full"] if order != "up" else ladder
+    return numbers[::-1] if order == "down" else numbers
+
+
+def _knob(ladder: list[Any], order: str) -> dict[str, Any]:
+    return {"ladder": ladder} | ({"order": order} if order in ("down", "none") else {})
 
 
 def _actions(rng: np.random.Generator) -> list[Any]:
@@ -163,9 +179,10 @@ def steps_of(of: Curriculum) -> int:
     return (of.run.epochs or 1) * (of.run.steps_per_epoch or 1)
 
 
-def limits_of(of: Curriculum) -> dict[str, float]:
+def limits_of(of: Curriculum) -> dict[str, float | None]:
     """What a trainer with room for every drawn value binds a curriculum with."""
-    return dict.fromkeys(of.knob, 1025.0)
+    spelled = ranks_of(of)
+    return {name: None if name in spelled else 1025.0 for name in of.knob}
 
 
 def losses(rng: np.random.Generator, runs: int, steps: int) -> Floats:
@@ -208,7 +225,8 @@ class _PromiseWatch:
         self.found = Promises()
         self._batch, self._align = batch, batch.machine.align
         self._within = self._align.within_steps
-        self._knobs = {name: batch.knob(name) for name in batch.machine.curriculum.knob}
+        self._signs = batch.machine.signs
+        self._knobs = self._hardness()
         self._scale = np.ones(batch.runs)
         self._raised = np.full(batch.runs, -1, dtype=np.int64)  # the step of a raise that is still to be judged
         self._restarted = np.full(batch.runs, -1, dtype=np.int64)  # the step of the last restart since that raise
@@ -223,7 +241,7 @@ class _PromiseWatch:
     def see(self, taken: list[Taken]) -> None:
         """Compare the plan of the next step with the one before."""
         batch, may_fall = self._batch, np.zeros(self._batch.runs, dtype=np.bool_)
-        before, self._knobs = self._knobs, {name: batch.knob(name) for name in self._knobs}
+        before, self._knobs = self._knobs, self._hardness()
         for one in taken:
             rows = one.rows
             self.found.transitions += len(rows)
@@ -250,6 +268,10 @@ class _PromiseWatch:
                 since == self._within - 1, self._align.min, np.where(since >= self._within, self._align.hold, 0.0)
             )
             self._note(judged & (share < due - SLACK), "the rate is low after a raise")
+
+    def _hardness(self) -> dict[str, Floats]:
+        """How hard each knob is in every run; one without an order neither rises nor falls."""
+        return {name: sign * self._batch.knob(name) for name, sign in self._signs.items() if sign}
 
     def _note(self, broken: Mask, what: str) -> None:
         for run in np.flatnonzero(broken).tolist():

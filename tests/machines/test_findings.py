@@ -29,7 +29,7 @@ PROPERTY = {
     **dict.fromkeys(("idle-regress", "knob-falls", "unbounded-cycle"), "monotone"),
     **dict.fromkeys(("late-raise", "measured-later", "misaligned", "rate-falls", "rate-vanishes"), "aligned"),
     **dict.fromkeys(("always-true", "loop-forgets", "never-looked-at", "never-taken", "never-true"), "order"),
-    **dict.fromkeys(("shadowed", "sustain-too-long"), "order"),
+    **dict.fromkeys(("seen-late", "shadowed", "sustain-too-long"), "order"),
     **dict.fromkeys(("assumed-metric", "odd-metric", "score-as-loss", "unused-metric"), "names"),
     **dict.fromkeys(("unused-guard", "unused-rung"), "names"),
     "little-left": "timing",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from plateau_rule.controller.binding import binding_of
-from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.controller import Controller, UnguardedController
 from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.batch.engine import Batch
@@ -32,7 +32,7 @@ def parting(seed: int, steps: int = STEPS) -> tuple[int, str]:
     run, binding = machine.run, binding_of(machine)
     limits = None if machine.limits is None else dict(machine.limits)
     bound = (machine.curriculum, limits, (run.epochs, run.steps_per_epoch, run.tokens_per_step), dict(machine.lead))
-    uncut, cut, next_one = (Controller(machine.curriculum, binding) for _ in range(3))
+    uncut, cut, next_one = (UnguardedController(machine.curriculum, binding) for _ in range(3))
     batch, naive = Batch(machine.curriculum, 1, binding, steps=steps), Naive(Bound(*bound), machine.lag)
     decisions: list[tuple[Any, ...]] = []
     for step in range(steps):

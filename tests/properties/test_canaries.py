@@ -119,7 +119,7 @@ def agrees_with_the_naive(curriculum: Any, losses: list[float]) -> None:
     """Fail where the controller under test and the naive interpreter of the same page decide otherwise."""
     run = BINDING
     bound = Bound(curriculum, run["limits"], (run["epochs"], run["steps_per_epoch"], run["tokens_per_step"]))
-    real, naive = vars(checks)["Controller"](curriculum, **run), Naive(bound)
+    real, naive = vars(checks)["UnguardedController"](curriculum, **run), Naive(bound)
     for loss in losses:
         assert of_decision(real.observe(loss)) == naive.observe({"loss": loss})
 
@@ -174,7 +174,7 @@ def test_a_broken_controller_is_caught(
     kind: type[Controller], check: Callable[[list[float]], None], stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A controller that is broken in this way breaks this property."""
-    monkeypatch.setattr(checks, "Controller", kind)
+    monkeypatch.setattr(checks, "UnguardedController", kind)
     with pytest.raises(AssertionError):
         check(STREAMS[stream])
 

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, SnapshotError, StepError
+from plateau_rule.controller.controller import UnguardedController
 from plateau_rule.sim.strategies import curricula, limits
 from tests.controller.naive import Bound, Naive
 
@@ -76,7 +77,7 @@ class TwoInterpreters(RuleBasedStateMachine):
 
     def _controller(self, bound: Bound) -> Controller:
         epochs, steps_per_epoch, tokens_per_step = bound.run
-        return Controller(
+        return UnguardedController(
             bound.curriculum,
             bound.limits,
             epochs=epochs,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.verifier.implications import together
+from plateau_rule.controller.verifier.verify import verify
 from tests.controller.small import small
 
 SPECS: list[dict[str, Any]] = [
@@ -57,3 +58,26 @@ def test_detectors_that_may_be_undecided(one: dict[str, Any], other: dict[str, A
     assert (True, False) not in pairs
     assert (False, True) not in back
     assert (None, True) in pairs
+
+
+IMPLIED = [
+    ({"patience": {"steps": 3}}, {"patience": {"steps": 10}}),
+    ({"patience": {"steps": 3, "min_delta": 0.5}}, {"patience": {"steps": 5, "min_delta": 0.5}}),
+    ({"below": {"value": 2.0}}, {"below": {"value": 1.0}}),
+    ({"above": {"value": 1.0}}, {"above": {"value": 2.0}}),
+    ({"plateau": {"window": 4, "threshold": 0.1}}, {"plateau": {"window": 4, "threshold": 0.01}}),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), IMPLIED, ids=range(len(IMPLIED)))
+def test_a_detector_that_is_implied_is_shadowed(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Early stopping before a reduction with more patience: of two guards on one metric of which the second implies the
+    first, the transition that stands second is never taken; the other way round both are."""  # fmt: skip
+    stop = {"name": "stop-early", "from": "low", "to": "top", "guards": [first]}
+    reduce = {"name": "reduce", "from": "low", "to": "mid", "guards": [second]}
+    findings = verify(bind(small(stop, reduce, run={"epochs": 20, "steps_per_epoch": 10}))).findings
+    assert [f.sentence for f in findings if f.code == "shadowed"] == [
+        "reduce is never taken: whenever it could be, stop-early is, which stands before it"
+    ]
+    turned = verify(bind(small(reduce, stop, run={"epochs": 20, "steps_per_epoch": 10}))).findings
+    assert "shadowed" not in [finding.code for finding in turned]

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, load
+from plateau_rule.controller.controller import UnguardedController
 from plateau_rule.sim.batch import Batch
 from plateau_rule.sim.batch.history import Floats
 from plateau_rule.sim.batch.rates import Rates
@@ -130,7 +131,7 @@ def agrees(curriculum: Curriculum, binding: dict[str, Any], said: list[dict[str,
     batch, rates, knobs = together(curriculum, binding, said)
     decisions = batch.decisions()
     for run in range(batch.runs):
-        controller = Controller(curriculum, **binding)
+        controller = UnguardedController(curriculum, **binding)
         expected, taken, (step, state, values) = alone(controller, of_run(said, run))
         assert [*map(comparable, decisions.spelled(batch.machine, run))] == taken
         assert rates[: len(expected), run].tolist() == expected

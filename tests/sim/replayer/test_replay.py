@@ -355,6 +355,38 @@ def test_a_metric_that_the_log_lacks_is_named(log_of: MakeLog) -> None:
     assert any("the log holds no accuracy" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(
+    ("asked", "logged", "near"),
+    [
+        ("val_acc", ["val_accuracy", "val_loss"], 'Did you mean "val_accuracy"?'),
+        ("val_f1", ["val_loss"], "Known here: val_loss."),
+        ("val_bleu", ["val_loss", "eval_loss"], 'Did you mean "val_loss"?'),
+        ("eval_accuracy", ["eval_loss"], "Known here: eval_loss."),
+        ("test_wer", ["test_loss"], "Known here: test_loss."),
+    ],
+)
+def test_no_loss_is_put_in_a_scores_place(log_of: MakeLog, asked: str, logged: list[str], near: str) -> None:
+    """A guard on a score that the log lacks stays unknown, whatever evaluation losses there are."""
+    curriculum = small(f'at = "eval"\nguards = [{{ patience = {{ metric = "{asked}", steps = 2 }} }}]')
+    values = [None if step % 50 != 49 else 4 - step / 200 for step in range(800)]
+    found = replay(curriculum, log_of(range(800), noisy(800), **dict.fromkeys(logged, values)))
+    assert not found.decisions
+    assert f"the log holds no {asked}: guards that watch it stay unknown. {near}" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("asked", "logged"), [("val_accuracy", "eval_accuracy"), ("val_loss", "eval_loss"), ("eval_f1", "val_f1")]
+)
+def test_the_same_metric_by_another_name_is_read(log_of: MakeLog, asked: str, logged: str) -> None:
+    """What the log calls by another common name is read, and a note says so; the evaluation loss beside it is not."""
+    curriculum = small(f'at = "eval"\nguards = [{{ below = {{ metric = "{asked}", value = 2.5 }} }}]')
+    values = [None if step % 50 != 49 else 4 - step / 200 for step in range(800)]
+    beside = {"test_loss": [None if value is None else 9.0 for value in values]}
+    found = replay(curriculum, log_of(range(800), noisy(800), **{logged: values}, **beside))
+    assert [decision.step for decision in found.decisions] == [350, 400]
+    assert f"{asked} is read from the log's {logged}" in found.notes
+
+
 # Ends
 
 

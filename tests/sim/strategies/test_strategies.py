@@ -286,7 +286,7 @@ def test_a_resume_that_differs_is_found(kind: type[Late], problem: str, monkeypa
     curriculum = small({"from": "low", "guards": [{"dwell": "10 steps"}]})
     losses = [nan if i == 5 else 5.0 for i in range(30)]
     assert_resume_identical(curriculum, losses)
-    monkeypatch.setattr("plateau_rule.sim.strategies.checks.Controller", kind)
+    monkeypatch.setattr("plateau_rule.sim.strategies.checks.UnguardedController", kind)
     with pytest.raises(AssertionError) as failure:
         assert_resume_identical(curriculum, losses, [Cut(3, 0)])
     assert str(failure.value).startswith(problem)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plateau_rule import Binding, Controller, Curriculum, Decision, NonFiniteLoss, Plan, dumps
+from plateau_rule import Binding, Curriculum, Decision, NonFiniteLoss, Plan, dumps
+from plateau_rule.controller.controller import UnguardedController
 from plateau_rule.controller.readings import Way
 from plateau_rule.controller.state import SILENT
 from plateau_rule.sim.batch.along import halves, trend
@@ -32,7 +33,7 @@ class Alone:
 
     def __init__(self, case: Case) -> None:
         curriculum, binding, losses, evaluations = case
-        controller = Controller(curriculum, binding)
+        controller = UnguardedController(curriculum, binding)
         controller.run_state.said = SILENT
         self.plans, self.decisions = [controller.plan], list[Decision]()
         self.readings: list[tuple[Way, ...]] = [controller.readings()]
