@@ -184,3 +184,32 @@ def test_a_waiver_that_is_not_needed_is_told() -> None:
     ]
     with pytest.raises(CurriculumError, match=r'no transition "b"\. Known here: a\. \[unknown-transition\]'):
         small(*ways, check={"waive": {"aligned": {"b": "why"}}})
+
+
+def kept_up(lowest: float, *more: dict[str, Any]) -> Report:
+    """A raise without a restart where the shape is at half of the peak; the rate does not fall below `lowest`."""
+    rate = {"peak": 1.0, "shape": "linear", "length": "100 steps", "lowest": lowest}
+    ways = [{"from": "low", "to": "mid", "guards": [{"dwell": "50 steps"}]}, *more]
+    return verify(bind(small(*ways, lr=rate)))
+
+
+def test_a_rate_that_lowest_keeps_up_is_high() -> None:
+    """What `lowest` keeps of the peak counts: the raise is aligned, and the table of raises shows the share."""
+    report = kept_up(0.97)
+    assert report.verdict("aligned").answer == "proved"
+    assert [(one.before, one.after) for one in report.raises] == [((0.97, 0.97), (0.97, 0.97))]
+    assert "misaligned" in [finding.code for finding in kept_up(0.9).findings]
+
+
+def test_where_only_lowest_keeps_it_up_that_is_said() -> None:
+    """Where the peak may have been scaled up, it is not proved; the reason is that of the moments that were tried."""
+    growing = {
+        "from": "mid",
+        "to": "high",
+        "guards": [{"dwell": "1 step"}],
+        "actions": [{"lr_scale": 2.0}, "lr_restart"],
+    }
+    finding = next(f for f in kept_up(0.97, growing).findings if f.code == "misaligned")
+    assert finding.severity == "undecided"
+    assert "lowest keeps the rate up" in str(finding)
+    assert "too many configurations" not in str(finding)

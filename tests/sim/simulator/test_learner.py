@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plateau_rule import load
+from plateau_rule import load, loads
 from plateau_rule.controller.binding import bind
 from plateau_rule.sim.simulator.learner import HELD, PARAMETERS, Bands, Floats, Learners, Learning, Observed, ranges
 
@@ -168,3 +168,23 @@ def test_a_ramp_opens_bands_on_its_way() -> None:
     edges = Bands.of(machine).edges
     assert len(edges) >= 4
     assert [value for _, value in edges] == sorted(value for _, value in edges)
+
+
+def test_bands_open_the_way_that_is_harder() -> None:
+    """Downwards where smaller is harder, by the ladder where the values are names, never where a knob has no order."""
+    text = """name = "x"
+lr   = { peak = 1.0, shape = "constant" }
+knob.forcing = { ladder = [1.0, 0.5, 0.0], order = "down" }
+knob.source  = { ladder = ["web", "all"] }
+knob.batch   = { order = "none" }
+state = [
+  { name = "a", set = { forcing = 1.0, source = "web", batch = 64 } },
+  { name = "b", set = { forcing = 0.5, source = "web", batch = 32 } },
+  { name = "c", set = { forcing = 0.0, source = "all", batch = 64 } },
+]
+"""
+    bands = Bands.of(bind(loads(text)))
+    values = {"forcing": np.array([1.0, 0.5, 0.0]), "source": np.array([0.0, 0, 1]), "batch": np.array([64.0, 32, 64])}
+    assert [name for name, _ in bands.edges] == ["forcing"] * 3 + ["source"] * 2
+    assert bands.open(values, 3).sum(axis=0).tolist() == [2, 3, 5]
+    assert bands.limits == {"batch": 64.0}
