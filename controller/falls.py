@@ -21,7 +21,7 @@ def refuse_falls(machine: Machine) -> frozenset[str]:
     """
     some = set()
     for old in _entered(machine):
-        for way in old.transitions:
+        for way in old.transitions if old.stop is None else ():
             new = machine.by_name[way.target]
             for name, value in () if way.regress else new.knobs.items():
                 hard, ramp = machine.hardness(name, value), old.ramps.get(name)
@@ -59,7 +59,10 @@ def _entered(machine: Machine) -> list[BoundState]:
     found = {machine.states[0].name: machine.states[0]}
     todo = [machine.states[0]]
     while todo:
-        ways = {way.target: machine.by_name[way.target] for way in todo.pop().transitions}
+        state = todo.pop()
+        if state.stop is not None:  # no step is taken in it
+            continue
+        ways = {way.target: machine.by_name[way.target] for way in state.transitions}
         todo += [new for name, new in ways.items() if name not in found]
         found |= ways
     return list(found.values())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from plateau_rule import Controller, NonFiniteLoss, SnapshotError, load
 from plateau_rule.controller.adoption import earliest, hardest
+from plateau_rule.controller.binding import bind
 from plateau_rule.controller.guards import TRUE, Clock
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.sim.strategies import curricula, observations, observe
@@ -238,7 +239,7 @@ def test_which_of_two_states_is_harder() -> None:
     def last_adopted(*knobs: tuple[int, int]) -> str:
         states = [{"name": f"s{i}", "set": {"cutoff": a, "depth": b}} for i, (a, b) in enumerate(knobs)]
         ladders = {"cutoff": {"ladder": [1, 2, 4]}, "depth": {"ladder": [1, 2, 4]}}
-        machine = Controller(small({"regress": False}, state=states, knob=ladders)).machine
+        machine = bind(small({"regress": False}, state=states, knob=ladders))
         return hardest(machine, 50, 5).name
 
     assert last_adopted((1, 1), (2, 2), (1, 2)) == "s1"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plateau_rule import Action, BindingError, Controller, NonFiniteLoss, StepError, load
+from plateau_rule.controller.controller import UnguardedController
 from tests.controller.small import STATES, resumed, small, through
 
 EPOCHLESS: dict[str, Any] = {"run": {}, "lr": {"peak": 1.0, "shape": "constant"}}
@@ -355,7 +356,7 @@ def test_decision_says_what_happened() -> None:
 def test_decision_that_raises_nothing() -> None:
     """A transition between states of the same knobs raises nothing; one that falls neither."""
     states = [STATES[0], STATES[0] | {"name": "again"}, STATES[1], STATES[0] | {"name": "fallen"}]
-    controller = Controller(small({}, state=states))
+    controller = Controller(small({"regress": True}, state=states))
     assert [d.raises for d in through(controller, [5.0] * 3)] == [(), ("cutoff",), ()]
 
 
@@ -405,7 +406,7 @@ def test_knob_falls_only_where_it_is_marked() -> None:
     """A marked fall lowers what later edits are measured against; an unmarked one leaves it where it was."""
     for regress, floor in ((True, 1.0), (False, 2.0)):
         back = {"from": "mid", "to": "low", "regress": regress, "at_most": 1}
-        controller = Controller(small({"from": "low", "at_most": 1}, back))
+        controller = UnguardedController(small({"from": "low", "at_most": 1}, back))
         through(controller, [5.0] * 2)
         assert controller.plan.state == "low"
         assert controller.run_state.floors == {"cutoff": floor}
