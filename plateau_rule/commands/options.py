@@ -63,7 +63,7 @@ class BoundOptions:
     """What a curriculum is bound to."""
 
     limit: Annotated[tuple[str, ...], Parameter(show_default=False, metavar="KNOB=NUMBER")] = ()
-    """Largest value of a knob that the trainer can turn, such as cutoff=1025; repeat it for each knob."""
+    """Largest value of a knob that the trainer can turn, such as cutoff=1025, or none; repeat it for each."""
     epochs: int | None = None
     """Epochs in the run, in place of the curriculum's."""
     steps_per_epoch: int | None = None
