@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, load
+from plateau_rule.controller.controller import UnguardedController
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.controller.machine import Stay
 from plateau_rule.controller.plan import plan_of
@@ -46,7 +47,7 @@ def all_of(run: RunState) -> dict[str, Any]:
 
 def independent(curriculum: Curriculum, before: Sequence[Said], one: Sequence[Said], other: Sequence[Said]) -> None:
     """Fail where a run that goes on changes its copy, or where the copy goes on otherwise than the run would have."""
-    controller, uncut = Controller(curriculum), Controller(curriculum)
+    controller, uncut = UnguardedController(curriculum), UnguardedController(curriculum)
     if len(go_on(controller, before)) < 2 * len(before):
         return  # dead already
     twin = copy.copy(controller)
@@ -151,7 +152,7 @@ def test_a_controller_goes_to_another_process() -> None:
 def test_planning_changes_nothing(data: st.DataObject) -> None:
     """Reading the plan and the explanation, however often, changes nothing in the state of the run."""
     curriculum = data.draw(curricula(open_runs=True, monotone=False, max_steps=60))
-    controller = Controller(curriculum)
+    controller = UnguardedController(curriculum)
     controller.run_state.said = SILENT  # but for what the user is told once, such as that the run is over
     for said in data.draw(observations(curriculum, max_size=20, extreme=True)):
         before = all_of(controller.run_state)

@@ -51,7 +51,7 @@ def test_the_whole_language_is_drawn() -> None:
     """Every guard, action, method, shape, unit of time and key of the language occurs in what is drawn."""
     seen: set[str] = set()
 
-    @settings(max_examples=250, phases=[Phase.generate], derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=400, phases=[Phase.generate], derandomize=True, suppress_health_check=list(HealthCheck))
     @given(curricula(open_runs=True))
     def draw(curriculum: Curriculum) -> None:
         seen.update(words(curriculum.model_dump(by_alias=True, exclude_unset=True)))
