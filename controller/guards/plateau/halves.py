@@ -93,12 +93,15 @@ class Halves:
         """The relative improvement, or None where the window is not full, a sum overflows, or the first mean is 0."""
         if len(self._ring) < self.window:
             return None
-        values = self._in_order()
-        self._older, self._younger = plain_sum(values[: self._first]), plain_sum(values[self._first :])
-        first = self._older / self._first
-        if first == 0 or not (isfinite(first) and isfinite(self._younger)):
+        self._sum_anew()
+        return self._relative(self._older, self._younger)
+
+    def _relative(self, older: float, younger: float) -> float | None:
+        """The improvement by the sums of the two halves."""
+        first = older / self._first
+        if first == 0 or not (isfinite(first) and isfinite(younger)):
             return None
-        return (first - self._younger / (self.window - self._first)) / abs(first)
+        return (first - younger / (self.window - self._first)) / abs(first)
 
     def verdict(self) -> bool | None:
         """True, false, or None for unknown."""
@@ -123,7 +126,8 @@ class Halves:
         seen, window, holds = len(self._ring), self.window, (None, 100 * self.threshold)
         if seen < window:
             return measured(None, None, None, holds, UNIT, seen, window, "", f"{seen} of {window} losses")
-        exact = self.improvement()
+        values, first = self._in_order(), self._first
+        exact = self._relative(plain_sum(values[:first]), plain_sum(values[first:]))
         if exact is None:
             text = "the mean of the first half is 0, or a sum is too large for a float"
             return measured(None, None, None, holds, UNIT, seen, window, "", text)
