@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import index
 from typing import NamedTuple
 
 import numpy as np
@@ -238,6 +239,7 @@ class Session:
 
     def cut(self, step: int) -> None:
         """Forget all from `step` on: the run was killed, and resumed there."""
+        step = index(step)
         if not 0 <= step <= self._count:
             raise ArgumentError(f"cut: step {step}; expected one of the {self._count} that were logged")
         self._count = step
@@ -253,6 +255,7 @@ class Session:
         Args:
             step: 0 to the number of losses; where the run ended before it, its end is told.
         """
+        step = index(step)
         if not 0 <= step <= self._count:
             raise ArgumentError(f"why: step {step}; expected 0 to {self._count}")
         return self._moment(self._player.run if step >= self._player.run.step else self._player.at(self.log, step))

@@ -8,23 +8,23 @@ look: there the run takes its step as it takes any other.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from plateau_rule.controller.guards import Detector, GuardInState, Reached, Watched, leaves
 from plateau_rule.controller.horizon import pass_over
-from plateau_rule.controller.machine import BoundTransition, Machine
+from plateau_rule.controller.machine import BoundTransition, Machine, Stay
 from plateau_rule.controller.state import RunState
-from plateau_rule.sim.batch.along import Along, along
+from plateau_rule.sim.batch.along import along
 from plateau_rule.sim.batch.along.base import Counts
 from plateau_rule.sim.batch.kleene import FALSE, TRUE, UNKNOWN, Verdicts
 from plateau_rule.sim.whatif.log import LossLog
 from plateau_rule.sim.whatif.looks import StayLooks, ask
 
 FEWEST, MOST = 64, 1 << 15  # looks in a piece, at first and in the end
-_SPELLED = {None: UNKNOWN, False: FALSE, True: TRUE}
+SPELLED = {None: UNKNOWN, False: FALSE, True: TRUE}
 Save = Callable[[], int]
 """Keeps the run as it stands; gives the next step at which to."""
 
@@ -59,6 +59,59 @@ def _pass_clocks(machine: Machine, run: RunState, log: LossLog, step: int) -> No
     run.nonfinite = 0 if log.bad is None else min(int(log.bad[step]), run.time)
 
 
+class _Ahead:
+    """A copy of a stay whose detectors go ahead of the run, one by one through the losses of a piece.
+
+    Args:
+        stay: as it stands; it is left as it is, where there is something to copy.
+        own: which detectors go ahead.
+        log: the losses.
+        start: the step at which they stand.
+    """
+
+    def __init__(self, stay: Stay, own: Sequence[str], log: LossLog, start: int) -> None:
+        self.stay = stay.copy() if own else stay
+        self.keys = {id(detector): key for key, (_, detector) in self.stay.detectors.items()}
+        self._before, self._log, self._start = stay, log, start
+        self._at = dict.fromkeys(own, start)
+        self._said: dict[str, tuple[Counts, Verdicts]] = {}
+
+    def verdicts(self, key: str, steps: Counts) -> Verdicts:
+        """What a detector says at each of these looks."""
+        if key not in self._said:
+            detector = self.stay.detectors[key][1]
+            self._said[key] = steps, self._go(detector, steps)
+            self._at[key] = int(steps[-1])
+            return self._said[key][1]
+        known, said = self._said[key]
+        places = np.minimum(np.searchsorted(known, steps), len(known) - 1)
+        if (known[places] == steps).all():
+            return said[places]
+        return self._go(self._before.detectors[key][1].copy(), steps)  # it cannot go back
+
+    def _go(self, detector: Detector, steps: Counts) -> Verdicts:
+        values = self._log.between(self._start, int(steps[-1]))
+        counts = (self._log.counts(steps) - self._log.count(self._start)).tolist()
+        return np.fromiter(_one_by_one(detector, values, counts), dtype=np.int8, count=len(steps))
+
+    def finish(self, end: int) -> None:
+        """Bring all of them to the end of the piece."""
+        for key, at in self._at.items():
+            deque(map(self.stay.detectors[key][1].push, self._log.between(at, end)), maxlen=0)
+
+
+def _one_by_one(detector: Detector, values: Sequence[float], counts: Sequence[int]) -> Iterator[int]:
+    """What a detector says after so many values, for each of these counts."""
+    place, push, verdict = 0, detector.push, detector.verdict
+    for count in counts:
+        if count == place + 1:
+            push(values[place])
+        else:
+            deque(map(push, values[place:count]), maxlen=0)
+        place = count
+        yield SPELLED[verdict()]
+
+
 class StayAlong:
     """The stay that a run is in.
 
@@ -71,26 +124,19 @@ class StayAlong:
     def __init__(self, machine: Machine, run: RunState, log: LossLog) -> None:
         self.machine, self.run, self.stay = machine, run, run.stay
         self.entered, self._size = run.step - run.time, FEWEST
-        self._twins: dict[int, Along] = {}  # by the id of the controller's own
-        self._own: list[Detector] = []  # those of the loss that have none
-        self._of_loss: set[int] = set()
-        for key, (metric, detector) in run.stay.detectors.items():
-            if metric != "loss":
-                continue
-            self._of_loss.add(id(detector))
-            twin = None if key in run.stay.kept else along(detector)
-            if twin is None:
-                self._own.append(detector)
-            else:
-                self._twins[id(detector)] = twin
+        of_loss = {key: detector for key, (metric, detector) in run.stay.detectors.items() if metric == "loss"}
+        twins = {key: along(detector) for key, detector in of_loss.items() if key not in run.stay.kept}
+        self._twins = {key: twin for key, twin in twins.items() if twin is not None}
+        self._own = [key for key in of_loss if key not in self._twins]  # those of the loss that go one by one
         self._asked = [
-            (place, way, guard)
-            for (place, way), guard in zip(enumerate(run.state.transitions), run.stay.guards, strict=True)
+            (place, way)
+            for place, way in enumerate(run.state.transitions)
             if way.at == "step" or (way.at == "epoch" and machine.steps_per_epoch is not None)
             if way.at_most is None or run.taken.get(way.key, 0) < way.at_most
         ]
-        self._often = any(way.at == "step" for _, way, _ in self._asked)
+        self._often = any(way.at == "step" for _, way in self._asked)
         self._lagging = False  # whether the controller's own of what has a twin stand behind the run
+        self._ahead = _Ahead(run.stay, (), log, run.step)
         self.see(log)
 
     def see(self, log: LossLog) -> None:
@@ -109,7 +155,7 @@ class StayAlong:
         dead = np.flatnonzero(in_row >= limit)
         return run.step + 1 + int(dead[0]) if len(dead) else stop + 1
 
-    # StayLooks
+    # Looks
 
     def go(self, stop: int, mark: int | None = None, save: Save | None = None) -> bool:
         """Go on to step `stop`, or to the step before the first look that takes a transition.
@@ -125,14 +171,18 @@ class StayAlong:
         while self.run.step < stop:
             start = self.run.step
             end = min(stop, self._end_of_piece(start))
+            if self._own and mark is not None:
+                end = min(end, max(mark, start + 1))  # where it is saved, all of it stands at that step
+            self._ahead = _Ahead(self.stay, self._own if self._asked else (), self.log, start)
             fired, rows = self._first(start, end)
             target = end if fired is None else fired - 1
+            ahead = fired is None and self._take_over(end)
             while save is not None and mark is not None and mark <= target:
                 if mark > self.run.step:
-                    self._pass_to(mark, rows)
+                    self._pass_to(mark, rows, ahead)
                     self.settle()
                 mark = save()
-            self._pass_to(target, rows)
+            self._pass_to(target, rows, ahead)
             if fired is not None:
                 self.settle()
                 return True
@@ -147,14 +197,14 @@ class StayAlong:
     def _first(self, start: int, end: int) -> tuple[int | None, list[Row]]:
         """The first look, after steps `start` to `end`, that takes a transition; and the rows of looks until then."""
         fired, rows = None, list[Row]()
-        for place, way, guard in self._asked:
+        for place, way in self._asked:
             steps = self._looks(way, start, end if fired is None else fired)
             if not len(steps):
                 continue
             bad = self.log.bad
             bad = None if bad is None else np.minimum(bad[steps], steps - self.entered)
             looks = StayLooks(steps, bad, self.entered, self.machine.steps_per_epoch)
-            holds = ask(guard, looks, self._detected, self._cost) == TRUE
+            holds = ask(self._ahead.stay.guards[place], looks, self._detected, self._cost) == TRUE
             if way.sustain > 1:
                 rows.append(Row(place, steps, _in_a_row(holds, self.run.sustained[place])))
                 holds = rows[-1].sustained >= way.sustain
@@ -175,38 +225,37 @@ class StayAlong:
         return max(costs, default=0)
 
     def _cost_of(self, leaf: GuardInState) -> int:
-        return 1 if isinstance(leaf, Watched) and id(leaf.detector) in self._twins else 2
+        return 2 if isinstance(leaf, Watched) and self._ahead.keys[id(leaf.detector)] in self._own else 1
 
     def _detected(self, guard: Watched, looks: StayLooks) -> Verdicts:
-        detector = guard.detector
-        if id(detector) not in self._of_loss:  # nothing comes but losses: it says what it says
-            return np.full(len(looks), _SPELLED[detector.verdict()], dtype=np.int8)
-        twin = self._twins.get(id(detector))
+        key = self._ahead.keys[id(guard.detector)]
+        twin = self._twins.get(key)
         if twin is not None:
             return twin.verdicts(self.log.counts(looks.step) - self.log.count(self.entered))
-        return np.fromiter(self._one_by_one(detector, looks.step), dtype=np.int8, count=len(looks))
-
-    def _one_by_one(self, detector: Detector, steps: Counts) -> Iterator[int]:
-        """What a detector says at each look, by a copy that goes through the losses until then."""
-        other, at = detector.copy(), self.run.step
-        values, first = self.log.between(at, int(steps[-1])), self.log.count(at)
-        place, push, verdict = 0, other.push, other.verdict
-        for count in (self.log.counts(steps) - first).tolist():
-            deque(map(push, values[place:count]), maxlen=0)
-            place = count
-            yield _SPELLED[verdict()]
+        if key in self._own:
+            return self._ahead.verdicts(key, looks.step)
+        # Nothing comes but losses: it says what it says.
+        return np.full(len(looks), SPELLED[guard.detector.verdict()], dtype=np.int8)
 
     # The run
 
-    def _pass_to(self, step: int, rows: list[Row]) -> None:
-        """Take the run to a step, past looks that take nothing."""
+    def _take_over(self, end: int) -> bool:
+        """Go on with the detectors that have gone through the piece already, if any have."""
+        if self._ahead.stay is self.stay:
+            return False
+        self._ahead.finish(end)
+        self.stay = self.run.stay = self._ahead.stay
+        return True
+
+    def _pass_to(self, step: int, rows: list[Row], ahead: bool) -> None:
+        """Take the run to a step, past looks that take nothing; `ahead`: detectors that go one by one are there."""
         run = self.run
         if step == run.step:
             return
-        if self._own:
+        if self._own and not ahead:
             values = self.log.between(run.step, step)
-            for detector in self._own:
-                deque(map(detector.push, values), maxlen=0)
+            for key in self._own:
+                deque(map(self.stay.detectors[key][1].push, values), maxlen=0)
         _pass_clocks(self.machine, run, self.log, step)
         self._lagging = bool(self._twins)
         for place, steps, sustained in rows:
@@ -220,9 +269,8 @@ class StayAlong:
             return
         self._lagging = False
         seen = self.log.count(self.run.step) - self.log.count(self.entered)
-        for _, detector in self.stay.detectors.values():
-            if (twin := self._twins.get(id(detector))) is not None:
-                twin.fill(detector, seen)
+        for key, twin in self._twins.items():
+            twin.fill(self.stay.detectors[key][1], seen)
 
 
 def _in_a_row(holds: np.ndarray[tuple[int], np.dtype[np.bool_]], before: int) -> Counts:

@@ -164,10 +164,10 @@ class Halves:
         """Continue as the detector whose contents these are."""
         if len(contents) > self.window:
             raise ValueError(f"{len(contents)} values for a window of {self.window}")
-        self._ring, self._place, self._since = [], 0, 0
+        self._ring, self._place, self._since = list(map(float, contents)), 0, 0
         self._older = self._younger = self._largest = 0.0
-        for value in contents:
-            self.push(float(value))
+        if len(self._ring) == self.window:
+            self._sum_anew()
 
     def copy(self) -> Self:
         """Another one that goes on alike."""
