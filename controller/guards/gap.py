@@ -26,7 +26,7 @@ from plateau_rule.controller.language.values import Amount as AmountText
 
 APART = "apart"  # what the distance of the two means counts
 MOST_BLOCKS = 64  # in a stretch: what a snapshot may hold
-_LARGEST = sys.float_info.max
+LARGEST_MEAN = sys.float_info.max
 
 
 class Gap(Table):
@@ -66,7 +66,7 @@ class Apart:
         self._open += value / self.block  # divided first: a sum of large losses would overflow
         self._room -= 1
         if not self._room:
-            self._move_on(min(max(self._open, -_LARGEST), _LARGEST))
+            self._move_on(min(max(self._open, -LARGEST_MEAN), LARGEST_MEAN))
             self._open, self._room = 0.0, self.block
 
     def _move_on(self, mean: float) -> None:

@@ -12,10 +12,15 @@ from typing import Any
 
 from plateau_rule.controller.guards import Detector
 from plateau_rule.sim.batch.along.base import Along as Along
+from plateau_rule.sim.batch.along.diverging import AlongGrowing
+from plateau_rule.sim.batch.along.gap import AlongApart
 from plateau_rule.sim.batch.along.halves import AlongHalves
+from plateau_rule.sim.batch.along.level import AlongBeside
+from plateau_rule.sim.batch.along.patience import AlongNoNewBest
 from plateau_rule.sim.batch.along.trend import AlongTrend
 
-_ALONG: dict[type, Callable[[Any], Along]] = {made.of: made for made in (AlongHalves, AlongTrend)}
+_MADE = (AlongHalves, AlongTrend, AlongBeside, AlongGrowing, AlongApart, AlongNoNewBest)
+_ALONG: dict[type, Callable[[Any], Along]] = {made.of: made for made in _MADE}
 
 
 def along(scalar: Detector) -> Along | None:
