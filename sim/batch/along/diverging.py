@@ -25,8 +25,9 @@ class AlongGrowing(Along):
         self._empty, self._window, self._factor = scalar.copy(), scalar.spec.window, scalar.spec.factor
         self._half = scalar.spec.window - scalar.spec.window // 2
         self._means = SlidingMeans(self._half)
-        self._known, self._off = 0, 0.0  # means that are worked out, and how far they may be off
-        self._mean, self._best = np.empty(0), np.empty(0)  # [count - half]
+        self._known = 0  # means that are worked out
+        # [count - half]: each mean, how far it may be off, and between what the best one until then must lie.
+        self._mean, self._off, self._low, self._high = (np.empty(0) for _ in range(4))
         self._walker, self._walked = scalar.copy(), 0
 
     def see(self, values: Floats) -> None:
@@ -40,15 +41,17 @@ class AlongGrowing(Along):
         known = self._known
         if upto > len(self._mean):
             room = max(upto, len(self.values) - self._half + 1)
-            for name in ("_mean", "_best"):
+            for name in ("_mean", "_off", "_low", "_high"):
                 grown = np.empty(room)
                 grown[:known] = getattr(self, name)[:known]
                 setattr(self, name, grown)
-        means, off = self._means.estimates(np.arange(known + self._half, count + 1))
-        self._mean[known:upto] = means
-        best = np.minimum.accumulate(means)
-        self._best[known:upto] = np.minimum(best, self._best[known - 1]) if known else best
-        self._known, self._off = upto, max(self._off, off)
+        mean, off = self._means.estimates(np.arange(known + self._half, count + 1))
+        self._mean[known:upto], self._off[known:upto] = mean, off
+        for best, least in ((self._low, mean - off), (self._high, mean + off)):
+            np.minimum.accumulate(least, out=best[known:upto])
+            if known:
+                np.minimum(best[known:upto], best[known - 1], out=best[known:upto])
+        self._known = upto
 
     def verdicts(self, counts: Counts) -> Verdicts:
         """The means against the best."""
@@ -58,17 +61,23 @@ class AlongGrowing(Along):
             return found
         ends = counts[from_:]
         self._work_out(int(ends[-1]))
-        mean, best, factor, off = self._mean[ends - self._half], self._best[ends - self._half], self._factor, self._off
+        places = ends - self._half
+        mean, off, low, high = (held[places] for held in (self._mean, self._off, self._low, self._high))
         with np.errstate(all="ignore"):
-            below = best / factor if self._empty.mirrored else best - best * (factor - 1.0)
-            bound = np.where(best > 0.0, best * factor, below)
-            found[from_:] = spelled(mean >= bound, np.ones(len(ends), dtype=np.bool_))
-            slack = off * (2.0 + factor) + 16.0 * UNIT_ROUNDOFF * (np.abs(bound) + np.abs(mean))
-            sure = (np.abs(mean - bound) > slack) & (np.abs(best) > off) & (np.abs(bound) < np.inf)
+            bounds = [self._bound(best) for best in (low, high)]
+            slack = off + 16.0 * UNIT_ROUNDOFF * (np.abs(bounds[0]) + np.abs(bounds[1]) + np.abs(mean))
+            true, false = mean - slack > np.maximum(*bounds), mean + slack < np.minimum(*bounds)
+            sure = (true | false) & ((low > 0.0) | (high < 0.0)) & (np.abs(bounds[0]) < np.inf)
+        found[from_:] = spelled(true, np.ones(len(ends), dtype=np.bool_))
         if not sure.all():
-            places = np.flatnonzero(~sure)
-            found[from_ + places] = self._asked(ends[places])
+            doubt = np.flatnonzero(~sure)
+            found[from_ + doubt] = self._asked(ends[doubt])
         return found
+
+    def _bound(self, best: Floats) -> Floats:
+        """What a mean has to reach."""
+        below = best / self._factor if self._empty.mirrored else best - best * (self._factor - 1.0)
+        return np.where(best > 0.0, best * self._factor, below)
 
     def _asked(self, counts: Counts) -> list[int]:
         """What the controller's own says."""
@@ -96,7 +105,7 @@ class AlongGrowing(Along):
         if count >= self._half:
             self._work_out(count)
             upto = count - self._half + 1
-            close = np.flatnonzero(self._mean[:upto] <= self._best[upto - 1] + 2.0 * self._off)
+            close = np.flatnonzero(self._mean[:upto] - self._off[:upto] <= self._high[upto - 1])
             if not 0 < len(close) <= _CLOSE:
                 self._walk(count)
                 scalar.restore(self._walker.contents())

@@ -37,7 +37,7 @@ class AlongBeside(Along):
         found[from_:] = spelled(means < value if self._below else means > value, np.ones(len(ends), dtype=np.bool_))
         with np.errstate(all="ignore"):
             doubt = ~(np.abs(means - value) > off + 8.0 * UNIT_ROUNDOFF * abs(value))
-        if off and doubt.any():
+        if off.any() and doubt.any():
             places = np.flatnonzero(doubt)
             exact = self._means.exact(ends[places])
             said = [TRUE if (mean < value if self._below else mean > value) else FALSE for mean in exact]

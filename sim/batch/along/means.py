@@ -23,7 +23,7 @@ class SlidingMeans:
         self.values: Floats = np.empty(0)
         self._exact, self._at = RunningMean(size), 0  # and after how many values it stands
 
-    def estimates(self, ends: Counts) -> tuple[Floats, float]:
+    def estimates(self, ends: Counts) -> tuple[Floats, Floats]:
         """The means after so many values, and how far each may be off; NaN where a sum was too large for a float.
 
         Args:
@@ -31,13 +31,13 @@ class SlidingMeans:
         """
         size = self.size
         if size == 1:
-            return self.values[ends - 1], 0.0
+            return self.values[ends - 1], np.zeros(len(ends))
         start, stop = int(ends[0]) - size, int(ends[-1])
         with np.errstate(all="ignore"):
             if len(ends) * size <= stop - start:
                 part = sliding_window_view(self.values, size)[ends - size]
-                return _sane(part.sum(axis=1) / size), _bound(size, size, part)
-            found, off, done = np.empty(len(ends)), 0.0, 0
+                return _sane(part.sum(axis=1) / size), _bound(size, size, np.abs(part).max(axis=1))
+            found, off, done = np.empty(len(ends)), np.empty(len(ends)), 0
             while done < len(ends):
                 first = int(ends[done]) - size
                 after = int(np.searchsorted(ends, first + size + _AT_ONCE, "right"))
@@ -45,7 +45,8 @@ class SlidingMeans:
                 part = self.values[first : first + int(at[-1])]
                 totals = np.concatenate(([0.0], np.cumsum(part)))
                 found[done:after] = (totals[at] - totals[at - size]) / size
-                off, done = max(off, _bound(len(part), size, part)), after
+                off[done:after] = _bound(len(part), size, np.abs(part).max())
+                done = after
             return _sane(found), off
 
     def exact(self, ends: Counts) -> Iterator[float]:
@@ -61,9 +62,8 @@ class SlidingMeans:
             yield 0.0 if mean is None else mean
 
 
-def _bound(added: int, size: int, values: Floats) -> float:
+def _bound(added: int, size: int, largest: Floats) -> Floats:
     """How far a mean may be off, and more: a sum of n values of magnitude <= M by n * n * M * UNIT_ROUNDOFF."""
-    largest = max(float(values.max()), -float(values.min()))
     return 16.0 * UNIT_ROUNDOFF * (added * (added / size) + 1.0) * largest + 1e-300
 
 

@@ -36,22 +36,20 @@ class AlongNoNewBest(Along):
         first, delta = self._done + 1, self._spec.min_delta
         means, off = self._means.estimates(np.arange(first, count + 1))
         self._done = count
-        exact, best, least = not off, np.inf, -np.inf  # least: what a mean must be above so that it is surely no best
-        if self._bests:
-            best, least = self._bests[-1], self._least(self._bests[-1], off)
-        for at, mean in enumerate(means.tolist(), first):
-            if mean > least and self._bests:
+        best, least = (self._bests[-1], self._least(self._bests[-1])) if self._bests else (np.inf, np.inf)
+        for at, (mean, lowest) in enumerate(zip(means.tolist(), (means - off).tolist(), strict=True), first):
+            if lowest > least:  # surely no new best
                 continue
-            value = mean if exact else next(self._means.exact(np.array([at])))
+            value = mean if lowest == mean else next(self._means.exact(np.array([at])))
             if not self._bests or best - value > delta:
                 self._counts.append(at)
                 self._bests.append(value)
-                best, least = value, self._least(value, off)
+                best, least = value, self._least(value)
 
-    def _least(self, best: float, off: float) -> float:
-        """What an estimate must be above so that its mean is surely no new best."""
+    def _least(self, best: float) -> float:
+        """What a mean must be above so that it is surely no new best."""
         delta = self._spec.min_delta
-        return best - delta + off + 16.0 * UNIT_ROUNDOFF * (abs(best) + delta)
+        return best - delta + 16.0 * UNIT_ROUNDOFF * (abs(best) + delta)
 
     def verdicts(self, counts: Counts) -> Verdicts:
         """Whether the best is old enough."""
