@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +12,8 @@ import pytest
 from plateau_rule.controller.soundness import UnsoundError
 from tests.conformance.cases import CASES, KILLED, RANKS, UNSOUND, Case, Seen, expected
 from tests.conformance.drivers import driver, drivers
+from tests.conformance.processes import in_processes
 from tests.conformance.watching import RUN, seen_in, watched_of
-from tests.conftest import ROOT
 
 # torch warns where there are fewer cores than workers; the suite asks what they do, not how fast.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -69,20 +65,7 @@ def test_cases_move(case: Case) -> None:
 
 def carried_out(adapter: str, case: Case, folder: Path, *resume: str) -> int:
     """Carry a case out in processes of their own, one for each rank; the exit code of all."""
-    words = [sys.executable, "-m", "tests.conformance.child", adapter, case.name, str(folder), *resume]
-    ranks = []
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    for rank in map(str, range(case.ranks)):
-        told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(case.ranks), **address} if case.ranks > 1 else {}
-        ranks.append(
-            subprocess.Popen(words, cwd=ROOT, env=os.environ | told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        )
-    printed = [process.communicate()[0].decode() for process in ranks]
-    codes: set[int] = {process.returncode for process in ranks}
-    assert codes in ({0}, {-signal.SIGKILL}), "\n".join(printed)
-    return codes.pop()
+    return in_processes(["-m", "tests.conformance.child", adapter, case.name, str(folder), *resume], case.ranks)
 
 
 @pytest.mark.slow

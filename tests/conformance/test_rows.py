@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from itertools import chain, pairwise
 from pathlib import Path
@@ -10,18 +12,20 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor, distributed, nn
+from torch.utils.data import DataLoader, DistributedSampler
 
 from plateau_rule import Controller, loads
 from plateau_rule.adapters.errors import WiringError, WiringWarning
 from plateau_rule.adapters.pytorch import PlateauRule
 from plateau_rule.adapters.rows import count_rows
 from tests.conformance.drivers import driver
+from tests.conformance.processes import in_processes
 
 # What the libraries warn of is their own; what an adapter warns of is an error.
 pytestmark = pytest.mark.filterwarnings("ignore", f"error::{WiringWarning.__module__}.{WiringWarning.__qualname__}")
 ROWS, STEPS = 46, 30
+RANKS = int(os.environ.get("WORLD_SIZE", "1"))
 GROWING = loads("""
 name  = "growing"
 lr    = { peak = 0.1, shape = "constant" }
@@ -90,7 +94,9 @@ def by_hand(
 ) -> Telling:
     """A loop whose optimizer and loader are prepared in some way."""
     model = Telling()
-    loader: Any = DataLoader(data(), shuffle=True, num_workers=workers)  # type: ignore[arg-type]
+    rows: Any = data()
+    order: Any = DistributedSampler(rows, seed=3) if distributed.is_initialized() else None
+    loader: Any = DataLoader(rows, shuffle=order is None, sampler=order, num_workers=workers)
     optimizer, loader = prepare(torch.optim.SGD(model.parameters(), lr=0.5), loader)
     rule = PlateauRule(optimizer, GROWING, rows=ROWS_BY_KNOB, accumulation=accumulation, out=folder / "run")
     checkpoint = folder / "checkpoint.pt"
@@ -164,7 +170,7 @@ def with_lightning(folder: Path, workers: int, accumulation: int, steps: int, re
 
         def validation_step(self, batch: Any, number: int) -> None:
             """Nothing: validation has a loader of its own, which stays as it is."""
-            assert len(batch["row"]) == 7
+            assert len(batch["row"]) == (7 if RANKS == 1 else 4)
 
         def configure_optimizers(self) -> Any:
             """Some optimizer."""
@@ -174,6 +180,8 @@ def with_lightning(folder: Path, workers: int, accumulation: int, steps: int, re
     trainer = Trainer(
         max_steps=steps,
         accelerator="cpu",
+        devices=RANKS,
+        strategy="ddp" if RANKS > 1 else "auto",
         accumulate_grad_batches=accumulation,
         callbacks=[CurriculumCallback(GROWING, rows=ROWS_BY_KNOB, out=folder / "run")],
         logger=False,
@@ -267,6 +275,26 @@ def test_resumed_inside_an_epoch(adapter: str, workers: int, accumulation: int, 
     assert rest == whole[17 * accumulation :]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("adapter", [name for name in RUN if name != "accelerate"])
+def test_two_ranks(adapter: str, tmp_path: Path) -> None:
+    """Two processes have rows of their own, in batches of one size, and take the same decisions."""
+    driver(adapter)
+    in_processes(["-m", "tests.conformance.test_rows", adapter, str(tmp_path)], ranks=2)
+    one, other = (json.loads((tmp_path / f"rows-{rank}.json").read_text()) for rank in range(2))
+    sizes = [list(map(len, rows)) for rows in (one, other)]
+    assert sizes[0] == sizes[1]
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    logged = [row for row in logged if "loss" in row]
+    assert [row["knobs"]["batch_size"] for row in logged][-1] == 5
+    first = [step for step, row in enumerate(logged) if row["epoch"] == 0]
+    assert [len(one[step]) for step in first[:-1]] == [logged[step]["knobs"]["batch_size"] for step in first[:-1]]
+    taken = [row for rows in (one, other) for step in first for row in rows[step]]
+    assert {*taken} == {*range(ROWS)}
+    # Accelerate fills the last of its own batches, of 8 rows, up with the first rows, so that each rank has as many.
+    assert len(taken) == (48 if adapter == "transformers" else ROWS)
+
+
 def test_transformers_needs_the_number_of_steps(tmp_path: Path) -> None:
     """Where a knob changes how many steps an epoch has, epochs say nothing of the run's length; so it is refused."""
     pytest.importorskip("transformers")
@@ -283,3 +311,12 @@ def test_transformers_needs_the_number_of_steps(tmp_path: Path) -> None:
     trainer.add_callback(CurriculumCallback(GROWING, rows=ROWS_BY_KNOB))
     with pytest.raises(WiringError, match=r"call callback.attach\(trainer\) before trainer.train"):
         trainer.train()
+
+
+if __name__ == "__main__":
+    name, place = sys.argv[1:]
+    if name == "pytorch":
+        distributed.init_process_group("gloo")
+    taken = RUN[name](Path(place), 2, 1, STEPS, False).rows
+    (Path(place) / f"rows-{os.environ['RANK']}.json").write_text(json.dumps(taken))
+    distributed.destroy_process_group()
