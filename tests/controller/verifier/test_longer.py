@@ -9,7 +9,9 @@ import pytest
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load, loads, shipped
+from plateau_rule.controller.verifier.budget import Budget
 from plateau_rule.controller.verifier.findings import Finding, Report
+from plateau_rule.controller.verifier.longer import in_a_longer_run
 from plateau_rule.controller.verifier.verify import verify
 
 PER_EPOCH = 80
@@ -85,3 +87,9 @@ def test_a_late_raise_is_ruled_out(name: str) -> None:
     mended = checked(loads(text), 20)
     assert of(mended, "late-raise") is None
     assert not mended.broken
+
+
+def test_a_budget_that_is_spent() -> None:
+    """Where too little can be tried, no step is named, for none is known to be the earliest."""
+    machine = bind(load("plateau"), Binding(epochs=1, steps_per_epoch=PER_EPOCH))
+    assert in_a_longer_run(machine, ["full"], Budget(1)) == "Shorten what is asked for, or make the run longer"
