@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
 from heapq import heappop, heappush
+from math import inf
+from typing import SupportsFloat
 
-from plateau_rule.controller.arguments import kind_of, whole_number
+from plateau_rule.controller.arguments import kind_of, python_number, whole_number
 from plateau_rule.controller.certainty import time_of, times_that_tell
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.given_values import value_given
@@ -14,13 +18,17 @@ from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.curriculum import Rung
 from plateau_rule.controller.language.knob_values import hardness
 from plateau_rule.controller.machine import BoundState, Machine
-from plateau_rule.controller.rate import advance, carry_over, restart, start_clock
+from plateau_rule.controller.rate import RateClock, advance, carry_over, count_on, restart, start_clock
 from plateau_rule.controller.state import RunState
 from plateau_rule.controller.step import enter, settle, start_run
 
 
 def adopt(
-    machine: Machine, epoch: int | None, step: int | None, knobs: Mapping[str, float | str] | None
+    machine: Machine,
+    epoch: int | None,
+    step: int | None,
+    knobs: Mapping[str, float | str] | None,
+    counted: Mapping[str, SupportsFloat | None] | None = None,
 ) -> tuple[RunState, str]:
     """Enter the state that a run without controller state must be in, never an easier one.
 
@@ -29,6 +37,7 @@ def adopt(
         epoch: how many epochs are complete.
         step: how many optimizer steps are complete.
         knobs: the values it was trained with, where they are known.
+        counted: tokens and cost, as far as the curriculum counts them.
 
     Returns:
         The state of the run, and a sentence that says which state was entered, and why.
@@ -47,10 +56,10 @@ def adopt(
             "the hardest state that this curriculum could have reached by then",
         )
     run = start_run(machine)
-    enter(machine, run, state, machine.total_steps)
+    enter(machine, run, state, machine.length)
     run.step, run.epoch = step, epoch
     rate = advance(start_clock(machine), machine, machine.states[0], step)
-    rate = carry_over(rate, machine, state, "")
+    rate = carry_over(_counting(rate, machine, state, step, counted or {}), machine, state, "")
     rate = advance(rate, machine, state, step)
     entering = [t for s in machine.states for t in s.transitions if t.target == state.name]
     if state.index and any(action.name == "lr_restart" for t in entering for action in t.actions):
@@ -60,6 +69,23 @@ def adopt(
         run.taken.clear()  # what clocks had in store for the first state
         settle(machine, run, None)
     return run, f'adopted at step {step}, epoch {epoch}: entered "{state.name}", {why}'
+
+
+def _counting(
+    rate: RateClock, machine: Machine, state: BoundState, step: int, counted: Mapping[str, SupportsFloat | None]
+) -> RateClock:
+    """The rate's clock with what was counted by a step."""
+    counts = count_on(rate, machine, state, step, machine.length).counts
+    if counts is None:
+        return rate
+    entered = []
+    for meter in machine.meters:
+        number = python_number(counted.get(meter.name))
+        if number is None or not 0 <= number < inf:
+            told = "nothing was said of them" if counted.get(meter.name) is None else f"{counted[meter.name]!r}"
+            raise SnapshotError(f"the curriculum counts {meter.name}, and {told}: give adopt {meter.name}=NUMBER")
+        entered.append(meter.units(Fraction(str(number))))
+    return replace(rate, counts=counts._replace(entered=tuple(entered)))
 
 
 def _position(machine: Machine, epoch: int | None, step: int | None) -> tuple[int, int]:
@@ -153,7 +179,7 @@ def earliest(machine: Machine, step: int, epoch: int) -> dict[str, int]:
 def _ways_out(machine: Machine, state: BoundState, entered: int, step: int, epoch: int) -> Iterator[tuple[int, str]]:
     """The first step that each state that can follow on this one can apply to."""
     per_epoch, clock = machine.run.steps_per_epoch, Clock()
-    stay = machine.stay(state, machine.total_steps)
+    stay = machine.stay(state, machine.length)
     ways = [(way, stay.guards[place]) for place, way in enumerate(state.transitions) if not way.regress]
     may, must = [0] * len(ways), [0] * len(ways)  # looks in a row
     left = {way.target for way, _ in ways}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from os import PathLike
 from reprlib import repr as brief
 from sys import float_info
 from typing import SupportsFloat, SupportsIndex, TypedDict, Unpack
 
 from plateau_rule.controller.arguments import kind_of, python_number
-from plateau_rule.controller.bound_rates import bound_cycles, follow_faults, peak_faults, rate_amounts, warmup_at_start
+from plateau_rule.controller.bound_amounts import amount_faults
+from plateau_rule.controller.bound_rates import bound_cycles, follow_faults, peak_faults, with_warmups
 from plateau_rule.controller.clamping import clamped_states, merged_states, with_transitions
 from plateau_rule.controller.errors import (
     ArgumentError,
@@ -23,19 +25,21 @@ from plateau_rule.controller.errors import (
     visible,
 )
 from plateau_rule.controller.frozen import FrozenDict
-from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.amounts import Product, RunLength
 from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.knob_values import PLURALS, hardness, kind_of_value, ranks_of
-from plateau_rule.controller.language.metrics import LOSS, asked, comes_at, every, metric_of
+from plateau_rule.controller.language.metrics import LOSS, asked
 from plateau_rule.controller.lead import lead_by_knob, lead_faults, lead_of, with_lead
-from plateau_rule.controller.machine import Limits, Machine, limits_shown
+from plateau_rule.controller.machine import Limits, Machine, Warmup, limits_shown
+from plateau_rule.controller.meters import limit_faults, meters_of, product_faults, product_of, whole_product
 
 Path = tuple[Key, ...]
 LARGEST = float_info.max
 Limited = Mapping[str, SupportsFloat | None]
 LeadSaid = SupportsIndex | Mapping[str, SupportsIndex]
+TokensSaid = SupportsIndex | Sequence[int | str]
 
 
 class Said(TypedDict, total=False):
@@ -45,7 +49,7 @@ class Said(TypedDict, total=False):
     metrics: Iterable[str] | None
     epochs: SupportsIndex | None
     steps_per_epoch: SupportsIndex | None
-    tokens_per_step: SupportsIndex | None
+    tokens_per_step: TokensSaid | None
     peak: SupportsFloat | None
     lag: SupportsIndex | None
     lead: LeadSaid | None
@@ -63,7 +67,8 @@ class Binding:
         metrics: names of what it observes beside the loss, such as `val_loss`; None where any may come.
         epochs: epochs in the run, in place of the curriculum's.
         steps_per_epoch: optimizer steps in an epoch, in place of the curriculum's.
-        tokens_per_step: tokens in an optimizer step, in place of the curriculum's.
+        tokens_per_step: tokens in an optimizer step, in place of the curriculum's: a number, or a product of numbers
+            and knobs.
         peak: the peak learning rate, in place of the curriculum's.
         lag: by how many steps losses arrive late; None means 0 as well.
         lead: by how many steps a transition is decided before it applies, if it changes one of these knobs: steps for
@@ -74,7 +79,7 @@ class Binding:
     metrics: tuple[str, ...] | None
     epochs: int | None
     steps_per_epoch: int | None
-    tokens_per_step: int | None
+    tokens_per_step: int | Product | None
     peak: float | None
     lag: int | None
     lead: int | Mapping[str, int] | None
@@ -86,7 +91,7 @@ class Binding:
         metrics: Iterable[str] | None = None,
         epochs: SupportsIndex | None = None,
         steps_per_epoch: SupportsIndex | None = None,
-        tokens_per_step: SupportsIndex | None = None,
+        tokens_per_step: TokensSaid | None = None,
         peak: SupportsFloat | None = None,
         lag: SupportsIndex | None = None,
         lead: LeadSaid | None = None,
@@ -97,7 +102,7 @@ class Binding:
             "metrics": _metrics(metrics, faults),
             "epochs": _count("epochs", epochs, 1, faults),
             "steps_per_epoch": _count("steps_per_epoch", steps_per_epoch, 1, faults),
-            "tokens_per_step": _count("tokens_per_step", tokens_per_step, 1, faults),
+            "tokens_per_step": _tokens(tokens_per_step, faults),
             "peak": None if peak is None else _above_zero("bad-run", ("peak",), peak, faults),
             "lag": _count("lag", lag, 0, faults),
             "lead": lead_of(lead, faults),
@@ -147,22 +152,20 @@ def bind(curriculum: Curriculum, binding: Binding | Limited | None = None, **sai
         raise ArgumentError(_no_curriculum(curriculum))
     binding = Binding.of(binding, **said)
     limits = binding.limits
-    run = RunLength(
-        binding.epochs or curriculum.run.epochs,
-        binding.steps_per_epoch or curriculum.run.steps_per_epoch,
-        binding.tokens_per_step or curriculum.run.tokens_per_step,
-    )
+    run = run_of(curriculum, binding)
     faults = [
+        *product_faults(curriculum, run),
         *_limit_faults(curriculum, limits),
         *_metric_faults(curriculum, binding),
-        *_amount_faults(curriculum, run),
+        *amount_faults(curriculum, run),
         *lead_faults(curriculum, binding.lead, limits),
         *peak_faults(curriculum, binding.peak),
         *follow_faults(curriculum, limits),
     ]
+    faults += [] if faults else limit_faults(curriculum, run, limits)
     if faults:
         raise BindingError([curriculum.placed(fault) for fault in faults])
-    states, merged = merged_states(curriculum, clamped_states(curriculum, limits, run))
+    states, merged = merged_states(curriculum, clamped_states(curriculum, limits))
     notes = tuple(
         f'state "{gone}" equals "{kept}" within the limits {limits_shown(limits)}: merged'
         for gone, kept in merged.items()
@@ -175,12 +178,12 @@ def bind(curriculum: Curriculum, binding: Binding | Limited | None = None, **sai
     )
     lead = lead_by_knob(curriculum, binding.lead)
     states = with_lead(states, lead)
-    return Machine(
+    machine = Machine(
         curriculum,
         None if limits is None else FrozenDict(limits),
         run,
         binding.peak or curriculum.lr.peak,
-        warmup_at_start(curriculum, run),
+        Warmup(),
         states,
         whole,
         notes,
@@ -188,6 +191,21 @@ def bind(curriculum: Curriculum, binding: Binding | Limited | None = None, **sai
         binding.lag or 0,
         lead,
         bound_cycles(curriculum),
+        meters_of(curriculum, run, limits),
+    )
+    return with_warmups(machine)
+
+
+def run_of(curriculum: Curriculum, binding: Binding | None = None) -> RunLength:
+    """The length of a run of a curriculum, with what a trainer says of it in place of what the file does."""
+    told, run = binding or Binding(), curriculum.run
+    return RunLength(
+        told.epochs or run.epochs,
+        told.steps_per_epoch or run.steps_per_epoch,
+        told.tokens_per_step or product_of(curriculum),
+        run.tokens,
+        None if run.cost is None else Fraction(str(run.cost)),
+        run.clock,
     )
 
 
@@ -275,6 +293,16 @@ def _count(name: str, given: object, least: int, faults: list[Fault]) -> int | N
     return None
 
 
+def _tokens(given: object, faults: list[Fault]) -> int | Product | None:
+    """Tokens of a step: a number, or a product."""
+    if not isinstance(given, list | tuple):
+        return _count("tokens_per_step", given, 1, faults)
+    factors = [factor if isinstance(factor, str) else _count("tokens_per_step", factor, 1, faults) for factor in given]
+    if not factors:
+        faults.append(Fault("bad-run", ("tokens_per_step",), "an empty list", "numbers and knobs"))
+    return whole_product([factor for factor in factors if factor is not None])
+
+
 def _above_zero(code: str, path: Path, given: object, faults: list[Fault]) -> float:
     number = python_number(given)
     if number is not None and 0 < number <= LARGEST:
@@ -358,38 +386,3 @@ def _low_limit(name: str, knob: Knob, limit: float) -> Iterator[Fault]:
     if easiest != FULL and float(easiest) > limit:
         found = f"the {which} value {easiest} lies above this trainer's limit {limit}"
         yield Fault("limit-below-ladder", ("knob", name), found)
-
-
-def _amount_faults(curriculum: Curriculum, run: RunLength) -> list[Fault]:
-    faults = []
-    for text, path, may_count_closings in _amounts(curriculum):
-        amount = parse_amount(text)
-        if (
-            may_count_closings
-            and amount.unit == "epochs"
-            and run.steps_per_epoch is None
-            and amount.count.denominator == 1
-        ):
-            continue
-        try:
-            steps_in(amount, run, run.total_steps)
-        except ValueError as error:
-            faults.append(Fault("unresolved-amount", path, str(error),
-                                "steps_per_epoch, epochs or tokens_per_step, in [run] or when binding"))  # fmt: skip
-    return faults
-
-
-def _amounts(curriculum: Curriculum) -> list[tuple[str, Path, bool]]:
-    found = [(text, path, False) for text, path in rate_amounts(curriculum)]
-    for i, state in enumerate(curriculum.state):
-        found += [(ramp.over, ("state", i, "ramp", name, "over"), False) for name, ramp in state.ramp.items()]
-    for guard, path in asked(curriculum):
-        word = word_of(guard)
-        metric = word.metric(guard.value)
-        for amount in word.amounts(guard.value):
-            found.append((amount.text, (*path, *amount.path), amount.may_count_closings))
-            if metric is not None and metric_of(curriculum, metric).every is not None:
-                found.append((str(every(curriculum, metric)), ("metric", metric, "every"), False))
-            elif metric is not None and comes_at(curriculum, metric) == "epoch":
-                found.append(("1 epoch", ("metric", metric, "at"), False))
-    return list(dict.fromkeys(found))

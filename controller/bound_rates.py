@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
-from plateau_rule.controller.errors import Fault, Key
-from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
+from plateau_rule.controller.errors import Fault
+from plateau_rule.controller.frozen import FrozenDict
+from plateau_rule.controller.guards.word import AmountAsked
+from plateau_rule.controller.language.amounts import Amount, parse_amount
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, State
 from plateau_rule.controller.language.rates import GrowingCycles
-from plateau_rule.controller.machine import BoundRate, Limits, Warmup
+from plateau_rule.controller.machine import BoundRate, BoundState, Limits, Machine, Warmup
 
-Path = tuple[Key, ...]
 ENDLESS = 2**31  # cycles that are all as long as the first one
 DOUBLED = 64  # cycles, each at least twice as long as the one before it: they go beyond any run
 
@@ -48,10 +49,11 @@ def bound_cycles(curriculum: Curriculum) -> Sequence[Amount]:
     return tuple(map(parse_amount, written or ()))
 
 
-def warmup_at_start(curriculum: Curriculum, run: RunLength) -> Warmup:
+def warmup_at_start(machine: Machine) -> Warmup:
     """The warm-up at the start of a run: that of the first state, if it has one, else the run's."""
-    rate, own = curriculum.lr, curriculum.state[0].lr
-    return _warmup(own.warmup or rate.warmup, own.warmup_from if own.warmup_from is not None else rate.warmup_from, run)
+    rate, own = machine.curriculum.lr, machine.curriculum.state[0].lr
+    start = own.warmup_from if own.warmup_from is not None else rate.warmup_from
+    return _warmup(machine, machine.states[0], own.warmup or rate.warmup, start)
 
 
 def follow_factor(follow: Mapping[str, float], first: Mapping[str, Any], knobs: Mapping[str, Any]) -> float:
@@ -68,11 +70,15 @@ def follow_factor(follow: Mapping[str, float], first: Mapping[str, Any], knobs: 
     return factor
 
 
-def bound_rate(curriculum: Curriculum, state: State, run: RunLength, follow: float = 1.0) -> BoundRate:
-    """The rate of one state; `follow` is what `follow_factor` gives."""
+def bound_rate(curriculum: Curriculum, state: State, follow: float = 1.0) -> BoundRate:
+    """The rate of one state, as yet without its warm-up: how many steps that is may depend on the state's knobs.
+
+    Args:
+        curriculum: the curriculum.
+        state: the state.
+        follow: what `follow_factor` gives.
+    """
     rate, own = curriculum.lr, state.lr
-    start = rate.warmup_from if own.warmup_from is None else own.warmup_from
-    warmup = own.warmup if own.warmup is not None else rate.warmup if rate.rewarm else None
     return BoundRate(
         own.peak,
         own.shape or rate.shape,
@@ -80,35 +86,48 @@ def bound_rate(curriculum: Curriculum, state: State, run: RunLength, follow: flo
         rate.decay if own.decay is None else own.decay,
         parse_amount(own.length or rate.length or "rest"),
         () if own.length is not None else bound_cycles(curriculum),
-        _warmup(warmup, start, run),
+        Warmup(),
         own.warmup is not None,
         follow,
     )
 
 
-def _warmup(amount: str | None, start: float | None, run: RunLength) -> Warmup:
-    steps = 0 if amount is None else steps_in(parse_amount(amount), run, run.total_steps)
+def with_warmups(machine: Machine) -> Machine:
+    """The machine with every warm-up in steps, those that it takes in the state that it begins in."""
+    rate, states = machine.curriculum.lr, []
+    for state in machine.states:
+        own = machine.curriculum.state[state.index].lr
+        amount = own.warmup if own.warmup is not None else rate.warmup if rate.rewarm else None
+        start = rate.warmup_from if own.warmup_from is None else own.warmup_from
+        warmup = _warmup(machine, state, amount, start)
+        states.append(replace(state, rate=replace(state.rate, warmup=warmup)) if warmup.steps else state)
+    by_name = FrozenDict({state.name: state for state in states})
+    return replace(machine, states=tuple(states), by_name=by_name, warmup=warmup_at_start(machine))
+
+
+def _warmup(machine: Machine, state: BoundState, amount: str | None, start: float | None) -> Warmup:
+    steps = 0 if amount is None else machine.steps_of(parse_amount(amount), state, machine.length)
     return Warmup(steps, start if steps else None)
 
 
 # What does not fit a run
 
 
-def rate_amounts(curriculum: Curriculum) -> Iterator[tuple[str, Path]]:
-    """Every amount of time that the rate asks for, with its path in the file."""
+def rate_amounts(curriculum: Curriculum) -> Iterator[AmountAsked]:
+    """Every amount of time that the rate asks for."""
     rate = curriculum.lr
     if isinstance(rate.cycles, GrowingCycles):
-        yield rate.cycles.first, ("lr", "cycles", "first")
+        yield AmountAsked(rate.cycles.first, ("lr", "cycles", "first"))
     else:
-        yield from ((cycle, ("lr", "cycles", i)) for i, cycle in enumerate(rate.cycles or ()))
+        yield from (AmountAsked(cycle, ("lr", "cycles", i)) for i, cycle in enumerate(rate.cycles or ()))
     falls = [(state.lr.shape or rate.shape) != "constant" and state.lr.length is None for state in curriculum.state]
     if rate.length is None and rate.cycles is None and any(falls):
-        yield "rest", ("lr",)
+        yield AmountAsked("rest", ("lr",), in_state=True)
     tables = [(rate, ("lr",)), *((state.lr, ("state", i, "lr")) for i, state in enumerate(curriculum.state))]
     for table, path in tables:
         for key in ("length", "warmup"):
             if (text := getattr(table, key)) is not None:
-                yield text, (*path, key)
+                yield AmountAsked(text, (*path, key), in_state=True)
 
 
 def follow_faults(curriculum: Curriculum, limits: Limits | None) -> Iterator[Fault]:

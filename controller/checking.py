@@ -36,6 +36,9 @@ def in_words(report: Report, places: Places, files: dict[int, Path], strict: boo
     if report.raises:
         yield ""
         yield from _table(("raise", "by", "", "rate before", "rate after, of the peak"), _raises(report))
+    if report.spent:
+        yield ""
+        yield from _table(("a run takes", "at least", "at most"), _spending(report))
     yield ""
     yield from _table(("property", "verdict", ""), _verdicts(report))
     yield ""
@@ -60,6 +63,8 @@ def findings_in_words(report: Report, places: Places, files: dict[int, Path]) ->
 def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
     curriculum, run = machine.curriculum, machine.run
     length = f"{run.epochs or '?'} epochs of {run.steps_per_epoch or '?'} steps"
+    bounds = [machine.meters[meter].shown(bound) for meter, bound in machine.bounds]
+    length = ", at most ".join([*[length] * (run.epochs is not None or not bounds), *bounds])
     limits = "".join(f", {k} at most {v}" for k, v in (machine.limits or {}).items() if v is not None)
     limits = limits and f"; {limits[2:]}"
     yield f"{curriculum.name}: {length}{limits}" + (f". {curriculum.description}" if curriculum.description else "")
@@ -167,6 +172,11 @@ def _step(machine: Machine, step: int) -> str:
     return f"step {step}" + (f", epoch {step // per_epoch}" if per_epoch else "")
 
 
+def _spending(report: Report) -> Iterator[tuple[str, ...]]:
+    for one in report.spent:
+        yield one.clock, f"{one.least:.6g}", "no bound" if one.most is None else f"{one.most:.6g}"
+
+
 def _raises(report: Report) -> Iterator[tuple[str, ...]]:
     for one in report.raises:
         knobs = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in one.knobs.items())
@@ -227,6 +237,7 @@ def as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool
         "resumed": report.resumed,
         "findings": [_finding_as_dict(report, f, places, files.get(i)) for i, f in enumerate(report.findings)],
         "entries": [entry._asdict() for entry in report.entries],
+        "spent": [one._asdict() for one in report.spent],
         "raises": [
             {
                 "transition": one.transition.title,

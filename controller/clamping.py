@@ -8,12 +8,13 @@ from itertools import pairwise
 
 from plateau_rule.controller.bound_rates import bound_rate, follow_factor
 from plateau_rule.controller.frozen import FrozenDict
-from plateau_rule.controller.language.amounts import RunLength, parse_amount
+from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import NEXT, sources
 from plateau_rule.controller.language.curriculum import ActionTable, Curriculum, Knob, Rung, State
 from plateau_rule.controller.language.fingerprint import transition_keys
 from plateau_rule.controller.language.knob_values import hardness
-from plateau_rule.controller.machine import Action, BoundRamp, BoundState, BoundTransition, Limits, Machine
+from plateau_rule.controller.machine import Action, BoundState, BoundTransition, Limits, Machine
+from plateau_rule.controller.ramps import BoundRamp
 
 
 def _bound_value(name: str, value: Rung, limits: Limits | None) -> Rung:
@@ -21,7 +22,7 @@ def _bound_value(name: str, value: Rung, limits: Limits | None) -> Rung:
     return value if limit is None or hardness(value) <= limit else limit
 
 
-def clamped_states(curriculum: Curriculum, limits: Limits | None, run: RunLength) -> tuple[BoundState, ...]:
+def clamped_states(curriculum: Curriculum, limits: Limits | None) -> tuple[BoundState, ...]:
     """Every state with its knobs and ramps within the limits, as yet without transitions."""
     states: list[BoundState] = []
     for index, state in enumerate(curriculum.state):
@@ -34,7 +35,7 @@ def clamped_states(curriculum: Curriculum, limits: Limits | None, run: RunLength
                 state.name,
                 FrozenDict(knobs),
                 FrozenDict(ramps),
-                bound_rate(curriculum, state, run, follow_factor(curriculum.lr.follow, first, knobs)),
+                bound_rate(curriculum, state, follow_factor(curriculum.lr.follow, first, knobs)),
                 state.stop,
                 final=state.final,
             )
@@ -131,7 +132,7 @@ def as_bound(machine: Machine) -> Curriculum:
             update={
                 "epochs": run.epochs,
                 "steps_per_epoch": run.steps_per_epoch,
-                "tokens_per_step": run.tokens_per_step,
+                "tokens_per_step": list(told) if isinstance(told := run.tokens_per_step, tuple) else told,
             }
         ),
         "lr": written.lr.model_copy(update={"peak": machine.peak}),

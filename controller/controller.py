@@ -9,7 +9,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 from plateau_rule.controller import adoption, missing, snapshot
 from plateau_rule.controller.arguments import kind_of, whole_number
-from plateau_rule.controller.binding import Binding, LeadSaid, Limited, bind
+from plateau_rule.controller.binding import Binding, LeadSaid, Limited, TokensSaid, bind
 from plateau_rule.controller.errors import ArgumentError, NonFiniteLoss, SnapshotError, StepError
 from plateau_rule.controller.evaluation import take_evaluation, take_observation
 from plateau_rule.controller.falls import refuse_fall, refuse_falls
@@ -36,7 +36,7 @@ class Controller:
         metrics: names of what is observed beside the loss.
         epochs: epochs in the run.
         steps_per_epoch: optimizer steps in an epoch.
-        tokens_per_step: tokens in an optimizer step.
+        tokens_per_step: tokens in an optimizer step: a number, or numbers and knobs, whose product they are.
         peak: the peak learning rate.
         lag: the loss given at step s is that of step s - lag (None for the first `lag` observations).
         lead: steps by which a transition is decided before it applies, for each knob that it may change, or for all.
@@ -60,7 +60,7 @@ class Controller:
         metrics: Iterable[str] | None = None,
         epochs: SupportsIndex | None = None,
         steps_per_epoch: SupportsIndex | None = None,
-        tokens_per_step: SupportsIndex | None = None,
+        tokens_per_step: TokensSaid | None = None,
         peak: SupportsFloat | None = None,
         lag: SupportsIndex | None = None,
         lead: LeadSaid | None = None,
@@ -98,8 +98,20 @@ class Controller:
 
     @property
     def total_steps(self) -> int | None:
-        """The bound run's length in optimizer steps, or None where it is unknown."""
+        """The bound run's length in optimizer steps, or None where it is unknown, or where the knobs decide it."""
         return self.machine.total_steps
+
+    @property
+    def counted(self) -> dict[str, float]:
+        """What was counted before the planned step by the clocks that follow the knobs: tokens, cost."""
+        counts = self.run_state.rate.counts
+        if counts is None:
+            return {}
+        now = counts.all_at(self.run_state.step)
+        return {
+            meter.name: count if meter.scale == 1 else count / meter.scale
+            for meter, count in zip(self.machine.meters, now, strict=True)
+        }
 
     @property
     def lag(self) -> int:
@@ -282,7 +294,13 @@ class Controller:
         return notes
 
     def adopt(
-        self, *, epoch: int | None = None, step: int | None = None, knobs: Mapping[str, Any] | None = None
+        self,
+        *,
+        epoch: int | None = None,
+        step: int | None = None,
+        knobs: Mapping[str, Any] | None = None,
+        tokens: SupportsFloat | None = None,
+        cost: SupportsFloat | None = None,
     ) -> tuple[str, ...]:
         """Continue a run whose checkpoint holds no controller state.
 
@@ -291,6 +309,8 @@ class Controller:
             step: how many optimizer steps are complete.
             knobs: the values it was trained with, where they are known; where they are not, the hardest state that
                 this curriculum could have reached by then is entered. Never an easier one.
+            tokens: how many were trained on; needed where the curriculum counts them by its knobs.
+            cost: what was spent; needed where the curriculum counts it.
 
         Returns:
             A sentence that says which state was entered, and why.
@@ -302,7 +322,7 @@ class Controller:
         if self.run_state.step:
             raise SnapshotError("adopt is for a controller that has observed nothing yet")
         said = self.run_state.said
-        self.run_state, note = adoption.adopt(self.machine, epoch, step, knobs)
+        self.run_state, note = adoption.adopt(self.machine, epoch, step, knobs, {"tokens": tokens, "cost": cost})
         self.run_state.said = said
         return (note,)
 

@@ -15,7 +15,7 @@ from plateau_rule.controller.certainty import FAR, Openings, first_certain
 from plateau_rule.controller.evaluation import take_observation
 from plateau_rule.controller.guards import GuardInState, Joined, Opposite, Reached, Watched
 from plateau_rule.controller.machine import Machine
-from plateau_rule.controller.plan import Decision, Plan, plan_of, stop_reason
+from plateau_rule.controller.plan import Decision, Plan, plan_of, run_ends, stop_reason
 from plateau_rule.controller.state import RunState
 from plateau_rule.controller.step import (
     AT_STEP,
@@ -52,9 +52,9 @@ def _turn(machine: Machine, run: RunState, step: int) -> None:
 def plan_ahead(machine: Machine, run: RunState, steps: int) -> Plan:
     """The plan so many steps from now, if no loss brings a transition; the first that stops, if that comes before."""
     forecast = Forecast(machine, run)
-    end = min(run.step + steps, max(run.step, forecast.total))
-    while forecast.run.step < end and not forecast.is_over:
-        event = forecast.event()
+    last = run.step + steps
+    while forecast.run.step < last and not forecast.is_over:
+        end, event = min(last, forecast.end()), forecast.event()
         if event is None or event.step > end:
             forecast.pass_to(end)
         else:
@@ -65,9 +65,9 @@ def plan_ahead(machine: Machine, run: RunState, steps: int) -> Plan:
 def certain_steps(machine: Machine, run: RunState, most: int) -> int:
     """The number of coming steps whose plan no loss can change, counted no further than `most`."""
     forecast = Forecast(machine, run)
-    end = min(run.step + most, forecast.last)
-    while forecast.run.step < end and not forecast.is_over:
-        event = forecast.event()
+    last = min(run.step + most, forecast.last)
+    while forecast.run.step < last and not forecast.is_over:
+        end, event = min(last, forecast.end()), forecast.event()
         change = forecast.first_change(event, end)
         if change is not None:
             return min(change, end) - run.step
@@ -97,7 +97,7 @@ class Forecast:
     def __init__(self, machine: Machine, run: RunState) -> None:
         self.machine, self.run = machine, run.copy(run.stay)
         epochs, total = machine.run.epochs, machine.total_steps
-        self.total = self.last = FAR if total is None else total
+        self.last = FAR if total is None else total
         if total is None and epochs is not None:
             self.last = run.step + max(0, epochs - run.epoch)  # the trainer may close one with each step
 
@@ -105,6 +105,11 @@ class Forecast:
     def is_over(self) -> bool:
         """Whether training ends here."""
         return stop_reason(self.machine, self.run) is not None
+
+    def end(self) -> int:
+        """The step after the run, if it stays in this state."""
+        end = run_ends(self.machine, self.run)
+        return FAR if end is None else max(self.run.step, end)
 
     def event(self) -> Event | None:
         """What clocks have in store for this stay."""

@@ -7,22 +7,25 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil, copysign, floor, inf, sqrt
+from math import ceil
 from typing import Any, NamedTuple
 
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.guards import Detector, GuardInState, Joined
 from plateau_rule.controller.guards.word import Feed, MetricWord
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
-from plateau_rule.controller.language.curriculum import FULL, Curriculum, Guard, Rung, word_of
+from plateau_rule.controller.language.curriculum import Curriculum, Guard, Rung, word_of
 from plateau_rule.controller.language.knob_values import SIGNS, number_of, ranks_of
 from plateau_rule.controller.language.metrics import asked, evaluated, every, guarded, metric_meaning, metric_of
+from plateau_rule.controller.meters import CountedRamp, KnobClock, tally_of
+from plateau_rule.controller.ramps import BoundRamp, MeasuredRamp
+from plateau_rule.controller.tally import StayTally
 
 Knobs = Mapping[str, Any]  # numbers, `full`, names, lists and tables of numbers: whoever asks knows the knob's kind
 Limits = Mapping[str, float | None]  # a trainer's largest values of its knobs; None where a knob has none
 Lead = Mapping[str, int]  # steps, of each knob that has a lead
 HELD_STEPS = 50  # for which the rate is to stay high after a raise, where the file does not say
-HELD_SHARE = Amount(Fraction(1, 20), "run")  # the same in a run so short that 50 steps are more than that
+HELD_SHARE = Fraction(1, 20)  # of the run, the same in a run so short that 50 steps are more than that
 LATE_SHARE = 0.05  # of the run, in whose last part `rest` alone makes the rate fall: that is no fault of the file
 LATE_STEPS = 4  # times those steps: with fewer left, a cosine over `rest` cannot keep 80 % for as long as is asked
 Kept = Mapping[str, tuple[str, Detector]]  # by what each means, as in a Stay
@@ -72,49 +75,6 @@ class BoundTransition:
     regress: bool
     lead: int = 0
     at_once: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BoundRamp:
-    """A knob's way from one value to another, as a pure function of the time in the state."""
-
-    start: float
-    end: float
-    over: Amount
-    shape: str
-    multiple_of: float | None
-    rungs: tuple[float, ...] | None
-
-    @property
-    def is_unmeasured(self) -> bool:
-        """Whether it leads to `full` and no limit says where that is, so that only its ends are known."""
-        return self.end == inf and self.start != inf
-
-    def value(self, time: int, over_steps: int) -> float | str:
-        """The knob after `time` steps in the state, of the `over_steps` of the ramp: what it passed last."""
-        share = time / over_steps
-        if share >= 1.0:
-            value = self.end
-        elif self.end == inf:  # no trainer and no limit: there is nothing to measure the way on
-            value = self.start
-        elif self.shape == "linear":
-            value = self.start + (self.end - self.start) * share
-        else:
-            low, high = copysign(self.start**2, self.start), copysign(self.end**2, self.end)
-            square = low + (high - low) * share
-            value = copysign(sqrt(abs(square)), square)
-        falls = self.end < self.start
-        if self.rungs is not None and falls:
-            value = min((rung for rung in self.rungs if value <= rung <= self.start), default=self.start)
-        elif self.rungs is not None:
-            value = max((rung for rung in self.rungs if self.start <= rung <= value), default=self.start)
-        elif self.multiple_of is not None and value != self.end and falls:
-            value = min(self.start, ceil(value / self.multiple_of) * self.multiple_of)
-        elif self.multiple_of is not None and value != self.end:
-            value = max(self.start, floor(value / self.multiple_of) * self.multiple_of)
-        if value == inf:
-            return FULL
-        return int(value) if float(value).is_integer() else value
 
 
 class Warmup(NamedTuple):
@@ -196,7 +156,7 @@ def align_of(curriculum: Curriculum, run: RunLength) -> BoundAlign:
     within, late = int(parse_amount(asked.within).count), int(LATE_SHARE * (total or 0))
     if asked.steps is not None:
         return BoundAlign(asked.min, asked.hold, asked.steps, within, False, late)
-    share = HELD_STEPS if total is None else steps_in(HELD_SHARE, run, total)
+    share = HELD_STEPS if total is None else ceil(HELD_SHARE * total)
     steps = min(HELD_STEPS, share)
     late = 0 if total is None else min(total - 1, max(late, LATE_STEPS * steps))
     return BoundAlign(asked.min, asked.hold, steps, within, share < HELD_STEPS, late)
@@ -218,8 +178,12 @@ class Machine:
     lag: int = 0  # steps by which losses arrive late
     lead: Lead = field(default_factory=FrozenDict)  # of no knob, most often
     cycles: Sequence[Amount] = ()  # of the run's rate
+    meters: tuple[KnobClock, ...] = ()  # the clocks that follow the knobs
     # Worked out once, since every step asks for them.
-    total_steps: int | None = field(init=False)
+    total_steps: int | None = field(init=False)  # None as well where the knobs decide how many steps the run takes
+    length: int | None = field(init=False)  # of the run, in steps, or in the units of the meter that shares are of
+    sure_steps: int | None = field(init=False)  # the run's length in steps, where nothing else bounds it
+    bounds: tuple[tuple[int, int], ...] = field(init=False)  # meters that end the run, and where
     steps_per_epoch: int | None = field(init=False)
     nonfinite_limit: int = field(init=False)
     align: BoundAlign = field(init=False)
@@ -233,9 +197,15 @@ class Machine:
     evaluated: frozenset[str] = field(init=False)  # metrics whose values make an evaluation
     keeping: tuple[tuple[MetricWord[Any], Any], ...] = field(init=False)  # words whose detectors outlast a state
     waits: bool = field(init=False)  # whether anything else than the loss must come for some transition
+    tallies: dict[tuple[int, int | None], StayTally] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "total_steps", self.run.total_steps)
+        bounds = tuple((i, meter.bound) for i, meter in enumerate(self.meters) if meter.bound is not None)
+        object.__setattr__(self, "bounds", bounds)
+        shared = {meter.name: meter.bound for meter in self.meters}
+        object.__setattr__(self, "length", shared.get(self.run.measure, self.run.total_steps))
+        object.__setattr__(self, "sure_steps", None if bounds else self.run.total_steps)
         object.__setattr__(self, "steps_per_epoch", self.run.steps_per_epoch)
         object.__setattr__(self, "nonfinite_limit", self.curriculum.nonfinite.limit)
         object.__setattr__(self, "align", align_of(self.curriculum, self.run))
@@ -264,7 +234,7 @@ class Machine:
         found: dict[str, tuple[str, Detector]] = {}
         for word, value in self.keeping:
             metric = word.metric(value)
-            detector = word.detector(value, self.feed(metric, self.total_steps))
+            detector = word.detector(value, self.feed(metric, self.length))
             found[detector_key(self.curriculum, word, value)] = metric, detector
         return found
 
@@ -281,15 +251,59 @@ class Machine:
         """The knobs that are harder in one plan than in another."""
         return tuple(name for name, value in new.items() if self.hardness(name, value) > self.hardness(name, old[name]))
 
-    def ramp_steps(self, state: BoundState, total_steps: int | None) -> dict[str, int]:
-        """How long each ramp of a state takes."""
-        return {name: steps_in(ramp.over, self.run, total_steps) for name, ramp in state.ramps.items()}
+    def meter_of(self, amount: Amount) -> int | None:
+        """The meter that an amount of time is measured by; None where it is steps, whatever the knobs are."""
+        if not self.run.follows_knobs(amount):
+            return None
+        unit = self.run.measure if amount.unit in ("run", "rest") else amount.unit
+        return next(i for i, meter in enumerate(self.meters) if meter.name == unit)
 
-    def feed(self, metric: str, total_steps: int | None) -> Feed:
+    def count_in(self, amount: Amount, length: int | None) -> int:
+        """An amount in whole units of the meter that measures it; shares are of a run of such a length."""
+        meter = self.meters[self.meter_of(amount) or 0]
+        return meter.units(amount.count) if amount.unit != "run" else ceil(amount.count * (length or 0))
+
+    def tally(self, state: BoundState, length: int | None) -> StayTally:
+        """What the meters count in a stay in a state, entered in a run of such a length."""
+        key = (state.index, length)
+        if key not in self.tallies:
+            counted = {name for meter in self.meters for name in meter.counted}
+            ways = [
+                CountedRamp(name, ramp, self.meter_of(ramp.over), self._long(ramp, length))
+                for name, ramp in state.ramps.items()
+                if name in counted
+            ]
+            self.tallies[key] = tally_of(self.meters, state.knobs, ways)
+        return self.tallies[key]
+
+    def _long(self, ramp: BoundRamp, length: int | None) -> int:
+        """How long a ramp is, in steps or by the meter that measures it."""
+        by_steps = self.meter_of(ramp.over) is None
+        return steps_in(ramp.over, self.run, length) if by_steps else self.count_in(ramp.over, length)
+
+    def steps_of(self, amount: Amount, state: BoundState, length: int | None) -> int:
+        """An amount of time from the entry into a state on, in steps."""
+        meter = self.meter_of(amount)
+        if meter is None:
+            return steps_in(amount, self.run, length if self.run.measure == "steps" else None)
+        return self.tally(state, length).steps(meter, self.count_in(amount, length))
+
+    def ramps(self, state: BoundState, length: int | None) -> dict[str, MeasuredRamp]:
+        """The ramps of a state, measured in a run of such a length."""
+        found = {}
+        for name, ramp in state.ramps.items():
+            meter, steps = self.meter_of(ramp.over), self.steps_of(ramp.over, state, length)
+            if meter is None:
+                found[name] = MeasuredRamp(ramp, steps, steps)
+            else:
+                found[name] = MeasuredRamp(ramp, steps, self._long(ramp, length), meter, self.tally(state, length))
+        return found
+
+    def feed(self, metric: str, length: int | None) -> Feed:
         """How a metric's values come, in a run that is so long."""
 
         def steps(amount: Amount) -> int:
-            return steps_in(amount, self.run, total_steps)
+            return steps_in(amount, self.run, length)
 
         often = every(self.curriculum, metric)
         spacing = 1
@@ -297,15 +311,15 @@ class Machine:
             spacing = 1 if often is None else max(1, steps(parse_amount(often)))
         return Feed(steps, spacing, metric_of(self.curriculum, metric).goal == "max")
 
-    def stay(self, state: BoundState, total_steps: int | None, kept: Kept | None = None) -> Stay:
+    def stay(self, state: BoundState, length: int | None, kept: Kept | None = None) -> Stay:
         """Make what is needed for one stay in a state: empty detectors, guards, ramps measured in steps.
 
         Args:
             state: the state.
-            total_steps: the length of the run that amounts of time are measured on.
+            length: of the run, as `length` is, on which amounts of time are measured.
             kept: the detectors that outlast a state, as the stay before left them; new ones where there was none.
         """
-        return StayBuilder(self, state, total_steps, kept).stay()
+        return StayBuilder(self, state, length, kept).stay()
 
 
 class Stay:
@@ -314,21 +328,21 @@ class Stay:
     Attributes:
         detectors: the metric and the detector that watches it, by what each means, spelled out; the kept ones last.
         guards: the guards of each transition out of the state.
-        ramp_steps: the length of each knob's ramp, in steps.
+        ramps: each knob's ramp, measured.
         kept: the detectors that outlast the state: they see the values of the whole run, whichever states ask them.
         pushes: one for each detector that watches the loss.
     """
 
-    __slots__ = ("detectors", "guards", "kept", "pushes", "ramp_steps")
+    __slots__ = ("detectors", "guards", "kept", "pushes", "ramps")
 
     def __init__(
         self,
         detectors: Mapping[str, tuple[str, Detector]],
         guards: tuple[Joined, ...],
-        ramp_steps: Mapping[str, int],
+        ramps: Mapping[str, MeasuredRamp],
         kept: Kept,
     ) -> None:
-        self.detectors, self.guards, self.ramp_steps, self.kept = detectors, guards, ramp_steps, kept
+        self.detectors, self.guards, self.ramps, self.kept = detectors, guards, ramps, kept
         self.pushes = [detector.push for metric, detector in detectors.values() if metric == "loss"]
 
     def copy(self) -> Stay:
@@ -336,27 +350,28 @@ class Stay:
         copies = {key: (metric, detector.copy()) for key, (metric, detector) in self.detectors.items()}
         by_id = {id(self.detectors[key][1]): detector for key, (_, detector) in copies.items()}
         kept = {key: copies[key] for key in self.kept}
-        return Stay(copies, tuple(guard.copy(by_id) for guard in self.guards), self.ramp_steps, kept)
+        return Stay(copies, tuple(guard.copy(by_id) for guard in self.guards), self.ramps, kept)
 
 
 class StayBuilder:
     """Turns guards as written into guards as asked in one stay; one detector serves all that mean the same."""
 
-    def __init__(self, machine: Machine, state: BoundState, total_steps: int | None, kept: Kept | None) -> None:
-        self._machine, self._state, self._total = machine, state, total_steps
+    def __init__(self, machine: Machine, state: BoundState, length: int | None, kept: Kept | None) -> None:
+        self._machine, self._state, self._length = machine, state, length
         self._detectors: dict[str, tuple[str, Detector]] = {}
         self._kept = machine.new_kept() if kept is None else kept
         self.steps_per_epoch = machine.steps_per_epoch
-        self.ramp_steps: Mapping[str, int] = machine.ramp_steps(state, total_steps)
+        self._ramps = machine.ramps(state, length)
+        self.ramp_steps: Mapping[str, int] = {name: ramp.steps for name, ramp in self._ramps.items()}
 
     def stay(self) -> Stay:
         """Make the stay."""
         guards = tuple(Joined(False, tuple(map(self.guard, t.guards))) for t in self._state.transitions)
-        return Stay({**self._detectors, **self._kept}, guards, self.ramp_steps, self._kept)
+        return Stay({**self._detectors, **self._kept}, guards, self._ramps, self._kept)
 
     def steps(self, amount: Amount) -> int:
         """An amount of time in optimizer steps."""
-        return steps_in(amount, self._machine.run, self._total)
+        return self._machine.steps_of(amount, self._state, self._length)
 
     def guard(self, condition: Guard | str) -> GuardInState:
         """Make one condition; the name of a named guard leads its line."""
@@ -371,7 +386,7 @@ class StayBuilder:
             return self._kept[key][1]
         if key not in self._detectors:
             metric = word.metric(value)
-            self._detectors[key] = (metric, word.detector(value, self._machine.feed(metric, self._total)))
+            self._detectors[key] = (metric, word.detector(value, self._machine.feed(metric, self._length)))
         return self._detectors[key][1]
 
 

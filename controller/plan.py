@@ -7,7 +7,7 @@ from typing import NamedTuple
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.machine import Action, Knobs, Machine
 from plateau_rule.controller.missing import after_the_end
-from plateau_rule.controller.rate import learning_rate
+from plateau_rule.controller.rate import counts_over, learning_rate
 from plateau_rule.controller.readings import Way
 from plateau_rule.controller.state import RunState
 
@@ -69,7 +69,7 @@ def plan_of(machine: Machine, run: RunState) -> Plan:
     step, state = run.step, run.state
     knobs = knobs_at(run, run.time) if state.ramps else state.knobs
     lr = learning_rate(run.rate, machine, state, step)
-    total = machine.total_steps
+    total = machine.sure_steps
     goes_on = state.stop is None and total is not None and step < total  # as nearly always: no call is needed
     stop = None if goes_on else stop_reason(machine, run)
     # A named tuple made as the tuple that it is: a call with the fields takes three times as long.
@@ -78,10 +78,10 @@ def plan_of(machine: Machine, run: RunState) -> Plan:
 
 def knobs_at(run: RunState, time: int) -> Knobs:
     """The knobs after `time` steps in the present state."""
-    state, steps = run.state, run.stay.ramp_steps
-    if not state.ramps:
-        return state.knobs
-    return FrozenDict({**state.knobs, **{name: ramp.value(time, steps[name]) for name, ramp in state.ramps.items()}})
+    ramps = run.stay.ramps
+    if not ramps:
+        return run.state.knobs
+    return FrozenDict({**run.state.knobs, **{name: ramp.value(time) for name, ramp in ramps.items()}})
 
 
 def stop_reason(machine: Machine, run: RunState) -> str | None:
@@ -93,8 +93,34 @@ def stop_reason(machine: Machine, run: RunState) -> str | None:
         why, late = f"the run of {total} steps is over", run.step > total
     elif total is None and epochs is not None and run.epoch >= epochs:
         why, late = f"the run of {epochs} epochs is over", run.epoch > epochs
+    elif machine.bounds and (end := count_ends(machine, run)) <= run.step:
+        why, late = f"the run of {_shown(machine, run)} is over", run.step > end
     else:
         return None
     if late:
         after_the_end(run, why)
     return why
+
+
+def count_ends(machine: Machine, run: RunState) -> int:
+    """The first step that begins at or beyond where a meter ends the run, if it stays in this state."""
+    return counts_over(machine, run.rate)
+
+
+def length_over(machine: Machine, run: RunState) -> bool:
+    """Whether the run's length is reached, in steps or in what is counted."""
+    end = run_ends(machine, run)
+    return end is not None and run.step >= end
+
+
+def run_ends(machine: Machine, run: RunState) -> int | None:
+    """The first step after the run, if it stays in this state, by steps or by what is counted; None where unknown."""
+    ends = [] if machine.total_steps is None else [machine.total_steps]
+    return min([*ends, *([count_ends(machine, run)] if machine.bounds else [])], default=None)
+
+
+def _shown(machine: Machine, run: RunState) -> str:
+    counts = run.rate.counts
+    assert counts is not None
+    first = min(machine.bounds, key=lambda bound: counts.reaches(*bound))
+    return machine.meters[first[0]].shown(first[1])

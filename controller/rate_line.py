@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from plateau_rule.controller.binding import run_of
 from plateau_rule.controller.bound_rates import follow_factor
-from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
+from plateau_rule.controller.language.amounts import Amount, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, State
 from plateau_rule.controller.language.rates import GrowingCycles, Rate
 from plateau_rule.controller.rate import multiplier
@@ -42,7 +43,7 @@ def rate_line(curriculum: Curriculum, index: int) -> list[tuple[float, float]]:
     floor = rate.floor if own.floor is None else own.floor
     heights = [peak_written(curriculum, state) for state in curriculum.state]
     height = heights[index] / max(heights)
-    run = RunLength(curriculum.run.epochs, curriculum.run.steps_per_epoch, curriculum.run.tokens_per_step)
+    run = run_of(curriculum)
 
     def steps(text: str, since: int = 0) -> int | None:
         try:

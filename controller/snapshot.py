@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from plateau_rule.controller.arguments import kind_of
+from plateau_rule.controller.counts_saved import BOUNDS, bounds_saved, counts_saved, same_bounds, with_counts
 from plateau_rule.controller.errors import RegressionError, SnapshotError
 from plateau_rule.controller.guards import Clock
 from plateau_rule.controller.language.canonical import digest
@@ -15,7 +16,7 @@ from plateau_rule.controller.language.curriculum import FULL
 from plateau_rule.controller.language.knob_values import NUMBER, as_data, hardness, kind_of_value, value_of
 from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.machine import Action, BoundState, Machine, limits_shown
-from plateau_rule.controller.plan import Plan, plan_of
+from plateau_rule.controller.plan import Plan, count_ends, plan_of
 from plateau_rule.controller.rate import RateClock, advance, amount_in_force, carry_over, share_of_peak
 from plateau_rule.controller.readings import as_saved, from_saved
 from plateau_rule.controller.state import Due, RunState, Waiting
@@ -36,7 +37,7 @@ def save(machine: Machine, run: RunState) -> dict[str, Any]:
         "states": {state.name: state.fingerprint for state in machine.states},
         "bound": _bound(machine),
         "state": run.state.name,
-        "entered_total_steps": run.entered_total_steps,
+        "entered_total_steps": run.entered_length,
         "clock": {hand: getattr(run, hand) for hand in Clock.__slots__},
         "rate": {
             "anchor": rate.anchor,
@@ -46,6 +47,7 @@ def save(machine: Machine, run: RunState) -> dict[str, Any]:
             "length": str(amount_in_force(rate, run.state)),
             "scale": rate.scale,
             **({} if rate.warm_from is None else {"warm_from": rate.warm_from}),
+            **counts_saved(machine, rate, run.step),
             **({} if run.lr_before is None or rate.anchor != run.step else {"before": run.lr_before}),
         },
         "detectors": [[key, detector.contents()] for key, (_, detector) in run.stay.detectors.items()],
@@ -103,9 +105,10 @@ def _bound(machine: Machine) -> dict[str, Any]:
         "limits": None if machine.limits is None else {name: machine.limits[name] for name in machine.curriculum.knob},
         "epochs": machine.run.epochs,
         "steps_per_epoch": machine.run.steps_per_epoch,
-        "tokens_per_step": machine.run.tokens_per_step,
+        "tokens_per_step": list(told) if isinstance(told := machine.run.tokens_per_step, tuple) else told,
         "peak": machine.peak,
         "lag": machine.lag,
+        **bounds_saved(machine),
         **({"lead": dict(machine.lead)} if machine.lead else {}),
     }
 
@@ -175,11 +178,14 @@ def load(machine: Machine, saved: object, on_change: str) -> tuple[RunState, tup
 def _restore(machine: Machine, saved: Mapping[str, Any], changed: bool) -> RunState:
     """The state that was saved; `changed` says whether the curriculum was edited since."""
     run, state, total = start_run(machine), _state_named(machine, saved["state"]), saved["entered_total_steps"]
-    enter(machine, run, state, machine.total_steps if total is None else total)
+    enter(machine, run, state, machine.length if total is None else total)
     for hand in Clock.__slots__:
         setattr(run, hand, int(saved["clock"][hand]))
     _refuse_shorter(machine, run, saved["bound"])
-    run.rate = _rate(machine, run, saved["rate"], changed)
+    run.rate = _rate(machine, run, saved, changed)
+    if machine.bounds and not same_bounds(machine, saved["bound"]) and count_ends(machine, run) <= run.step:
+        raise SnapshotError(f"the run bound now is over by what the checkpoint has counted, at step {run.step}. "
+                            "Bind a longer run")  # fmt: skip
     run.requests = tuple(Action(name, argument) for name, argument in saved["plan"]["requests"])
     run.taken = {str(key): int(count) for key, count in saved["taken"].items()}
     if changed and (waiting := _waiting_in(saved)):
@@ -256,10 +262,13 @@ def _unlike(again: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
     return [key for key in asked if key not in saved or (key not in free and saved[key] != again[key])]
 
 
-def _rate(machine: Machine, run: RunState, saved: Mapping[str, Any], changed: bool) -> RateClock:
-    hands = {key: int(saved[key]) for key in ("anchor", "warm_steps", "cycle", "length_steps")}
+def _rate(machine: Machine, run: RunState, snapshot: Mapping[str, Any], changed: bool) -> RateClock:
+    saved = snapshot["rate"]
+    anchor, warm, cycle, length = (int(saved[key]) for key in ("anchor", "warm_steps", "cycle", "length_steps"))
     warm_from = saved.get("warm_from")
-    rate = RateClock(**hands, scale=float(saved["scale"]), warm_from=None if warm_from is None else float(warm_from))
+    warm_from = None if warm_from is None else float(warm_from)
+    rate = RateClock(anchor, warm, cycle, length, float(saved["scale"]), warm_from)
+    rate = with_counts(rate, machine, run, snapshot, changed)
     run.lr_before = None if "before" not in saved else float(saved["before"])
     if not changed:
         return rate
@@ -279,8 +288,8 @@ def _jump(machine: Machine, run: RunState, before: float) -> list[str]:
 
 def _comparable(machine: Machine, plan: Plan, saved: Mapping[str, Any]) -> bool:
     """Whether losses from before an edit compare with those after it: the same knobs, the same steps."""
-    after = {key: value for key, value in _bound(machine).items() if key not in ("epochs", "peak", "lead")}
-    before = {key: saved["bound"][key] for key in after}
+    after = {key: value for key, value in _bound(machine).items() if key not in (*BOUNDS, "clock", "peak", "lead")}
+    before = {key: saved["bound"].get(key) for key in after}
     return before == after and bool(saved["plan"]["knobs"] == _knobs(plan))
 
 
@@ -323,19 +332,16 @@ def _changes(machine: Machine, saved: Mapping[str, Any]) -> tuple[list[str], lis
             changes.append(f"{told}, while a transition waits for step {waiting['step']}")
         else:
             notes.append(f"{told}: taken up from here")
-    for key, before in saved["bound"].items():
-        if key == "lead":
+    for key in dict.fromkeys((*saved["bound"], *bound)):
+        before, after = saved["bound"].get(key), bound.get(key)
+        if key == "lead" or before == after:
             continue
-        after = bound[key]
-        if before == after:
-            continue
-        if key != "epochs":
+        if key not in BOUNDS or before is None or after is None:
             changes.append(f"{key} was {before}, and is {after}")
-        elif before is not None and after is not None:
-            kept = "what has begun keeps its length, what has not is measured on the new one"
-            notes.append(f"the run was {before} epochs long, and is {after}: {kept}")
         else:
-            changes.append(f"epochs was {before}, and is {after}")
+            kept = "what has begun keeps its length, what has not is measured on the new one"
+            unit = "" if key == "cost" else f" {key}"
+            notes.append(f"the run was {before}{unit} long, and is {after}: {kept}")
     return changes, notes
 
 

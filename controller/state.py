@@ -74,13 +74,13 @@ class RunState(Clock):
         state: the state that the run is in.
         stay: its guards and their detectors, since it was entered.
         rate: the learning rate's clock.
-        entered_total_steps: how long the run was bound to be when the state was entered; amounts of time in it are
-            measured on that.
+        entered_length: how long the run was bound to be when the state was entered, as a Machine's `length`; amounts of
+            time in it are measured on that.
     """
 
     __slots__ = (
         "due",
-        "entered_total_steps",
+        "entered_length",
         "evaluated",
         "floors",
         "given",
@@ -99,9 +99,9 @@ class RunState(Clock):
         "waiting",
     )
 
-    def __init__(self, state: BoundState, stay: Stay, rate: RateClock, entered_total_steps: int | None) -> None:
+    def __init__(self, state: BoundState, stay: Stay, rate: RateClock, entered_length: int | None) -> None:
         super().__init__()
-        self.state, self.stay, self.rate, self.entered_total_steps = state, stay, rate, entered_total_steps
+        self.state, self.stay, self.rate, self.entered_length = state, stay, rate, entered_length
         self.sustained: list[int] = [0] * len(state.transitions)  # looks in a row that held, for each transition
         self.taken: dict[str, int] = {}  # how often each transition was taken, by its key
         self.floors: dict[str, float] = {}  # how hard each knob has been; no resume goes below
@@ -124,7 +124,7 @@ class RunState(Clock):
         Args:
             stay: in place of a copy of its own; this run's, where the other one will not observe anything in it.
         """
-        twin = RunState(self.state, stay or self.stay.copy(), self.rate, self.entered_total_steps)
+        twin = RunState(self.state, stay or self.stay.copy(), self.rate, self.entered_length)
         twin.step, twin.epoch, twin.time = self.step, self.epoch, self.time
         twin.closings, twin.nonfinite = self.closings, self.nonfinite
         twin.sustained, twin.taken, twin.floors = self.sustained.copy(), self.taken.copy(), self.floors.copy()

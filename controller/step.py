@@ -24,8 +24,8 @@ AT_STEP, AT_EPOCH, AT_EVAL = ("step",), ("step", "epoch"), ("eval",)  # transiti
 
 def start_run(machine: Machine) -> RunState:
     """The state of a run before its first step."""
-    first, total = machine.states[0], machine.total_steps
-    run = RunState(first, machine.stay(first, total), start_clock(machine), total)
+    first, length = machine.states[0], machine.length
+    run = RunState(first, machine.stay(first, length), start_clock(machine), length)
     raise_floors(machine, run, 0)
     if machine.lead:
         settle(machine, run, None)
@@ -182,7 +182,7 @@ def take_transition(machine: Machine, run: RunState, place: int, loss: float | N
     if transition.regress:
         run.floors.clear()
     since = _known_since(machine, run) if machine.lead else None
-    enter(machine, run, machine.by_name[transition.target], machine.total_steps)
+    enter(machine, run, machine.by_name[transition.target], machine.length)
     if machine.lead:
         settle(machine, run, since)
     run.requests = tuple(action for action in transition.actions if action.name not in OWN_ACTIONS)
@@ -204,16 +204,16 @@ def take_transition(machine: Machine, run: RunState, place: int, loss: float | N
     )
 
 
-def enter(machine: Machine, run: RunState, state: BoundState, total_steps: int | None) -> None:
+def enter(machine: Machine, run: RunState, state: BoundState, length: int | None) -> None:
     """Enter a state: time 0, detectors and sustains empty, but for detectors of the whole run.
 
     Args:
         machine: the bound curriculum.
         run: the state of the run; it is changed, but for the rate.
         state: the state to enter.
-        total_steps: the run's length, on which the amounts of time in this state are measured.
+        length: of the run, as the machine's, on which the amounts of time in this state are measured.
     """
-    run.state, run.stay, run.entered_total_steps = state, machine.stay(state, total_steps, run.stay.kept), total_steps
+    run.state, run.stay, run.entered_length = state, machine.stay(state, length, run.stay.kept), length
     run.sustained = [0] * len(state.transitions)
     run.time = run.closings = run.nonfinite = 0
     run.waiting = run.due = None

@@ -120,7 +120,7 @@ def plan_run(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[
             limits=dict(_limits(config)),
             epochs=run.epochs or 0,
             steps_per_epoch=run.steps_per_epoch or 0,
-            tokens_per_step=run.tokens_per_step or 0,
+            tokens_per_step=run.tokens_per_step if isinstance(run.tokens_per_step, int) else 0,
             peak=controller.machine.peak,
             lag=lag,
         ),

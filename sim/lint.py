@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 from statistics import NormalDist
 
+from plateau_rule.controller.binding import run_of
 from plateau_rule.controller.guards.plateau import MIN_WINDOW, Plateau, trend
 from plateau_rule.controller.guards.plateau.blocks import BLOCK
 from plateau_rule.controller.guards.plateau.sure import Sure, t_of
@@ -59,8 +60,7 @@ def lint(curriculum: Curriculum, log: Log | Noise | str | Path) -> list[Lint]:
             Lint((*path, guard.word), title, True, BOTH_SIDES, ANOTHER_METRIC, None, None)
             for guard, path, title in plateaus(curriculum)
         ]
-    length = curriculum.run
-    run = RunLength(length.epochs, length.steps_per_epoch, length.tokens_per_step)
+    run = run_of(curriculum)
     found: list[Lint] = []
     for guard, path, title in plateaus(curriculum):
         place = (*path, guard.word)

@@ -10,7 +10,7 @@ from plateau_rule.controller.adoption import adopt
 from plateau_rule.controller.errors import PlateauError, SnapshotError
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.plan import plan_of
-from plateau_rule.controller.rate import carry_over
+from plateau_rule.controller.rate import carry_over, count_on
 from plateau_rule.controller.step import enter, raise_floors, start_run
 from plateau_rule.controller.verifier.findings import Report
 
@@ -45,7 +45,7 @@ def resumptions(old: Report, new: Machine) -> Iterator[Resumption]:
         step = entered.get(state.name)
         if step is None or state.stop is not None:
             continue
-        longest = max(machine.ramp_steps(state, machine.total_steps).values(), default=0)
+        longest = max((ramp.steps for ramp in machine.ramps(state, machine.length).values()), default=0)
         tried = [_tried(machine, new, state, step, time) for time in dict.fromkeys((0, longest))]
         yield next((one for one in tried if not one.goes_on), tried[-1])
 
@@ -73,8 +73,8 @@ def _saved(machine: Machine, state: BoundState, entered: int, step: int) -> dict
     """What the Controller saves of a run that entered a state on one step and stands at another."""
     run = start_run(machine)
     rate = run.rate
-    enter(machine, run, state, machine.total_steps)
-    run.rate = carry_over(rate, machine, state, "")
+    enter(machine, run, state, machine.length)
+    run.rate = carry_over(count_on(rate, machine, state, entered, machine.length), machine, state, "")
     run.step, run.time = step, step - entered
     run.epoch = step // machine.steps_per_epoch if machine.steps_per_epoch else 0
     raise_floors(machine, run, run.time)

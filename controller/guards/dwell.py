@@ -31,7 +31,7 @@ class Dwell(Word[str]):
 
     def amounts(self, value: str) -> Iterator[AmountAsked]:
         """Whole epochs can be counted by their closings."""
-        yield AmountAsked(value, (), may_count_closings=True)
+        yield AmountAsked(value, (), may_count_closings=True, in_state=True)
 
     def meaning(self, value: str, of_part: Callable[[Condition], Any]) -> str:
         """The amount in one spelling."""
@@ -59,4 +59,4 @@ class Dwell(Word[str]):
         """A part of the run."""
         if pick.by_hand and pick.one_of((True, False)):
             return f"{pick.whole(0, 3)} epochs"
-        return pick.amount(pick.most_steps // 3 + 1, least=0)
+        return pick.amount(pick.most_steps // 3 + 1, least=0, in_state=True)

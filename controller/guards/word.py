@@ -25,11 +25,19 @@ V = TypeVar("V")
 
 
 class AmountAsked(NamedTuple):
-    """An amount of time in a guard: its text, where it stands, and whether an epoch may be counted by its closing."""
+    """An amount of time in a guard.
+
+    Attributes:
+        text: as it is written.
+        path: where it stands.
+        may_count_closings: whether an epoch may be counted by its closing.
+        in_state: whether it is measured from the entry into a state on, and may be tokens or cost by its knobs.
+    """
 
     text: str
     path: Path
     may_count_closings: bool = False
+    in_state: bool = False
 
 
 class Advice(NamedTuple):
@@ -94,8 +102,11 @@ class Pick(Protocol):
     def one_of(self, choices: Sequence[Any]) -> Any:
         """One of several."""
 
-    def amount(self, most: int, least: int = 1) -> str:
-        """An amount of time of about `least` to `most` steps that the run can resolve."""
+    def amount(self, most: int, least: int = 1, in_state: bool = False) -> str:
+        """An amount of time of about `least` to `most` steps that the run can resolve.
+
+        In a state it may be one whose steps the knobs decide.
+        """
 
     def level(self) -> float:
         """A value that a metric may well pass."""

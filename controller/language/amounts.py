@@ -1,4 +1,4 @@
-"""Amounts of time, as a curriculum spells them: "500 steps", "3 epochs", "2e9 tokens", "0.3 run", "rest"."""
+"""Amounts of time, as a curriculum spells them: "500 steps", "3 epochs", "2e9 tokens", "500 cost", "0.3 run"."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
 
-UNITS = ("steps", "epochs", "tokens", "run")
-PATTERN = r"^(rest|[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? (steps?|epochs?|tokens?|run))$"
+UNITS = ("steps", "epochs", "tokens", "cost", "run")
+PATTERN = r"^(rest|[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? (steps?|epochs?|tokens?|cost|run))$"
 AMOUNT = re.compile(PATTERN)
+_WITHOUT_PLURAL = ("run", "cost")
 _LARGEST = Fraction(10) ** 15
 # What people write for an amount: "30% of the run", "0,3 run", "2k steps", "3epochs".
 _ALMOST = re.compile(
@@ -39,7 +40,7 @@ class Amount:
         if self.unit == "rest":
             return "rest"
         number = str(self.count.numerator) if self.count.denominator == 1 else repr(float(self.count))
-        unit = self.unit[:-1] if self.count == 1 and self.unit != "run" else self.unit
+        unit = self.unit[:-1] if self.count == 1 and self.unit not in _WITHOUT_PLURAL else self.unit
         return f"{number} {unit}"
 
 
@@ -47,7 +48,8 @@ def parse_amount(text: str) -> Amount:
     """Read an amount of time.
 
     Args:
-        text: a number, one blank, a unit (`steps`, `epochs`, `tokens`, `run`; the singular is allowed), or `rest`.
+        text: a number, one blank, a unit (`steps`, `epochs`, `tokens`, `cost`, `run`; the singular is allowed), or
+            `rest`.
 
     Raises:
         ValueError: with a sentence that says what was expected.
@@ -60,7 +62,7 @@ def parse_amount(text: str) -> Amount:
         return Amount(Fraction(0), "rest")
     number, unit = text.split(" ")
     count = Fraction(number)
-    unit = unit if unit == "run" or unit.endswith("s") else unit + "s"
+    unit = unit if unit in _WITHOUT_PLURAL or unit.endswith("s") else unit + "s"
     if unit in ("steps", "tokens") and count.denominator != 1:
         raise ValueError(f"expected a whole number of {unit}")
     if count > _LARGEST:
@@ -106,6 +108,9 @@ def amount_hint(text: str) -> str:
     return f'Did you mean "{suggested}"?'
 
 
+Product = tuple[int | str, ...]  # whole numbers, and knobs by name
+
+
 @dataclass(frozen=True, slots=True)
 class RunLength:
     """How long one run is, as far as it is known.
@@ -113,19 +118,44 @@ class RunLength:
     Attributes:
         epochs: number of epochs, or None.
         steps_per_epoch: optimizer steps in an epoch, or None.
-        tokens_per_step: tokens that one optimizer step consumes, or None.
+        tokens_per_step: tokens that one optimizer step consumes, as a number or as a product with knobs, or None.
+        tokens: where the run ends, in tokens, or None.
+        cost: the same in units of cost, or None.
+        clock: which of its bounds shares of the run are measured on, where it has several; or None.
     """
 
     epochs: int | None = None
     steps_per_epoch: int | None = None
-    tokens_per_step: int | None = None
+    tokens_per_step: int | Product | None = None
+    tokens: int | None = None
+    cost: Fraction | None = None
+    clock: str | None = None
 
     @property
     def total_steps(self) -> int | None:
-        """The run's length in optimizer steps, or None where it is unknown."""
+        """The run's length in optimizer steps, or None where it is unknown, or depends on the knobs."""
+        if self.tokens is not None and isinstance(self.tokens_per_step, int):
+            steps = -(-self.tokens // self.tokens_per_step)
+            if self.epochs is None or self.steps_per_epoch is None:
+                return steps
+            return min(steps, self.epochs * self.steps_per_epoch)
         if self.epochs is None or self.steps_per_epoch is None:
             return None
         return self.epochs * self.steps_per_epoch
+
+    @property
+    def measure(self) -> str:
+        """What shares of the run and `rest` are amounts of: "steps", or "tokens" or "cost" where knobs decide them."""
+        if self.cost is not None and self.clock in (None, "cost"):
+            return "cost"
+        if self.tokens is not None and self.clock in (None, "tokens") and not isinstance(self.tokens_per_step, int):
+            return "tokens"
+        return "steps"
+
+    def follows_knobs(self, amount: Amount) -> bool:
+        """Whether the knobs decide how many steps an amount is."""
+        unit = self.measure if amount.unit in ("run", "rest") else amount.unit
+        return unit == "cost" or (unit == "tokens" and isinstance(self.tokens_per_step, tuple))
 
 
 def steps_in(amount: Amount, run: RunLength, total_steps: int | None, since_step: int = 0) -> int:
@@ -138,7 +168,7 @@ def steps_in(amount: Amount, run: RunLength, total_steps: int | None, since_step
         since_step: the step where `rest` begins.
 
     Raises:
-        ValueError: naming what the binding lacks.
+        ValueError: naming what the binding lacks, or that the knobs decide how many steps it is.
     """
     over, under = amount.count.numerator, amount.count.denominator  # whole numbers are many times faster than Fractions
     if amount.unit == "steps":
@@ -147,8 +177,10 @@ def steps_in(amount: Amount, run: RunLength, total_steps: int | None, since_step
         if run.steps_per_epoch is None:
             raise ValueError("an amount in epochs needs steps_per_epoch here")
         return -(-over * run.steps_per_epoch // under)
+    if run.follows_knobs(amount):
+        raise ValueError(f'how many steps "{amount}" is depends on the knobs; here it is to be steps or epochs')
     if amount.unit == "tokens":
-        if run.tokens_per_step is None:
+        if not isinstance(run.tokens_per_step, int):
             raise ValueError("an amount in tokens needs tokens_per_step")
         return -(-over // (under * run.tokens_per_step))
     if total_steps is None:

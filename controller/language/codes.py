@@ -354,6 +354,28 @@ CODES = {
     "leaves-nothing": Code(
         "a transition that leaves no state", "It could never be taken.", "Name a state to leave, or remove it."
     ),
+    # Clocks that follow the knobs
+    "clock-without-source": Code(
+        "a clock that nothing is counted for, or that has no end",
+        "Tokens are counted by tokens_per_step, cost by cost_per_step or by the prices of a knob; shares of the run "
+        "need to know where it ends.",
+        "Say what a step counts, and where the run ends; or leave the clock out.",
+    ),
+    "clock-unsaid": Code(
+        "a run with several bounds, and no word on which of them shares are measured",
+        '"0.3 run" and "rest" would mean one thing by steps and another one by tokens.',
+        'Write clock = "steps", "tokens" or "cost" in [run]; the run ends at whichever bound comes first.',
+    ),
+    "uncounted-knob": Code(
+        "a knob in a product whose values are no whole numbers",
+        "Tokens and cost are counted in whole numbers, so that their sums are exact.",
+        "Give it a ladder of whole numbers from 1 on, or a range with multiple_of.",
+    ),
+    "price-count": Code(
+        "another number of prices than of rungs",
+        "Each rung has its price, in the order of the ladder.",
+        "Write one price for each rung.",
+    ),
     # Binding
     "bad-run": Code(
         "a run's length, rate or lag that is none",
@@ -529,6 +551,12 @@ CODES = {
         "Choose a smaller sustain.",
     ),
     # timing, noise, resume, waivers
+    "decay-unfinished": Code(
+        "a run that ends before its decay",
+        "A rate that is stable and then decays is to be low at the end of the run, whatever the losses are. Where "
+        "knobs change how many tokens a step has, steps times a constant are not its tokens; the decay never comes.",
+        "Give the length that the run has, or rest; write tokens_per_step as the product of the knobs that decide it.",
+    ),
     "little-left": Code(
         "a last state that is left with little of the run",
         "Even on the fastest way, most of the training happens at easier settings.",

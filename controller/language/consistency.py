@@ -8,6 +8,7 @@ from dataclasses import replace
 from plateau_rule.controller.errors import Fault, Key, spelled
 from plateau_rule.controller.errors import nearest as nearest
 from plateau_rule.controller.language.amounts import parse_amount
+from plateau_rule.controller.language.clock_faults import clock_faults
 from plateau_rule.controller.language.conditions import depth_faults, guard_faults
 from plateau_rule.controller.language.conditions import walk as walk
 from plateau_rule.controller.language.curriculum import Curriculum
@@ -30,6 +31,7 @@ def faults_of(curriculum: Curriculum) -> list[Fault]:
     # Conditions too deep to be walked come first; guards that go in circles or grow without end hide what they ask for.
     faults = depth_faults(curriculum) or [
         *knob_faults(curriculum),
+        *clock_faults(curriculum),
         *rate_faults(curriculum, _entered_by_restart(curriculum)),
         *_state_faults(curriculum),
         *metric_faults(curriculum),

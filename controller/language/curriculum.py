@@ -27,16 +27,19 @@ from plateau_rule.controller.language.values import (
     AnyNumber,
     Asks,
     Count,
+    CountOrProduct,
     MetricName,
     Name,
     NumberOrFull,
     OneKey,
     Positive,
+    Product,
     Reason,
     Share,
     Source,
     Table,
     Text,
+    Whole,
 )
 from plateau_rule.controller.language.values import Number as Number
 
@@ -66,8 +69,18 @@ class Run(Table):
     """Epochs in the run; needed for shares of the run and for `rest`."""
     steps_per_epoch: Count | None = None
     """Optimizer steps, not micro-batches, in an epoch; without it the trainer says when an epoch closes."""
-    tokens_per_step: Count | None = None
-    """Tokens that one optimizer step consumes; needed for amounts in tokens."""
+    tokens_per_step: CountOrProduct | None = None
+    """Tokens that one step consumes: a number, or numbers and knobs, whose product is counted at each step."""
+    tokens: Whole | None = None
+    """The run ends before the first step that begins at or beyond so many tokens."""
+    cost_per_step: Product | None = None
+    """What one step costs: numbers and knobs, whose product is counted; beside it, knobs may have prices."""
+    cost: Positive | None = None
+    """The run ends before the first step that begins at or beyond this cost."""
+    clock: Literal["steps", "tokens", "cost"] | None = None
+    """Which of its bounds shares of the run, and `rest`, are measured on, where the run has several."""
+    flop_per_token: Positive | None = None
+    """Floating-point operations for one token; with it, `plateau check` also says how many a run takes."""
 
 
 class Metric(Table):
@@ -105,6 +118,8 @@ class Knob(Table):
     """The values, easiest first: numbers, names, lists or tables of numbers; `full` is the trainer's limit."""
     range: Range | None = None
     """Instead of a ladder: the smallest and the largest value."""
+    cost: Annotated[list[Positive], Field(min_length=1, max_length=256)] | None = None
+    """The price of a step on each rung of the ladder, such as its share of the time that one on the hardest takes."""
 
 
 def _guard() -> Any:

@@ -127,7 +127,7 @@ def _mistyped_number(word: str) -> Remedy:
         return Remedy(A_NUMBER, f"Write 1e{match[1]}.")
     if match := re.fullmatch(r"([+-]?[0-9.]+)[*x\u00b7\u00d7]10(?:\^|\*\*)([+-]?[0-9]{1,3})", plain):
         return _if_number(f"{match[1]}e{match[2]}", A_NUMBER)
-    if match := re.fullmatch(r"([0-9]+)(steps?|epochs?|tokens?|run)", word):
+    if match := re.fullmatch(r"([0-9]+)(steps?|epochs?|tokens?|cost|run)", word):
         return Remedy("a text", f'Write "{match[1]} {match[2]}".')
     if match := re.fullmatch(r"([+-]?[0-9][0-9_.]*(?:[eE][+-]?[0-9]+)?)[fFdDlLjuU]", plain):
         return _if_number(match[1], A_NUMBER)

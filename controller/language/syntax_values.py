@@ -23,7 +23,7 @@ from plateau_rule.controller.language.syntax_texts import STRING, Texts
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _WORD = re.compile(r"[^\s,\[\]{}()#\"'=;]+")
 _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\s,\]}#]*")
-_AMOUNT = re.compile(r"([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?%?)[ \t]+(steps?|epochs?|tokens?|run)\b")
+_AMOUNT = re.compile(r"([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?%?)[ \t]+(steps?|epochs?|tokens?|cost|run)\b")
 _SMART = re.compile("[\u2018-\u201f\u00ab\u00bb\u2039\u203a`\u00b4\u2032-\u2036\uff02\uff07]")
 _EQUALS = re.compile(r"==+|:=|=>|->|<-|\+=|~=|=:|:|\uff1d|\uff1a|>=|<=|!=|<>|&[gl]t;=?|[<>]|\u2192|[\u2264\u2265]")
 _DECLARES = ("export", "let", "const", "var", "set", "val", "my", "local")  # in other languages

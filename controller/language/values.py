@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,17 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from plateau_rule.controller.language.amounts import PATTERN, parse_amount
@@ -48,6 +59,26 @@ def number_in(value: Any) -> Any:
         finite = isinstance(value, int) or value - value == 0
         raise PydanticCustomError("out-of-range" if finite else "not-finite", "expected -1e15 to 1e15")
     return value
+
+
+def _whole(value: Any) -> Any:
+    """3e11, which TOML takes for a float, as the whole number that it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST else value
+
+
+def _factor(value: Any) -> Any:
+    if isinstance(value, str):
+        if not re.fullmatch(NAME_PATTERN, value):
+            raise PydanticCustomError("bad-name", "expected a name")
+        return value
+    number = number_in(value)
+    if number <= 0:
+        raise PydanticCustomError("out-of-range", "expected a number above 0")
+    return _whole(number)
+
+
+def _number_or_list(written: Any) -> str:
+    return "list" if isinstance(written, list) else "number"
 
 
 def _number_or_full(value: Any) -> Any:
@@ -99,10 +130,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=LARGEST)]
 Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
+Whole = Annotated[int, Field(ge=1, le=LARGEST), BeforeValidator(_whole), Asks("a whole number of at least 1")]
 Window = Annotated[int, Field(ge=1, le=10**6)]
 Number = int | float
 AnyNumber = Annotated[Number, BeforeValidator(number_in), Asks("a number")]
 NumberOrFull = Annotated[Number | Literal["full"], BeforeValidator(_number_or_full), Asks('a number or "full"')]
+Factor = Annotated[int | float | str, BeforeValidator(_factor), Asks("a number above 0, or the name of a knob")]
+Product = Annotated[
+    list[Factor],
+    Field(min_length=1, max_length=8),
+    Asks('a list of numbers and knobs, such as [8, "batch_size", "seq_len"]'),
+]
+CountOrProduct = Annotated[
+    Annotated[Whole, Tag("number")] | Annotated[Product, Tag("list")],
+    Discriminator(_number_or_list),
+    Asks('a whole number, or a list of whole numbers and knobs such as [8, "batch_size", "seq_len"]'),
+]
 Shape = Literal["cosine", "linear", "constant", "wsd"]
 Since = Literal["state", "run"]
 Decay = Annotated[float, Field(gt=0, le=1)]

@@ -8,17 +8,18 @@ first, down to single moments, which are exact. So the first bad moment comes ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 from plateau_rule.controller.machine import BoundState, Knobs, Machine
 from plateau_rule.controller.verifier.budget import Budget, Part
+from plateau_rule.controller.verifier.metered import Meterings, Phase0
 from plateau_rule.controller.verifier.shares import Range, Shares
 from plateau_rule.controller.verifier.trails import Taken
 from plateau_rule.controller.verifier.zone_graph import Edge, Kind, Node, Reach
-from plateau_rule.controller.verifier.zones import FAR, Zone, closed
+from plateau_rule.controller.verifier.zones import FAR, Zone, closed, cut
 
 TOLERANCE = 1e-9  # of a share of the peak, so that a restart reaches 100 % of it
 MOST_STAYS = 64  # that are followed after one box of raises, before the box is cut
@@ -88,6 +89,7 @@ class Alignment:
     def __init__(self, machine: Machine, budget: Budget | Part) -> None:
         self.machine, self.budget, self.total = machine, budget, machine.run.total_steps
         self.shares = Shares(machine)
+        self.meterings = Meterings(machine) if machine.meters else None
         self.align = machine.align
         self.due = self.align.within_steps - 1  # steps after a raise on which `min` is asked
         self.judged = max(self.due, self.align.steps)  # steps after a raise on which anything is asked
@@ -113,12 +115,12 @@ class Alignment:
         return self._jumps[key]
 
     def _from_ramp(self, old: BoundState, new: BoundState, spent: Range) -> Jump:
-        over = self.machine.ramp_steps(old, self.total)
+        ramps = self.machine.ramps(old, self.machine.length)
 
         def knobs(time: int) -> Knobs:
-            return {**old.knobs, **{name: ramp.value(time, over[name]) for name, ramp in old.ramps.items()}}
+            return {**old.knobs, **{name: ramp.value(time) for name, ramp in ramps.items()}}
 
-        first, last = spent[0], min(spent[1], max([spent[0], *over.values()]))
+        first, last = spent[0], min(spent[1], max([spent[0], *(ramp.steps for ramp in ramps.values())]))
         names = self.machine.harder(new.knobs, knobs(first))
         # Without a limit a ramp to `full` is somewhere on its way: above its start, and below `full`.
         unsure = tuple(n for n in names if n in old.ramps and old.ramps[n].is_unmeasured and new.knobs[n] != "full")
@@ -205,7 +207,8 @@ class Alignment:
                 if since[0] > since[1]:
                     continue
             anchors = self._judged_as(stay, kind, zone.anchor_low), self._judged_as(stay, kind, zone.anchor_high)
-            yield self.shares.bounds(kind, since, anchors)[0] < least - TOLERANCE
+            counted = self.counted(stay.node, (low, min(high, longest - 1)))
+            yield self.shares.bounds(kind, since, anchors, counted, stay.restarted)[0] < least - TOLERANCE
 
     def _low(self, reach: Reach, stay: JudgedStay, raised: int) -> Low | None:
         """The first step on which the rate is lower than asked, after a raise that counts as one at a known step."""
@@ -216,10 +219,11 @@ class Alignment:
         begun = self._judged_as(stay, kind, anchor)
         for first, last, least in self._asked:
             low, high = max(entry, raised + first), min(end, raised + last)
-            since = self._first_below(kind, begun, low - anchor, high - anchor, least - TOLERANCE)
+            since = self._first_below(stay, begun, low - anchor, high - anchor, least - TOLERANCE)
             if since is not None:
                 step = anchor + since
-                return Low(step, self.shares.share(kind, anchor, step), least, step > raised + self.due, stay.taken)
+                share = self.shares.share(kind, anchor, step, self.counted(stay.node, (step - entry, step - entry)))
+                return Low(step, share, least, step > raised + self.due, stay.taken)
         for further in self._onward(reach, stay):
             if not self._may_be_low(reach, further):
                 continue
@@ -238,15 +242,26 @@ class Alignment:
                     return later
         return None
 
-    def _first_below(self, kind: Kind, anchor: int, low: int, high: int, least: float) -> int | None:
+    def _first_below(self, stay: JudgedStay, anchor: int, low: int, high: int, least: float) -> int | None:
         """The first number of steps since an anchor, within bounds, on which the rate is below a share of the peak."""
-        if low > high or self.shares.bounds(kind, (low, high), (anchor, anchor))[0] >= least:
+        if low > high:
+            return None
+        kind, zone = stay.node.kind, stay.node.zone
+        counted = self.counted(stay.node, (low - zone.since_high, high - zone.since_low))
+        if self.shares.bounds(kind, (low, high), (anchor, anchor), counted, stay.restarted)[0] >= least:
             return None
         if low == high:
             return low
         middle = (low + high) // 2
-        first = self._first_below(kind, anchor, low, middle, least)
-        return self._first_below(kind, anchor, middle + 1, high, least) if first is None else first
+        first = self._first_below(stay, anchor, low, middle, least)
+        return self._first_below(stay, anchor, middle + 1, high, least) if first is None else first
+
+    def counted(self, node: Node, times: Range) -> Sequence[Phase0]:
+        """What meters have counted after some times in a node's state; nothing where there are none."""
+        if self.meterings is None:
+            return ()
+        state, (low, high) = self.machine.states[node.kind.state], times
+        return self.meterings.at(state, node.zone, (max(0, low), max(0, min(high, FAR))))
 
     def _judged_as(self, stay: JudgedStay, kind: Kind, anchor: int) -> int:
         """The anchor that the rate is judged by.
@@ -266,8 +281,10 @@ class Alignment:
             return 0
 
         def low(entry: int) -> bool:
+            point = edge.zone._replace(since_low=0, since_high=0)
+            stay = JudgedStay(Node(kind, point, edge), (0, 0), False)
             return any(
-                self._first_below(kind, entry, at + warm, min(to + warm, total - 1 - entry), least - TOLERANCE)
+                self._first_below(stay, entry, at + warm, min(to + warm, total - 1 - entry), least - TOLERANCE)
                 is not None
                 for at, to, least in self._asked
             )
@@ -288,7 +305,11 @@ class Alignment:
     def _over_rest(self, state: int, cycle: int) -> bool:
         """Whether the rate falls up to the end of the run, so that a later beginning makes it fall faster."""
         rate = self.machine.states[state].rate
-        return self.total is not None and (rate.cycles[cycle] if rate.cycles else rate.length).unit == "rest"
+        if self.total is None:
+            return False
+        cycles = rate.cycles
+        amount = rate.length if not cycles else cycles[cycle if cycle >= 0 else len(cycles) - 1]
+        return amount.unit == "rest" and self.machine.meter_of(amount) is None
 
     # The stays that follow
 
@@ -346,6 +367,9 @@ class Alignment:
                 bound, _ = deadline.bound(reach.period, first, last, node.zone.entry_arc)
                 most = min(most, bound.steps if bound.relative else bound.steps - first)
             longest = max(longest, most)
+        if self.meterings is not None:
+            over = self.meterings.over_by(reach.state(node), node.zone)
+            longest = min(longest, over)
         return longest
 
 
@@ -356,20 +380,6 @@ def trail_after(miss: Miss, taken: Taken | None) -> Taken | None:
 
 def _scales(actions: object) -> bool:
     return any(action.name == "lr_scale" for action in actions)  # type: ignore[attr-defined]
-
-
-def cut(zone: Zone, period: int) -> Iterator[Zone]:
-    """The two halves of a zone: by the entry while that is not known, then by the anchor; none of a single moment."""
-    low, high = zone.entry_low, zone.entry_high
-    if low < high:
-        middle = low + (high - low) // 2 if high < FAR // 2 else min(high - 1, 2 * low + 1000)
-        parts = (zone._replace(entry_high=middle), zone._replace(entry_low=middle + 1))
-    elif zone.anchor_low < zone.anchor_high:
-        middle = (zone.anchor_low + zone.anchor_high) // 2
-        parts = (zone._replace(anchor_high=middle), zone._replace(anchor_low=middle + 1))
-    else:
-        return
-    yield from (part for part in (closed(part, period) for part in parts) if part is not None)
 
 
 def _points(zone: Zone, period: int) -> Iterator[Zone]:

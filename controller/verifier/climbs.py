@@ -91,7 +91,8 @@ def _entered(reach: Reach, edge: Edge, step: int) -> Node:
     """What is entered by a transition out of a state that was entered on one step, if it is taken on another."""
     anchor = step if edge.shift is None else edge.zone.anchor_low
     arcs = ((step % reach.period, 0), (anchor % reach.period, 0)) if reach.period > 1 else (None, None)
-    return Node(edge.kind, Zone(step, step, anchor, anchor, step - anchor, step - anchor, *arcs), edge)
+    zone = Zone(step, step, anchor, anchor, step - anchor, step - anchor, *arcs)
+    return Node(edge.kind, zone._replace(spans=edge.zone.spans), edge)
 
 
 def _last(reach: Reach, node: Node) -> Edge | None:
@@ -104,14 +105,13 @@ def _last(reach: Reach, node: Node) -> Edge | None:
 
 def planned(machine: Machine, climb: Climb, most: int = 2000) -> Iterator[Planned]:
     """What is planned on a climb, on its first and last steps in each state and on about `most` steps between them."""
-    total = machine.run.total_steps
     clock = start_clock(machine)
     stride = max(1, climb.visits[-1].left // most)
     for visit in climb.visits:
-        over = machine.ramp_steps(visit.state, total)
+        ramps = machine.ramps(visit.state, machine.length)
         for step in dict.fromkeys((*range(visit.entered, visit.left, stride), visit.left - 1)):
             clock = advance(clock, machine, visit.state, step)
-            ramped = {name: r.value(step - visit.entered, over[name]) for name, r in visit.state.ramps.items()}
+            ramped = {name: ramp.value(step - visit.entered) for name, ramp in ramps.items()}
             lr = learning_rate(clock, machine, visit.state, step)
             yield Planned(step, visit.state.name, {**visit.state.knobs, **ramped}, lr)
         if visit.transition is not None:

@@ -11,7 +11,7 @@ from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import Key
 from plateau_rule.controller.language.curriculum import Guard, word_of
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
-from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.plan import Decision, length_over
 
 Path = tuple[Key, ...]
 
@@ -39,7 +39,7 @@ class Coverage:
         self, state: BoundState, decision: Decision, controller: Controller, closed: bool, evaluated: bool
     ) -> None:
         """A transition was taken out of a state; on the last step of a run it has no step to apply to."""
-        if controller.total_steps == decision.step:
+        if length_over(controller.machine, controller.run_state):
             return
         taken = next(t for t in state.transitions if (t.title, t.target) == (decision.transition, decision.to_state))
         self.taken.add(taken.index)
@@ -70,7 +70,7 @@ class Coverage:
 
     def note_look(self, state: BoundState, controller: Controller, closed: bool, evaluated: bool) -> None:
         """No transition was taken at an observation."""
-        if controller.run_state.step != controller.total_steps:
+        if not length_over(controller.machine, controller.run_state):
             self._note(state, controller, controller.explain(), closed, evaluated, "")
 
     def _note(

@@ -81,7 +81,7 @@ def _forgetting(machine: Machine) -> Iterator[Finding]:
     """Guards that look further back than a loop of their state, which empties what they see."""
     told = set[int]()
     for state in machine.states:
-        stay = machine.stay(state, machine.total_steps)
+        stay = machine.stay(state, machine.length)
         metrics = {id(detector): metric for metric, detector in stay.detectors.values()}
 
         def at(leaf: Watched, metrics: dict[int, str] = metrics) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from plateau_rule.controller.guards.dwell import TIMEOUT
 from plateau_rule.controller.machine import BoundState, Machine
+from plateau_rule.controller.rate import counts_over
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.coverage import Coverage
 from plateau_rule.controller.verifier.examples import TOO_MANY, Examples, Trail
@@ -13,7 +14,7 @@ from plateau_rule.controller.verifier.explored import Explored
 from plateau_rule.controller.verifier.findings import Finding
 from plateau_rule.controller.verifier.idle import idle
 from plateau_rule.controller.verifier.longer import in_a_longer_run
-from plateau_rule.controller.verifier.trails import trail
+from plateau_rule.controller.verifier.trails import Taken, clock_on, trail
 from plateau_rule.controller.verifier.zone_graph import Node, Reach
 
 MOST_ENDS = 20  # nodes that are followed without the run's end, to tell a dead end from a run that is over
@@ -178,7 +179,7 @@ class Escape:
 
     def _way_out(self, staying: set[int]) -> str:
         """What keeps the run in some states, in the words of its guards, and what to do about it."""
-        if self.total is None and self.machine.run.epochs is not None:
+        if self.total is None and not self.machine.bounds and self.machine.run.epochs is not None:
             return "Where the trainer closes the epochs, a run may be as short as it likes: state steps_per_epoch"
         nodes = [node for node in self.reach.nodes if node.stays and node.kind.state in staying]
         if self.reach.finished and all(c.deadlines for node in nodes for c, _, _ in self.reach.courses_of(node)):
@@ -199,14 +200,21 @@ class Escape:
         for node in near.nodes:
             if node.kind.state in places and not node.kind.done and node.lasts_from is not None:
                 taken = trail(near, node, node.lasts_from, None)
-                end = self.total or max(node.lasts_from + (self.machine.run.epochs or 100), 1)
+                end = self._end_after(taken or [], node.lasts_from)
                 if taken is not None:
-                    over = self.total is not None or self.machine.run.epochs is not None
+                    over = bool(self.machine.bounds) or self.total is not None or self.machine.run.epochs is not None
                     shows = "the run is over" if over else "and so on, without end"
                     yield Trail(taken, end, end, f'{shows}, in state "{near.state(node).name}"', over)
                 tries += 1
                 if tries > 3:
                     return
+
+    def _end_after(self, taken: Taken, entry: int) -> int:
+        """The step on which the run is over, if it stays in the state that some transitions lead to."""
+        if self.machine.bounds:
+            end = counts_over(self.machine, clock_on(self.machine, taken, entry)[0])
+            return end if self.total is None else min(self.total, end)
+        return self.total or max(entry + (self.machine.run.epochs or 100), 1)
 
     def _can_be_left(self, place: int) -> bool:
         """Whether a state could be left if the run were long enough."""

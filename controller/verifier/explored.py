@@ -51,7 +51,7 @@ def whatever(machine: Machine) -> Reach:
     """As if any transition could be taken at any time: what is left where there is too much to explore."""
     reach = Reach(machine, exact=False, explored=False)
     always = (0, reach.last)
-    zone = Zone(0, reach.last, 0, reach.last, 0, reach.last, None, None)
+    zone = Zone(0, reach.last, 0, reach.last, 0, reach.last, None, None, reach.anything())
     reach.forget()
     of_state = {0: reach.add(Kind(0, (), ANY_CYCLE, any_warmup(machine), False), zone, None)}
     todo = [0]

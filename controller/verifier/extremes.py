@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
-from plateau_rule.controller.verifier.alignment import Alignment, cut
+from plateau_rule.controller.verifier.alignment import Alignment
 from plateau_rule.controller.verifier.budget import Budget, Part
-from plateau_rule.controller.verifier.zone_graph import Edge, Reach
-from plateau_rule.controller.verifier.zones import Zone, closed
+from plateau_rule.controller.verifier.zone_graph import Edge, Node, Reach
+from plateau_rule.controller.verifier.zones import Zone, closed, cut
 
 PRECISE = 1e-6  # of a share, where the lowest and the highest are looked for
 MOST_CUTS = 200  # of a box, then
@@ -28,11 +28,12 @@ def around(rates: Alignment, reach: Reach, edge: Edge) -> tuple[Pair, Pair] | No
 
     def shares_before(box: Zone) -> tuple[float, float]:
         since, anchors = (box.since_low - 1, box.since_high - 1), (box.anchor_low, box.anchor_high)
-        return rates.shares.bounds(source.kind, since, anchors)
+        counted = rates.counted(source, (edge.spent[0] - 1, edge.spent[1] - 1))
+        return rates.shares.bounds(source.kind, since, anchors, counted)
 
     def shares_after(box: Zone) -> tuple[float, float]:
         since, anchors = (box.since_low, box.since_high), (box.anchor_low, box.anchor_high)
-        return rates.shares.bounds(edge.kind, since, anchors)
+        return rates.shares.bounds(edge.kind, since, anchors, rates.counted(Node(edge.kind, box, edge), (0, 0)))
 
     if before is None:
         return None

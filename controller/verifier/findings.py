@@ -130,6 +130,20 @@ class RaiseRates(NamedTuple):
     after: tuple[float, float]
 
 
+class Spent(NamedTuple):
+    """What a run takes of something.
+
+    Attributes:
+        clock: "tokens", "cost", or "FLOP".
+        least: at the least, in the units of the file.
+        most: at the most; None where nothing bounds it.
+    """
+
+    clock: str
+    least: float
+    most: float | None
+
+
 class Verdict(NamedTuple):
     """What is known about one property.
 
@@ -160,6 +174,7 @@ class Report:
         verdicts: one for each property.
         exact: whether every configuration was told apart; where not, errors rest on runs that happened all the same.
         resumed: how often a run was killed and resumed.
+        spent: tokens and cost of a run, where the file speaks of them.
     """
 
     machine: Machine
@@ -169,6 +184,7 @@ class Report:
     raises: tuple[RaiseRates, ...]
     exact: bool
     resumed: int
+    spent: tuple[Spent, ...] = ()
 
     def verdict(self, name: str) -> Verdict:
         """The verdict of a property."""

@@ -120,9 +120,9 @@ def _ramped(machine: Machine, state: BoundState, spent: int) -> Knobs:
     """The knobs on the last step of a stay of this many steps."""
     if not state.ramps:
         return state.knobs
-    over = machine.ramp_steps(state, machine.run.total_steps)
-    time = min(spent - 1, max(over.values()))
-    return {**state.knobs, **{name: ramp.value(time, over[name]) for name, ramp in state.ramps.items()}}
+    ramps = machine.ramps(state, machine.length)
+    time = min(spent - 1, max(ramp.steps for ramp in ramps.values()))
+    return {**state.knobs, **{name: ramp.value(time) for name, ramp in ramps.items()}}
 
 
 # Ways round

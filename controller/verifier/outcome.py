@@ -102,7 +102,7 @@ class Looks:
         self.soft = sum(1 << j for j, t in enumerate(self.transitions) if soft and t.at_most is not None)
         self.atoms: list[Atom] = []
         self._known: dict[Any, int] = {}
-        stay = machine.stay(state, machine.run.total_steps)
+        stay = machine.stay(state, machine.length)
         self._evaluated = machine.evaluated
         self._metrics = {id(detector): metric for metric, detector in stay.detectors.values()}
         self._detectors: dict[int, tuple[str, Detector]] = {}  # of the atoms that watch a metric

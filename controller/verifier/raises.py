@@ -9,7 +9,7 @@ from dataclasses import replace
 from plateau_rule.controller.guards.min_step import MinStep
 from plateau_rule.controller.guards.not_ import Not
 from plateau_rule.controller.machine import BoundTransition, Machine
-from plateau_rule.controller.rate import advance, after_transition, peak_in_force, peak_of_cycle, start_clock
+from plateau_rule.controller.rate import counts_over, peak_in_force, peak_of_cycle, share_of_peak
 from plateau_rule.controller.verifier.alignment import TOLERANCE, Alignment, Low, Miss, trail_after
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
 from plateau_rule.controller.verifier.examples import TRIES, Examples, Trail, trail_of
@@ -19,7 +19,7 @@ from plateau_rule.controller.verifier.findings import Counterexample, Finding, R
 from plateau_rule.controller.verifier.monotone import components
 from plateau_rule.controller.verifier.settling import LEVEL, settled
 from plateau_rule.controller.verifier.structure import restarts_rate
-from plateau_rule.controller.verifier.trails import Taken, trail_through
+from plateau_rule.controller.verifier.trails import clock_on, trail_through
 from plateau_rule.controller.verifier.witness import Played, Visit
 from plateau_rule.controller.verifier.zone_graph import Edge, Reach
 from plateau_rule.controller.verifier.zones import FAR
@@ -79,6 +79,8 @@ def _of_transition(
                 break
     if exact:
         exact.sort(key=lambda one: (one[1].entry, len(one[1].low.taken), one[1].low.step))
+        if rates.meterings is not None:
+            return _by_bounds(rates, index, exact[: 4 * TRIES], examples)
         finding = _low_rate(rates, index, *exact[0])
         if rates.machine.lowest and all(_is_lifted(*one) for one in exact[: 4 * TRIES]):
             return finding.undecided("at every moment that was tried, lowest keeps the rate up")
@@ -101,6 +103,22 @@ def _of_transition(
     return None
 
 
+def _by_bounds(rates: Alignment, index: int, exact: list[tuple[Reach, Miss]], examples: Examples) -> Finding:
+    """The finding where a meter decides the rate: what was counted is one of all that it can be, on each way."""
+    first: Finding | None = None
+    for reach, miss in exact:
+        trail = _missed(reach, miss)
+        if trail is not None:
+            clock, state = clock_on(rates.machine, trail.taken, miss.low.step)
+            miss = miss._replace(low=miss.low._replace(share=share_of_peak(clock, state, miss.low.step)))
+        finding = examples.happens(_low_rate(rates, index, reach, miss), [trail])
+        if finding.severity == "error":
+            return finding
+        first = first or finding
+    assert first is not None  # there is one at least
+    return first
+
+
 def _title(machine: Machine, index: int) -> str:
     return next(t.title for state in machine.states for t in state.transitions if t.index == index)
 
@@ -108,28 +126,26 @@ def _title(machine: Machine, index: int) -> str:
 def _missed(reach: Reach, found: Miss) -> Trail | None:
     low = found.low
     taken = trail_after(found, trail_through(reach, found.edge, found.entry, found.anchor))
-    if taken is None or _lifted(reach.machine, taken, low):
+    if taken is None:
         return None
-    shows = f"the rate is {percent(low.share)} of the peak, {percent(low.asked)} is asked"
+    clock, state = clock_on(reach.machine, taken, low.step)
+    if reach.machine.lowest >= low.asked * peak_in_force(clock, reach.machine, state):
+        return None  # the lowest rate of the file keeps a rate high enough that falls too far by its shape
+    share = low.share
+    if clock.counts is not None:  # what was counted on this way is one of all that it can be
+        share = share_of_peak(clock, state, low.step)
+        if share >= low.asked - TOLERANCE or counts_over(reach.machine, clock) <= low.step:
+            return None
+    shows = f"the rate is {percent(share)} of the peak, {percent(low.asked)} is asked"
     return Trail(taken, low.step, low.step + 1, shows)
 
 
 def _is_lifted(reach: Reach, found: Miss) -> bool:
     taken = trail_after(found, trail_through(reach, found.edge, found.entry, found.anchor))
-    return taken is not None and _lifted(reach.machine, taken, found.low)
-
-
-def _lifted(machine: Machine, taken: Taken, low: Low) -> bool:
-    """Whether the lowest rate of the file keeps a rate high enough that falls too far by its shape."""
-    if not machine.lowest:
+    if taken is None:
         return False
-    clock, state = start_clock(machine), machine.states[0]
-    for place, step in taken:
-        clock, state = (
-            after_transition(clock, machine, state.transitions[place], step),
-            machine.by_name[state.transitions[place].target],
-        )
-    return machine.lowest >= low.asked * peak_in_force(advance(clock, machine, state, low.step), machine, state)
+    clock, state = clock_on(reach.machine, taken, found.low.step)
+    return reach.machine.lowest >= found.low.asked * peak_in_force(clock, reach.machine, state)
 
 
 def _own_warmups(machine: Machine, raises: list[Edge]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from math import exp, log
 
 from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.horizon import FastForward
-from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.plan import Decision, length_over
 from plateau_rule.controller.verifier.budget import Budget, Part
 from plateau_rule.controller.verifier.witness import AT_ONCE, LOOK, Played, Player, Visit, uneventful
 
@@ -42,7 +42,7 @@ def settled(
         controller.run_state = start.copy()
         losses, decision, cost = _until_left(player, series, last - visit.entered)
         budget.spend(cost)
-        if decision is None or decision.step == controller.total_steps:
+        if decision is None or length_over(controller.machine, controller.run_state):
             continue
         if (decision.transition, decision.to_state) == (wanted.title, wanted.target):
             yield decision.step, (*before, Played(losses, 0, 0, []))

@@ -7,14 +7,15 @@ in a box are taken in its corners and at the bends inside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
 from plateau_rule.controller.bound_rates import EndlessCycles
 from plateau_rule.controller.language.amounts import Amount, steps_in
-from plateau_rule.controller.machine import BoundState, Machine, Warmup
+from plateau_rule.controller.machine import LATE_SHARE, LATE_STEPS, BoundState, Machine, Warmup
 from plateau_rule.controller.rate import RateClock, advance, length_steps, multiplier, share_of_peak, warming
+from plateau_rule.controller.verifier.metered import Phase0
 from plateau_rule.controller.verifier.zone_graph import ANY_CYCLE, ANY_WARMUP, Kind
 
 Range = tuple[int, int]
@@ -33,21 +34,40 @@ class Shares:
 
     def __init__(self, machine: Machine) -> None:
         self.machine, self.total = machine, machine.run.total_steps
-        self._lifts = lifts(machine)
+        self._lifts, self._late = lifts(machine), late_counts(machine)
         self._warmups = {Warmup(), machine.warmup, *(state.rate.warmup for state in machine.states)}
 
-    def share(self, kind: Kind, anchor: int, step: int) -> float:
-        """The rate on a step in a state, given what a node knows and the step that its phase began on."""
+    def share(self, kind: Kind, anchor: int, step: int, counted: Sequence[Phase0] = ()) -> float:
+        """The rate on a step in a state, given what a node knows and the step that its phase began on.
+
+        Where a meter measures the length, the least that it can be.
+        """
+        if counted:
+            return self.bounds(kind, (step - anchor, step - anchor), (anchor, anchor), counted)[0]
         machine, state = self.machine, self.machine.states[kind.state]
         warm, length = kind.warm, length_steps(machine, state, kind.cycle, anchor + kind.warm.steps)
         clock = RateClock(anchor, warm.steps, kind.cycle, length, 1.0, warm.start)
         return max(share_of_peak(advance(clock, machine, state, step), state, step), self._lifts[kind.state])
 
-    def bounds(self, kind: Kind, since: Range, anchors: Range) -> tuple[float, float]:
-        """The least and the most that the share can be, this many steps after an anchor in a range."""
+    def bounds(
+        self, kind: Kind, since: Range, anchors: Range, counted: Sequence[Phase0] = (), restarted: bool = False
+    ) -> tuple[float, float]:
+        """The least and the most that the share can be.
+
+        Args:
+            kind: what a node knows.
+            since: so many steps after an anchor.
+            anchors: the steps that it can be on.
+            counted: what each meter has counted by then.
+            restarted: whether the rate was restarted; in the last part of the run it is then judged as just before it.
+        """
         least, most = inf, -inf
         for phase in self._phases(kind):
-            for low, high in self._ends(phase, since, anchors):
+            meter = self.machine.meter_of(phase.state.rate.length) if not phase.state.rate.cycles else None
+            ends = self._ends(phase, since, anchors) if meter is None else (
+                self._metered(phase, since, counted[meter], meter, restarted)
+            )  # fmt: skip
+            for low, high in ends:
                 least, most = min(least, low), max(most, high)
         lift = self._lifts[kind.state]
         return max(least, lift), max(most, lift)
@@ -83,6 +103,26 @@ class Shares:
             if start > last and not goes_on:
                 return
 
+    def _metered(
+        self, phase: Phase, since: Range, counted: Phase0, meter: int, restarted: bool
+    ) -> Iterator[tuple[float, float]]:
+        """The same where a meter measures the length: a share falls with what was counted since phase 0."""
+        state, (first, last), (warm, begins_at) = phase.state, since, phase.warm
+        if first < warm:
+            yield warming(first, warm, begins_at), warming(min(last, warm - 1), warm, begins_at)
+        if last < warm:
+            return
+        amount, length = state.rate.length, self.machine.length or 0
+        if amount.unit == "rest":
+            begun = counted.begun
+            if restarted:
+                begun = min(begun[0], length - self._late[meter]), min(begun[1], length - self._late[meter])
+            shortest, longest = max(0, length - begun[1]), max(0, length - begun[0])
+        else:
+            shortest = longest = self.machine.count_in(amount, self.machine.length)
+        low, high = (max(0, count) for count in counted.since)
+        yield self._multiplier(state, high, shortest), self._multiplier(state, low, longest)
+
     def _length(self, amount: Amount, anchor: int) -> int:
         if amount.unit == "rest" and self.total is None:
             return 1
@@ -101,6 +141,16 @@ def lifts(machine: Machine) -> list[float]:
         return [0.0] * len(machine.states)
     tops = (machine.peak * state.rate.peak * state.rate.follow for state in machine.states)
     return [min(1.0, machine.lowest / top) if top > 0 else 0.0 for top in tops]
+
+
+def late_counts(machine: Machine) -> list[int]:
+    """For each meter, how much lies in the last part of a run, where `rest` alone makes the rate fall."""
+    found = []
+    for meter, told in enumerate(machine.meters):
+        prices = [machine.tally(state, machine.length).extremes(meter)[1] for state in machine.states]
+        late = max(int(LATE_SHARE * (told.bound or 0)), LATE_STEPS * machine.align.steps * max(prices))
+        found.append(min(late, max(0, (told.bound or 0) - 1)))
+    return found
 
 
 def _are_alike(state: BoundState) -> bool:

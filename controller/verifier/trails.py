@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from plateau_rule.controller.machine import BoundState, Machine
+from plateau_rule.controller.rate import RateClock, advance, after_transition, start_clock
 from plateau_rule.controller.verifier.zone_graph import Edge, Node, Reach
 from plateau_rule.controller.verifier.zones import closed
 
@@ -47,6 +49,17 @@ def trail(reach: Reach, node: Node, entry: int, anchor: int | None, tries: int =
 def trail_through(reach: Reach, edge: Edge, step: int, anchor: int | None) -> Taken | None:
     """How an edge is taken so that it applies from a step on."""
     return trail(reach, Node(edge.kind, edge.zone, edge), step, anchor)
+
+
+def clock_on(machine: Machine, taken: Taken, step: int) -> tuple[RateClock, BoundState]:
+    """The rate's clock on a step after some transitions, and the state that they lead to."""
+    clock, state = start_clock(machine), machine.states[0]
+    for place, step in taken:
+        clock, state = (
+            after_transition(clock, machine, state.transitions[place], step),
+            machine.by_name[state.transitions[place].target],
+        )
+    return advance(clock, machine, state, step), state
 
 
 def before(reach: Reach, edge: Edge, step: int, anchor: int | None) -> Iterator[tuple[int, int]]:

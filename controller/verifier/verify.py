@@ -25,6 +25,7 @@ from plateau_rule.controller.verifier.monotone import monotone
 from plateau_rule.controller.verifier.order import cover, not_shown
 from plateau_rule.controller.verifier.raises import aligned, raise_rates
 from plateau_rule.controller.verifier.resuming import killed_and_resumed
+from plateau_rule.controller.verifier.spending import decays, spent
 from plateau_rule.controller.verifier.verdicts import verdicts
 from plateau_rule.controller.verifier.witness import Player
 from plateau_rule.controller.verifier.zones import FAR
@@ -72,12 +73,13 @@ class _Verification:
         cover(machine, self.explored, player, budget.part(0.8))
         found += escape.reach_findings(player.coverage)
         found += self._order(escape.stuck)
-        found += self._timing()
+        found += [*self._timing(), *decays(machine, self.reach)]
         found = [*map(self._waived, found), *self._idle_waivers(found)]
         found.sort(key=lambda finding: ORDER[finding.severity])
         raises = tuple(raise_rates(machine, self.explored, budget.part(0.5)))
         answers = verdicts(machine, self.explored, found, self.resumed, dict(self._implied(escape, found)))
-        return Report(machine, tuple(found), answers, self.entries, raises, self.reach.told_apart, self.resumed)
+        return Report(machine, tuple(found), answers, self.entries, raises, self.reach.told_apart, self.resumed,
+                      tuple(spent(machine, self.reach)))  # fmt: skip
 
     def _implied(self, escape: Escape, found: list[Finding]) -> Iterator[tuple[str, tuple[Answer, str]]]:
         """Properties that are broken by what was told as a finding about another one."""

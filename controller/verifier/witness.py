@@ -21,7 +21,7 @@ from plateau_rule.controller.language.consistency import walk
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
 from plateau_rule.controller.language.metrics import LOSS
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
-from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.plan import Decision, length_over
 from plateau_rule.controller.state import SILENT, RunState
 from plateau_rule.controller.verifier.budget import Budget, Part
 from plateau_rule.controller.verifier.coverage import Coverage
@@ -237,7 +237,7 @@ def uneventful(controller: Controller, most: int) -> int:
 
 def _is(decision: Decision | None, wanted: BoundTransition | None, controller: Controller) -> bool:
     """Whether a stay ended as it should; what is decided on the last step of the run has no step to apply to."""
-    if decision is not None and controller.total_steps == decision.step:
+    if decision is not None and length_over(controller.machine, controller.run_state):
         return wanted is None
     if decision is None or wanted is None:
         return decision is None and wanted is None
@@ -310,7 +310,7 @@ def _asked(machine: Machine, state: BoundState) -> dict[str, list[Hint]]:
             for guard in _inner(machine.curriculum, condition):
                 word = word_of(guard)
                 metric = word.metric(guard.value)
-                hint = word.hint(guard.value, machine.feed(metric or LOSS, machine.run.total_steps))
+                hint = word.hint(guard.value, machine.feed(metric or LOSS, machine.length))
                 if metric is not None and hint is not None:
                     found.setdefault(metric, []).append(hint)
     return found
@@ -318,6 +318,6 @@ def _asked(machine: Machine, state: BoundState) -> dict[str, list[Hint]]:
 
 def _counts(machine: Machine, state: BoundState) -> list[int]:
     """How many non-finite losses in a row the guards of a state's transitions ask for, in the order of the file."""
-    guards = machine.stay(state, machine.run.total_steps).guards
+    guards = machine.stay(state, machine.length).guards
     asked = (leaf for guard in guards for leaf in leaves(guard))
     return [leaf.need for leaf in asked if isinstance(leaf, Reached) and leaf.hand == "nonfinite"]

@@ -17,10 +17,11 @@ from plateau_rule.controller.bound_rates import EndlessCycles
 from plateau_rule.controller.language.amounts import steps_in
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine, Warmup
 from plateau_rule.controller.verifier.budget import Budget, BudgetSpent, Part
+from plateau_rule.controller.verifier.metered import Meterings
 from plateau_rule.controller.verifier.outcome import Looks
 from plateau_rule.controller.verifier.sojourn import Bound, Course, Courses
 from plateau_rule.controller.verifier.structure import goals, restarts_rate
-from plateau_rule.controller.verifier.zones import FAR, Moments, Zone, closed, contains, hull, moments, moved, up
+from plateau_rule.controller.verifier.zones import FAR, Moments, Spans, Zone, closed, contains, hull, moments, moved, up
 
 MOST_ALIKE = 150  # nodes of one kind, before nodes are merged
 ANY_CYCLE = -1  # where nodes are merged, and the rate's cycle is not kept
@@ -98,7 +99,10 @@ class Reach:
         self.budget = budget or Budget(inf)
         self.period = machine.run.steps_per_epoch or 1
         self.total = None if endless else machine.run.total_steps
-        self.last = FAR if self.total is None else self.total - 1  # the last step on which a state can be entered
+        self.meterings = Meterings(machine) if machine.meters else None
+        self.metered = self.meterings is not None and bool(machine.bounds) and not endless  # whether one ends the run
+        most = self.meterings.run_steps()[1] if self.meterings and self.metered else self.total
+        self.last = FAR if most is None else most - 1  # the last step on which a state can be entered
         # The first step on which the run can be over. Where the trainer closes epochs, one may be a single step.
         self.ends_from = self.total if self.total is not None or endless else machine.run.epochs
         self.goal = goals(machine)
@@ -135,7 +139,11 @@ class Reach:
         """The first step of a run."""
         used, arc = (0,) * len(self.counted) if self.exact else (), (0, 0) if self.period > 1 else None
         kind = Kind(0, used, 0 if self.exact else ANY_CYCLE, self.machine.warmup, 0 in self.goal)
-        return kind, Zone(0, 0, 0, 0, 0, 0, arc, arc)
+        return kind, Zone(0, 0, 0, 0, 0, 0, arc, arc, self.meterings.start() if self.meterings else ())
+
+    def anything(self) -> Spans:
+        """What meters have counted where nothing is known of it."""
+        return self.meterings.anything() if self.meterings else ()
 
     def _explore(self) -> bool:
         try:
@@ -182,7 +190,7 @@ class Reach:
             zone = hull(zone, same[0].zone)
             growths = self._growths[edge.kind] = self._growths.get(edge.kind, 0) + 1
             zone = Zone(zone.entry_low if growths <= MOST_GROWTHS else 0, self.last, 0, self.last, 0, self.last,
-                        zone.entry_arc, zone.anchor_arc)  # fmt: skip
+                        zone.entry_arc, zone.anchor_arc, self.anything())  # fmt: skip
             merged = list(same)
             same.clear()
         node = self.add(edge.kind, zone, edge)
@@ -244,11 +252,12 @@ class Reach:
     ) -> Iterator[Edge]:
         state = self.machine.states[node.kind.state]
         answers = self.courses(node.kind.state).looks.answers
+        over = self._over_by(node) - 1
         for stretch in course.stretches:
-            times, steps = self._within(limits, None, 0, stretch.starts, stretch.ends)
+            times, steps = self._within(limits, None, 0, stretch.starts, stretch.ends, over)
             self._note(node, state, entered, times, steps, (stretch.times, stretch.steps))
         for chance in course.chances:
-            times, steps = self._within(limits, chance.place, answers, chance.start, chance.end)
+            times, steps = self._within(limits, chance.place, answers, chance.start, chance.end, over)
             found = moments(node.zone, self.period, entered, times, steps, chance.arc)
             if found is not None:
                 yield from self._taken(node, chance.place, found)
@@ -260,12 +269,13 @@ class Reach:
         answers: int,
         start: Iterable[Bound],
         end: Iterable[Bound],
+        over: int,
     ) -> tuple[tuple[int, int], tuple[int, int]]:
         """Bounds on the time in the state and on the step, for a transition or (None) for any look.
 
-        answers: the transitions that ask for non-finite losses, as bits.
+        answers: the transitions that ask for non-finite losses, as bits. over: the longest time before the run is over.
         """
-        times, steps = [1, FAR], [1, self.last]
+        times, steps = [1, over], [1, self.last]
         for bound, by in limits:
             # At the last look of all that may be one of those at which only transitions that ask for NaN are tried.
             beaten = place is not None and by is not None and place > by and not answers >> place & 1
@@ -278,6 +288,12 @@ class Reach:
             bounds = times if bound.relative else steps
             bounds[1] = min(bounds[1], bound.steps - 1)
         return (times[0], times[1]), (steps[0], steps[1])
+
+    def _over_by(self, node: Node) -> int:
+        """After how many steps in a node's state the run is over, whatever was counted before."""
+        if self.meterings is None or not self.metered:
+            return FAR + 1
+        return self.meterings.over_by(self.state(node), node.zone)
 
     def _note(
         self,
@@ -321,19 +337,44 @@ class Reach:
             return
         for low, high, cycle, shift, warm in self._cycles(old, kind, since, same_cycles and not restarts):
             anchors = zone.anchor_low, zone.anchor_high
-            entered = closed(Zone(found.low, found.high, *anchors, low, high, found.arc, zone.anchor_arc), self.period)
+            entered = closed(
+                Zone(found.low, found.high, *anchors, low, high, found.arc, zone.anchor_arc, zone.spans), self.period
+            )
             if entered is None:
                 continue
+            spans = self._spans(zone, old, new, found, (low, high), warm, restarts)
+            if shift and self.meterings is not None:
+                spans = self.meterings.in_another_cycle(spans)
             if restarts:
                 warm = new.rate.warmup
-                entered = Zone(*entered[:2], *entered[:2], 0, 0, found.arc, found.arc)
+                entered = Zone(*entered[:2], *entered[:2], 0, 0, found.arc, found.arc, spans)
             else:
-                entered = _later(entered, shift, self.period)
+                entered = _later(entered, shift, self.period)._replace(spans=spans)
             for used in self._used_after(kind.used, old, transition):
                 reached = Kind(index, used, cycle, warm, kind.done or index in self.goal)
                 yield Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
                            (zone.entry_low, zone.entry_high), (low, high), None if restarts else shift,
                            reached, entered)  # fmt: skip
+
+    def _spans(
+        self,
+        zone: Zone,
+        old: BoundState,
+        new: BoundState,
+        found: Moments,
+        since: tuple[int, int],
+        warm: Warmup,
+        restarts: bool,
+    ) -> Spans:
+        """What meters have counted when the next state is entered."""
+        if self.meterings is None:
+            return ()
+        spent = found.spent_low, found.spent_high
+        if spent[1] >= FAR // 2:
+            return self.meterings.anything()
+        if restarts:
+            return self.meterings.restarted(zone, old, new, spent)
+        return self.meterings.entered(zone, old, new, spent, since, warm)
 
     def _used_after(
         self, used: tuple[int, ...], state: BoundState, transition: BoundTransition
@@ -354,7 +395,8 @@ class Reach:
     def _roughly_taken(self, node: Node, place: int, found: Moments, index: int, restarts: bool) -> Edge:
         """The edge of a transition, where nothing is known of the rate but whether it was restarted."""
         anchors, since = ((found.low, found.high), (0, 0)) if restarts else ((0, found.high), (0, found.high))
-        zone = Zone(found.low, found.high, *anchors, *since, found.arc, found.arc if restarts else None)
+        zone = Zone(found.low, found.high, *anchors, *since, found.arc, found.arc if restarts else None,
+                    self.anything())  # fmt: skip
         warm = self.machine.states[index].rate.warmup if restarts else any_warmup(self.machine)
         kind = Kind(index, (), ANY_CYCLE, warm, node.kind.done or index in self.goal)
         return Edge(node, place, (found.spent_low, found.spent_high), (found.low, found.high),
@@ -366,7 +408,7 @@ class Reach:
     ) -> Iterator[tuple[int, int, int, int, Warmup]]:
         """Bounds on the phase's steps, and the cycle, the anchor's shift and the warm-up that hold between them."""
         cycles, cycle, start, warm = state.rate.cycles, kind.cycle, 0, kind.warm
-        if self.total is None and isinstance(cycles, EndlessCycles):
+        if self.last >= FAR and isinstance(cycles, EndlessCycles):
             raise BudgetSpent  # cycles without end, in a run without end, cannot be told apart
         while not whole and cycle + 1 < len(cycles) and start <= since[1]:
             length = steps_in(cycles[cycle], self.machine.run, self.machine.run.total_steps)
@@ -382,6 +424,11 @@ class Reach:
 
     def _lasts_from(self, node: Node, entered: tuple[int, int], limits: list[tuple[Bound, int | None]]) -> int | None:
         """The first step between two on which someone can enter and still be there at the end of the run."""
+        if self.meterings is not None and self.metered:
+            over = self.meterings.over_from(self.state(node), node.zone)
+            first = max(entered[0], node.zone.entry_low)
+            if all(over <= (bound.steps if bound.relative else bound.steps - first) for bound, _ in limits):
+                return first
         first, end = entered[0], self.ends_from
         for bound, _ in limits:
             if end is None or (not bound.relative and bound.steps < end):

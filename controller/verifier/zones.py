@@ -7,10 +7,41 @@ where in an epoch each of them can lie: a stretch of remainders modulo the steps
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 FAR = 1 << 60  # later than any run ends; so is what lies a run before it
 Arc = tuple[int, int]  # remainders from the first number on, this many more after it, around the end of an epoch
+
+
+Range = tuple[int, int]
+
+
+class CountSpan(NamedTuple):
+    """What a meter has counted by the entry into a state, each at the least and at the most.
+
+    Attributes:
+        run: since the run began.
+        since: since phase 0 of the rate; below 0 in a warm-up, by what will be counted until it is over, if the state
+            lasts as long.
+        begun: by phase 0. It is the one less the other; bounds on all three say more than on two of them.
+        skews: for each price, `run` less as many times the price as there were steps.
+        phase_skews: the same of `since`, with the steps since the anchor.
+    """
+
+    run: Range
+    since: Range
+    begun: Range
+    skews: tuple[Range, ...]
+    phase_skews: tuple[Range, ...]
+
+    @property
+    def bounds(self) -> tuple[Range, ...]:
+        """All of them."""
+        return (self.run, self.since, self.begun, *self.skews, *self.phase_skews)
+
+
+Spans = tuple[CountSpan, ...]
 
 
 class Zone(NamedTuple):
@@ -24,6 +55,7 @@ class Zone(NamedTuple):
     since_high: int
     entry_arc: Arc | None
     anchor_arc: Arc | None
+    spans: Spans = ()  # what each meter has counted, see `metered`
 
 
 class Moments(NamedTuple):
@@ -84,7 +116,7 @@ def within(inner: Arc | None, outer: Arc | None, period: int) -> bool:
 
 def closed(zone: Zone, period: int) -> Zone | None:
     """The same pairs with bounds as tight as they follow from each other, or None where there is no pair."""
-    e0, e1, a0, a1, p0, p1, e_arc, a_arc = zone
+    e0, e1, a0, a1, p0, p1, e_arc, a_arc, spans = zone
     p_arc = _apart(e_arc, a_arc, period)
     while True:  # a round moves a bound onto a remainder, or onto what another bound leaves; soon none is left to move
         before = (e0, e1, a0, a1, p0, p1)
@@ -94,7 +126,7 @@ def closed(zone: Zone, period: int) -> Zone | None:
         if e0 > e1 or a0 > a1 or p0 > p1:
             return None
         if (e0, e1, a0, a1, p0, p1) == before:
-            return Zone(e0, e1, a0, a1, p0, p1, e_arc, a_arc)
+            return Zone(e0, e1, a0, a1, p0, p1, e_arc, a_arc, spans)
 
 
 def _apart(one: Arc | None, other: Arc | None, period: int) -> Arc | None:
@@ -141,6 +173,11 @@ def contains(outer: Zone, inner: Zone, period: int) -> bool:
         and outer.since_high >= inner.since_high
         and within(inner.entry_arc, outer.entry_arc, period)
         and within(inner.anchor_arc, outer.anchor_arc, period)
+        and all(
+            low <= other_low and high >= other_high
+            for one, other in zip(outer.spans, inner.spans, strict=True)
+            for (low, high), (other_low, other_high) in zip(one.bounds, other.bounds, strict=True)
+        )
     )
 
 
@@ -155,4 +192,32 @@ def hull(one: Zone, other: Zone) -> Zone:
         max(one.since_high, other.since_high),
         one.entry_arc if one.entry_arc == other.entry_arc else None,
         one.anchor_arc if one.anchor_arc == other.anchor_arc else None,
+        tuple(
+            CountSpan(
+                _around(mine.run, others.run),
+                _around(mine.since, others.since),
+                _around(mine.begun, others.begun),
+                tuple(map(_around, mine.skews, others.skews)),
+                tuple(map(_around, mine.phase_skews, others.phase_skews)),
+            )
+            for mine, others in zip(one.spans, other.spans, strict=True)
+        ),
     )
+
+
+def _around(one: Range, other: Range) -> Range:
+    return min(one[0], other[0]), max(one[1], other[1])
+
+
+def cut(zone: Zone, period: int) -> Iterator[Zone]:
+    """The two halves of a zone: by the entry while that is not known, then by the anchor; none of a single moment."""
+    low, high = zone.entry_low, zone.entry_high
+    if low < high:
+        middle = low + (high - low) // 2 if high < FAR // 2 else min(high - 1, 2 * low + 1000)
+        parts = (zone._replace(entry_high=middle), zone._replace(entry_low=middle + 1))
+    elif zone.anchor_low < zone.anchor_high:
+        middle = (zone.anchor_low + zone.anchor_high) // 2
+        parts = (zone._replace(anchor_high=middle), zone._replace(anchor_low=middle + 1))
+    else:
+        return
+    yield from (part for part in (closed(part, period) for part in parts) if part is not None)

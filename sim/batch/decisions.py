@@ -142,5 +142,5 @@ def joined(parts: Sequence[Decisions]) -> Decisions:
 
 def knobs_at(machine: Machine, state: BoundState, time: int) -> Knobs:
     """Every knob's value after `time` observations in a state."""
-    steps = machine.stay(state, machine.run.total_steps).ramp_steps
-    return {**state.knobs, **{name: ramp.value(time, steps[name]) for name, ramp in state.ramps.items()}}
+    ramps = machine.ramps(state, machine.length)
+    return {**state.knobs, **{name: ramp.value(time) for name, ramp in ramps.items()}}

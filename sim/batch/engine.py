@@ -66,7 +66,9 @@ class Batch:
         self.ended_step = np.full(runs, -1, dtype=np.int64)  # observations until it was over; -1 while it runs
         self._limit = curriculum.nonfinite.limit
         self._clocks = Clocks(runs)
+        self._ramps: dict[tuple[int, str], Floats] = {}
         self._rates = Rates(self.machine, runs)
+        self._end_step = np.zeros(runs, dtype=np.int64)  # where a meter ends each run, if it stays where it is
         self._taken_often: dict[str, NDArray[np.int64]] = {}
         self._decided = Ledger()
         self._places = {state.name: place for place, state in enumerate(self.machine.states)}
@@ -81,8 +83,9 @@ class Batch:
         if self._waits is not None:
             self._waits.enter(0, np.arange(runs), ALWAYS)
         self._rates.advance_to(0)
-        if self.machine.states[0].stop is not None or self._out_of_time():
+        if self.machine.states[0].stop is not None:
             self._end(np.arange(runs))
+        self._end_in_time()
 
     def _new_waits(self) -> Waits:
         return Waits(self.machine, self.runs, self._clocks, self._exits, self._taken_often.get, self._count_taken)
@@ -90,7 +93,7 @@ class Batch:
     def _equip(self, steps: int | None) -> None:
         """One detector for each that the states ask for, and every transition as a question to them."""
         states = self.machine.states
-        self._stays = [self.machine.stay(state, self.total_steps) for state in states]
+        self._stays = [self.machine.stay(state, self.machine.length) for state in states]
         often = {
             id(leaf.detector)
             for state, stay in zip(states, self._stays, strict=True)
@@ -169,13 +172,13 @@ class Batch:
             if name in state.ramps:
                 rows = np.flatnonzero(self.state == place)
                 times = self._clocks.step - self._clocks.entered_step[rows]
-                values[rows] = self._ramp(place, name)[np.minimum(times, self._stays[place].ramp_steps[name])]
+                values[rows] = self._ramp(place, name)[np.minimum(times, self._stays[place].ramps[name].steps)]
         return values
 
     def _ramp(self, place: int, name: str) -> Floats:
         if (place, name) not in self._ramps:
-            ramp, steps = self.machine.states[place].ramps[name], self._stays[place].ramp_steps[name]
-            self._ramps[place, name] = np.array([hardness(ramp.value(time, steps)) for time in range(steps + 1)])
+            ramp = self._stays[place].ramps[name]
+            self._ramps[place, name] = np.array([hardness(ramp.value(time)) for time in range(ramp.steps + 1)])
         return self._ramps[place, name]
 
     def decisions(self) -> Decisions:
@@ -232,9 +235,7 @@ class Batch:
         clocks = self._clocks
         clocks.step += 1
         clocks.epoch += closes
-        losses = None if loss is None else np.asarray(loss, dtype=np.float64)
-        if losses is not None:
-            self._take_losses(losses, skipped)
+        losses = None if loss is None else self._take_losses(np.asarray(loss, dtype=np.float64), skipped)
         values = {name: np.asarray(given, dtype=np.float64) for name, given in metrics.items()}
         brought = {name: given for name, given in values.items() if name in self.machine.evaluated}
         for name, given in values.items():
@@ -243,8 +244,7 @@ class Batch:
         dead = (clocks.nonfinite >= self._limit) & self.running if self._some_nonfinite else None
         if dead is not None and not dead.any():
             dead = None
-        fired = self._look(AT_EPOCH if closes else AT_STEP, dead, losses)
-        taken = [self._take(exit_, rows, loss) for exit_, rows, loss in fired]
+        taken = [self._take(*one) for one in self._look(AT_EPOCH if closes else AT_STEP, dead, losses)]
         if dead is not None:
             for one in taken:
                 dead[one.rows] = False
@@ -254,8 +254,7 @@ class Batch:
         if eval_end or brought:
             taken += self._evaluate(eval_end, brought, taken)
         self._rates.advance_to(clocks.step)
-        if self._out_of_time():
-            self._end(np.flatnonzero(self.running))
+        self._end_in_time()
         return taken
 
     def _evaluate(self, eval_end: bool, metrics: Mapping[str, Floats], before: list[Taken]) -> list[Taken]:
@@ -271,7 +270,7 @@ class Batch:
             return []
         return [self._take(exit_, rows, loss) for exit_, rows, loss in self._look(AT_EVAL, None, None, here)]
 
-    def _take_losses(self, losses: Floats, skipped: Mask | None) -> None:
+    def _take_losses(self, losses: Floats, skipped: Mask | None) -> Floats:
         """Non-finite losses are counted and go no further; finite ones enter the detectors."""
         clocks = self._clocks
         finite = np.isfinite(losses)
@@ -283,6 +282,7 @@ class Batch:
             self._some_nonfinite = bool(clocks.nonfinite.any())
             brought = timely & finite if skipped is None else timely & finite & ~skipped
         self._push("loss", losses, brought)
+        return losses
 
     def _push(self, metric: str, values: Floats, among: Mask | None) -> None:
         """Take a metric's values; among: the runs that have one, of which only finite ones count."""
@@ -359,6 +359,8 @@ class Batch:
         self.state[rows] = place
         clocks.entered_step[rows], clocks.entered_epoch[rows] = clocks.step, clocks.epoch
         clocks.nonfinite[rows] = 0
+        if self.machine.bounds:
+            self._end_step[rows] = self._rates.end_of(rows)
         self._watched.enter(rows, self._stays[place].detectors, not clocks.step)
         for exit_ in self._exits[place]:
             if exit_.sustained is not None:
@@ -378,11 +380,14 @@ class Batch:
             self._population[place] = int(np.count_nonzero(inside))
         self._count()
 
-    def _out_of_time(self) -> bool:
-        run = self.machine.run
-        if self.total_steps is not None:
-            return self._clocks.step >= self.total_steps
-        return run.epochs is not None and self._clocks.epoch >= run.epochs
+    def _end_in_time(self) -> None:
+        """End the runs whose length is reached, in steps, in epochs, or in what is counted."""
+        run, step = self.machine.run, self._clocks.step
+        by_hand = self.total_steps is None and run.epochs is not None and self._clocks.epoch >= run.epochs
+        if by_hand or (self.total_steps is not None and step >= self.total_steps):
+            self._end(np.flatnonzero(self.running))
+        elif self.machine.bounds and (over := self.running & (self._end_step <= step)).any():
+            self._end(np.flatnonzero(over))
 
     def _count(self) -> None:
         """Where runs are, and which metrics a state that they are in, or can still enter, asks for."""
@@ -392,8 +397,3 @@ class Batch:
             self._metrics_needed = {metric for place in inhabited for metric in self._metrics_after[place]}
 
     _some_nonfinite = False
-
-    @property
-    def _ramps(self) -> dict[tuple[int, str], Floats]:
-        found: dict[tuple[int, str], Floats] = self.__dict__.setdefault("_ramp_tables", {})
-        return found

@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
-from plateau_rule.controller.rate import RateClock, advance, after_transition, learning_rate, peak_in_force, start_clock
+from plateau_rule.controller.rate import (
+    FAR,
+    RateClock,
+    advance,
+    after_transition,
+    counts_over,
+    learning_rate,
+    peak_in_force,
+    phase_of,
+    start_clock,
+)
 from plateau_rule.sim.batch.history import Floats, Rows
 
 _COLUMNS = ("top", "floor", "decay", "anchor", "warm", "length", "warm_from")
@@ -31,6 +41,7 @@ class Rates:
         self._shape = np.zeros(64, dtype=np.int8)
         self._most = 64  # clocks, before those that no run has any more are dropped
         self._due: float = inf  # the first step on which a cycle is over
+        self._metered = np.zeros(64, dtype=np.bool_)  # whether a meter measures the length
         self._place(machine.states[0], start_clock(machine))
 
     def _place(self, state: BoundState, clock: RateClock) -> int:
@@ -48,11 +59,13 @@ class Rates:
         if place >= self._table.shape[1]:
             self._table = np.concatenate((self._table, np.zeros_like(self._table)), axis=1)
             self._shape = np.concatenate((self._shape, np.zeros_like(self._shape)))
+            self._metered = np.concatenate((self._metered, np.zeros_like(self._metered)))
         rate = state.rate
         top, start = peak_in_force(clock, self._machine, state), clock.warm_from
         self._table[:, place] = (top, rate.floor, rate.decay, clock.anchor, clock.warm_steps, clock.length_steps,
                                  nan if start is None else start)  # fmt: skip
         self._shape[place] = _SHAPES.index(rate.shape)
+        self._metered[place] = clock.counts is not None and clock.counts.meter is not None
         if clock.cycle + 1 < len(rate.cycles):
             self._due = min(self._due, clock.anchor + clock.warm_steps + clock.length_steps)
 
@@ -111,6 +124,8 @@ class Rates:
         top, floor, decay, anchor, warm, length, start = self._table[:, : len(self._clocks)]
         passed = step - anchor
         phase = np.clip((passed - warm) / np.maximum(length, 1.0), 0.0, 1.0)
+        for place in np.flatnonzero(self._metered[: len(phase)]).tolist():
+            phase[place] = self._by_meter(place, step)
         share = np.ones(len(phase))
         for code, shape in enumerate(_SHAPES):
             places: NDArray[np.intp] = np.flatnonzero(self._shape[: len(phase)] == code)
@@ -128,6 +143,19 @@ class Rates:
             rates = np.maximum(rates, self._machine.lowest)
         found: Floats = rates[self.clock_of]
         return found
+
+    def _by_meter(self, place: int, step: int) -> float:
+        """A phase that a meter measures: whole numbers, which may be too large for a float."""
+        since, length = phase_of(self._clocks[place][1], step)
+        return 0.0 if since <= 0 else 1.0 if since >= length else since / length
+
+    def end_of(self, rows: Rows) -> NDArray[np.int64]:
+        """The step on which a meter ends each of these runs, if it stays in its state."""
+        places, which = self._distinct(self.clock_of[rows])
+        ends = np.empty(len(places), dtype=np.int64)
+        for i, place in enumerate(places.tolist()):
+            ends[i] = min(counts_over(self._machine, self._clocks[place][1]), FAR)
+        return ends[which]
 
 
 def _cosine(phase: Floats, decay: Floats) -> Floats:

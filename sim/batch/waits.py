@@ -55,7 +55,7 @@ class Waits:
         self._since = np.full(runs, ALWAYS, dtype=np.int64)  # the step that made the present stay certain
         self._due_place = np.full(runs, NONE, dtype=np.int64)
         self._due_step = np.zeros(runs, dtype=np.int64)
-        self._clockwork = [is_clockwork(machine, s, machine.stay(s, machine.total_steps)) for s in machine.states]
+        self._clockwork = [is_clockwork(machine, s, machine.stay(s, machine.length)) for s in machine.states]
         self._stores: dict[tuple[int, int, int], Due | None] = {}
 
     def enter(self, place: int, rows: Rows, since: NDArray[np.int64] | int) -> None:
@@ -84,7 +84,7 @@ class Waits:
         key = (place, step, code)
         if key not in self._stores:
             machine, run = self._machine, start_run(self._machine)
-            run.state, run.stay = machine.states[place], machine.stay(machine.states[place], machine.total_steps)
+            run.state, run.stay = machine.states[place], machine.stay(machine.states[place], machine.length)
             run.step, run.epoch, run.waiting, run.due = step, self._clocks.epoch, None, None
             run.sustained = [0] * len(run.state.transitions)
             run.taken = {way.key: way.at_most or 0 for bit, way in enumerate(run.state.transitions) if code >> bit & 1}

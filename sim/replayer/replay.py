@@ -131,7 +131,7 @@ class _Replay:
         return sorted(found), found
 
     def _metrics_of(self, state: Any) -> set[str]:
-        stay = self.controller.machine.stay(state, self.total)
+        stay = self.controller.machine.stay(state, self.controller.machine.length)
         return {metric for metric, _ in stay.detectors.values()}
 
     def run(self, progress: Progress | None) -> Timeline:

@@ -74,7 +74,7 @@ class Simulation:
     @property
     def listens(self) -> frozenset[str]:
         """The metrics that transitions watch; none where clocks alone decide."""
-        stays = (self.machine.stay(state, self.machine.run.total_steps) for state in self.machine.states)
+        stays = (self.machine.stay(state, self.machine.length) for state in self.machine.states)
         return frozenset(metric for stay in stays for metric, _ in stay.detectors.values())
 
 
@@ -183,7 +183,7 @@ def rate_of(flat: str, run: RunLength) -> float:
 
 def _own_rate(machine: Machine) -> float | None:
     for state in machine.states:
-        for _, detector in machine.stay(state, machine.run.total_steps).detectors.values():
+        for _, detector in machine.stay(state, machine.length).detectors.values():
             if isinstance(detector, Halves):
                 return 2.0 * detector.threshold / detector.window
             if isinstance(detector, Trend | Sure):

@@ -200,8 +200,8 @@ def _ends_with_the_run(controller: Controller) -> bool:
 def _raised(controller: Controller, decision: Decision, time: int) -> list[str]:
     """The knobs that a transition raised above what they would have been without it."""
     state = controller.machine.by_name[decision.from_state]
-    ramp_steps = controller.machine.stay(state, controller.total_steps).ramp_steps
-    ramped = {name: ramp.value(time, ramp_steps[name]) for name, ramp in state.ramps.items()}
+    ramps = controller.machine.ramps(state, controller.machine.length)
+    ramped = {name: ramp.value(time) for name, ramp in ramps.items()}
     without = {**state.knobs, **ramped}
     return list(controller.machine.harder(decision.knobs, without))
 

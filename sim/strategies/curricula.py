@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller.guards import WORDS, Word
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.sim.strategies.amounts import amounts, follow_knobs, is_whole, shares_follow_knobs, without_price
 from plateau_rule.sim.strategies.knobs import can_be_followed, falls_on, is_spelled, knob_tables
 from plateau_rule.sim.strategies.losses import LEVELS
 from plateau_rule.sim.strategies.warmups import keep_warmups_that_begin
@@ -52,6 +53,7 @@ def curricula(
     regress: bool = True,
     open_runs: bool = False,
     run: Mapping[str, int] | None = None,
+    clocks: bool = False,
 ) -> Curriculum:
     """Curricula over the whole language, each of them valid, and small enough for runs of `max_steps` steps.
 
@@ -63,28 +65,29 @@ def curricula(
         max_steps: the longest [run] in optimizer steps, and the order of amounts of time.
         methods: the methods of `plateau` that guards may ask for.
         metrics: the metrics that guards may ask for.
-        monotone: a transition that lowers a knob is marked `regress`, one that leads back has `at_most`; else anything
-            goes.
+        monotone: what lowers a knob is marked `regress`, and what leads back has `at_most`; else anything goes.
         regress: whether transitions may lead back at all.
         open_runs: also runs of unknown length, or without steps_per_epoch.
         run: this [run] and no other.
+        clocks: also runs whose tokens, or cost, the knobs decide.
     """
     bounds = _Bounds(max_steps, methods, metrics, monotone, regress, open_runs)
     run = dict(draw(_runs(bounds)) if run is None else run)
     names = [f"s{i}" for i in range(draw(st.integers(1, max_states)))]
     knobs = {name: draw(knob_tables()) for name in ("cutoff", "seq_len", "modes")[: draw(st.integers(0, max_knobs))]}
+    tables = {name: table for name, (table, _) in knobs.items()}
+    _ = draw(follow_knobs(run, tables, max_steps)) if clocks else None
     states = draw(_states(names, knobs, run, bounds))
     guards: dict[str, Any] = {}
     declared = draw(_metrics(run, bounds))
     bounds = replace(bounds, timed=tuple(name for name in metrics if name == "loss" or _is_timed(declared.get(name))))
-    tables = {name: table for name, (table, _) in knobs.items()}
     transitions = [
         draw(_transitions(tables, states, guards, run, bounds)) for _ in range(draw(st.integers(1, max_transitions)))
     ]
     written: dict[str, Any] = {
         "format": 1,
         "name": "drawn",
-        "run": run,
+        "run": without_price(run),
         "lr": draw(_rates(knobs, states, run)),
         "knob": tables,
         "metric": declared,
@@ -99,7 +102,7 @@ def curricula(
 
 
 @st.composite
-def _runs(draw: st.DrawFn, bounds: _Bounds) -> dict[str, int]:
+def _runs(draw: st.DrawFn, bounds: _Bounds) -> dict[str, Any]:
     """A [run]; with open_runs any of its keys may be missing."""
     per_epoch = draw(st.integers(1, max(1, min(25, bounds.max_steps))))
     run = {"epochs": draw(st.integers(1, max(1, bounds.max_steps // per_epoch))), "steps_per_epoch": per_epoch}
@@ -112,7 +115,7 @@ def _runs(draw: st.DrawFn, bounds: _Bounds) -> dict[str, int]:
 
 
 @st.composite
-def _metrics(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+def _metrics(draw: st.DrawFn, run: dict[str, Any], b: _Bounds) -> dict[str, Any]:
     """[metric.NAME] for all metrics but the loss, or for none."""
     if draw(st.booleans()):
         return {}
@@ -122,9 +125,9 @@ def _metrics(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, Any]
         table |= {"goal": draw(st.sampled_from(("min", "max")))} if draw(st.booleans()) else {}
         table |= {"at": draw(st.sampled_from(("eval", "eval", "step", "epoch")))} if draw(st.booleans()) else {}
         if table.get("at") == "epoch" and "steps_per_epoch" not in run:
-            table["every"] = draw(_amounts(run, 5))  # how long an epoch is, is not known
+            table["every"] = draw(amounts(run, 5))  # how long an epoch is, is not known
         elif draw(st.booleans()):
-            table["every"] = draw(_amounts(run, 5))
+            table["every"] = draw(amounts(run, 5))
     return found
 
 
@@ -133,32 +136,11 @@ def _is_timed(table: dict[str, Any] | None) -> bool:
 
 
 @st.composite
-def _amounts(draw: st.DrawFn, run: dict[str, int], most: int, rest: bool = False, least: int = 1) -> str:
-    """An amount of time of at most about `most` steps, in any unit that this run can resolve."""
-    whole = "epochs" in run and "steps_per_epoch" in run
-    units = ["steps", *["epochs"] * ("steps_per_epoch" in run), *["tokens"] * ("tokens_per_step" in run)]
-    units += [*["run"] * whole, *["rest"] * (rest and whole)]
-    unit = draw(st.sampled_from(units))
-    steps = draw(st.integers(least, most))
-    if unit == "rest":
-        return "rest"
-    if unit == "epochs":
-        halves = max(least, 2 * steps // run["steps_per_epoch"])
-        return f"{halves // 2} epochs" if halves % 2 == 0 else f"{halves / 2} epochs"
-    if unit == "tokens":
-        return f"{steps * run['tokens_per_step']} tokens"
-    if unit == "run":
-        total = run["epochs"] * run["steps_per_epoch"]
-        return f"{min(1.0, max(0.01 * least, round(steps / total, 2)))} run"
-    return "1 step" if steps == 1 else f"{steps} steps"
-
-
-@st.composite
 def _states(
     draw: st.DrawFn,
     names: list[str],
     knobs: dict[str, tuple[dict[str, Any], list[Any]]],
-    run: dict[str, int],
+    run: dict[str, Any],
     b: _Bounds,
 ) -> list[dict[str, Any]]:
     """[[state]]s whose knobs do not fall in the order of the file (unless nothing need be monotone)."""
@@ -171,7 +153,7 @@ def _states(
             last = places[i + 1] if b.monotone and i + 1 < len(places) else len(values) - 1
             if last > place and not is_spelled(values) and draw(st.booleans()):
                 end = values[draw(st.integers(place, last))]
-                ramp = {"to": end, "over": draw(_amounts(run, b.max_steps // 3 + 1))}
+                ramp = {"to": end, "over": draw(amounts(run, b.max_steps // 3 + 1, in_state=True))}
                 ramp |= {"shape": "root"} if draw(st.booleans()) else {}
                 state.setdefault("ramp", {})[knob] = ramp
     for state in states:
@@ -183,7 +165,7 @@ def _states(
 
 
 @st.composite
-def _state_rates(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+def _state_rates(draw: st.DrawFn, run: dict[str, Any], b: _Bounds) -> dict[str, Any]:
     """What a state changes about the rate: usually nothing."""
     found: dict[str, Any] = {}
     for key in sorted(draw(st.sets(st.sampled_from(("peak", "shape", "floor", "length", "warmup")), max_size=3))):
@@ -192,8 +174,8 @@ def _state_rates(draw: st.DrawFn, run: dict[str, int], b: _Bounds) -> dict[str, 
                 "peak": st.sampled_from((0.5, 2.0, 0.3)),
                 "shape": st.sampled_from(_SHAPES),
                 "floor": st.sampled_from((0.0, 0.05, 1.0)),
-                "length": _amounts(run, b.max_steps, rest=True),
-                "warmup": _amounts(run, b.max_steps // 4 + 1),
+                "length": amounts(run, b.max_steps, rest=True, in_state=True),
+                "warmup": amounts(run, b.max_steps // 4 + 1, in_state=True),
             }[key]
         )
     if "warmup" in found and draw(st.booleans()):
@@ -206,23 +188,23 @@ def _rates(
     draw: st.DrawFn,
     knobs: dict[str, tuple[dict[str, Any], list[Any]]],
     states: list[dict[str, Any]],
-    run: dict[str, int],
+    run: dict[str, Any],
 ) -> dict[str, Any]:
     """An [lr] that this run can resolve: one length, cycles, or the rest of the run. States may get a `decay`."""
     steps = run.get("epochs", 6) * run.get("steps_per_epoch", 20)
     rate: dict[str, Any] = {"peak": draw(st.sampled_from((1.0, 2e-4, 0.3)))}
     rate |= {"shape": draw(st.sampled_from(_SHAPES))} if draw(st.booleans()) else {}
     rate |= {"floor": draw(st.sampled_from((0.1, 0.05, 1.0, 0.0)))} if draw(st.booleans()) else {}
-    whole = "epochs" in run and "steps_per_epoch" in run
-    kind = draw(st.sampled_from(("length", "cycles", *["rest"] * whole)))
+    whole = is_whole(run)
+    kind = draw(st.sampled_from(("length", "cycles", *["rest"] * (whole or shares_follow_knobs(run)))))
     if kind == "length":
-        rate["length"] = draw(_amounts(run, steps, rest=True))
+        rate["length"] = draw(amounts(run, steps, rest=True, in_state=True))
     elif kind == "cycles":
-        rate["cycles"] = draw(st.lists(_amounts(run, steps // 2 + 1), min_size=1, max_size=3))
-        if whole and draw(st.booleans()):
+        rate["cycles"] = draw(st.lists(amounts(run, steps // 2 + 1), min_size=1, max_size=3))
+        if whole and not shares_follow_knobs(run) and draw(st.booleans()):
             rate["cycles"].append("rest")
         if draw(st.integers(0, 2)) == 2:
-            rate["cycles"] = {"first": draw(_amounts(run, steps // 3 + 1)), "factor": draw(st.integers(1, 3))}
+            rate["cycles"] = {"first": draw(amounts(run, steps // 3 + 1)), "factor": draw(st.integers(1, 3))}
         if draw(st.booleans()):
             rate["peaks"] = {"factor": draw(st.sampled_from((0.5, 0.8, 1.0)))}
     followed = [name for name, (_, values) in knobs.items() if can_be_followed(name, values, states)]
@@ -230,7 +212,7 @@ def _rates(
         rate["follow"] = {name: draw(st.sampled_from((0.5, 1.0, -1.0))) for name in followed}
     rate |= {"lowest": draw(st.sampled_from((1e-6, 1e-4)))} if draw(st.integers(0, 3)) == 3 else {}
     if draw(st.booleans()):
-        rate["warmup"] = draw(_amounts(run, steps // 4 + 1))
+        rate["warmup"] = draw(amounts(run, steps // 4 + 1, in_state=True))
         rate["rewarm"] = draw(st.booleans())
         rate |= {"warmup_from": draw(st.sampled_from((0.0, 0.25, 1.0)))} if draw(st.booleans()) else {}
     falling = [lr for lr in (state.get("lr", {}) for state in states) if lr.get("shape", rate.get("shape")) == "wsd"]
@@ -245,7 +227,7 @@ def _transitions(
     knobs: dict[str, dict[str, Any]],
     states: list[dict[str, Any]],
     guards: dict[str, Any],
-    run: dict[str, int],
+    run: dict[str, Any],
     b: _Bounds,
 ) -> dict[str, Any] | None:
     """A [[transition]] between these states, or None where there is none to be made; may add to the named guards."""
@@ -300,7 +282,7 @@ def _ways(draw: st.DrawFn, names: list[str], b: _Bounds) -> tuple[str | list[str
 
 @st.composite
 def _conditions(
-    draw: st.DrawFn, guards: dict[str, Any], ramped: list[str], run: dict[str, int], b: _Bounds, depth: int
+    draw: st.DrawFn, guards: dict[str, Any], ramped: list[str], run: dict[str, Any], b: _Bounds, depth: int
 ) -> Any:
     """A condition: a table, or the name of a guard that is thereby declared."""
     if guards and draw(st.integers(0, 3)) == 3:
@@ -318,7 +300,7 @@ def _conditions(
 
 
 @st.composite
-def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, int], b: _Bounds) -> dict[str, Any]:
+def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, Any], b: _Bounds) -> dict[str, Any]:
     """A guard that is not made of others, with numbers that small runs reach."""
     # Few states have a ramp; where there is one, it is asked for often.
     leaves = [word for word in _LEAVES if b.timed or not word.on_timed]
@@ -335,7 +317,7 @@ class _Pick:
     """The choices of which a word makes an example of itself, made by hypothesis; see controller.guards.word."""
 
     def __init__(
-        self, draw: st.DrawFn, b: _Bounds, run: dict[str, int], ramped: list[str], parts: st.SearchStrategy[Any]
+        self, draw: st.DrawFn, b: _Bounds, run: dict[str, Any], ramped: list[str], parts: st.SearchStrategy[Any]
     ) -> None:
         self.metrics: Sequence[str] = b.metrics
         self.timed: Sequence[str] = b.timed
@@ -353,9 +335,9 @@ class _Pick:
         """One of several."""
         return self._draw(st.sampled_from(choices))
 
-    def amount(self, most: int, least: int = 1) -> str:
+    def amount(self, most: int, least: int = 1, in_state: bool = False) -> str:
         """An amount of time that this run can resolve."""
-        return self._draw(_amounts(self._run, most, least=least))
+        return self._draw(amounts(self._run, most, least=least, in_state=in_state))
 
     def level(self) -> float:
         """A value that drawn losses take."""

@@ -120,7 +120,7 @@ class _RngPick:
         """One of several."""
         return choices[int(self._rng.integers(len(choices)))]
 
-    def amount(self, most: int, least: int = 1) -> str:
+    def amount(self, most: int, least: int = 1, in_state: bool = False) -> str:
         """An amount of time in steps."""
         return f"{self.whole(least, most)} steps"
 

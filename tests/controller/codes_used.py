@@ -46,6 +46,7 @@ def codes_of_reading() -> set[str]:
         "knob_faults",
         "knob_values",
         "rate_faults",
+        "clock_faults",
         "formats",
     )
     of_files = {"no-such-file", "not-a-file", "unreadable", "file-too-large"}

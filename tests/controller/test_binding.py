@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from plateau_rule import BindingError, BindingWarning, Controller, load
 from plateau_rule.controller.binding import bind
 from plateau_rule.controller.language.amounts import parse_amount
-from plateau_rule.controller.machine import BoundRamp, Machine
+from plateau_rule.controller.machine import Machine
+from plateau_rule.controller.ramps import BoundRamp
 from tests.controller.small import STATES, small, through
 
 LADDER = {"cutoff": {"ladder": [1, 2, 4, 8, "full"]}}

@@ -69,7 +69,7 @@ def test_a_copy_goes_on_by_itself(data: st.DataObject) -> None:
 
 def shallow(run: RunState) -> RunState:
     """Canary: a copy that shares the counts of transitions."""
-    twin = RunState(run.state, run.stay.copy(), run.rate, run.entered_total_steps)
+    twin = RunState(run.state, run.stay.copy(), run.rate, run.entered_length)
     for name in (name for kind in RunState.__mro__ for name in getattr(kind, "__slots__", ()) if name != "stay"):
         setattr(twin, name, getattr(run, name))
     return twin

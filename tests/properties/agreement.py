@@ -20,11 +20,20 @@ from plateau_rule.controller.verifier.budget import MOST_CONFIGURATIONS
 from plateau_rule.controller.verifier.findings import Counterexample, Finding, Report
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.witness import controller_of
-from tests.properties.every_stream import EveryStream, Found, goal, harder
+from tests.properties.every_stream import EveryStream, Found, goal, harder, used_up
 from tests.properties.small_curricula import small_machine
 
 NEVER_TAKEN = ("shadowed", "sustain-too-long", "never-taken", "never-looked-at")
-FOR_EVERY_STREAM = ("unreachable", "dead-end", "too-late", "never-final", *NEVER_TAKEN, "never-true", "always-true")
+FOR_EVERY_STREAM = (
+    "decay-unfinished",
+    "unreachable",
+    "dead-end",
+    "too-late",
+    "never-final",
+    *NEVER_TAKEN,
+    "never-true",
+    "always-true",
+)
 BUDGET = 6_000  # configurations for one small curriculum, in the tests
 LIMITS = (3, 9)  # of a ramp to `full`, where the trainer gives no limit; no rung that has a number lies above them
 
@@ -106,7 +115,8 @@ def shown_otherwise(machine: Machine, finding: Finding, example: Counterexample)
         if (row["step"], row["epoch"], row["state"], row["lr"]) != (plan.step, plan.epoch, plan.state, plan.lr):
             return f"another plan than {row}"
         decision = controller.observe(told.pop("loss"), step=row["step"], **told)
-        if decision is not None and decision.step != controller.total_steps:
+        over = decision is not None and used_up(machine, controller.run_state.rate, decision.step)
+        if decision is not None and decision.step != controller.total_steps and not over:
             decisions.append(decision)
     trace = [(v.left, v.state.name, v.transition.title) for v in example.visits if v.transition is not None]
     if [(d.step, d.from_state, d.transition) for d in decisions] != trace:
@@ -143,20 +153,23 @@ def _otherwise(
         return "" if row["step"] == example.step and row["lr"] < asked * peak + (peak == 0.0) else "the rate is high"
     if code == "rate-vanishes":
         return "" if peak < 2.0**-1022 else "the peak is a number"
-    if code in ("dead-end", "never-final") and example.step == example.visits[-1].left < (machine.total_steps or 0):
+    early = example.step == example.visits[-1].left < (machine.total_steps or 0) or (
+        bool(machine.bounds) and example.step == example.visits[-1].left and controller.plan.stop is None
+    )
+    if code in ("dead-end", "never-final") and early:
         return "" if machine.states.index(state) not in goal(machine) else "it is the goal"
     if code in ("dead-end", "too-late", "never-final", "may-stay"):
         reached = any(machine.states.index(machine.by_name[name]) in goal(machine) for name in states)
-        over = controller.plan.stop is not None or machine.total_steps is None
+        over = controller.plan.stop is not None or (machine.total_steps is None and not machine.bounds)
         return "" if over and (not reached or code == "dead-end") else "the run goes on, or gets to its goal"
     return ""
 
 
 def disagreements_of(
-    seed: int, most: int = 1500, budget: int = BUDGET, lead: int | None = None
+    seed: int, most: int = 1500, budget: int = BUDGET, lead: int | None = None, clocks: bool = False
 ) -> tuple[list[str], Report, bool]:
     """Those of the curriculum of a seed; its report; whether every stream was followed."""
-    machine = small_machine(seed, lead)
+    machine = small_machine(seed, lead, clocks)
     found = EveryStream(machine, most, seed).follow()
     report = verify(machine, budget=budget)
     wrong = disagreements(report, found)
@@ -186,12 +199,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("curricula", type=int, nargs="?", default=5000)
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
     parser.add_argument("--lead", type=int, help="the lead of every knob")
+    parser.add_argument("--clocks", action="store_true", help="curricula that count tokens or cost by their knobs")
     options = parser.parse_args(arguments)
     answers: Counter[tuple[str, str]] = Counter()
     reasons: Counter[tuple[str, str]] = Counter()
     wrong = covered = examples = 0
     for seed in range(options.first, options.first + options.curricula):
-        said, report, whole = disagreements_of(seed, budget=MOST_CONFIGURATIONS, lead=options.lead)
+        said, report, whole = disagreements_of(seed, 1500, MOST_CONFIGURATIONS, options.lead, options.clocks)
         covered += whole
         wrong += bool(said)
         for line in said:

@@ -28,9 +28,11 @@ from plateau_rule.controller.language.curriculum import State
 from plateau_rule.controller.language.metrics import asked as every_guard
 from plateau_rule.controller.machine import BoundState, BoundTransition, Machine
 from plateau_rule.controller.plan import Decision, knobs_at, plan_of
+from plateau_rule.controller.rate import RateClock
 from plateau_rule.controller.state import RunState
 
 LATE = 0.05  # of the run, in which a restart over `rest` is not judged for ending with it
+LONGEST = 60  # steps of a run that ends with what is counted
 BY_HAND = 12  # steps that are followed where the trainer closes the epochs
 
 
@@ -101,12 +103,13 @@ class EveryStream:
         self.total = machine.total_steps
         self.goal = goal(machine)
         self.places = {state.name: place for place, state in enumerate(machine.states)}
-        self.stays = [machine.stay(state, machine.total_steps) for state in machine.states]
+        self.stays = [machine.stay(state, machine.length) for state in machine.states]
+        self.ends = self.total is not None or bool(machine.bounds)  # whether steps or counts end a run
         self.alphabets = [list(self._alphabet(place)) for place in range(len(machine.states))]
 
     def follow(self) -> Found:
         """Follow them to the end of the run."""
-        noting = _noting(self.found, self.total)
+        noting = _noting(self.found, self.machine)
         with (
             mock.patch.object(steps, "find_transition", noting),
             mock.patch.object(evaluation, "find_transition", noting),
@@ -116,11 +119,11 @@ class EveryStream:
             self._judge_entry(run)
             first = frozenset([0])
             points = {self._point(run, first, first, None): None}
-            end = self.total if self.total is not None else BY_HAND
+            end = self.total if self.total is not None else LONGEST if self.machine.bounds else BY_HAND
             for number in range(end):
                 points = self._step(points, end - number)
             for point in points:
-                if self.total is not None and self.machine.states[point.state].stop is None:
+                if self.ends and self.machine.states[point.state].stop is None:
                     self._over(point)
         return self.found
 
@@ -136,7 +139,8 @@ class EveryStream:
             if self.machine.states[point.state].stop is not None:
                 self.found.missed |= self._others(point.entered)
                 continue
-            if self.total is None and point.hands[1] >= (self.machine.run.epochs or 10**9):
+            by_hand = self.total is None and point.hands[1] >= (self.machine.run.epochs or 10**9)
+            if by_hand or used_up(self.machine, point.rate, point.hands[0]):
                 self._over(point)
                 continue
             for observation in self.alphabets[point.state]:
@@ -167,7 +171,8 @@ class EveryStream:
             return None
         if decision is None:
             return self._point(run, point.entered, point.since, raised)
-        if self.total is not None and run.step >= self.total:  # no step is left for the new state
+        over = used_up(self.machine, run.rate, run.step) or (self.total is not None and run.step >= self.total)
+        if over:  # no step is left for the new state
             return self._point(run, point.entered, point.since, None)
         return self._taken(run, point, old, decision, raised, there)
 
@@ -194,7 +199,7 @@ class EveryStream:
             raised = raised._replace(restarted=True)
         own = self._written(run.state.name).lr.warmup
         if raised is not None and "lr_restart" in names and own is not None:  # meant, so judged from its end
-            raised = raised._replace(step=run.step + int(own.split()[0]))
+            raised = raised._replace(step=run.step + run.rate.warm_steps)
         since = frozenset([place])
         if way.at_most is None:
             found.rounds |= place in point.since
@@ -244,10 +249,21 @@ class EveryStream:
         if align.steps is None and self.total is not None:
             late = min(self.total - 1, max(late, 4 * held))
         ending = raised.restarted and self.total is not None and run.rate.anchor >= self.total - late
+        ending = ending or (raised.restarted and self._ends_with_what_is_counted(run))
         if not ending and peak >= 2.0**-1022 and plan_of(self.machine, run).lr / peak < asked - 1e-9:
             self.found.low.add(raised.way)
             return None
         return raised
+
+    def _ends_with_what_is_counted(self, run: RunState) -> bool:
+        """Whether the rate falls over the rest of what may be counted, and was restarted when little of it was left."""
+        counts, rate = run.rate.counts, run.state.rate
+        if counts is None or counts.meter is None or rate.length.unit != "rest":
+            return False
+        bound, prices = self.machine.length or 0, [self.machine.tally(s, self.machine.length).extremes(counts.meter)[1]
+                                                   for s in self.machine.states]  # fmt: skip
+        late = max(int(LATE * bound), 4 * self.machine.align.steps * max(prices))
+        return counts.begun[counts.meter] > bound - min(late, bound - 1)
 
     # Configurations
 
@@ -268,7 +284,7 @@ class EveryStream:
         state, stay = self.machine.states[point.state], self.stays[point.state]
         for (_, detector), contents in zip(stay.detectors.values(), _read(point.contents), strict=True):
             detector.restore(contents)
-        run = RunState(state, stay, point.rate, self.total)
+        run = RunState(state, stay, point.rate, self.machine.length)
         run.step, run.epoch, run.time, run.closings, run.nonfinite = point.hands
         run.sustained, run.taken = list(point.sustained), dict(point.taken)
         run.waiting, run.due, run.since = point.ahead
@@ -338,12 +354,19 @@ def goal(machine: Machine) -> frozenset[int]:
     return frozenset(final or training[-1:] or range(len(machine.states)))
 
 
-def _noting(found: Found, total: int | None) -> Any:
+def used_up(machine: Machine, rate: RateClock, step: int) -> bool:
+    """Whether a run has counted as much as it may."""
+    counts = rate.counts
+    return counts is not None and any(counts.at(meter, step) >= bound for meter, bound in machine.bounds)
+
+
+def _noting(found: Found, machine: Machine) -> Any:
     """`find_transition`, writing down every guard's verdict first."""
     look = steps.find_transition
 
     def noting(run: RunState, asked: tuple[str, ...], dead: bool, among: Any = None) -> int | None:
-        if total is None or run.step < total:
+        total = machine.total_steps
+        if (total is None or run.step < total) and not used_up(machine, run.rate, run.step):
             for place, (transition, guard) in enumerate(zip(run.state.transitions, run.stay.guards, strict=True)):
                 if (among is None or (place, transition) in among) and _looked_at(run, transition, asked):
                     for j, part in enumerate(guard.parts):

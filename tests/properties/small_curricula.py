@@ -11,6 +11,7 @@ from plateau_rule.controller.binding import bind
 from plateau_rule.controller.errors import BindingError, CurriculumError
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.machine import Machine
+from tests.properties.small_clocks import count_by_knobs
 
 TRIES = 200  # drafts of one curriculum, before a seed is given up
 MOST_KNOB = 4  # rungs
@@ -22,13 +23,15 @@ _VALUES: dict[str, list[Any]] = {
 }
 
 
-def small_machine(seed: int, lead: int | dict[str, int] | None = None) -> Machine:
-    """A bound curriculum; the same for a seed everywhere."""
+def small_machine(seed: int, lead: int | dict[str, int] | None = None, clocks: bool = False) -> Machine:
+    """A bound curriculum; the same for a seed everywhere. With `clocks`, one whose knobs decide tokens or cost."""
     rng = random.Random(seed)
     for _ in range(TRIES):
         written = _draft(rng)
+        if clocks and not count_by_knobs(rng, written):
+            continue
         limits: dict[str, float | None] | None = None
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 or "tokens_per_step" in written["run"]:  # of full, a clock must know what it is
             limits = {name: rng.choice((2, 3, 9)) for name in written["knob"]}
             limits |= dict.fromkeys(name for name, knob in written["knob"].items() if _is_spelled(knob))
         lag = rng.choice((0, 0, 0, 0, 1, 2))

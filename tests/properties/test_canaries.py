@@ -86,7 +86,7 @@ class CountersNotSaved(Controller):
 
     def load_state_dict(self, saved: Mapping[str, Any], on_change: str = "refuse") -> tuple[str, ...]:
         notes = super().load_state_dict(saved, on_change)
-        self.run_state.stay = self.machine.stay(self.run_state.state, self.run_state.entered_total_steps)
+        self.run_state.stay = self.machine.stay(self.run_state.state, self.run_state.entered_length)
         return notes
 
 

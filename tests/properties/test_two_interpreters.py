@@ -50,6 +50,12 @@ def of_decision(decision: Decision | None) -> tuple[Any, ...] | None:
     return decision and (*decision[:5], dict(decision.knobs_before), dict(decision.knobs), *decision[7:10])
 
 
+def rebound(bound: Bound) -> tuple[Any, ...]:
+    """What a curriculum is bound to, but for how long a run may be that its clocks end."""
+    run = bound.curriculum.run
+    return (bound.limits, bound.run, run.cost_per_step, run.clock, run.tokens is None, run.cost is None)
+
+
 class TwoInterpreters(RuleBasedStateMachine):
     """Runs both beside each other, through everything that a trainer, a user and a crash may do."""
 
@@ -69,7 +75,7 @@ class TwoInterpreters(RuleBasedStateMachine):
 
     def _draw_bound(self, data: st.DataObject) -> Bound:
         curriculum = data.draw(
-            curricula(monotone=False, open_runs=True, max_steps=60, max_transitions=6, methods=("halves",))
+            curricula(monotone=False, open_runs=True, max_steps=60, max_transitions=6, methods=("halves",), clocks=True)
         )
         run = curriculum.run
         bound = data.draw(st.one_of(st.none(), limits(curriculum)))
@@ -184,10 +190,11 @@ class TwoInterpreters(RuleBasedStateMachine):
     def edit(self, data: st.DataObject) -> None:
         """Stop, edit one table of the curriculum, and go on."""
         written = self.bound.curriculum.model_dump(by_alias=True, exclude_unset=True)
+        run = {key: number for key, number in written["run"].items() if isinstance(number, int) and key != "tokens"}
+        if {"clock", "tokens", "cost"} & set(written["run"]):
+            run.pop("epochs", None)  # shares of the run need not be steps
         other = data.draw(
-            curricula(
-                monotone=False, max_knobs=0, max_states=len(written["state"]), run=written["run"], methods=("halves",)
-            )
+            curricula(monotone=False, max_knobs=0, max_states=len(written["state"]), run=run, methods=("halves",))
         )
         fresh = other.model_dump(by_alias=True, exclude_unset=True)
         table = data.draw(st.sampled_from(("peak", "length", "state", "transition")))
@@ -215,10 +222,7 @@ class TwoInterpreters(RuleBasedStateMachine):
     def _go_on(self, bound: Bound, on_change: str) -> bool:
         real = self._controller(bound)
         snapshot = json.loads(json.dumps(self.real.state_dict()))
-        changed = real.fingerprint != self.real.fingerprint or (bound.limits, bound.run) != (
-            self.bound.limits,
-            self.bound.run,
-        )
+        changed = real.fingerprint != self.real.fingerprint or rebound(bound) != rebound(self.bound)
         changed = changed and on_change == "accept"
         note(f"goes on under {bound}, {'edited' if changed else 'extended'}")
         try:

@@ -115,7 +115,7 @@ def test_length_of_a_run() -> None:
         ("500steps", 'Did you mean "500 steps"?'),
         ("3 Epoch", 'Did you mean "3 epochs"?'),
         ("30%", 'Did you mean "0.3 run"?'),
-        ("5 x", "Units: steps, epochs, tokens, run."),
+        ("5 x", "Units: steps, epochs, tokens, cost, run."),
         ("7 runs", "Expected a share of the run between 0 and 1."),
         ("soon", ""),
     ],

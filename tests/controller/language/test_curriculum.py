@@ -168,7 +168,7 @@ def test_words_that_are_values(heading: str, words: Any) -> None:
 def test_properties_and_units() -> None:
     """So have the properties that check knows, and the units of time."""
     assert tuple(rows("`align` of `[check]`", 2)) == PROPERTIES
-    assert list(rows("Amounts of time", 3)) == ["steps", "epochs", "tokens", "run", "rest"]
+    assert list(rows("Amounts of time", 3)) == ["steps", "epochs", "tokens", "cost", "run", "rest"]
 
 
 def test_every_shipped_file_is_listed() -> None:
@@ -182,9 +182,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_first_example() -> None:
-    """The first example of the reference is a curriculum."""
-    (example,) = blocks("toml")
-    assert loads(example).name == "my-first"
+    """The examples of the reference are curricula; the first is the one to begin with."""
+    assert [loads(example).name for example in blocks("toml")] == ["my-first", "tokens"]
 
 
 def test_python_example(capsys: pytest.CaptureFixture[str]) -> None:

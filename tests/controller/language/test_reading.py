@@ -294,7 +294,7 @@ WAY = '[[transition]]\nfrom = "low"\nto = "next"\n'
         (SMALL + 'lr.floor = "10%"\n', "expected a number from 0 to 1. Write 0.1."),
         (SMALL + 'lr.length = "10%"\n', 'Did you mean "0.1 run"?'),
         (SMALL + "lr.length = 500\n", 'Say the unit: "500 steps".'),
-        (SMALL + 'lr.length = "5 minutes"\n', "Units: steps, epochs, tokens, run."),
+        (SMALL + 'lr.length = "5 minutes"\n', "Units: steps, epochs, tokens, cost, run."),
         (SMALL + "run.epochs = 5.0\n", "Write 5."),
         (SMALL + "[[run]]\nepochs = 5\n", "A table of which there is one has single brackets, […]."),
         (SMALL + "[lr_schedule]\n", "Known here: check, description, format, guard"),

@@ -231,7 +231,7 @@ MISTYPED = [
     (
         "{ min_epoch = 2 }",
         '{ dwell = "5 min" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "5 min"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, run. [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "5 min"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, cost, run. [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, islice, pairwise
 from math import ceil, floor, inf, sqrt
 from typing import Any, NamedTuple
 
 from plateau_rule import Curriculum
+from tests.controller.naive.counted import amount_of, measure, price, unit_of, units
 
 
 def hard(value: Any) -> float:
@@ -23,20 +25,42 @@ class Bound(NamedTuple):
 
     curriculum: Curriculum
     limits: dict[str, float | None] | None
-    run: tuple[int | None, int | None, int | None]
+    run: tuple[int | None, int | None, Any]
     lead: dict[str, int] = {}  # noqa: RUF012  # never changed
 
     @property
-    def total(self) -> int | None:
-        epochs, steps_per_epoch, _ = self.run
-        return None if epochs is None or steps_per_epoch is None else epochs * steps_per_epoch
+    def last(self) -> int | None:
+        """The run's length in steps, as far as nothing but steps decides it."""
+        epochs, per_epoch, tokens = self.run
+        ends = [] if epochs is None or per_epoch is None else [epochs * per_epoch]
+        if self.curriculum.run.tokens and isinstance(tokens, int):
+            ends.append(ceil(Fraction(self.curriculum.run.tokens, tokens)))
+        return min(ends, default=None)
 
-    def steps(self, text: str, total: int | None, since: int = 0) -> int:
+    @property
+    def total(self) -> Any:
+        """What shares of the run are taken of: steps, tokens, or cost."""
+        unit, run = measure(self), self.curriculum.run
+        return {"tokens": run.tokens, "cost": run.cost and Fraction(str(run.cost))}.get(unit, self.last)
+
+    def steps(self, text: str, total: Any, since: int = 0, state: str | None = None) -> int:
+        """An amount in steps; one that knobs decide, from the entry into a state on."""
+        if state is not None and unit_of(self, text) != "steps":
+            time, counted = 0, Fraction(0)
+            for time, knobs in enumerate(self.course(state, total)):
+                if counted >= amount_of(self, text, total):
+                    return time
+                counted += price(self, unit_of(self, text), knobs)
         if text == "rest":
             return 1 if total is None else max(0, total - since)
         number, unit = text.split()
-        one = {"s": 1, "e": self.run[1], "t": Fraction(1, self.run[2] or 1), "r": total}[unit[0]]
-        return ceil(Fraction(number) * one)  # type: ignore[operator]  # what a unit needs is known, or binding refuses
+        one = {
+            "s": 1,
+            "e": self.run[1],
+            "t": Fraction(1, per if isinstance(per := self.run[2], int) else 1),
+            "r": total,
+        }[unit[0]]
+        return ceil(Fraction(number) * Fraction(one))  # what a unit needs is known, or binding refuses
 
     def harder(self, knob: str, value: Any) -> float:
         """How hard a value is, among those of its knob; all are as hard where it has no order."""
@@ -101,15 +125,27 @@ class Bound(NamedTuple):
                 for w in self.curriculum.transition]  # fmt: skip
         return f"{ways[place]} {ways[:place].count(ways[place])}"
 
-    def knobs(self, name: str, time: int, total: int | None) -> dict[str, Any]:
+    def knobs(self, name: str, time: int, total: Any) -> dict[str, Any]:
+        return next(islice(self.course(name, total), time, None))
+
+    def course(self, name: str, total: Any) -> Iterator[dict[str, Any]]:
+        """The knobs on each step of a stay that never ends."""
+        counted = {unit: Fraction(0) for unit in units(self)}
+        for time in count():
+            knobs = self._knobs(name, {"steps": Fraction(time), **counted}, total)
+            yield knobs
+            counted = {unit: before + price(self, unit, knobs) for unit, before in counted.items()}
+
+    def _knobs(self, name: str, passed: dict[str, Fraction], total: Any) -> dict[str, Any]:
         state = next(s for s in self.curriculum.state if s.name == name)
         found = {knob: self.clamped(knob, state.set[knob]) for knob in self.curriculum.knob}
         for knob, ramp in state.ramp.items():
-            low, high, over = hard(found[knob]), hard(self.clamped(knob, ramp.to)), self.steps(ramp.over, total)
-            if time >= over:
+            low, high, unit = hard(found[knob]), hard(self.clamped(knob, ramp.to)), unit_of(self, ramp.over)
+            over = self.steps(ramp.over, total) if unit == "steps" else amount_of(self, ramp.over, total)
+            if passed[unit] >= over:
                 found[knob] = "full" if high == inf else high
             elif high < inf:
-                way, table = time / over, self.curriculum.knob[knob]
+                way, table = float(passed[unit] / over), self.curriculum.knob[knob]
                 now = low + (high - low) * way if ramp.shape == "linear" else sqrt(low**2 + (high**2 - low**2) * way)
                 if table.ladder and high < low:
                     now = min(

@@ -53,7 +53,8 @@ def _verdicts(run: History, condition: Any, time: int) -> set[bool | None]:
         return {(run.stay.step + time) // run.bound.run[1] >= asked}  # type: ignore[operator]  # not by hand
     if word in ("dwell", "ramp_done"):
         state = next(s for s in run.bound.curriculum.state if s.name == run.stay.state)
-        return {time >= run.bound.steps(asked if word == "dwell" else state.ramp[asked].over, run.total)}
+        amount = asked if word == "dwell" else state.ramp[asked].over
+        return {time >= run.bound.steps(amount, run.total, state=state.name)}
     return {True, False, None}
 
 

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from tests.controller.naive.bound import Bound
+from tests.controller.naive.counted import price
 from tests.controller.naive.measures import measured
 
 
@@ -35,6 +36,7 @@ class History:
     def __init__(self, bound: Bound, lag: int) -> None:
         self.bound, self.lag = bound, lag
         self.seen: list[dict[str, Any]] = []  # what each step brought
+        self.planned: list[tuple[int, dict[str, Any], Bound]] = []  # every step and knobs that were ever planned
         self.turns: list[Turn] = []
         self.since: dict[str, int] = {}  # from which step on each guard's values count
         self.total: int | None = None  # what shares of the run are measured on
@@ -53,6 +55,14 @@ class History:
 
     def epochs(self, since: int = 0) -> int:
         return sum(said["closes"] for said in self.seen[since:])
+
+    def counted(self, unit: str, step: int | None = None) -> Fraction:
+        """What a clock that follows the knobs had counted before a step, by what was planned."""
+        last = {at: (knobs, bound) for at, knobs, bound in self.planned}
+        return sum(
+            (price(bound, unit, knobs) for at, (knobs, bound) in last.items()
+             if at < (self.step if step is None else step)), Fraction(0)
+        )  # fmt: skip
 
     def late(self, metric: str = "loss") -> int:
         """The first step whose observation brings a value that belongs to this state."""
@@ -110,7 +120,8 @@ class History:
             return self.epochs(self.stay.step) >= int(asked.split()[0])
         if word in ("dwell", "ramp_done"):
             state = next(s for s in self.bound.curriculum.state if s.name == self.stay.state)
-            return self.time >= self.bound.steps(asked if word == "dwell" else state.ramp[asked].over, self.total)
+            amount = asked if word == "dwell" else state.ramp[asked].over
+            return self.time >= self.bound.steps(amount, self.total, state=state.name)
         over = None
         if word in ("gap", "plateau"):
             length = asked.over if word == "gap" else asked.per

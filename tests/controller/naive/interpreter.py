@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.controller.naive.bound import Bound, is_number
 from tests.controller.naive.certain import Coming, clockwork, coming
+from tests.controller.naive.counted import bounds, ends, units
 from tests.controller.naive.history import History, Turn
 from tests.controller.naive.rate import rate
 
@@ -22,7 +23,6 @@ class Naive(History):
     def __init__(self, bound: Bound, lag: int = 0) -> None:
         super().__init__(bound, lag)
         self.plans: list[tuple[Any, ...]] = []  # step, epoch, state, knobs, lr, requests, stop
-        self.planned: list[tuple[int, dict[str, Any], Bound]] = []  # every step and knobs that were ever planned
         self.taken: list[str] = []  # keys of the transitions that were taken
         self.known: float = -inf  # the step whose observation made the present stay certain
         self.waits: tuple[int, str, float, Any, float] | None = None  # transition, to, step, loss in a list, known
@@ -136,7 +136,9 @@ class Naive(History):
 
     def edit(self, bound: Bound, changed: bool) -> None:
         """Go on under another curriculum or another run; LookupError where that is refused."""
-        if bound.run[:2] != self.bound.run[:2] and self.over(bound):
+        if set(units(bound)) - set(units(self.bound)):
+            raise LookupError("what was not counted")
+        if bounds(bound) != bounds(self.bound) and self.over(bound):
             raise LookupError("the run is over")
         if not changed:
             if self.waits and bound.lead != self.bound.lead:
@@ -158,7 +160,9 @@ class Naive(History):
         if self.waits:
             self.taken.remove(self.bound.key(self.waits[0]))
         whole_run = self.watched()
-        rebound = (bound.limits, bound.run[1:]) == (self.bound.limits, self.bound.run[1:])
+        rebound = (bound.limits, bound.run[1:], bound.curriculum.run.cost_per_step) == (
+            self.bound.limits, self.bound.run[1:], self.bound.curriculum.run.cost_per_step
+        )  # fmt: skip
         self.bound, self.total, self.looks = bound, total, {}
         self.turns.append(Turn(self.step, "edit", self.stay.state, bound))
         kept = self.since if knobs == self.plans[-1][3] and rebound else {}
@@ -193,6 +197,8 @@ class Naive(History):
         return (self.step, self.epochs(), name, knobs, rate(self), requests, state.stop or ("over" if over else None))
 
     def over(self, bound: Bound) -> bool:
-        if bound.total is not None:
-            return self.step >= bound.total
+        if ends(bound, {unit: self.counted(unit) for unit in units(bound)}):
+            return True
+        if bound.last is not None:
+            return self.step >= bound.last
         return bound.run[0] is not None and self.epochs() >= bound.run[0]

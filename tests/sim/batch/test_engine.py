@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, load
 from plateau_rule.controller.controller import UnguardedController
+from plateau_rule.controller.language.knob_values import ranks_of
 from plateau_rule.sim.batch import Batch
 from plateau_rule.sim.batch.history import Floats
 from plateau_rule.sim.batch.rates import Rates
@@ -52,7 +53,7 @@ SELDOM = st.integers(0, 5).map(lambda one: one == 5)
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """A curriculum, what it is bound to, and what a few runs observe: a list of arguments with a place for each run."""
-    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=80))
+    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=80, clocks=True))
     runs, steps = draw(st.integers(1, 4)), draw(st.integers(1, 80))
     streams = [draw(loss_streams(min_size=steps, max_size=steps, extreme=draw(st.booleans()))) for _ in range(runs)]
     return draw(observed(curriculum, np.array(streams)))
@@ -61,7 +62,7 @@ def cases(draw: st.DrawFn) -> Case:
 @st.composite
 def long_cases(draw: st.DrawFn) -> Case:
     """The same over runs that are long enough for every detector to decide."""
-    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=700))
+    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=700, clocks=True))
     runs, steps = draw(st.integers(1, 4)), draw(st.integers(300, 700))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     return draw(observed(curriculum, drawn.losses(rng, runs, steps)))
@@ -136,8 +137,10 @@ def agrees(curriculum: Curriculum, binding: dict[str, Any], said: list[dict[str,
         assert [*map(comparable, decisions.spelled(batch.machine, run))] == taken
         assert rates[: len(expected), run].tolist() == expected
         assert batch.machine.states[batch.state[run]].name == state
+        places = ranks_of(curriculum)  # of values that are no numbers
         assert {name: knobs[step][name][run] for name in values} == {
-            name: np.inf if value == "full" else value for name, value in values.items()
+            name: np.inf if value == "full" else places.get(name, {}).get(value, value)
+            for name, value in values.items()
         }
         ended = int(batch.ended_step[run])
         assert (step if ended < 0 else ended) == step

@@ -1,0 +1,122 @@
+"""Tokens and cost of a run, at the least and at the most, whatever the losses are; and whether a decay gets done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plateau_rule.controller.language.amounts import steps_in
+from plateau_rule.controller.machine import LATE_SHARE, Machine
+from plateau_rule.controller.verifier.findings import Finding, Spent, percent
+from plateau_rule.controller.verifier.zone_graph import Node, Reach
+from plateau_rule.controller.verifier.zones import FAR, Spans
+
+Range = tuple[int, int]
+
+
+def spent(machine: Machine, reach: Reach) -> Iterator[Spent]:
+    """What a run takes that is not given up for NaN, for every clock that its file speaks of."""
+    flop, number = machine.curriculum.run.flop_per_token, machine.run.tokens_per_step
+    ends = [(node, _ends(machine, reach, node)) for node in reach.nodes if node.into is None]
+    over = [(node, end) for node, end in ends if end is not None]
+    found = []
+    if isinstance(number, int) and over:
+        steps = min(n.zone.entry_low + e[0] for n, e in over), max(n.zone.entry_high + e[1] for n, e in over)
+        found.append(Spent("tokens", steps[0] * number, None if steps[1] >= FAR // 2 else steps[1] * number))
+    for place, meter in enumerate(machine.meters):
+        counts = [_counted(machine, reach, node, end, place) for node, end in over]
+        least, most = min(low for low, _ in counts), max(high for _, high in counts)
+        unbounded = any(end[1] >= FAR // 2 for _, end in over)
+        exact = meter.scale == 1
+        found.append(Spent(meter.name, least if exact else least / meter.scale,
+                           None if unbounded else most if exact else most / meter.scale))  # fmt: skip
+    yield from found
+    for one in found:
+        if one.clock == "tokens" and flop is not None:
+            yield Spent("FLOP", one.least * flop, None if one.most is None else one.most * flop)
+
+
+def _ends(machine: Machine, reach: Reach, node: Node) -> Range | None:
+    """After how many steps in a node's state a run can be over there; None where it goes on."""
+    state = reach.state(node)
+    if state.stop is not None:
+        return 0, 0
+    if not node.stays and node.to:
+        return None
+    total, by_hand = machine.total_steps, machine.run.epochs if machine.total_steps is None else None
+    least = 0 if by_hand else FAR if total is None else max(0, total - node.zone.entry_high)
+    most = FAR if total is None else max(0, total - node.zone.entry_low)
+    if reach.meterings is not None and reach.metered:
+        least = min(least if total is not None else FAR, reach.meterings.over_from(state, node.zone))
+        most = min(most, reach.meterings.over_by(state, node.zone))
+    return (0, FAR) if least >= FAR else (least, most)
+
+
+def _tight(reach: Reach, node: Node) -> Spans:
+    """What meters have counted when a node is entered."""
+    return reach.meterings.tight(node.zone) if reach.meterings is not None else ()
+
+
+def _counted(machine: Machine, reach: Reach, node: Node, end: Range, meter: int) -> Range:
+    """What a meter has counted at the end of a run that is over in a node."""
+    state, span = reach.state(node), _tight(reach, node)[meter]
+    tally = machine.tally(state, machine.length)
+    low, high = span.run[0] + tally.at(meter, end[0]), span.run[1] + tally.at(meter, end[1])
+    bound = machine.meters[meter].bound
+    if bound is not None:
+        high = min(high, bound - 1 + tally.extremes(meter)[1])
+        if len(machine.bounds) == 1 and machine.total_steps is None and state.stop is None:
+            low = max(low, bound)
+    return low, high
+
+
+# Whether a decay gets done
+
+
+def decays(machine: Machine, reach: Reach) -> Iterator[Finding]:
+    """The `wsd` of a goal whose length is not over when the run is, whatever the losses are."""
+    for place in sorted(reach.goal):
+        state = machine.states[place]
+        if state.rate.shape != "wsd" or state.rate.cycles or state.rate.length.unit == "rest":
+            continue
+        nodes = [node for node in reach.nodes if node.into is None and node.kind.state == place and node.stays]
+        bounds = [bound for node in nodes if (bound := _behind(machine, reach, node)) is not None]
+        if not bounds or len(bounds) < len(nodes):
+            continue
+        low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+        own = machine.curriculum.state[state.index].lr.length is not None
+        path = ("state", state.index, "lr", "length") if own else ("lr", "length")
+        if high < 1.0 - LATE_SHARE:
+            yield Finding("decay-unfinished", "timing", "error", path,
+                          f"when the run ends, at most {percent(high)} of the rate's length of {state.rate.length} are "
+                          f'over in "{state.name}", and its decay is the last {percent(state.rate.decay)} of it',
+                          "Give the length that the run has; where knobs change the tokens of a step, write "
+                          'tokens_per_step as their product, such as [8, "batch_size"]')  # fmt: skip
+        elif low < 1.0 - LATE_SHARE and machine.meter_of(state.rate.length) is not None:
+            yield Finding("decay-unfinished", "timing", "undecided", path,
+                          f'when the run ends, {percent(low)} to {percent(min(1.0, high))} of the rate\'s length of '
+                          f'{state.rate.length} are over in "{state.name}" (what is counted is known by bounds)',
+                          "Bound the run by the same clock, or the stays before that state")  # fmt: skip
+
+
+def _behind(machine: Machine, reach: Reach, node: Node) -> tuple[float, float] | None:
+    """The share of the rate's length that is over at the end of a run, at the least and at the most."""
+    end, state = _ends(machine, reach, node), reach.state(node)
+    if end is None or end[1] >= FAR // 2:
+        return None
+    meter, zone = machine.meter_of(state.rate.length), node.zone
+    if meter is None:
+        length = steps_in(state.rate.length, machine.run, machine.total_steps)
+        warm = max(0, node.kind.warm.steps)
+        low, high = zone.since_low + end[0], zone.since_high + end[1]
+        if machine.total_steps is not None and not reach.metered:
+            low, high = (
+                max(low, machine.total_steps - zone.anchor_high),
+                min(high, machine.total_steps - zone.anchor_low),
+            )
+        return (low - warm) / length, (high - warm) / length
+    span, length = _tight(reach, node)[meter], machine.count_in(state.rate.length, machine.length)
+    counted = _counted(machine, reach, node, end, meter)
+    tally = machine.tally(state, machine.length)
+    low = max(span.since[0] + tally.at(meter, end[0]), counted[0] - span.begun[1])
+    high = min(span.since[1] + tally.at(meter, end[1]), counted[1] - span.begun[0])
+    return low / length, high / length
