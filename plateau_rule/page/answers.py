@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log1p
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ from plateau_rule.sim.whatif.session import PlayedLog
 SMOOTH_SHARE = 80  # the mean that is drawn is that of so small a part of the run, whatever part of it is shown
 MOST_DECISIONS = 2000
 MOST_NOISE = 0.5
+NOISE_EVERY = 7  # of a run that grows, the noise is estimated anew after each seventh more
+BATCH = 1 << 16  # losses at a time
 Settings = Sequence[tuple[str, float]]
 
 
@@ -236,10 +239,12 @@ class Answers:
 
     def _noise_of_log(self) -> Noise:
         log = self.run.session.log
-        key = (self.run.gen, len(log) // 1000)  # of a run that grows, now and then
+        key = (self.run.gen, int(NOISE_EVERY * log1p(len(log))))
         if self._noise is None or self._noise[0] != key:
             steps = np.arange(len(log)) if log.points is None else log.points
-            self._noise = key, noise_of([(steps, log.losses[steps])], self.run.session.machine.steps_per_epoch)
+            batches = (steps[at : at + BATCH] for at in range(0, len(steps), BATCH))
+            noise = noise_of(((part, log.losses[part]) for part in batches), self.run.session.machine.steps_per_epoch)
+            self._noise = key, noise
         return self._noise[1]
 
     def simulate(self, noise: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import { NOISE, showNoise, showOutcome, WhatIf } from "./whatif.js";
 
 const ROWS = 18;
 const REFRESH_MS = 250;
+const READING_MS = 700;
 const MAP_MS = 3000; // between two maps of a run that goes on
 
 class Page {
@@ -65,6 +66,13 @@ class Page {
     this.draw();
     await Promise.all([this.askWhatIf(), this.askMap()]);
     await this.askNoise();
+  }
+
+  // While a long log is still being read, the curve grows, and the rest can wait.
+  async refreshCurve() {
+    await this.ask(this.source.meta(), (meta) => this.takeMeta(meta));
+    await this.askCurve();
+    this.draw();
   }
 
   askNoise() {
@@ -321,10 +329,12 @@ class Page {
     follow((event) => {
       if (event.cut !== undefined) this.mapKey = "";
       this.showLive();
+      this.reading = Boolean(event.more);
       due ??= setTimeout(() => {
         due = null;
-        this.refresh();
-      }, REFRESH_MS);
+        if (this.reading) this.refreshCurve();
+        else this.refresh();
+      }, this.reading ? READING_MS : REFRESH_MS);
     }, () => this.showLive(true));
   }
 }
