@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ def page(
     *words: str,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
     no_browser: Flag = False,
+    edit: Path | None = None,
     reading: ReadingOptions = READING,
     bound: LateOptions = LATE,
 ) -> int:
@@ -35,13 +37,17 @@ def page(
             The losses of further runs or logs are drawn beside those of the first.
         port: The port to listen on; 0 takes any that is free.
         no_browser: Print the link, and open no browser.
+        edit: Show the run under this curriculum file, and let the page save into it; else it writes nothing.
         reading: How to read the log.
         bound: What the run was, where neither its record nor the log tells.
     """
     from plateau_rule.page.run import Run
     from plateau_rule.page.serving import serve
 
-    first, *rest = open_words("page", words, reading, bound)
+    given = words if edit is None or str(edit) in words else (str(edit), *words)
+    first, *rest = open_words("page", given, reading, bound)
+    if edit is not None:
+        first = replace(first, edit=edit)
     return serve(Run(first, whole=False), port, not no_browser, [Run(each) for each in rest])
 
 

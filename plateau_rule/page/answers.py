@@ -87,6 +87,7 @@ class Answers:
                 "decisions": [decision_as_data(one) for one in decisions[:MOST_DECISIONS]],
                 "knobs": [self._knob(name, treads) for name, treads in session.knobs().items()],
                 "rate": [[step, rate] for step, rate in session.rates()],
+                "edit": None if run.opened.edit is None else run.opened.edit.name,
                 "simulated": run.noise,
                 "metrics": metrics_of(session),
                 "others": [other.opened.origin for other in self.others],
@@ -246,6 +247,13 @@ class Answers:
             noise = noise_of(((part, log.losses[part]) for part in batches), self.run.session.machine.steps_per_epoch)
             self._noise = key, noise
         return self._noise[1]
+
+    def save(self, settings: Settings) -> dict[str, Any]:
+        """Save what is tried into the curriculum's file."""
+        with self.run.lock:
+            self.run.save([(self._path(path), value) for path, value in settings])
+            self._check = self._noise = None
+        return {"saved": str(self.run.opened.edit)}
 
     def simulate(self, noise: float) -> dict[str, Any]:
         """Other simulated losses, for a curriculum that was opened without any."""

@@ -50,6 +50,7 @@ class Opened:
         tail: follows a folder; None of a log.
         restate: what is to be done with the curriculum before it is bound, where a loss stands for several steps.
         simulated: how many losses are to be simulated, where none were logged; else None.
+        edit: the curriculum's file, where it may be saved into.
     """
 
     origin: str
@@ -62,6 +63,7 @@ class Opened:
     tail: Tail | None = None
     restate: Restate | None = None
     simulated: int | None = None
+    edit: Path | None = None
 
 
 def run_folder(named: str) -> Path | None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import RLock
 from time import monotonic, time
 from typing import Any
 
 import numpy as np
 
-from plateau_rule.page.opening import Opened
+from plateau_rule.controller.language.writing import formatted
+from plateau_rule.page.opening import Opened, PageError
 from plateau_rule.page.tail import Rows
 from plateau_rule.page.track import GuardTrack
 from plateau_rule.sim.curves import power
 from plateau_rule.sim.whatif.log import LOGGED
-from plateau_rule.sim.whatif.session import Session
+from plateau_rule.sim.whatif.session import Edit, Session
 
 BUSY_S = 0.2  # for one look; what is left then is for the next one
 SEED, NOISE = 1, 0.03  # of simulated losses
@@ -54,6 +55,27 @@ class Run:
 
     gen: int
     cut: int | None
+
+    def save(self, edits: Sequence[Edit]) -> None:
+        """Write the curriculum with other numbers into its file, laid out as `plateau fmt` does, and go on under it.
+
+        Raises:
+            PageError: nothing may be saved, or the file was changed by somebody else.
+            CurriculumError: with these numbers it is no curriculum.
+        """
+        path, session = self.opened.edit, self.session
+        if path is None:
+            raise PageError("save: this page writes nothing; plateau page --edit FILE lets it")
+        text = formatted(session.edited(edits), str(path))
+        anew = Session(text, self.opened.binding, file=self.opened.file, restate=self.opened.restate, evaluates=True)
+        if path.read_text(encoding="utf-8") != session.text:
+            raise PageError(f"{path}: was changed since this page was opened, and stays as it is. Open the page again")
+        beside = path.with_name(f".{path.name}.unfinished")
+        beside.write_text(text, encoding="utf-8", newline="")
+        beside.replace(path)
+        log = session.log
+        anew.extend(log.losses, log.evaluations, log.kinds)
+        self.session, self.track, self.gen = anew, GuardTrack(anew), self.gen + 1
 
     def simulate(self, noise: float) -> None:
         """Take simulated losses instead of those before.

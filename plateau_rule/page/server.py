@@ -89,7 +89,8 @@ class Guard:
         _, *given = scope["path"].encode().split(b"/", 2)
         if len(given) < 2 or not compare_digest(given[0], self._token):
             return PlainTextResponse("Not Found", 404)
-        if scope["method"] not in ("GET", "HEAD"):
+        saves = scope["method"] == "POST" and given[1] == b"save" and "origin" in headers
+        if scope["method"] not in ("GET", "HEAD") and not saves:
             return PlainTextResponse("this server changes nothing: GET alone", 405, {"allow": "GET, HEAD"})
         if len(scope["query_string"]) > MOST_QUERY_BYTES:
             return PlainTextResponse("a longer question than the page ever asks", 414)
@@ -130,6 +131,7 @@ def make_app(answers: Answers, token: str, news: News | None = None) -> ASGIApp:
     routes = [Route(f"/{name}", question(answer)) for name, answer in questions(answers).items()]
     routes += [Route(f"/{path}", _sent(*file)) for path, file in STATIC.items()]
     routes.append(Route("/events", events))
+    routes.append(Route("/save", question(lambda asked: spelled(answers.save(settings(asked)))), methods=["POST"]))
     app = Starlette(routes=[Mount(f"/{token}", app=Router(routes, redirect_slashes=False))], lifespan=lifespan)
     return Guard(app, token)
 

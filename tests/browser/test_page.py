@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,19 @@ def test_a_run_before_its_first_loss(look: Look, serve: Serve, tmp_path: Path) -
     page = look(serve(open_folder(Training(tmp_path / "run").folder, None, Binding())), ready="checked")
     assert page.locator("[data-state].here").get_attribute("data-state") == "syntax"
     assert "No loss yet" in text(page, "#chart")
+
+
+def test_what_is_tried_can_be_saved(look: Look, serve: Serve, finished: Path, tmp_path: Path) -> None:
+    """With --edit a button saves what was tried, and the page goes on under the saved file."""
+    path = tmp_path / "mine.toml"
+    path.write_text((finished / "curriculum.toml").read_text())
+    page = look(serve(replace(open_folder(finished, str(path), Binding()), edit=path)))
+    assert page.locator("#save").is_hidden()
+    page.fill("#setting-0", "200")
+    page.get_by_role("button", name="save into mine.toml").click()
+    page.locator("h1").filter(has_text="full since step 1,440").wait_for()
+    assert "window = 200," in path.read_text()
+    page.locator("#save").wait_for(state="hidden")
 
 
 def test_a_logarithmic_axis(page: Page) -> None:

@@ -32,6 +32,7 @@ class Page {
     byId("now").addEventListener("click", () => this.pin(null));
     byId("reset").addEventListener("click", () => this.reset());
     byId("log").addEventListener("click", () => this.toggleLog());
+    byId("save").addEventListener("click", () => this.save());
     byId("copy").addEventListener("click", () => this.copy());
     new ResizeObserver(() => this.resized()).observe(byId("chart"));
   }
@@ -94,6 +95,7 @@ class Page {
     showFile(meta.file, meta.text, this.whatif?.text ?? null);
     this.whatIf.show(meta, this.settings, this.path);
     showOutcome(meta, this.whatif);
+    this.showSave();
     byId("cut").hidden = meta.cut === null;
     if (meta.cut !== null) byId("cut").textContent = `cut back to step ${whole(meta.cut + meta.first)}`;
     this.showLive();
@@ -147,7 +149,13 @@ class Page {
     showOutcome(this.meta, answer);
     showFile(this.meta.file, this.meta.text, answer?.text ?? null);
     this.whatIf.show(this.meta, this.settings, this.path);
+    this.showSave();
     this.draw();
+  }
+
+  showSave() {
+    byId("save").hidden = !this.meta.edit || !this.settings.size;
+    byId("save").textContent = `save into ${this.meta.edit}`;
   }
 
   async askMap() {
@@ -296,6 +304,16 @@ class Page {
     this.takeWhatIf(null);
     await this.askMap();
     return this.askNoise();
+  }
+
+  async save() {
+    let saved = false;
+    await this.ask(this.source.save([...this.settings]), () => { saved = true; });
+    if (!saved) return;
+    this.settings.clear();
+    Object.assign(this, { whatif: null, mapKey: "" });
+    await this.refresh();
+    await this.ask(this.source.check(), (report) => showCheck(report, (example) => this.showExample(example)));
   }
 
   async copy() {

@@ -32,11 +32,11 @@ function newestOnly(ask) {
 
 class Gone extends Error {}
 
-async function fetched(path, values) {
+async function fetched(path, values, method = "GET") {
   const asked = new URLSearchParams(values);
   let answer;
   try {
-    answer = await fetch(`${path}?${asked}`, { cache: "no-store" });
+    answer = await fetch(`${path}?${asked}`, { method, cache: "no-store" });
   } catch {
     throw new Gone("the server does not answer: it was stopped, or the connection is gone");
   }
@@ -59,6 +59,7 @@ export function serverSource() {
       json("grid", { path, values: JSON.stringify(values), set: JSON.stringify(set) })),
     track: newestOnly((from, to, width) => json("track", { from, to, width })),
     noise: newestOnly((set) => json("noise", { set: JSON.stringify(set) })),
+    save: async (set) => (await fetched("save", { set: JSON.stringify(set) }, "POST")).json(),
     simulate: newestOnly((noise) => json("simulate", { permille: Math.round(1000 * noise) })),
     check: newestOnly(() => json("check")),
   };

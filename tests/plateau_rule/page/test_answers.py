@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
+from plateau_rule.controller.errors import CurriculumError
 from plateau_rule.controller.language.reading import loads
+from plateau_rule.controller.language.writing import formatted
 from plateau_rule.page.answers import Answers
 from plateau_rule.page.means import means_around
 from plateau_rule.page.opening import PageError, open_folder, open_nothing
@@ -167,6 +170,24 @@ def test_a_curriculum_by_itself_has_a_page() -> None:
     answers.simulate(0.2)
     again = answers.meta()
     assert (again["points"], again["simulated"], again["gen"] > meta["gen"]) == (2000, 0.2, True)
+
+
+def test_what_is_tried_can_be_saved(finished: Path, tmp_path: Path) -> None:
+    """With --edit, what was tried is written into the file as `fmt` lays it out, and the page goes on under it."""
+    path = tmp_path / "mine.toml"
+    path.write_text((finished / "curriculum.toml").read_text())
+    answers = Answers(Run(replace(open_folder(finished, str(path), Binding()), edit=path)))
+    tried = answers.whatif([(WINDOW, 200)])
+    answers.save([(WINDOW, 200)])
+    assert path.read_text() == formatted(tried["text"])
+    assert answers.meta()["text"] == path.read_text()
+    assert [one["step"] for one in answers.meta()["decisions"]] == [one["step"] for one in tried["decisions"]]
+    path.write_text(path.read_text() + "# by somebody else\n")
+    with pytest.raises(PageError, match="was changed since"):
+        answers.save([(WINDOW, 300)])
+    with pytest.raises(CurriculumError):
+        answers.save([(WINDOW, -3)])
+    assert path.read_text().endswith("# by somebody else\n")
 
 
 def test_logged_losses_cannot_be_simulated(answers: Answers) -> None:

@@ -120,6 +120,16 @@ def test_a_long_question_is_refused(client: TestClient) -> None:
     assert client.get(f"/{TOKEN}/why?step={'1' * 20000}").status_code == 414
 
 
+def test_nothing_is_saved_unless_it_may_be(client: TestClient, finished: Path) -> None:
+    """Without --edit nothing can be saved, and never by a request that names no origin, or another one."""
+    own = {"origin": "http://127.0.0.1:8421"}
+    answer = client.post(f"/{TOKEN}/save?set=[]", headers=own)
+    assert (answer.status_code, "this page writes nothing" in answer.text) == (422, True)
+    assert client.post(f"/{TOKEN}/save?set=[]").status_code == 405
+    assert client.post(f"/{TOKEN}/save?set=[]", headers={"origin": "http://evil.example"}).status_code == 403
+    assert client.get(f"/{TOKEN}/save?set=[]", headers=own).status_code == 405
+
+
 def test_columns_are_bytes(client: TestClient) -> None:
     """The curve comes as 20 bytes a column: its step, and the lowest, the highest and the mean loss."""
     body = client.get(f"/{TOKEN}/curve?from=0&to=1600&width=100").content
