@@ -174,7 +174,7 @@ class FastForward:
         self._known_stay = run.stay
         self._outlasting = {id(detector) for _, detector in run.stay.kept.values()}
         self._asks_epochs = any(transition.at == "epoch" for transition in run.state.transitions)
-        self._due = sorted(set(_due(run.stay.guards)))
+        self._due = sorted(set(due(run.stay.guards)))
         looked_at = [
             (transition, guard)
             for transition, guard in zip(run.state.transitions, run.stay.guards, strict=True)
@@ -293,12 +293,12 @@ class FastForward:
         return take_observation(self.machine, run, loss, False, bool(metrics), True, list(metrics.items()))
 
 
-def _due(guards: Sequence[GuardInState]) -> Iterator[tuple[str, int]]:
+def due(guards: Sequence[GuardInState]) -> Iterator[tuple[str, int]]:
     """The clocks that a state's guards wait for: hand and number."""
     for guard in guards:
         if isinstance(guard, Reached) and guard.hand in ("step", "time", "epoch"):
             yield guard.hand, guard.need
         elif isinstance(guard, Joined):
-            yield from _due(guard.parts)
+            yield from due(guard.parts)
         elif isinstance(guard, Opposite):
-            yield from _due([guard.part])
+            yield from due([guard.part])

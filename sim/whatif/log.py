@@ -54,34 +54,81 @@ class LossLog:
         return int(self.points[place]) if place < len(self.points) else len(self)
 
     @cached_property
-    def _finite(self) -> Counts | None:
-        """[step + 1], how many finite losses came before each step; None where all are finite."""
+    def _shown(self) -> NDArray[np.bool_] | None:
+        """[step], whether detectors see the loss; None where they see all."""
         finite = np.isfinite(self.losses)
-        return None if finite.all() else np.concatenate(([0], np.cumsum(finite)))
+        if self.kinds is not None:
+            finite &= self.kinds == LOGGED
+        return None if finite.all() else finite
+
+    @cached_property
+    def _counts(self) -> Counts | None:
+        """[step + 1], how many losses detectors have seen before each step; None where they see all."""
+        return None if self._shown is None else np.concatenate(([0], np.cumsum(self._shown)))
+
+    @cached_property
+    def _points_before(self) -> Counts | None:
+        """[step + 1], how many steps were logged before each step; None where all were."""
+        return None if self.kinds is None else np.concatenate(([0], np.cumsum(self.kinds != PASSED)))
 
     @cached_property
     def values(self) -> Floats:
-        """The finite losses."""
-        return self.losses if self._finite is None else self.losses[np.isfinite(self.losses)]
+        """The losses that detectors see: finite ones, of steps that were logged and not dropped."""
+        return self.losses if self._shown is None else self.losses[self._shown]
 
     @cached_property
-    def bad(self) -> Counts | None:
-        """[step + 1], how many losses in a row before each step were not finite; None where all are finite."""
-        if self._finite is None:
+    def _bad(self) -> Counts | None:
+        """[step + 1], how many logged losses in a row before each step were not finite; None where all are finite."""
+        losses = self.losses if self.points is None else self.losses[self.points]
+        finite = np.isfinite(losses)
+        if finite.all():
             return None
-        places = np.arange(1, len(self.losses) + 1)
-        last = np.maximum.accumulate(np.where(np.isfinite(self.losses), places, 0))
-        return np.concatenate(([0], places - last))
+        places = np.arange(1, len(losses) + 1)
+        found = np.concatenate(([0], places - np.maximum.accumulate(np.where(finite, places, 0))))
+        return found if self._points_before is None else found[self._points_before]
+
+    def bad(self, steps: Counts, entered: int) -> Counts | None:
+        """How many losses in a row were not finite before each of these steps, since a state was entered.
+
+        None where all losses are finite.
+        """
+        if self._bad is None:
+            return None
+        points = self._points_before
+        since = steps - entered if points is None else points[steps] - points[entered]
+        found: Counts = np.minimum(self._bad[steps], since)
+        return found
+
+    @property
+    def has_bad(self) -> bool:
+        """Whether any loss that was logged is not finite."""
+        return self._bad is not None
+
+    @cached_property
+    def _bad_before(self) -> Counts | None:
+        if self._bad is None:
+            return None
+        bad = ~np.isfinite(self.losses)
+        return np.concatenate(([0], np.cumsum(bad if self.kinds is None else bad & (self.kinds != PASSED))))
+
+    def bad_losses(self, start: int, stop: int) -> int:
+        """How many losses of steps `start` up to `stop` were logged and are not finite."""
+        return 0 if self._bad_before is None else int(self._bad_before[stop] - self._bad_before[start])
+
+    @cached_property
+    def spacing(self) -> int:
+        """About how many steps lie from one that was logged to the next."""
+        return 1 if self.points is None else max(1, len(self) // max(1, len(self.points)))
 
     def counts(self, steps: Counts) -> Counts:
-        """How many finite losses came before each of these steps."""
-        return steps if self._finite is None else self._finite[steps]
+        """How many losses detectors have seen before each of these steps."""
+        return steps if self._counts is None else self._counts[steps]
 
     def count(self, step: int) -> int:
-        """How many finite losses came before a step."""
-        return step if self._finite is None else int(self._finite[step])
+        """How many losses detectors have seen before a step."""
+        return step if self._counts is None else int(self._counts[step])
 
     def between(self, start: int, stop: int) -> list[float]:
-        """The finite losses of steps `start` up to `stop`."""
+        """The losses that detectors see on steps `start` up to `stop`."""
         found: list[float] = self.values[self.count(start) : self.count(stop)].tolist()
         return found

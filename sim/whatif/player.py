@@ -61,13 +61,13 @@ class LogPlayer:
     def play(self, log: LossLog, stop: int) -> None:
         """Observe up to step `stop`, or to the end of the log or of the run."""
         stop = min(stop, len(log), stop if self.machine.total_steps is None else self.machine.total_steps)
-        if log.kinds is not None:
-            self._play_points(log, stop)
-            return
         if self._plain and stop - self.run.step > SHORT:
             self._play_along(log, stop)
             return
         self._stay = None
+        if log.kinds is not None:
+            self._play_points(log, stop)
+            return
         while self.run.step < stop and self.ended is None:
             self._play_through(log, min(stop, self._next_mark()) if self.most else stop)
             if self.most and self.run.step == self._next_mark() - self.apart > self.saved[-1][0]:
@@ -76,7 +76,7 @@ class LogPlayer:
     # In arrays
 
     def _play_along(self, log: LossLog, stop: int) -> None:
-        run, special = self.run, log.special if self.machine.waits else []
+        run, special = self.run, log.special if self.machine.waits or log.kinds is not None else []
         while run.step < stop and self.ended is None:
             stay = self._stay_along(log)
             place = bisect_left(special, run.step)
@@ -86,10 +86,20 @@ class LogPlayer:
             fires = stay.go(end, mark, save)
             if fires or run.step < stop:
                 stay.settle()
-                self._one(log, float(log.losses[run.step]))
+                self._step(log, fires, stop)
         if self._stay is not None:
             self._stay.settle()
         self.ended = self.ended or stop_reason(self.machine, run)
+
+    def _step(self, log: LossLog, looked: bool, stop: int) -> None:
+        """Take one step as it comes; `looked`: it is looked at, whether it was logged or not."""
+        step, kinds = self.run.step, log.kinds
+        if kinds is None or kinds[step] != PASSED:
+            self._one(log, float(log.losses[step]), kinds is not None and kinds[step] == DROPPED)
+        elif looked:
+            self._took(self._forward.observe_nothing(log.evaluations.get(step, {})))
+        else:
+            self._pass(log, min(stop, log.next_point(step)))
 
     def _stay_along(self, log: LossLog) -> StayAlong:
         stay = self._stay
@@ -137,6 +147,7 @@ class LogPlayer:
                 self._one(log, given, dropped)
             if self.most and run.step % self.apart == 0:
                 self._save()
+        self.ended = self.ended or stop_reason(self.machine, run)
 
     def _pass(self, log: LossLog, step: int) -> None:
         place = bisect_left(log.special, self.run.step)
@@ -196,11 +207,10 @@ class LogPlayer:
 
     def _goes_by(self, log: LossLog, run: RunState, step: int) -> bool:
         """Whether nothing but losses comes on the way to a step, and what is counted in a row is not asked for."""
-        special = log.special if self.machine.waits else []
+        special = log.special if self.machine.waits or log.kinds is not None else []
         decided = bisect_right(self.decisions, run.step, key=lambda one: one.step)
         return (
             self._plain
-            and log.kinds is None
             and step <= self.run.step
             and (decided == len(self.decisions) or self.decisions[decided].step > step)
             and bisect_left(special, run.step) == bisect_left(special, step)

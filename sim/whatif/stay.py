@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plateau_rule.controller.guards import Detector, GuardInState, Reached, Watched, leaves
-from plateau_rule.controller.horizon import pass_over
+from plateau_rule.controller.horizon import due, pass_over
 from plateau_rule.controller.machine import BoundTransition, Machine, Stay
 from plateau_rule.controller.state import RunState
 from plateau_rule.sim.batch.along import along
@@ -54,9 +54,11 @@ def pass_unlooked(machine: Machine, run: RunState, log: LossLog, step: int) -> N
 
 def _pass_clocks(machine: Machine, run: RunState, log: LossLog, step: int) -> None:
     steps = step - run.step
-    run.skipped_values += steps - (log.count(step) - log.count(run.step))
+    bad = log.bad_losses(run.step, step)
+    run.skipped_values += bad
     pass_over(machine, run, steps)
-    run.nonfinite = 0 if log.bad is None else min(int(log.bad[step]), run.time)
+    in_row = log.bad(np.array([step]), step - run.time)
+    run.nonfinite = 0 if in_row is None else int(in_row[0])
 
 
 class _Ahead:
@@ -135,6 +137,11 @@ class StayAlong:
             if way.at_most is None or run.taken.get(way.key, 0) < way.at_most
         ]
         self._often = any(way.at == "step" for _, way in self._asked)
+        per_epoch = machine.steps_per_epoch
+        self._closings = per_epoch if any(way.at == "epoch" for way in run.state.transitions) else None
+        hands = {"step": 0, "time": self.entered}
+        self._due = {need + hands[hand] for hand, need in due(run.stay.guards) if hand in hands}
+        self._due |= {need * per_epoch for hand, need in due(run.stay.guards) if hand == "epoch" and per_epoch}
         self._lagging = False  # whether the controller's own of what has a twin stand behind the run
         self._ahead = _Ahead(run.stay, (), log, run.step)
         self.see(log)
@@ -148,12 +155,12 @@ class StayAlong:
 
     def first_dead(self, stop: int) -> int:
         """How many steps are complete when too many bad losses came in a row for a run; later than `stop` if not."""
-        bad, run, limit = self.log.bad, self.run, self.machine.nonfinite_limit
-        if bad is None:
+        steps = np.arange(self.run.step + 1, stop + 1) if self.log.has_bad else None
+        in_row = None if steps is None else self.log.bad(steps, self.entered)
+        if steps is None or in_row is None:
             return stop + 1
-        in_row = np.minimum(bad[run.step + 1 : stop + 1], np.arange(run.time + 1, run.time + 1 + stop - run.step))
-        dead = np.flatnonzero(in_row >= limit)
-        return run.step + 1 + int(dead[0]) if len(dead) else stop + 1
+        dead = np.flatnonzero(in_row >= self.machine.nonfinite_limit)
+        return int(steps[dead[0]]) if len(dead) else stop + 1
 
     # Looks
 
@@ -192,7 +199,7 @@ class StayAlong:
         if not self._asked:
             return len(self.log)
         looks, self._size = self._size, min(MOST, 2 * self._size)
-        return start + looks * (1 if self._often else self.machine.steps_per_epoch or 1)
+        return start + looks * (self.log.spacing if self._often else self.machine.steps_per_epoch or 1)
 
     def _first(self, start: int, end: int) -> tuple[int | None, list[Row]]:
         """The first look, after steps `start` to `end`, that takes a transition; and the rows of looks until then."""
@@ -201,9 +208,7 @@ class StayAlong:
             steps = self._looks(way, start, end if fired is None else fired)
             if not len(steps):
                 continue
-            bad = self.log.bad
-            bad = None if bad is None else np.minimum(bad[steps], steps - self.entered)
-            looks = StayLooks(steps, bad, self.entered, self.machine.steps_per_epoch)
+            looks = StayLooks(steps, self.log.bad(steps, self.entered), self.entered, self.machine.steps_per_epoch)
             holds = ask(self._ahead.stay.guards[place], looks, self._detected, self._cost) == TRUE
             if way.sustain > 1:
                 rows.append(Row(place, steps, _in_a_row(holds, self.run.sustained[place])))
@@ -215,9 +220,18 @@ class StayAlong:
 
     def _looks(self, way: BoundTransition, start: int, end: int) -> Counts:
         if way.at == "step":
-            return np.arange(start + 1, end + 1)
+            return np.arange(start + 1, end + 1) if self.log.points is None else self._looks_at_points(start, end)
         per_epoch = self.machine.steps_per_epoch or 1
         return np.arange(start + per_epoch - start % per_epoch, end + 1, per_epoch)
+
+    def _looks_at_points(self, start: int, end: int) -> Counts:
+        """In a log that lacks steps: where one was logged, the first of the state, and where a clock is due."""
+        assert self.log.points is not None
+        first, last = np.searchsorted(self.log.points, (start, end))
+        others = [step for step in (self.entered + 1, *self._due) if start < step <= end]
+        if self._closings is not None:
+            others += range(start + self._closings - start % self._closings, end + 1, self._closings)
+        return np.union1d(self.log.points[first:last] + 1, np.array(others, dtype=np.int64))
 
     def _cost(self, guard: GuardInState) -> int:
         """Clocks first, then what is found in arrays, then what goes one by one."""

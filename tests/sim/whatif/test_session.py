@@ -20,7 +20,7 @@ from plateau_rule.sim.batch.along import halves, trend
 from plateau_rule.sim.strategies import curricula, limits, loss_streams
 from plateau_rule.sim.testing import drawn
 from plateau_rule.sim.whatif import player, stay
-from plateau_rule.sim.whatif.log import LossLog
+from plateau_rule.sim.whatif.log import DROPPED, LOGGED, PASSED, Kinds, LossLog
 from plateau_rule.sim.whatif.player import LogPlayer
 from plateau_rule.sim.whatif.session import Session, play
 
@@ -192,6 +192,35 @@ def grow(growing: Session, case: Case, data: st.DataObject) -> None:
         growing.extend(losses[at:upto], {step: given for step, given in evaluations.items() if at <= step < upto})
         at = upto
     growing.extend(losses[at:], {step: given for step, given in evaluations.items() if step >= at})
+
+
+@st.composite
+def kinds_of(draw: st.DrawFn, case: Case) -> Kinds:
+    """How each step of a log was logged: most of them, or now and then, and some dropped."""
+    weights = draw(st.sampled_from(((0.9, 0.05, 0.05), (0.3, 0.65, 0.05), (0.1, 0.9, 0.0))))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return rng.choice([LOGGED, PASSED, DROPPED], len(case[2]), p=weights).astype(np.int8)
+
+
+def as_logged(case: Case, kinds: Kinds) -> Session:
+    """A session over a log that lacks steps."""
+    curriculum, binding, losses, evaluations = case
+    given = np.where(kinds == PASSED, np.nan, np.asarray(losses, dtype=np.float64))
+    return Session(dumps(curriculum), binding, given, evaluations=evaluations, kinds=kinds)
+
+
+@quiet
+@given(st.one_of(cases(), long_cases()), st.data())
+def test_logs_that_lack_steps(case: Case, data: st.DataObject) -> None:
+    """Where steps were not logged, or dropped, arrays find what is found point by point, and stand alike anywhere."""
+    kinds = data.draw(kinds_of(case))
+    expected = as_logged(case, kinds)
+    with in_arrays():
+        found = as_logged(case, kinds)
+    assert repr(found.decisions) == repr(expected.decisions)
+    assert (spelled(found.plan), found.ended) == (spelled(expected.plan), expected.ended)
+    for step in data.draw(st.lists(st.integers(0, len(kinds)), max_size=4)):
+        assert repr(found.why(step)) == repr(expected.why(step))
 
 
 def test_a_player_that_is_slightly_off_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
