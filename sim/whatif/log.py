@@ -79,6 +79,8 @@ class LossLog:
     @cached_property
     def _bad(self) -> Counts | None:
         """[step + 1], how many logged losses in a row before each step were not finite; None where all are finite."""
+        if self._shown is None:
+            return None
         losses = self.losses if self.points is None else self.losses[self.points]
         finite = np.isfinite(losses)
         if finite.all():

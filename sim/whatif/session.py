@@ -178,6 +178,7 @@ class Session:
         self.machine = bound(text, self.binding, file, restate)
         self._buffer, self._count = np.empty(1024), 0
         self._kinds: Kinds | None = None
+        self._log: LossLog | None = None  # as it is now, until it grows or is cut
         self._evaluations: dict[int, Mapping[str, float]] = {}
         self._player = LogPlayer(self.machine, SNAPSHOTS)
         self.extend(losses, evaluations, kinds)
@@ -187,7 +188,9 @@ class Session:
     @property
     def log(self) -> LossLog:
         """All that was logged."""
-        return LossLog(self._buffer[: self._count], self._evaluations, self._kinds, self._evaluates)
+        if self._log is None:
+            self._log = LossLog(self._buffer[: self._count], self._evaluations, self._kinds, self._evaluates)
+        return self._log
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -233,7 +236,8 @@ class Session:
             after_all = np.full(len(new), LOGGED, np.int8) if kinds is None else kinds
             self._kinds = np.concatenate((before_all, after_all))
         self._count += len(new)
-        self._evaluations |= evaluations or {}
+        self._evaluations = {**self._evaluations, **(evaluations or {})}
+        self._log = None
         self._player.play(self.log, self._count)
         return tuple(self._player.decisions[before:])
 
@@ -245,6 +249,7 @@ class Session:
         self._count = step
         self._kinds = None if self._kinds is None else self._kinds[:step]
         self._evaluations = {at: given for at, given in self._evaluations.items() if at < step}
+        self._log = None
         self._player.cut(self.log, step)
 
     # Why

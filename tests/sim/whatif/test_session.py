@@ -126,7 +126,6 @@ quiet = pytest.mark.filterwarnings("ignore::plateau_rule.BindingWarning")
 
 
 @quiet
-@settings(max_examples=settings().max_examples * 2)
 @given(cases())
 def test_play_is_the_controller(case: Case) -> None:
     """Random curricula of the whole language over random logs: every decision is the controller's, to the bit."""
