@@ -31,6 +31,7 @@ from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, 
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.knob_values import PLURALS, hardness, kind_of_value, ranks_of
 from plateau_rule.controller.language.metrics import LOSS, asked
+from plateau_rule.controller.language.rungs import spelled_out
 from plateau_rule.controller.lead import lead_by_knob, lead_faults, lead_of, with_lead
 from plateau_rule.controller.machine import Limits, Machine, Warmup, limits_shown
 from plateau_rule.controller.meters import limit_faults, meters_of, product_faults, product_of, whole_product
@@ -150,6 +151,7 @@ def bind(curriculum: Curriculum, binding: Binding | Limited | None = None, **sai
     """
     if not isinstance(curriculum, Curriculum):
         raise ArgumentError(_no_curriculum(curriculum))
+    curriculum = spelled_out(curriculum)
     binding = Binding.of(binding, **said)
     limits = binding.limits
     run = run_of(curriculum, binding)

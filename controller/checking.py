@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from plateau_rule.controller.drawing import Arrow, arrows, definitions, facts
 from plateau_rule.controller.errors import RegressionError
 from plateau_rule.controller.falls import refuse_falls
 from plateau_rule.controller.language.places import Places
+from plateau_rule.controller.language.rungs import names_of
 from plateau_rule.controller.machine import Machine
-from plateau_rule.controller.verifier.findings import ORDER, Counterexample, Finding, Report, percent
+from plateau_rule.controller.verifier.findings import ORDER, Counterexample, Finding, RaiseRates, Report, percent
+
+MOST_RUNGS = 6  # of one state, that a table shows one by one
 
 # In words
 
@@ -61,7 +65,7 @@ def findings_in_words(report: Report, places: Places, files: dict[int, Path]) ->
 
 
 def _machine_in_words(machine: Machine, places: Places) -> Iterator[str]:
-    curriculum, run = machine.curriculum, machine.run
+    curriculum, run = machine.curriculum.written, machine.run
     length = f"{run.epochs or '?'} epochs of {run.steps_per_epoch or '?'} steps"
     bounds = [machine.meters[meter].shown(bound) for meter, bound in machine.bounds]
     length = ", at most ".join([*[length] * (run.epochs is not None or not bounds), *bounds])
@@ -152,7 +156,25 @@ def _knobs(knobs: Any) -> str:
     return ", ".join(f"{name} {value}" for name, value in knobs.items()) or "no knobs"
 
 
+def folded(machine: Machine, rows: Iterable[tuple[str, tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
+    """The rows of a table, each by the state that it is about; of the rungs of one state the first and the last."""
+    curriculum = machine.curriculum.written
+    groups = {name: state.name for state in curriculum.state for name in names_of(curriculum, state)}
+    for _, same in groupby(rows, key=lambda row: groups.get(row[0], row[0])):
+        group = [row for _, row in same]
+        if len(group) > MOST_RUNGS:
+            yield group[0]
+            yield (f"... {len(group) - 2} rungs between", *[""] * (len(group[0]) - 1))
+            yield group[-1]
+        else:
+            yield from group
+
+
 def _timing(report: Report) -> Iterator[tuple[str, ...]]:
+    return folded(report.machine, ((row[0], row) for row in _timing_rows(report)))
+
+
+def _timing_rows(report: Report) -> Iterator[tuple[str, ...]]:
     total = report.machine.run.total_steps
     for entry in report.entries:
         if entry.earliest is None:
@@ -178,7 +200,14 @@ def _spending(report: Report) -> Iterator[tuple[str, ...]]:
 
 
 def _raises(report: Report) -> Iterator[tuple[str, ...]]:
-    for one in report.raises:
+    rows = list(report.raises)
+    if report.machine.curriculum.written is not report.machine.curriculum:
+        rows.sort(key=lambda one: one.transition.index)  # so that rungs of one state lie beside each other
+    return folded(report.machine, zip((one.transition.source for one in rows), _raise_rows(rows), strict=True))
+
+
+def _raise_rows(raises: Sequence[RaiseRates]) -> Iterator[tuple[str, ...]]:
+    for one in raises:
         knobs = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in one.knobs.items())
         ways = f"{one.transition.source} -> {one.transition.target}"
         yield ways, one.transition.title, knobs, _span(one.before), _span(one.after)

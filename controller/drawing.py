@@ -10,6 +10,7 @@ from typing import Any
 
 from plateau_rule.controller.language.consistency import sources, target
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, State, word_of
+from plateau_rule.controller.language.rungs import names_of, rungs_of, spelled_out
 from plateau_rule.controller.rate_line import cycles_in_words, peak_written, rate_line
 
 # What is said of the machine, in words
@@ -41,15 +42,16 @@ class Arrow:
 
 def arrows(curriculum: Curriculum) -> list[Arrow]:
     """Every way from a state to another, in the order of the file."""
-    places = {state.name: index for index, state in enumerate(curriculum.state)}
+    out = spelled_out(curriculum)
+    places = {name: index for index, state in enumerate(curriculum.state) for name in names_of(curriculum, state)}
     found = []
-    for index, transition in enumerate(curriculum.transition):
+    for index, transition in enumerate(out.transition):
         actions = ", ".join(a if isinstance(a, str) else f"{a.word} {a.value}" for a in transition.actions)
-        for source in sources(curriculum, index):
+        for source in sources(out, index):
             found.append(
                 Arrow(
                     places[source],
-                    places[target(curriculum, index, source)],
+                    places[target(out, index, source)],
                     index + 1,
                     transition.name or "",
                     conditions(curriculum, index),
@@ -58,7 +60,7 @@ def arrows(curriculum: Curriculum) -> list[Arrow]:
                     transition.regress,
                 )
             )
-    return found
+    return list(dict.fromkeys(found))  # those between rungs of one state once
 
 
 def conditions(curriculum: Curriculum, index: int) -> str:
@@ -93,6 +95,10 @@ def definitions(curriculum: Curriculum) -> list[str]:
 def facts(curriculum: Curriculum, state: State) -> list[str]:
     """What holds in a state, one line for each knob, one for the rate or for the reason why training ends."""
     lines = []
+    if state.each is not None:
+        rungs, unit = rungs_of(curriculum.knob[state.each]), curriculum.knob[state.each].unit
+        many = f"{rungs[0]} to {rungs[-1]}{f' {unit}' if unit else ''}, {len(rungs)} rungs"
+        lines.append(f"each {state.each}: {many}")
     for name, value in state.set.items():
         unit = curriculum.knob[name].unit
         ramp = state.ramp.get(name)

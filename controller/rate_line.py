@@ -24,7 +24,9 @@ def cycles_in_words(rate: Rate) -> str:
 def peak_written(curriculum: Curriculum, state: State) -> float:
     """The peak of a state as the file has it; a knob that is `full`, which may be anything, does not move it."""
     rate, first = curriculum.lr, curriculum.state[0].set
-    known = {name: e for name, e in rate.follow.items() if FULL not in (first[name], state.set[name])}
+    known = {
+        name: e for name, e in rate.follow.items() if FULL not in (first.get(name, FULL), state.set.get(name, FULL))
+    }
     return rate.peak * state.lr.peak * follow_factor(known, first, state.set)
 
 

@@ -376,6 +376,11 @@ CODES = {
         "Each rung has its price, in the order of the ladder.",
         "Write one price for each rung.",
     ),
+    "each-without-rungs": Code(
+        "a state for each rung of a knob that has no rungs with names",
+        "Such states are called by the values of the knob, and there is one for each of them.",
+        "Give the knob a ladder of numbers or names, or a range of numbers with multiple_of and at most 256 values.",
+    ),
     # Binding
     "bad-run": Code(
         "a run's length, rate or lag that is none",

@@ -16,6 +16,7 @@ from plateau_rule.controller.language.faults import twin_faults, unknown
 from plateau_rule.controller.language.knob_faults import knob_faults, value_faults
 from plateau_rule.controller.language.metrics import metric_faults
 from plateau_rule.controller.language.rate_faults import rate_faults
+from plateau_rule.controller.language.rungs import has_rungs, rung_faults, spelled_out, written_faults
 
 PROPERTIES = ("names", "reach", "escape", "monotone", "aligned", "order", "timing", "noise", "resume")
 NEXT = "next"
@@ -24,6 +25,10 @@ Path = tuple[Key, ...]
 
 def faults_of(curriculum: Curriculum) -> list[Fault]:
     """List everything in a curriculum that does not fit together, in the order of the file's parts."""
+    if has_rungs(curriculum):
+        made = list(rung_faults(curriculum))
+        out = made or spelled_out(curriculum)
+        return made if isinstance(out, list) else written_faults(out, faults_of(out))
     names = {
         "state": [{"name": state.name} for state in curriculum.state],
         "transition": [{"name": transition.name} for transition in curriculum.transition],

@@ -37,6 +37,7 @@ from plateau_rule.controller.language.values import (
     Reason,
     Share,
     Source,
+    StateName,
     Table,
     Text,
     Whole,
@@ -190,8 +191,10 @@ class State(Table):
 
     name: Name
     """The state's name."""
+    each: Name | None = None
+    """One state for each rung of this knob, NAME.RUNG, easiest first: `to` its name enters the first."""
     set: dict[Name, AnyRung] = Field(default_factory=dict)
-    """The value of every knob in this state."""
+    """The value of every knob in this state, but for that of `each`."""
     lr: StateRate = StateRate()
     """What this state changes about the learning rate."""
     ramp: dict[Name, Ramp] = Field(default_factory=dict)
@@ -208,13 +211,13 @@ class Transition(Table):
     name: Name | None = None
     """A name for logs and for counting `at_most`."""
     from_: Annotated[
-        Annotated[Source, Tag("name")] | Annotated[list[Name], Field(min_length=1, max_length=256), Tag("names")],
+        Annotated[Source, Tag("name")] | Annotated[list[StateName], Field(min_length=1, max_length=256), Tag("names")],
         Discriminator(_names_or_name),
         Field(alias="from"),
         Asks('the name of a state, a list of names, or "*"'),
     ]
     """The state, or states, that are left; `*` is every state that has a next one, or every other state than `to`."""
-    to: Name
+    to: StateName
     """The state that is entered; `next` is the one written after the state that is left."""
     at: Literal["step", "epoch", "eval"] = "step"
     """At which observations the guards are looked at: each, those that close an epoch, those with an evaluation."""
@@ -299,6 +302,7 @@ class Curriculum(Table):
     """What `plateau check` measures findings against."""
 
     _source: tuple[str, str] | None = PrivateAttr(default=None)  # text and file name, where it was read from one
+    _origin: tuple[Curriculum, tuple[int, ...]] | None = PrivateAttr(default=None)  # where its states are spelled out
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Curriculum:
@@ -324,11 +328,36 @@ class Curriculum(Table):
         """Keep the text that it was read from, so that faults found later have their place."""
         self._source = (text, file)
 
+    def remember_origin(self, written: Curriculum, places: tuple[int, ...]) -> None:
+        """Keep the curriculum that this one spells out, and which of its states each of these comes from."""
+        self._origin = (written, places)
+
+    @property
+    def written(self) -> Curriculum:
+        """The curriculum as it is written, where this one spells it out; else itself."""
+        return self if self._origin is None else self._origin[0]
+
+    def written_path(self, path: tuple[Key, ...]) -> tuple[Key, ...]:
+        """The path of something in the curriculum as it is written."""
+        if self._origin is None or len(path) < 2:
+            return path
+        written, origins = self._origin
+        if path[0] == "transition" and path[2:3] == ("from",) and isinstance(path[1], int):
+            same = self.transition[path[1]].from_ == written.transition[path[1]].from_
+            return path if same else path[:3]
+        if path[0] != "state" or not isinstance(path[1], int):
+            return path
+        state = written.state[origins[path[1]]]
+        if state.each is not None and path[2:3] == ("set",) and state.each in path[3:4]:
+            return ("state", origins[path[1]], "each")
+        return ("state", origins[path[1]], *path[2:])
+
     def placed(self, fault: Fault) -> Fault:
         """The fault with its place in the file that this curriculum was read from, if it was."""
         from dataclasses import replace
 
-        return fault if fault.place is not None else replace(fault, place=self.place(fault.path, fault.at_key))
+        path = self.written_path(fault.path)
+        return fault if fault.place is not None else replace(fault, place=self.place(path, fault.at_key), path=path)
 
     def place(self, path: tuple[Key, ...], at_key: bool = False) -> Place | None:
         """Where something stands in the file that this curriculum was read from; None if it was not.

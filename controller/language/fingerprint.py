@@ -15,10 +15,12 @@ from plateau_rule.controller.language.canonical import digest, plain, written
 from plateau_rule.controller.language.consistency import NEXT, sources
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
 from plateau_rule.controller.language.metrics import evaluated, guarded, metric_meaning
+from plateau_rule.controller.language.rungs import spelled_out
 
 
 def canonical(curriculum: Curriculum) -> dict[str, Any]:
     """The meaning of a curriculum as JSON-able data; two files that mean the same give equal data."""
+    curriculum = spelled_out(curriculum)
     keys = transition_keys(curriculum)
     # Guards say themselves what their metrics mean; those that no guard watches still make evaluations.
     bringing = sorted(evaluated(curriculum) - guarded(curriculum))
@@ -62,7 +64,7 @@ def transition_keys(curriculum: Curriculum) -> list[str]:
     """The names that transitions are counted under; they survive edits elsewhere in the file."""
     seen = Counter[str]()
     found = []
-    for transition in curriculum.transition:
+    for transition in curriculum.written.transition:
         if transition.name is not None:
             found.append(transition.name)
             continue

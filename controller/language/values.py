@@ -94,8 +94,9 @@ def _text(text: str) -> str:
 
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+STATE_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_./-]{1,64})?$"
 METRIC_PATTERN = r"^[A-Za-z][A-Za-z0-9_./-]{0,63}$"
-SOURCE_PATTERN = r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63})$"
+SOURCE_PATTERN = r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_./-]{1,64})?)$"
 PER_PATTERN = PATTERN.replace("^(rest|", "^(window|")
 
 Amount = Annotated[
@@ -112,6 +113,11 @@ AmountOrWindow = Annotated[
 ]
 Name = Annotated[
     str, Field(pattern=NAME_PATTERN), Asks("a name of letters a-z, digits, - and _, a letter first, at most 64")
+]
+StateName = Annotated[
+    str,
+    Field(pattern=STATE_PATTERN),
+    Asks("a name of letters a-z, digits, - and _, a letter first, at most 64"),
 ]
 MetricName = Annotated[
     str, Field(pattern=METRIC_PATTERN), Asks("a name of letters a-z, digits, and _ - . /, a letter first, at most 64")

@@ -75,6 +75,9 @@ class _Verification:
         found += self._order(escape.stuck)
         found += [*self._timing(), *decays(machine, self.reach)]
         found = [*map(self._waived, found), *self._idle_waivers(found)]
+        written = machine.curriculum.written_path
+        placed = {(f.code, written(f.path), f.sentence): replace(f, path=written(f.path)) for f in found}
+        found = list(placed.values())
         found.sort(key=lambda finding: ORDER[finding.severity])
         raises = tuple(raise_rates(machine, self.explored, budget.part(0.5)))
         answers = verdicts(machine, self.explored, found, self.resumed, dict(self._implied(escape, found)))

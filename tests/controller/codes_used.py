@@ -47,6 +47,7 @@ def codes_of_reading() -> set[str]:
         "knob_values",
         "rate_faults",
         "clock_faults",
+        "rungs",
         "formats",
     )
     of_files = {"no-such-file", "not-a-file", "unreadable", "file-too-large"}

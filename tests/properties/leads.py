@@ -26,9 +26,9 @@ STEPS = 60
 LEADS = range(6)
 
 
-def parting(seed: int, steps: int = STEPS) -> tuple[int, str]:
+def parting(seed: int, steps: int = STEPS, clocks: bool = False) -> tuple[int, str]:
     """How many steps of a random stream were compared for the curriculum of a seed, and where two of the four part."""
-    machine, rng = small_machine(seed, seed % len(LEADS)), random.Random(-seed)
+    machine, rng = small_machine(seed, seed % len(LEADS), clocks), random.Random(-seed)
     run, binding = machine.run, binding_of(machine)
     limits = None if machine.limits is None else dict(machine.limits)
     bound = (machine.curriculum, limits, (run.epochs, run.steps_per_epoch, run.tokens_per_step), dict(machine.lead))

@@ -11,15 +11,16 @@ PRICES = (0.5, 1.0, 1.5, 2.25)
 def count_by_knobs(rng: random.Random, written: dict[str, Any]) -> bool:
     """Let a draft count tokens or cost, and ask for amounts of them; whether it has knobs to count by."""
     run, knobs = written["run"], written["knob"]
-    countable = [name for name, k in knobs.items() if all(isinstance(r, int) or r == "full" for r in k["ladder"])]
-    if not knobs:
+    ladders = {name: knob["ladder"] for name, knob in knobs.items() if "ladder" in knob}
+    countable = [name for name, rungs in ladders.items() if all(isinstance(r, int) or r == "full" for r in rungs)]
+    if not ladders:
         return False
     unit = rng.choice(("tokens", "tokens", "cost")) if countable else "cost"
     if unit == "tokens":
         run["tokens_per_step"] = [rng.choice((1, 2, 3)), *countable[: rng.randint(1, 2)]]
         one = 2 * run["tokens_per_step"][0]
     else:
-        priced = knobs[next(iter(knobs))]
+        priced = knobs[next(iter(ladders))]
         priced["cost"] = list(PRICES)[: len(priced["ladder"])]
         one = 1
     ends = rng.random() < 0.6

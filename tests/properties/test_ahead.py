@@ -56,6 +56,7 @@ def test_a_report_that_forgets_the_lead_is_contradicted(monkeypatch: pytest.Monk
 def test_four_ways_to_run_under_a_lead() -> None:
     """A Controller, one resumed after every step, a Batch and the naive interpreter decide alike, for leads up to 5."""
     assert [where for seed in range(90) if (where := parting(seed)[1])] == []
+    assert [where for seed in range(60) if (where := parting(seed, clocks=True)[1])] == []
 
 
 def test_ways_that_part_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

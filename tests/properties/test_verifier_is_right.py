@@ -30,6 +30,13 @@ def test_agrees_with_every_stream(lane: int) -> None:
     assert wrong == {}
 
 
+@pytest.mark.parametrize("lane", range(2))
+def test_agrees_where_knobs_decide_the_clocks(lane: int) -> None:
+    """The same of curricula that count tokens or cost by their knobs: their waits, their rates, their ends."""
+    seeds = range(lane * CURRICULA, (lane + 1) * CURRICULA)
+    assert {seed: said for seed in seeds if (said := disagreements_of(seed, clocks=True)[0])} == {}
+
+
 def said_of(text: str, **binding: Any) -> list[str]:
     """What the verifier says of a curriculum, and some stream does not bear out."""
     machine = bind(loads(text), **binding)
