@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import log1p
 from typing import Any
 
@@ -30,6 +30,7 @@ from plateau_rule.page.opening import PageError
 from plateau_rule.page.run import Run
 from plateau_rule.sim.lint import lint
 from plateau_rule.sim.noise import Noise, noise_of
+from plateau_rule.sim.whatif.log import PASSED, LossLog
 from plateau_rule.sim.whatif.session import PlayedLog
 
 SMOOTH_SHARE = 80  # the mean that is drawn is that of so small a part of the run, whatever part of it is shown
@@ -242,9 +243,7 @@ class Answers:
         log = self.run.session.log
         key = (self.run.gen, int(NOISE_EVERY * log1p(len(log))))
         if self._noise is None or self._noise[0] != key:
-            steps = np.arange(len(log)) if log.points is None else log.points
-            batches = (steps[at : at + BATCH] for at in range(0, len(steps), BATCH))
-            noise = noise_of(((part, log.losses[part]) for part in batches), self.run.session.machine.steps_per_epoch)
+            noise = noise_of(batches(log), self.run.session.machine.steps_per_epoch)
             self._noise = key, noise
         return self._noise[1]
 
@@ -274,3 +273,12 @@ class Answers:
         if self._check is None:
             self._check = {"lines": lines_of(verify(self.run.session.machine))}
         return self._check
+
+
+def batches(log: LossLog) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """The losses that were logged, with their steps, some at a time."""
+    for start in range(0, len(log), BATCH):
+        steps = np.arange(start, min(len(log), start + BATCH))
+        if log.kinds is not None:
+            steps = steps[log.kinds[steps] != PASSED]
+        yield steps, log.losses[steps]
