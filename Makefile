@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
 	@echo "Putting wheels aside for the tests that install the project anew"
 	@rm -rf $(WHEELS)
-	@$(BIN)/python -m pip wheel --quiet --constraint constraints.txt --no-build-isolation --wheel-dir $(WHEELS) '.[$(LIGHT)]' pytest
+	@$(BIN)/python -m pip wheel --quiet --constraint constraints.txt --no-build-isolation --wheel-dir $(WHEELS) '.[$(LIGHT)]' pytest httpx2
 	@rm $(WHEELS)/plateau_rule-*.whl
 	@touch $@
 

@@ -29,7 +29,7 @@ def test_public_part_of_the_suite(install: Callable[..., Environment], tmp_path:
     for name in AROUND:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
-    environment = install("plot", "test", "tune", "lsp", "page", packages=("pytest",))
+    environment = install("plot", "test", "tune", "lsp", "page", packages=("pytest", "httpx2"))
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not source", *PUBLIC, *LEFT_OUT]
     done = environment.run("python", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
