@@ -80,15 +80,32 @@ def test_report_as_json(name: str, capfd: pytest.CaptureFixture[str], monkeypatc
 def test_counterexamples_are_replayed(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command that is printed with a counterexample takes the transitions of its trace, on the same steps."""
+    """The command that is printed with a counterexample takes the transitions of its trace, on the same steps.
+
+    None is printed where a knob falls: a replay refuses that, in the words of the finding.
+    """
     monkeypatch.chdir(HERE / "bad")
     plateau.main(["check", f"{name}.toml", "--counterexample", str(tmp_path)])
     words = capfd.readouterr().out
     commands = [line.partition("See: plateau ")[2] for line in words.splitlines() if "See: plateau " in line]
     plateau.main(["check", f"{name}.toml", "--counterexample", str(tmp_path), "--json"])
     found = json.loads(capfd.readouterr().out)
-    examples = [finding["counterexample"] for finding in found["findings"] if finding["counterexample"]]
-    happened = [example for example in examples if example["happened"]]
+    shown = [finding for finding in found["findings"] if finding["counterexample"]]
+    shown = [finding for finding in shown if finding["counterexample"]["happened"]]
+    happened = [finding["counterexample"] for finding in shown if finding["code"] != "knob-falls"]
+    for finding in shown:
+        if finding["code"] == "knob-falls":
+            losses = finding["counterexample"]["file"]
+            length = [
+                "--epochs",
+                str(found["run"]["epochs"]),
+                "--steps-per-epoch",
+                str(found["run"]["steps_per_epoch"]),
+            ]
+            assert plateau.main(["replay", f"{name}.toml", losses, *length, "--json"]) == 2
+            refusal = json.loads(capfd.readouterr().out)
+            assert refusal["error"] == "RegressionError"
+            assert finding["counterexample"]["shows"] in refusal["message"]
     assert len(commands) == len(happened)
     for command, example in zip(commands, happened, strict=True):
         assert plateau.main([*shlex.split(command), "--json"]) == 0

@@ -20,7 +20,7 @@ from plateau_rule.controller.verifier.budget import MOST_CONFIGURATIONS
 from plateau_rule.controller.verifier.findings import Counterexample, Finding, Report
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.controller.verifier.witness import controller_of
-from tests.properties.every_stream import EveryStream, Found, goal, harder, used_up
+from tests.properties.every_stream import EveryStream, Found, followed, goal, harder, used_up
 from tests.properties.small_curricula import small_machine
 
 NEVER_TAKEN = ("shadowed", "sustain-too-long", "never-taken", "never-looked-at")
@@ -111,7 +111,7 @@ def shown_otherwise(machine: Machine, finding: Finding, example: Counterexample)
         plan, run = controller.plan, controller.run_state
         peaks = machine.curriculum.lr.peaks
         shrunk = peaks.factor**run.rate.cycle if peaks else 1.0
-        peak = machine.peak * run.rate.scale * run.state.rate.peak * shrunk
+        peak = machine.peak * run.rate.scale * run.state.rate.peak * shrunk * followed(machine, run)
         if (row["step"], row["epoch"], row["state"], row["lr"]) != (plan.step, plan.epoch, plan.state, plan.lr):
             return f"another plan than {row}"
         decision = controller.observe(told.pop("loss"), step=row["step"], **told)

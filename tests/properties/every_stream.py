@@ -215,10 +215,8 @@ class EveryStream:
         """The peak in force."""
         peaks = self.machine.curriculum.lr.peaks
         shrunk = peaks.factor**run.rate.cycle if peaks else 1.0
-        follow = 1.0
-        for knob, exponent in self.machine.curriculum.lr.follow.items():
-            follow *= (run.state.knobs[knob] / self.machine.states[0].knobs[knob]) ** exponent
-        return self.machine.peak * run.rate.scale * self._written(run.state.name).lr.peak * shrunk * follow
+        top = self.machine.peak * run.rate.scale * self._written(run.state.name).lr.peak * shrunk
+        return top * followed(self.machine, run)
 
     def _judge_entry(self, run: RunState) -> None:
         state = run.state
@@ -333,6 +331,14 @@ def _read(contents: str) -> Any:
 
         _CONTENTS[contents] = ast.literal_eval(contents)
     return _CONTENTS[contents]
+
+
+def followed(machine: Machine, run: RunState) -> float:
+    """What the knobs that the rate follows multiply it by."""
+    factor = 1.0
+    for knob, exponent in machine.curriculum.lr.follow.items():
+        factor *= (run.state.knobs[knob] / machine.states[0].knobs[knob]) ** exponent
+    return factor
 
 
 def harder(machine: Machine, knob: str, value: Any) -> float:
