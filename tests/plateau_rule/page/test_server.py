@@ -157,3 +157,34 @@ def test_every_static_file_is_sent() -> None:
     """What lies in static/ is in the table, and the other way round."""
     there = {path.name for path in (Path(server.__file__).parent / "static").iterdir()}
     assert {name for name, _ in server.STATIC.values()} == there
+
+
+def colours(scheme: str) -> dict[str, str]:
+    """The page's colours by name."""
+    style = static("page.css").decode()
+    block = re.search(r":root \{(.*?)\}" if scheme == "light" else r'data-theme="dark"\] \{(.*?)\}', style, re.DOTALL)
+    assert block is not None
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block[1]))
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("text", ["ink", "soft", "blue", "raise-text", "green", "tried"])
+@pytest.mark.parametrize("ground", ["card", "page"])
+def test_words_can_be_read(scheme: str, text: str, ground: str) -> None:
+    """Each colour of words stands out from what it is written on by at least 4.5 to 1, light and dark."""
+    high, low = sorted((luminance(colours(scheme)[name]) for name in (text, ground)), reverse=True)
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_dark_is_said_once() -> None:
+    """The colours of a system that is dark are those of the button."""
+    style = static("page.css").decode()
+    blocks = re.findall(r"--page: #131517;.*?\}", style, re.DOTALL)
+    assert len({" ".join(block.split()) for block in blocks}) == 1
