@@ -23,7 +23,7 @@ from plateau_rule.controller.guards import Reached
 from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
-from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.plan import Decision, count_ends
 from plateau_rule.controller.state import SILENT
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.replayer.naming import evaluations_of
@@ -213,7 +213,7 @@ class _Replay:
             careful = self.next_sample - 1  # the step after which it is due
             if per_epoch is not None:
                 careful = min(careful, run.step + per_epoch - 1 - run.step % per_epoch)
-            until = min(stop, at + max(0, careful - run.step))
+            until = min(stop, at + max(0, careful - run.step), at + self._left())
             if until > at and self.at_once:
                 count, decision = self.forward.observe_all(values[at:until])
                 at += count
@@ -224,7 +224,18 @@ class _Replay:
             else:
                 self._one(values[at])
                 at += 1
+            self._left()
         return at
+
+    def _left(self) -> int:
+        """The steps up to where tokens or cost end the run, if it stays in its state; the replay is over there."""
+        machine, run = self.controller.machine, self.run_state
+        if not machine.bounds:
+            return len(self.log) + 1
+        left = count_ends(machine, run) - run.step
+        if left <= 0 and self.over is None:
+            self.over = self.controller.plan.stop
+        return max(0, left)
 
     def _one(self, value: float | None, special: int = -1) -> None:
         """Observe one value and write down what the guards say; `special` is its step if more came with it."""
@@ -260,9 +271,12 @@ class _Replay:
         while run.step < step and self.over is None:
             place = bisect_left(self.eval_steps, run.step)
             stop = min([self.forward.next_look(), *self.eval_steps[place : place + 1]])
-            if min(step, stop) > run.step:
-                self.forward.pass_over(min(step, stop) - run.step)
-            if stop < step:
+            left = self._left() if self.controller.machine.bounds else step
+            if min(step, stop, run.step + left) > run.step:
+                self.forward.pass_over(min(step, stop, run.step + left) - run.step)
+            if not left:
+                return
+            if stop < step and stop == run.step:
                 metrics = self.evals.get(stop, {})
                 self._observed(lambda metrics=metrics: self.forward.observe_nothing(metrics), bool(metrics))  # type: ignore[misc]
 

@@ -102,6 +102,11 @@ def simulate(
     """
     binding = filled(curriculum, settings.binding)
     machine = bind(curriculum, binding)
+    if machine.run.total_steps is None and machine.bounds:
+        raise SimulateError(
+            f'how many steps a run of "{curriculum.name}" has depends on its knobs. Give more than it can have, as '
+            "--epochs and --steps-per-epoch: its tokens, or its cost, end it all the same"
+        )
     if machine.run.total_steps is None:
         raise SimulateError(
             f'"{curriculum.name}" does not say how long a run is, and nothing else does. '
