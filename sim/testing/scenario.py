@@ -200,7 +200,7 @@ def read(path: Path) -> Suite:
     except ValidationError as error:
         raise ScenarioError("\n".join(str(_refusal(detail, at)) for detail in error.errors()[:20])) from None
     try:
-        binding = Binding(file.limits, **{name: getattr(file, name) for name in RunLength.__annotations__})
+        binding = Binding.of(file.limits, **file.model_dump(include={"epochs", "steps_per_epoch", "tokens_per_step"}))
     except BindingError as error:
         wrong = (at.inside(*fault.path).wrong(f"{spelled(fault.path)}: {fault.sentence}") for fault in error.faults)
         raise ScenarioError("\n".join(map(str, wrong))) from None
