@@ -29,7 +29,8 @@ from plateau_rule.controller.language.amounts import Product, RunLength
 from plateau_rule.controller.language.consistency import nearest
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
-from plateau_rule.controller.language.knob_values import PLURALS, hardness, kind_of_value, ranks_of
+from plateau_rule.controller.language.knob_values import PLURALS, hardness, kind_of_value
+from plateau_rule.controller.language.ladders import ranks_of
 from plateau_rule.controller.language.metrics import LOSS, asked
 from plateau_rule.controller.language.rungs import spelled_out
 from plateau_rule.controller.lead import lead_by_knob, lead_faults, lead_of, with_lead

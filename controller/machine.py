@@ -15,7 +15,7 @@ from plateau_rule.controller.guards import Detector, GuardInState, Joined
 from plateau_rule.controller.guards.word import Feed, MetricWord
 from plateau_rule.controller.language.amounts import Amount, RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, Rung, word_of
-from plateau_rule.controller.language.knob_values import SIGNS, number_of, ranks_of
+from plateau_rule.controller.language.ladders import SIGNS, number_of, ranks_of
 from plateau_rule.controller.language.metrics import asked, evaluated, every, guarded, metric_meaning, metric_of
 from plateau_rule.controller.meters import CountedRamp, KnobClock, tally_of
 from plateau_rule.controller.ramps import BoundRamp, MeasuredRamp

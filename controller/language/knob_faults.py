@@ -18,10 +18,10 @@ from plateau_rule.controller.language.knob_values import (
     PLURALS,
     TABLE,
     Rung,
-    harder,
     hardness,
     kind_of_value,
 )
+from plateau_rule.controller.language.ladders import harder
 
 Path = tuple[Key, ...]
 

@@ -5,6 +5,7 @@ They are told apart by their kind, ordered by their numbers or by their places o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,10 +24,6 @@ from plateau_rule.controller.language.values import (
     spell_key,
 )
 
-if TYPE_CHECKING:
-    from plateau_rule.controller.language.curriculum import Curriculum, Knob
-
-SIGNS = {"up": 1.0, "down": -1.0, "none": 0.0}  # of larger values of a knob, by its order
 NUMBER, NAME, LIST, TABLE = "number", "name", "list", "table"
 PLURALS = {NUMBER: "numbers", NAME: "names", LIST: "lists of numbers", TABLE: "tables of numbers"}
 
@@ -66,8 +63,6 @@ def _kind_written(written: Any) -> str:
 def _single(value: Any) -> Any:
     if not isinstance(value, str):
         return number_in(value)
-    import re
-
     if re.fullmatch(METRIC_PATTERN.strip("^$"), value):
         return value
     if re.match(r"[+-]?\.?[0-9]", value):
@@ -120,26 +115,3 @@ def as_data(value: Rung) -> Any:
 def hardness(value: Rung) -> float:
     """Where a number stands among numbers; `full` is above them all until it is bound."""
     return float("inf") if value == FULL else float(value)  # type: ignore[arg-type]  # asked of numbers alone
-
-
-def harder(knob: Knob, value: Rung) -> float:
-    """How hard a knob's value is, among its values; all are as hard where it has no order."""
-    if kind_of_value(value) != NUMBER:
-        return float(knob.ladder.index(value)) if knob.order == "up" and knob.ladder and value in knob.ladder else 0.0
-    return SIGNS[knob.order] * hardness(value) if value != FULL else hardness(value)
-
-
-def ranks_of(curriculum: Curriculum) -> Mapping[str, Mapping[Rung, int]]:
-    """For each knob whose values are no numbers, their places on the ladder; without one, in the order of the file."""
-    found = {}
-    for name, knob in curriculum.knob.items():
-        values = knob.ladder or dict.fromkeys(state.set[name] for state in curriculum.state)
-        if not knob.range and any(kind_of_value(value) != NUMBER for value in values):
-            found[name] = FrozenDict({value: place for place, value in enumerate(values)})
-    return FrozenDict(found)
-
-
-def number_of(ranks: Mapping[str, Mapping[Rung, int]], name: str, value: Rung) -> float:
-    """A knob's value as a number, given what `ranks_of` gives."""
-    places = ranks.get(name)
-    return hardness(value) if places is None else float(places[value])

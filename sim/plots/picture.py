@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.knob_values import number_of, ranks_of
+from plateau_rule.controller.language.ladders import number_of, ranks_of
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.verifier.climbs import Climb, planned
 from plateau_rule.sim.logs import Log

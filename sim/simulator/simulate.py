@@ -15,7 +15,8 @@ from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
 from plateau_rule.controller.language.amounts import RunLength, parse_amount, steps_in
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.knob_values import hardness, ranks_of
+from plateau_rule.controller.language.knob_values import hardness
+from plateau_rule.controller.language.ladders import ranks_of
 from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.curves import Bounds
 from plateau_rule.sim.shards import Engine, cores, cut, spread

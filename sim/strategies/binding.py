@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.knob_values import hardness, ranks_of
+from plateau_rule.controller.language.knob_values import hardness
+from plateau_rule.controller.language.ladders import ranks_of
 
 
 @st.composite

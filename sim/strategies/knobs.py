@@ -6,7 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from plateau_rule.controller.language.knob_values import SIGNS, hardness
+from plateau_rule.controller.language.knob_values import hardness
+from plateau_rule.controller.language.ladders import SIGNS
 
 _RUNGS = (1, 2, 3, 4, 6, 8, 12, 16)
 

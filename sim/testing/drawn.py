@@ -18,7 +18,7 @@ from plateau_rule.controller.guards.diverging import DivergingWord
 from plateau_rule.controller.guards.dwell import Dwell
 from plateau_rule.controller.guards.nonfinite import NonFiniteInARow
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.knob_values import ranks_of
+from plateau_rule.controller.language.ladders import ranks_of
 from plateau_rule.controller.machine import BoundState
 from plateau_rule.controller.rate import LARGEST_SCALE
 from plateau_rule.controller.verifier.verify import verify

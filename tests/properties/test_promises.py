@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from plateau_rule import Curriculum, load
-from plateau_rule.controller.language.knob_values import ranks_of
+from plateau_rule.controller.language.ladders import ranks_of
 from plateau_rule.controller.language.reading import shipped
 from plateau_rule.sim.strategies import (
     Cut,

@@ -54,7 +54,7 @@ REFUSED = {
         '2:28: lr.shape: found "zzz"; expected one of "cosine", "linear", "constant", "wsd" [unknown-word]'
     ],
     TOP + "state = [1]\n": [
-        "4:10: [[state]] 1: found 1; expected a table of name, set, lr, ramp, stop, final [wrong-type]"
+        "4:10: [[state]] 1: found 1; expected a table of name, each, set, lr, ramp, stop, final [wrong-type]"
     ],
     TOP + 'state = "a"\n': [
         '4:9: state: found "a"; expected tables with double brackets, [[…]], at least one [wrong-type]'

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plateau_rule import Controller, Curriculum, Decision, NonFiniteLoss, load
 from plateau_rule.controller.controller import UnguardedController
-from plateau_rule.controller.language.knob_values import ranks_of
+from plateau_rule.controller.language.ladders import ranks_of
 from plateau_rule.sim.batch import Batch
 from plateau_rule.sim.batch.history import Floats
 from plateau_rule.sim.batch.rates import Rates
