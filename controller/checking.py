@@ -183,7 +183,9 @@ def _timing_rows(report: Report) -> Iterator[tuple[str, ...]]:
         latest = "no bound" if entry.latest is None else _step(report.machine, entry.latest)
         latest += "" if entry.certain else ", or never"
         left = ""
-        if total:
+        if report.left:
+            left = " to ".join(dict.fromkeys(map(percent, reversed(report.left[entry.state]))))
+        elif total:
             ends = {entry.earliest, total if entry.latest is None else entry.latest}
             left = " to ".join(percent((total - step) / total) for step in sorted(ends))
         yield entry.state, _step(report.machine, entry.earliest), latest, left

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from plateau_rule.controller.errors import Key, Place, spelled
@@ -175,6 +175,8 @@ class Report:
         exact: whether every configuration was told apart; where not, errors rest on runs that happened all the same.
         resumed: how often a run was killed and resumed.
         spent: tokens and cost of a run, where the file speaks of them.
+        left: by state, the least and the largest share of the run that is left when it is entered, where the run is
+            measured in tokens or cost.
     """
 
     machine: Machine
@@ -185,6 +187,7 @@ class Report:
     exact: bool
     resumed: int
     spent: tuple[Spent, ...] = ()
+    left: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def verdict(self, name: str) -> Verdict:
         """The verdict of a property."""

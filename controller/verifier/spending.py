@@ -35,6 +35,19 @@ def spent(machine: Machine, reach: Reach) -> Iterator[Spent]:
             yield Spent("FLOP", one.least * flop, None if one.most is None else one.most * flop)
 
 
+def left(machine: Machine, reach: Reach) -> Iterator[tuple[str, tuple[float, float]]]:
+    """By state, the least and the largest share of the run that is left on entering it, if a meter measures the run."""
+    places = [place for place, meter in enumerate(machine.meters) if meter.name == machine.run.measure]
+    if not places or not machine.length or reach.meterings is None:
+        return
+    for number, state in enumerate(machine.states):
+        spans = [_tight(reach, node)[places[0]].run for node in reach.nodes if node.kind.state == number]
+        if spans:
+            most = max(0, machine.length - min(low for low, _ in spans))
+            least = max(0, machine.length - max(high for _, high in spans))
+            yield state.name, (least / machine.length, most / machine.length)
+
+
 def _ends(machine: Machine, reach: Reach, node: Node) -> Range | None:
     """After how many steps in a node's state a run can be over there; None where it goes on."""
     state = reach.state(node)

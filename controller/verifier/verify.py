@@ -25,7 +25,7 @@ from plateau_rule.controller.verifier.monotone import monotone
 from plateau_rule.controller.verifier.order import cover, not_shown
 from plateau_rule.controller.verifier.raises import aligned, raise_rates
 from plateau_rule.controller.verifier.resuming import killed_and_resumed
-from plateau_rule.controller.verifier.spending import decays, spent
+from plateau_rule.controller.verifier.spending import decays, left, spent
 from plateau_rule.controller.verifier.verdicts import verdicts
 from plateau_rule.controller.verifier.witness import Player
 from plateau_rule.controller.verifier.zones import FAR
@@ -82,7 +82,7 @@ class _Verification:
         raises = tuple(raise_rates(machine, self.explored, budget.part(0.5)))
         answers = verdicts(machine, self.explored, found, self.resumed, dict(self._implied(escape, found)))
         return Report(machine, tuple(found), answers, self.entries, raises, self.reach.told_apart, self.resumed,
-                      tuple(spent(machine, self.reach)))  # fmt: skip
+                      tuple(spent(machine, self.reach)), self.left)  # fmt: skip
 
     def _implied(self, escape: Escape, found: list[Finding]) -> Iterator[tuple[str, tuple[Answer, str]]]:
         """Properties that are broken by what was told as a finding about another one."""
@@ -118,6 +118,11 @@ class _Verification:
             found.append(Entry(state.name, earliest, latest, not self._avoidable(place)))
         return tuple(found)
 
+    @cached_property
+    def left(self) -> dict[str, tuple[float, float]]:
+        """What is left of a run in tokens or cost when each state is entered."""
+        return dict(left(self.machine, self.reach))
+
     def _avoidable(self, place: int) -> bool:
         """Whether a run can end without ever having entered a state."""
         todo = [self.reach.nodes[0]]
@@ -138,11 +143,11 @@ class _Verification:
     def _timing(self) -> Iterator[Finding]:
         last = self.machine.states[-1]
         earliest = next((entry.earliest for entry in self.entries if entry.state == last.name), None)
-        if self.total is not None and earliest is not None and last.stop is None:
-            left = (self.total - earliest) / self.total
-            if left < LITTLE:
+        if earliest is not None and last.stop is None and (self.left or self.total is not None):
+            share = self.left[last.name][1] if self.total is None else (self.total - earliest) / self.total
+            if share < LITTLE:
                 yield Finding("little-left", "timing", "warning", ("state", last.index, "name"),
-                              f'entered at the earliest, "{last.name}" has {percent(left)} of the run left',
+                              f'entered at the earliest, "{last.name}" has {percent(share)} of the run left',
                               "Let the states before it end earlier")  # fmt: skip
 
     def _resume(self) -> Iterator[Finding]:

@@ -152,6 +152,32 @@ def test_a_run_that_needs_not_get_done_is_not_decided() -> None:
     assert [(f.code, f.severity) for f in report.findings] == [("decay-unfinished", "undecided")]
 
 
+@pytest.mark.parametrize("better", [1.0, 0.995, 0.9])
+def test_what_is_left_of_a_run_in_tokens(better: float) -> None:
+    """On entering each state, no more and no less of the tokens is left than `check` says."""
+    controller = Controller(loads(WSD.format(run=PRODUCT)))
+    left = verify(controller.machine).left
+    assert left["b1"] == (1.0, 1.0)
+    assert left["b2"] == (1.0 - 802_816 / 4_000_000, 1.0 - 30 * 4096 / 4_000_000)
+    while controller.plan.stop is None:
+        if (decision := controller.observe(better**controller.plan.step)) is not None:
+            least, most = left[decision.to_state]
+            assert least <= 1.0 - controller.counted["tokens"] / 4_000_000 <= most
+    assert controller.plan.state == "b8"
+
+
+@pytest.mark.parametrize(("share", "codes"), [("0.94 run", []), ("0.96 run", ["little-left"])])
+def test_little_left_of_a_run_in_cost(share: str, codes: list[str]) -> None:
+    """A last state should have a twentieth of the cost, as it should have of the steps where they are the clock."""
+    text = (
+        GRID.replace("0.28 run", share)
+        .replace("epochs = 100\nsteps_per_epoch = 10\n", "")
+        .replace("= 10\n", "= 1000\n")
+    )
+    report = verify(Controller(loads(text)).machine)
+    assert [finding.code for finding in report.findings if finding.property == "timing"] == codes
+
+
 GRID = """
 name = "grid"
 [run]
