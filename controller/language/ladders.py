@@ -23,8 +23,10 @@ def ranks_of(curriculum: Curriculum) -> Mapping[str, Mapping[Rung, int]]:
     """For each knob whose values are no numbers, their places on the ladder; without one, in the order of the file."""
     found = {}
     for name, knob in curriculum.knob.items():
+        if knob.range:  # numbers; a state for each of them has no value of its own in the file
+            continue
         values = knob.ladder or dict.fromkeys(state.set[name] for state in curriculum.state)
-        if not knob.range and any(kind_of_value(value) != NUMBER for value in values):
+        if any(kind_of_value(value) != NUMBER for value in values):
             found[name] = FrozenDict({value: place for place, value in enumerate(values)})
     return FrozenDict(found)
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
-from plateau_rule import Controller, CurriculumError, load, loads
+from plateau_rule import Binding, Controller, CurriculumError, load, loads
 from plateau_rule.controller.checking import in_words
 from plateau_rule.controller.drawing import mermaid
 from plateau_rule.controller.language.fingerprint import canonical
+from plateau_rule.controller.language.ladders import ranks_of
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.rungs import spelled_out
 from plateau_rule.controller.language.writing import dumps
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.sim.batch.engine import Batch
+from plateau_rule.sim.simulator.simulate import filled
 
 HEAD = """
 name = "grown"
@@ -215,6 +217,12 @@ def test_what_is_refused(old: str, new: str, sentence: str) -> None:
     assert sentence in str(caught.value)
     assert len(caught.value.faults) == 1
     assert all(fault.place is not None for fault in caught.value.faults)
+
+
+def test_a_range_has_no_names() -> None:
+    """A state for each value of a range has none in the file, and a simulation asks for what is in the file."""
+    assert ranks_of(loads(SHORT)) == {}
+    assert filled(loads(SHORT), Binding()).limits == {"modes": 20, "width": 8}
 
 
 def test_a_pickled_curriculum_knows_what_it_spells_out() -> None:
