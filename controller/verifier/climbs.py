@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from plateau_rule.controller.errors import BindingError, Fault
 from plateau_rule.controller.machine import Knobs, Machine
-from plateau_rule.controller.rate import advance, after_transition, learning_rate, start_clock
+from plateau_rule.controller.rate import FAR, advance, after_transition, counts_over, learning_rate, start_clock
 from plateau_rule.controller.verifier.explored import explore
 from plateau_rule.controller.verifier.findings import visits_of
 from plateau_rule.controller.verifier.trails import Taken, trail
@@ -42,7 +42,7 @@ def climbs(machine: Machine) -> tuple[Climb, ...]:
     Raises:
         BindingError: the length of the run is not known.
     """
-    if machine.run.total_steps is None:
+    if machine.run.total_steps is None and not machine.bounds:
         raise BindingError([Fault("unresolved-amount", ("run",), "the length of the run is not known",
                                   "epochs and steps_per_epoch",
                                   "State them in [run], or as --epochs and --steps-per-epoch")])  # fmt: skip
@@ -56,11 +56,17 @@ def climbs(machine: Machine) -> tuple[Climb, ...]:
 
 
 def _climb(machine: Machine, name: str, taken: Taken) -> Climb:
-    state = machine.states[0]
-    for place, _ in taken:
-        state = machine.by_name[state.transitions[place].target]
-    end = taken[-1][1] if state.stop is not None and taken else machine.run.total_steps
-    return Climb(name, visits_of(machine, taken, end or 0), state.name)
+    state, clock = machine.states[0], start_clock(machine)
+    for place, step in taken:
+        transition = state.transitions[place]
+        clock = after_transition(clock, machine, transition, step)
+        state = machine.by_name[transition.target]
+    end = FAR if machine.run.total_steps is None else machine.run.total_steps
+    if machine.bounds:  # the run ends with what is counted, if that comes first
+        end = min(end, counts_over(machine, clock))
+    if state.stop is not None and taken:
+        end = taken[-1][1]
+    return Climb(name, visits_of(machine, taken, end), state.name)
 
 
 def _quickest(machine: Machine) -> Taken | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -165,6 +166,32 @@ def test_climbs_of_drawn_curricula(curriculum: Curriculum) -> None:
             )
             assert first == entries[hardest].earliest
         as_planned(machine, climb)
+
+
+def in_tokens(most: str, run: dict[str, Any]) -> Curriculum:
+    """Three batches, each kept until the loss is flat, or so long; the product of the batch decides the tokens."""
+    states = [{"name": name, "set": {"batch": batch}} for name, batch in (("low", 1), ("mid", 2), ("high", 4))]
+    ways = [{"from": "*", "to": "next", "guards": guards} for guards in ([FLAT], [{"dwell": most}])]
+    return small({}, state=states, knob={"batch": {"ladder": [1, 2, 4]}}, transition=ways,
+                 run={"tokens_per_step": [10, "batch"], "tokens": 1000, "clock": "tokens", **run})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("most", "run", "lasts"),
+    [
+        ("250 tokens", {}, 51),
+        ("0.4 run", {}, 65),
+        ("40 steps", {}, 70),
+        ("0.4 run", {"epochs": 1, "steps_per_epoch": 62}, 62),
+    ],
+)
+def test_climbs_of_a_run_in_tokens(most: str, run: dict[str, Any], lasts: int) -> None:
+    """They end where the tokens do, or the epochs if those come first, and are planned as the Controller plans."""
+    machine = bind(in_tokens(most, run))
+    earliest, latest = climbs(machine)
+    assert latest.visits[-1].left == lasts
+    assert as_planned(machine, earliest)
+    assert as_planned(machine, latest)
 
 
 def test_planned_steps() -> None:
