@@ -128,7 +128,8 @@ class Controller:
 
         The plan of the step after them can be another one, unless the run ends there. Beside the losses, evaluations
         and skipped steps are free as well; epochs that you close yourself may end with each step. Two guards that watch
-        one metric are taken to be free of each other: there it can be less than it might be, never more.
+        one metric are taken to be free of each other, and a guard on an evaluation to see that of its own step: there
+        it can be less than it might be, never more. Ask after the step's evaluation, if it has one.
 
         Args:
             most: it is counted no further than this.
