@@ -26,7 +26,7 @@ def test_broken_is_not_trained(tmp_path: Path) -> None:
         run(tmp_path / "run", curriculum=MISALIGNED)
     told = str(caught.value)
     assert told.startswith(
-        '"micro" is not trained, because it is broken:\nmicro.toml:21:1: error: cutoff rises from 64'
+        '"micro" is not trained, because it is broken:\nmicro.toml:26:11: error: cutoff rises from 64'
     )
     assert "[misaligned]" in told
     assert "plateau check micro.toml --epochs 4 --steps-per-epoch 8 --tokens-per-step 48 --limit cutoff=1025" in told

@@ -178,7 +178,7 @@ HABITS = [
     (
         '"3 epochs"',
         '"3 hours"',
-        '12:10: lr.length: found "3 hours"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, run. [bad-amount]',
+        '12:10: lr.length: found "3 hours"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, cost, run. [bad-amount]',
     ),
     (
         '"3 epochs"',
@@ -193,7 +193,7 @@ HABITS = [
     (
         '"3 epochs"',
         '"300 samples"',
-        '12:10: lr.length: found "300 samples"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, run. [bad-amount]',
+        '12:10: lr.length: found "300 samples"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, cost, run. [bad-amount]',
     ),
     (
         '"3 epochs"',
@@ -378,12 +378,12 @@ HABITS = [
     (
         "[run]",
         "[[run]]",
-        "4:3: run: found a list; expected a table of epochs, steps_per_epoch, tokens_per_step. A table of which there is one has single brackets, […]. [wrong-type]",
+        "4:3: run: found a list; expected a table of epochs, steps_per_epoch, tokens_per_step, tokens, cost_per_step, cost, clock, flop_per_token. A table of which there is one has single brackets, […]. [wrong-type]",
     ),
     (
         "[knob.cutoff]",
         "[[knob.cutoff]]",
-        "14:8: knob.cutoff: found a list; expected a table of unit, order, ladder, range. A table of which there is one has single brackets, […]. [wrong-type]",
+        "14:8: knob.cutoff: found a list; expected a table of unit, order, ladder, range, cost. A table of which there is one has single brackets, […]. [wrong-type]",
     ),
     (
         "[guard.flat]",
