@@ -30,7 +30,7 @@ help:            ## list the targets
 
 setup: $(STAMP)  ## make .venv with everything that is needed; does nothing the second time
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt Makefile
 	@[ -n "$(PYTHON)" ] || { echo "Plateau Rule needs Python 3.11 or newer with its venv module, and found none. Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@[ -x $(BIN)/pip ] || { echo "Making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing what constraints.txt pins"

@@ -127,7 +127,7 @@ class PlateauRule:
         )
         self._accumulation, self._scaler = accumulation, scaler
         self._scale = _scale_of(scaler)
-        self._stepped, self._found_inf = 0, False
+        self._stepped, self._stepping, self._found_inf = 0, False, False
         self._loaded = self._epoch_ends = False
         for owned, what in [(each, "optimizer") for each in self._optimizers] + [(curriculum, "Controller")]:
             if isinstance(owned, Optimizer | Controller):
@@ -313,7 +313,7 @@ class PlateauRule:
         return result
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        rule = self.start()
+        rule, self._stepping = self.start(), True
         if not rule.plan.step and not self._loaded and (taken := _steps_taken(optimizer)):
             raise WiringError(
                 f"{FRAMEWORK}: the curriculum is at step 0, and the optimizer has taken {taken} steps: a checkpoint "
@@ -323,7 +323,8 @@ class PlateauRule:
         rule.rates(self.groups)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        self._stepped += 1
+        # An optimizer whose step calls that of its class above, as torch's own, runs the hooks of both.
+        self._stepped, self._stepping = self._stepped + self._stepping, False
         # A fused optimizer is called on a dropped step too, and told what the scaler found.
         found = getattr(optimizer, "found_inf", None)
         self._found_inf = found is not None and bool(found)

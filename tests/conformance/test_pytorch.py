@@ -74,6 +74,26 @@ def test_a_rate_that_is_a_tensor() -> None:
     assert rate.item() == pytest.approx(0.01)
 
 
+class CountingSGD(torch.optim.SGD):
+    """An optimizer of one's own, which steps by the class above it."""
+
+    def step(self, closure: Any = None) -> Any:
+        """Step, as SGD does."""
+        return super().step(closure)
+
+
+def test_an_optimizer_whose_step_calls_torchs_steps_once() -> None:
+    """Torch runs the hooks of both classes once the class above was used by itself; it is one step all the same."""
+    torch.optim.SGD([nn.Parameter(torch.ones(1))])
+    model = nn.Linear(2, 1)
+    optimizer = CountingSGD(model.parameters(), lr=0.01)
+    rule = PlateauRule(optimizer, controller())
+    for step in range(2):
+        learn(model)
+        optimizer.step()
+        assert rule.observe(3.0).plan.step == step
+
+
 def test_a_scheduler_that_was_left_in_is_named() -> None:
     """A scheduler beside the rule is named once, and the rates inside the steps are the plan's all the same."""
     model, optimizer = model_and_optimizer()
