@@ -29,8 +29,9 @@ def edits(old: Machine, new: Machine) -> Iterator[Edit]:
     """Everything that two bound curricula say differently, comments and spelling aside."""
     before, after = canonical(old.curriculum), canonical(new.curriculum)
     yield from _tables("", _bound(old), _bound(new))
-    for name in [name for name in before if name not in LISTED]:
-        yield from _tables(name, before[name], after[name])
+    for name in [name for name in dict.fromkeys([*before, *after]) if name not in LISTED]:
+        shown = "metrics of evaluations that no guard watches" if name == "evaluated" else name
+        yield from _tables(shown, before.get(name), after.get(name))
     states = [_by(meaning["state"], "name") for meaning in (before, after)]
     yield from _named("state", *states)
     transitions = [_by(meaning["transition"], "key") for meaning in (before, after)]
@@ -41,12 +42,13 @@ def _bound(machine: Machine) -> dict[str, Any]:
     """What is no part of a curriculum's meaning, and changes what a run or its check is."""
     curriculum, run = machine.curriculum, machine.run
     final = [state.name for state in curriculum.state if state.final]
+    align = {name: value for name, value in machine.align._asdict().items() if name not in ("of_run", "late_steps")}
     return {
         "epochs": run.epochs,
         "steps_per_epoch": run.steps_per_epoch,
         "tokens_per_step": run.tokens_per_step,
         "final": ", ".join(final) or None,
-        "check": {"align": machine.align._asdict(), "waive": dict(curriculum.check.waive)},
+        "check": {"align": align, "waive": dict(curriculum.check.waive)},
     }
 
 

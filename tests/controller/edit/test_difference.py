@@ -135,6 +135,19 @@ def test_as_data() -> None:
     assert [one["goes_on"] for one in data["resumed"]] == [True] * 4
 
 
+def test_a_metric_that_a_guard_comes_to_watch() -> None:
+    """A metric that only one of the two files watches is told, whichever of them it is."""
+    text = shipped()["plateau"].read_text(encoding="utf-8") + '\n[metric.acc]\ngoal = "max"\n'
+    texts = text, text.replace('"flat"]', '"flat", { above = { metric = "acc", value = 0.5 } }]')
+    unwatched, watched = (bind(loads(one), Binding(**SHORT)) for one in texts)
+    assert "metrics of evaluations that no guard watches: acc -> not said" in said(
+        difference(unwatched, watched, budget=MOST_CONFIGURATIONS)
+    )
+    assert "metrics of evaluations that no guard watches: not said -> acc" in said(
+        difference(watched, unwatched, budget=MOST_CONFIGURATIONS)
+    )
+
+
 def test_two_that_do_not_fit() -> None:
     """A limit below a ladder is refused for both alike."""
     with pytest.raises(CurriculumError):
