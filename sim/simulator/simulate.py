@@ -17,6 +17,7 @@ from plateau_rule.controller.language.amounts import RunLength, parse_amount, st
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.knob_values import hardness
 from plateau_rule.controller.language.ladders import ranks_of
+from plateau_rule.controller.language.metrics import metric_of
 from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.curves import Bounds
 from plateau_rule.sim.shards import Engine, cores, cut, spread
@@ -112,6 +113,11 @@ def simulate(
         raise SimulateError(
             f'"{curriculum.name}" does not say how long a run is, and nothing else does. '
             "Add epochs and steps_per_epoch to its [run], or give --epochs and --steps-per-epoch"
+        )
+    if scores := sorted(name for name in machine.guarded if metric_of(curriculum, name).goal == "max"):
+        raise SimulateError(
+            f'"{curriculum.name}" watches {scores[0]}, of which more is better. Simulated learners have a loss and no '
+            "score, so it cannot be simulated. Replay logs through it, or write scenarios for plateau test"
         )
     if settings.learners < 1:
         raise SimulateError(f"{settings.learners} learners; expected at least 1")

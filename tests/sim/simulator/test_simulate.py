@@ -324,6 +324,12 @@ def test_mistakes_are_sentences() -> None:
         simulate(load("plateau"), Settings(learners=1, ranges={"taus": Bounds(1, 2)}))
 
 
+def test_a_score_is_not_simulated() -> None:
+    """Learners have a loss: a metric of which more is better is refused, and not fed with it."""
+    with pytest.raises(SimulateError, match='"reward" watches reward, of which more is better'):
+        simulate(load("reward"), Settings(learners=1))
+
+
 def test_limits_are_filled_in() -> None:
     """A knob without a limit gets twice its largest number where `full` is one of its values, else its largest."""
     assert filled(load("plateau"), Binding()).limits == {"cutoff": 1024}
