@@ -68,7 +68,7 @@ def kept(answers: Answers) -> dict[str, Any]:
     steps = whys_at(meta["steps"], [one["step"] for one in meta["decisions"]])
     return {
         "meta": meta,
-        "curve": b64encode(answers.curve(0, max(1, meta["points"]), COLUMNS)).decode(),
+        "curve": b64encode(answers.curve(0, max(1, len(answers.run.session)), COLUMNS)).decode(),
         "others": [
             b64encode(answers.curve(0, max(1, len(other.session)), COLUMNS // 4, place + 1)).decode()
             for place, other in enumerate(answers.others)

@@ -318,6 +318,17 @@ def test_a_report_needs_no_server(look: Look, finished: Path, tmp_path: Path) ->
     assert page.locator("#chart .mean").get_attribute("d")
 
 
+def test_a_report_of_a_log_with_gaps_reads_as_the_page(look: Look, serve: Serve, tmp_path: Path) -> None:
+    """Where every tenth step was logged, a report and the page say the same of the last step: its loss, smoothed."""
+    log, path = tmp_path / "log.csv", tmp_path / "run.html"
+    log.write_text("step,loss\n" + "".join(f"{10 * row},{3 - row / 1000}\n" for row in range(400)))
+    opened = open_log(read(str(log)), str(log), "plateau", Binding())
+    write_report(Run(opened), path)
+    said = [text(look(url), "#readout") for url in (path.as_uri(), serve(opened))]
+    assert "loss 2.602 " in said[0]
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize(
     ("does", "said"),
     [

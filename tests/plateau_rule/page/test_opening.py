@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.reading import load, shipped
 from plateau_rule.page.answers import Answers
 from plateau_rule.page.opening import PageError, open_folder, open_log
+from plateau_rule.page.report import kept
 from plateau_rule.page.run import Run
 from plateau_rule.sim.logs import read
 from plateau_rule.sim.replayer.replay import replay
@@ -48,6 +50,34 @@ def test_a_log_is_decided_on_as_replay_decides(curriculum: str, kind: str, tmp_p
         (one.step, one.to_state) for one in timeline.decisions
     ]
     assert run.session.plan[:5] == timeline.final[:5]
+
+
+def steps_in(curve: str) -> list[float]:
+    """The steps of the columns that a report holds."""
+    content = b64decode(curve)
+    steps: list[float] = np.frombuffer(content, "<f8", len(content) // 20).tolist()
+    return steps
+
+
+@pytest.mark.parametrize("kind", ["each", "tenth", "uneven"])
+def test_a_report_draws_each_loss_of_a_log_with_gaps(kind: str, tmp_path: Path) -> None:
+    """A report holds a column for each logged step up to the last, of the run and of one beside it, as the page has."""
+    path, given = log_of(tmp_path, kind), Binding(epochs=12, steps_per_epoch=500)
+    log = read(str(path), column="loss")
+    run = Run(open_log(log, str(path), "plateau", given))
+    answers = Answers(run, [run])
+    data = kept(answers)
+    assert steps_in(data["curve"]) == log.points().step.tolist()
+    assert b64decode(data["curve"]) == answers.curve(0, STEPS, STEPS)
+    assert steps_in(data["others"][0])[-1] > STEPS - 50
+
+
+def test_a_report_draws_a_log_of_epochs(tmp_path: Path) -> None:
+    """Of a log with one row an epoch, a report holds a column at the end of each epoch."""
+    path, given = tmp_path / "history.csv", Binding(epochs=12, steps_per_epoch=500)
+    path.write_text("epoch,loss\n" + "".join(f"{epoch},{3 - epoch / 10}\n" for epoch in range(12)))
+    opened = open_log(read(str(path)), str(path), "plateau", given)
+    assert steps_in(kept(Answers(Run(opened)))["curve"]) == [*range(499, STEPS, 500)]
 
 
 @pytest.mark.parametrize("lag", [1, 3])
