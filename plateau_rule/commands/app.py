@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 from cyclopts import App, CoercionError, Parameter, Token, convert
 
+from plateau_rule.commands.outputs import spare_inputs
+
 # name: its help. It stands here so that `plateau --help` loads no command; commands/NAME.py holds the function NAME.
 COMMANDS = {
     "check": "Check a curriculum for every possible loss stream.",
@@ -62,7 +64,7 @@ app = App(
     default_parameter=Parameter(negative="", converter=converted),  # no --no-json, no --empty-limit
 )
 for name, sentence in COMMANDS.items():
-    app.command(f"plateau_rule.commands.{name}:{name}", name=name, help=sentence)
+    app.command(f"plateau_rule.commands.{name}:{name}", name=name, help=sentence, validator=spare_inputs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

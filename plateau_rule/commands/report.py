@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from plateau_rule.commands.options import LATE, OUT, READING, LateOptions, ReadingOptions
+from plateau_rule.commands.options import LATE, OUT, READING, LateOptions, ReadingOptions, UsageError
 from plateau_rule.commands.page import open_words
+from plateau_rule.controller.errors import visible
 
 
 def report(
@@ -25,6 +26,8 @@ def report(
         reading: How to read the log.
         bound: What the run was, where neither its record nor the log tells.
     """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{visible(str(out))}: a report is a page in HTML; name a file that ends in .html")
     from plateau_rule.page.report import write_report
     from plateau_rule.page.run import Run
 
