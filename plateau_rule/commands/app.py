@@ -64,7 +64,8 @@ app = App(
     default_parameter=Parameter(negative="", converter=converted),  # no --no-json, no --empty-limit
 )
 for name, sentence in COMMANDS.items():
-    app.command(f"plateau_rule.commands.{name}:{name}", name=name, help=sentence, validator=spare_inputs)
+    spare = None if name == "train" else spare_inputs  # its --out is a folder: it refuses any file itself
+    app.command(f"plateau_rule.commands.{name}:{name}", name=name, help=sentence, validator=spare)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

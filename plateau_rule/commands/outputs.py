@@ -1,4 +1,4 @@
-"""No command writes over what it reads. Asked of every command, before it begins."""
+"""No command writes over what it reads. Asked of every command that writes a file, before it begins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CURRICULA = ("file", "files", "curricula", "curriculum")  # parameters; folders of these are read for .toml alone
-RUNS = ("words", "runs", "logs", "log", "data", "fitted")
+RUNS = ("words", "runs", "logs", "log", "fitted")
 OUTPUTS = ("out", "output", "plot")
 LOGS = (".csv", ".jsonl", ".log", "trainer_state.json")  # how logs end, in the folder of a run
 

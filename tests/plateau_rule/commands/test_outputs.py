@@ -57,8 +57,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("tune mine.toml --log c.svg --over window=10..20 -o c.svg", READS),
         ("simulate curriculum.svg -o curriculum.svg", READS),
         ("simulate mine.toml --fitted fit.svg --plot fit.svg", READS),
-        ("train mine.toml --out mine.toml", READS),
-        ("train mine.toml --data c.log --out c.log", READS),
     ],
 )
 def test_no_input_is_lost(folder: Path, capfd: pytest.CaptureFixture[str], words: str, why: str) -> None:
@@ -69,6 +67,14 @@ def test_no_input_is_lost(folder: Path, capfd: pytest.CaptureFixture[str], words
     assert out == ""
     assert err.endswith(f": {why}. Name another file to write to; nothing was changed\n")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_train_writes_into_a_folder(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where a run's folder is to be, `train` refuses its own curriculum, and leaves it as it is."""
+    before = (folder / "mine.toml").read_bytes()
+    assert plateau.main(["train", "mine.toml", "--out", "mine.toml"]) == 2
+    assert "mine.toml: is a file" in capfd.readouterr().err
+    assert (folder / "mine.toml").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x", "new.toml"])
