@@ -262,6 +262,7 @@ class _Replay:
             self._taken(decision if waited or by_evaluation else decision._replace(loss=self.loss))
         else:
             self._probe(eval_end)
+        self._left()
 
     # Steps that were not
 
@@ -279,6 +280,7 @@ class _Replay:
             if stop < step and stop == run.step:
                 metrics = self.evals.get(stop, {})
                 self._observed(lambda metrics=metrics: self.forward.observe_nothing(metrics), bool(metrics))  # type: ignore[misc]
+        self._left()
 
     # What is written down
 

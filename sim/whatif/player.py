@@ -12,7 +12,7 @@ from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.evaluation import take_observation
 from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.machine import BoundState, Machine
-from plateau_rule.controller.plan import Decision, stop_reason
+from plateau_rule.controller.plan import Decision, count_ends, stop_reason
 from plateau_rule.controller.rate import RateClock
 from plateau_rule.controller.state import SILENT, RunState
 from plateau_rule.controller.step import start_run
@@ -73,20 +73,24 @@ class LogPlayer:
             if self.most and self.run.step == self._next_mark() - self.apart > self.saved[-1][0]:
                 self._save()
 
+    def _within(self, stop: int) -> int:
+        """Up to `stop`, or to where tokens or cost end the run if it stays in its state."""
+        return min(stop, count_ends(self.machine, self.run)) if self.machine.bounds else stop
+
     # In arrays
 
     def _play_along(self, log: LossLog, stop: int) -> None:
         run, special = self.run, log.special if self.machine.waits or log.kinds is not None else []
-        while run.step < stop and self.ended is None:
+        while run.step < (here := self._within(stop)) and self.ended is None:
             stay = self._stay_along(log)
             place = bisect_left(special, run.step)
-            end = min([stop, *special[place : place + 1]])
+            end = min([here, *special[place : place + 1]])
             end = min(end, stay.first_dead(end) - 1)
             mark, save = (self._next_mark(), self._save) if self.most else (None, None)
             fires = stay.go(end, mark, save)
-            if fires or run.step < stop:
+            if fires or run.step < here:
                 stay.settle()
-                self._step(log, fires, stop)
+                self._step(log, fires, here)
         if self._stay is not None:
             self._stay.settle()
         self.ended = self.ended or stop_reason(self.machine, run)
@@ -126,7 +130,8 @@ class LogPlayer:
                 if machine.lag:
                     self._observe(given[run.step - start], {})
                 else:
-                    self._took(self._forward.observe_all(values[run.step - start : mark - start])[1])
+                    end = self._within(mark)
+                    self._took(self._forward.observe_all(values[run.step - start : end - start])[1])
             if run.step < stop and self.ended is None:
                 self._one(log, given[run.step - start])
 
@@ -136,9 +141,9 @@ class LogPlayer:
         """A log that lacks steps: clocks go on over these, and a look that is due there is due, as in a replay."""
         run, kinds, late = self.run, log.kinds, self.machine.lag
         assert kinds is not None
-        while run.step < stop and self.ended is None:
+        while run.step < (here := self._within(stop)) and self.ended is None:
             step = run.step
-            target = min(stop, self._next_mark()) if self.most else stop
+            target = min(here, self._next_mark()) if self.most else here
             if kinds[step] == PASSED:
                 self._pass(log, min(target, log.next_point(step)))
             else:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from plateau_rule.controller.binding import Binding
-from plateau_rule.controller.language.reading import load, shipped
+from plateau_rule.controller.language.reading import load, loads, shipped
 from plateau_rule.page.answers import Answers
 from plateau_rule.page.opening import PageError, open_folder, open_log
 from plateau_rule.page.report import kept
@@ -20,6 +20,15 @@ from plateau_rule.sim.replayer.replay import replay
 from tests.plateau_rule.page.runs import Training
 
 STEPS = 6000
+COUNTED = """
+name = "tokens"
+run = { tokens_per_step = [2, "batch"], tokens = TOKENS }
+lr = { peak = 1.0 }
+knob.batch.ladder = [1, 2, 4]
+guard.low.below = { value = 2.0 }
+state = [{ name = "a", set = { batch = 1 } }, { name = "b", set = { batch = 4 } }]
+transition = [{ from = "a", to = "b", guards = ["low"] }]
+"""
 
 
 def log_of(folder: Path, kind: str) -> Path:
@@ -131,3 +140,17 @@ def test_steps_that_count_something_else_are_refused(tmp_path: Path) -> None:
     path.write_text("step,loss\n0,3\n60000000000,2\n120000000000,1\n")
     with pytest.raises(PageError, match="--step-column"):
         open_log(read(str(path)), str(path), "plateau", Binding(epochs=5, steps_per_epoch=100))
+
+
+@pytest.mark.parametrize("kind", ["each", "tenth", "uneven"])
+@pytest.mark.parametrize("tokens", [5_000, 31_000])
+def test_a_run_ends_where_its_tokens_are_used_up(kind: str, tokens: int, tmp_path: Path) -> None:
+    """A log that goes on after the tokens of the run are used up is decided on to the step on which a replay ends."""
+    path, text = log_of(tmp_path, kind), COUNTED.replace("TOKENS", str(tokens))
+    curriculum = tmp_path / "counted.toml"
+    curriculum.write_text(text)
+    log = read(str(path), column="loss")
+    timeline = replay(loads(text), log, Binding())
+    session = Run(open_log(log, str(path), str(curriculum), Binding())).session
+    assert (session.plan.step, session.ended) == (timeline.final.step, f"the run of {tokens} tokens is over")
+    assert [one.step for one in session.decisions] == [one.step for one in timeline.decisions]
