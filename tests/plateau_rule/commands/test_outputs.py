@@ -71,6 +71,7 @@ def test_no_input_is_lost(folder: Path, capfd: pytest.CaptureFixture[str], words
 
 def test_train_writes_into_a_folder(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Where a run's folder is to be, `train` refuses its own curriculum, and leaves it as it is."""
+    pytest.importorskip("torch", reason="train needs torch")
     before = (folder / "mine.toml").read_bytes()
     assert plateau.main(["train", "mine.toml", "--out", "mine.toml"]) == 2
     assert "mine.toml: is a file" in capfd.readouterr().err
