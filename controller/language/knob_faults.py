@@ -12,11 +12,11 @@ from plateau_rule.controller.errors import Fault, Key
 from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, Number, State
 from plateau_rule.controller.language.faults import empty_faults, rest_faults, twin_faults, unknown
 from plateau_rule.controller.language.knob_values import (
-    LIST,
     NAME,
     NUMBER,
     PLURALS,
-    TABLE,
+    NumberList,
+    NumberTable,
     Rung,
     hardness,
     kind_of_value,
@@ -112,11 +112,11 @@ def _unlike(knob: Knob, value: Rung, first: Rung, path: Path) -> Iterator[Fault]
     elif kind != asked:
         found = "a number" if kind == NUMBER else f'the name "{value}"' if kind == NAME else f"a {kind}"
         yield Fault("mixed-values", path, f"{found} among {PLURALS[asked]}", "values of one kind")
-    elif kind == LIST and len(value) != len(first):  # type: ignore[arg-type]  # both are lists
-        few = f"a list of {len(value)}"  # type: ignore[arg-type]
-        yield Fault("mixed-values", path, few, f"{len(first)} numbers, as in the first list")  # type: ignore[arg-type]
-    elif kind == TABLE:
-        yield from _unlike_keys(list(value), list(first), path)  # type: ignore[arg-type]  # both are tables
+    elif isinstance(value, NumberList) and isinstance(first, NumberList) and len(value) != len(first):
+        few = f"a list of {len(value)}"
+        yield Fault("mixed-values", path, few, f"{len(first)} numbers, as in the first list")
+    elif isinstance(value, NumberTable) and isinstance(first, NumberTable):
+        yield from _unlike_keys(list(value), list(first), path)
 
 
 def _unlike_keys(keys: list[str], first: list[str], path: Path) -> Iterator[Fault]:
@@ -188,7 +188,7 @@ def misfit(knob: Knob, value: Rung) -> str:
         return ""  # the range itself is at fault
     if not low <= hardness(value) <= hardness(high):
         return f"{low} to {spell(high)}"
-    if step is not None and step > 0 and value not in (FULL, high) and not _is_multiple(value, step):  # type: ignore[arg-type]
+    if step is not None and step > 0 and value not in (FULL, high) and not _is_multiple(value, step):  # type: ignore[arg-type]  # a range has numbers
         return f"a multiple of {step}, or {spell(high)}"
     return ""
 

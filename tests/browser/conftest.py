@@ -101,6 +101,13 @@ def look(browser: Any, serve: Callable[[Opened], str], problems: list[str]) -> I
     assert problems == []
 
 
+def raised(page: Page, *steps: str) -> None:
+    """Wait until these are the raises on the curve, which is drawn after the headline."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#chart text.raise")).to_have_text(list(steps), timeout=15_000)
+
+
 def watch(page: Page, url: str, problems: list[str]) -> None:
     """Write down what goes wrong in a page."""
     own = url if url.startswith("http") else url.rpartition("/")[0]

@@ -9,7 +9,7 @@ import pytest
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.page.opening import Opened, open_folder
-from tests.browser.conftest import Page
+from tests.browser.conftest import Page, raised
 from tests.plateau_rule.page.runs import Training
 
 Look = Callable[..., Page]
@@ -33,7 +33,7 @@ def test_a_run_is_followed_to_its_raise(look: Look, serve: Serve, tmp_path: Path
     page.locator("#subline").filter(has_text="step 100 of 1,600").wait_for()
     training.train(170)
     headline(page, "words since step 160")
-    assert page.locator("#chart text.raise").all_text_contents() == ["160"]
+    raised(page, "160")
     training.train()
     headline(page, "full since step 560")
     page.locator("#live").wait_for(state="hidden")
@@ -48,7 +48,7 @@ def test_a_resume_cuts_back(look: Look, serve: Serve, tmp_path: Path) -> None:
     training.resume(240).train(300)
     headline(page, "words since step 160")
     assert page.locator("#cut").inner_text() == "cut back to step 240"
-    assert page.locator("#chart text.raise").all_text_contents() == ["160"]
+    raised(page, "160")
     training.close()
 
 

@@ -15,7 +15,7 @@ from plateau_rule.page.opening import Opened, open_folder, open_log, open_nothin
 from plateau_rule.page.report import write_report
 from plateau_rule.page.run import Run
 from plateau_rule.sim.logs import read
-from tests.browser.conftest import Page, watch
+from tests.browser.conftest import Page, raised, watch
 from tests.plateau_rule.page.runs import Training
 
 Look = Callable[..., Page]
@@ -36,12 +36,6 @@ def at(page: Page, step: int, row: float | None = None) -> tuple[float, float]:
     return x, box["y"] + (100 if row is None else box["height"] - 20 - 90 * (1 - row))
 
 
-def raises(page: Page) -> list[str]:
-    """The steps that stand beside the raises."""
-    found: list[str] = page.locator("#chart text.raise").all_text_contents()
-    return found
-
-
 def outcome(page: Page) -> list[str]:
     """The rows of the table of entries."""
     return [row.replace("\t", " ") for row in page.locator("#outcome tbody tr").all_inner_texts()]
@@ -52,7 +46,7 @@ def test_where_the_run_is(page: Page) -> None:
     assert text(page, "h1") == "full since step 560"
     assert "step 1,600 of 1,600 · epoch 20 · cutoff 1,025" in text(page, "#subline")
     assert page.locator("[data-state].here").get_attribute("data-state") == "full"
-    assert raises(page) == ["160", "320", "560"]
+    raised(page, "160", "320", "560")
     assert page.locator("#why .history button").first.inner_text().startswith("syntax → words at step 160")
     page.wait_for_selector("body[data-checked]")
     assert "5 properties proved" in text(page, "#check-list")
@@ -121,7 +115,7 @@ def test_a_number_that_cannot_be_is_said(page: Page) -> None:
     page.fill("#setting-0", "-3")
     page.wait_for_selector("#outcome .fault")
     assert "window" in text(page, "#outcome .fault")
-    assert raises(page) == ["160", "320", "560"]
+    raised(page, "160", "320", "560")
 
 
 def test_dragging_through_the_map(page: Page) -> None:
@@ -140,10 +134,9 @@ def test_zoom(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(*at(page, 700), steps=5)
     page.mouse.up()
-    page.locator("#chart text.raise").nth(1).wait_for()
-    assert raises(page) == ["320", "560"]
+    raised(page, "320", "560")
     page.keyboard.press("Escape")
-    page.locator("#chart text.raise").nth(2).wait_for()
+    raised(page, "160", "320", "560")
 
 
 def test_by_keys_alone(page: Page) -> None:
