@@ -14,9 +14,10 @@ from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.soundness import answers_of, require_sound
-from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config
+from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config, read_save_every
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.record import BoundRun, CurriculumRecord, Record, TextRecord, command_line, versions
+from plateau_rule.fftcore.saving import OnSaveError
 from plateau_rule.fftcore.storage import Disk
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class Overrides:
     "Share that is dropped of each half block's output."
     compile: bool | None = None
     "Have torch compile the model, which takes a minute: for GPUs."
-    save_every: int | None = None
-    "Optimizer steps from one checkpoint to the next."
+    save_every: str | None = None
+    "Optimizer steps from one checkpoint to the next, or minutes: 500, `500 steps`, `10 minutes`."
 
     def given(self) -> dict[str, Any]:
         """Return those that were given, by their name on the command line."""
@@ -88,6 +89,8 @@ class RunOptions:
     on_change: str = "refuse"
     log_every: int = 50
     unchecked: bool = False
+    keep: int = 2
+    on_save_error: OnSaveError = "stop"
     overrides: Overrides = NOTHING
 
 
@@ -170,6 +173,8 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
         "steps-per-epoch": record.bound.steps_per_epoch,
     }
     given = {**asked.overrides.given(), "seed": asked.seed, "steps-per-epoch": asked.steps_per_epoch}
+    if "save_every" in given:
+        given["save_every"] = _save_every(given["save_every"])
     for name, value in given.items():
         if value is not None and value != was[name]:
             raise RunError(_not_as_begun(asked.out, name, value, was[name]))
@@ -188,6 +193,13 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
     if asked.on_change == "accept":
         changed["curriculum"] = CurriculumRecord(name=curriculum.name, text=source.decode())
     return record.model_copy(update=changed)
+
+
+def _save_every(given: object) -> int | str:
+    try:
+        return read_save_every(given)
+    except ValueError as error:
+        raise RunError(str(error)) from None
 
 
 def refuse_zero_phase(config: Config) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from plateau_rule.fftcore.errors import CheckpointError
+from plateau_rule.fftcore.errors import CheckpointError, StorageError
 from plateau_rule.fftcore.sealed import Frozen, first_fault, parse, seal, unseal
 from plateau_rule.fftcore.storage import UNFINISHED, Disk, read_file
 
@@ -45,13 +46,14 @@ class Checkpoints:
 
     Args:
         folder: where they are; made when the first is saved.
-        every: steps between two commits by plan. The newest two of those are kept beside the newest two of all: one may
-            be of the step that asks for a rollback, and the other is what it rolls back to.
+        every: steps between two commits by plan; None where they are made by the clock, and each counts as planned.
         disk: what writes.
+        keep: how many of the newest are kept, two at least. Beside them the newest two by plan are: one may be of the
+            step that asks for a rollback, and the other is what it rolls back to.
     """
 
-    def __init__(self, folder: Path, every: int, disk: Disk) -> None:
-        self.folder, self.every, self.disk = folder, every, disk
+    def __init__(self, folder: Path, every: int | None, disk: Disk, keep: int = KEPT) -> None:
+        self.folder, self.every, self.disk, self.keep = folder, every, disk, max(keep, KEPT)
         self.passed_over: list[str] = []
 
     def steps(self) -> list[int]:
@@ -77,11 +79,16 @@ class Checkpoints:
         self.disk.make_folder(self.folder)
         self.sweep()
         unfinished = self.folder / UNFINISHED
-        self.disk.make_folder(unfinished)
-        for name, content in files.items():
-            self.disk.write_file(unfinished / name, content)
-        self.disk.write_file(unfinished / MANIFEST, _manifest(step, files))
-        self.disk.sync_folder(unfinished)
+        try:
+            self.disk.make_folder(unfinished)
+            for name, content in files.items():
+                self.disk.write_file(unfinished / name, content)
+            self.disk.write_file(unfinished / MANIFEST, _manifest(step, files))
+            self.disk.sync_folder(unfinished)
+        except StorageError:
+            with suppress(StorageError):  # a full disk has room for the logs again
+                self.disk.remove(unfinished)
+            raise
         if os.path.lexists(self.path(step)):
             self._set_aside(self.path(step))
         self.disk.rename_folder(unfinished, self.path(step))
@@ -94,8 +101,8 @@ class Checkpoints:
         Damaged ones are passed over; `passed_over` says which and why.
 
         Args:
-            planned_before: only commits made by plan, every `every` steps, before this step. An uninterrupted run has
-                the same ones.
+            planned_before: only commits made by plan before this step. Where that is every `every` steps, an
+                uninterrupted run has the same ones; by the clock, no two runs do.
 
         Raises:
             CheckpointError: there are commits, and not one of them is whole.
@@ -103,7 +110,7 @@ class Checkpoints:
         self.passed_over = []
         named = self._named()
         if planned_before is not None:
-            named = {step: path for step, path in named.items() if step % self.every == 0 and step < planned_before}
+            named = {step: path for step, path in named.items() if self._is_planned(step) and step < planned_before}
         for path in reversed(named.values()):
             try:
                 return read_commit(path)
@@ -129,6 +136,9 @@ class Checkpoints:
                 if path.name == UNFINISHED or _GONE.match(path.name):
                     self.disk.remove(path)
 
+    def _is_planned(self, step: int) -> bool:
+        return self.every is None or step % self.every == 0
+
     def _named(self) -> dict[int, Path]:
         """Everything that has a commit's name, by its step, oldest first."""
         self._refuse_link()
@@ -151,7 +161,7 @@ class Checkpoints:
 
     def _prune(self) -> None:
         steps = self.steps()
-        kept = {*steps[-KEPT:], *[step for step in steps if step % self.every == 0][-KEPT:]}
+        kept = {*steps[-self.keep :], *[step for step in steps if self._is_planned(step)][-KEPT:]}
         for step in steps:
             if step not in kept:
                 # Renamed first, so that half a commit never has a commit's name.

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a tensor of more could not be counted, let alone held
 LONGEST_KERNEL = 1024  # taps: half the reference of 2048, beyond which the mask's autocorrelation wraps around
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 METRICS = ("val_loss", "val_bpb", "val_bpb_parallel")  # what an evaluation brings, and guards may ask for
+
+_AMOUNT = re.compile(r"(\d{1,10}(?:\.\d{1,6})?)(?: (steps?|minutes?))?\Z", re.ASCII)
+_MOST_STEPS = 2**31 - 1
+
+
+def read_save_every(given: object) -> int | str:
+    """Read how often a run is saved: a number of steps, or minutes, spelled in one way.
+
+    Args:
+        given: 500, "500", "500 steps" or "10 minutes".
+
+    Raises:
+        ValueError: with a sentence that says what was expected.
+    """
+    match = None if isinstance(given, bool) else _AMOUNT.match(str(given))
+    if match and (match[2] or "steps").startswith("step"):
+        if "." not in match[1] and 1 <= int(match[1]) <= _MOST_STEPS:
+            return int(match[1])
+    elif match and float(match[1]) > 0:
+        return f"{float(match[1]):.12g} minute{'' if float(match[1]) == 1 else 's'}"
+    raise ValueError(
+        f'save_every {given!s:.40}: expected a number of steps or of minutes, such as 500, "500 steps" or "10 minutes"'
+    )
+
+
+def steps_between(save_every: int | str) -> int | None:
+    """Return the steps from one commit to the next; None where they are made by the clock."""
+    return save_every if isinstance(save_every, int) else None
+
+
+SaveEvery = Annotated[int | str, PlainValidator(read_save_every)]
 
 
 class Model(BaseModel):
@@ -75,7 +107,7 @@ class Config(BaseModel):
         dropout: share of a block's outputs that is dropped.
         chunk_weight: weight of the chunk head's loss beside the next byte's.
         compile: have torch compile the model: faster on a GPU, after a minute; not faster on a CPU.
-        save_every: optimizer steps from one checkpoint to the next.
+        save_every: optimizer steps from one checkpoint to the next, or minutes as in "10 minutes".
         eval_windows: windows of held-out text that are scored when an epoch closes.
         final_windows: windows of held-out text that are scored when the run is over.
     """
@@ -92,7 +124,7 @@ class Config(BaseModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     chunk_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.2
     compile: bool = False
-    save_every: Size = 250
+    save_every: SaveEvery = 250
     eval_windows: Size = 32
     final_windows: Size = 128
 

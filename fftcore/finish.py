@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from math import isfinite, log
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss, PlateauError
@@ -30,17 +32,20 @@ def finish(
     folder: Path,
     show: Progress,
     disk: Disk,
+    refused: Sequence[int] = (),
 ) -> None:
     """Score the model on more held-out text, write `summary.json` and `curve.png`, and say how the run went.
+
+    `refused`: steps of checkpoints that the disk refused, without which the run went on.
 
     Raises:
         LeakError: the model sees what it is asked to predict.
         NonFiniteLoss: the model is not finite; all but a sample of its writing is there.
     """
-    windows_BW = learner.final_windows_BW
     scores = learner.score(final=True)
     drafts = learner.draft_bits()
     verdict = _verdict(curriculum, folder)
+    windows_BW = learner.final_windows_BW
     summary = {
         "steps": controller.plan.step,
         "state": controller.plan.state,
@@ -52,21 +57,14 @@ def finish(
         "bpb_draft": [spelled(bits) for bits in drafts],
         "checked": record.checked,
         "verdict": verdict,
+        "checkpoints_refused": list(refused),
     }
-    told = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    disk.replace_file(folder / SUMMARY, told.encode())
+    disk.replace_file(folder / SUMMARY, _spell(summary))
     show.say(f"done: {controller.plan.stop}")
     show.say(f"chunk head, bits/byte by offset: {' '.join(f'{bits:.2f}' for bits in drafts)}")
     for line in verdict:
         show.say(line)
-    try:
-        with TemporaryDirectory() as aside:  # and not in the folder, where a link would be written through
-            draw_run(folder, Path(aside) / CURVE)
-            disk.replace_file(folder / CURVE, (Path(aside) / CURVE).read_bytes())
-    except StorageError:
-        raise
-    except (PlateauError, OSError) as error:
-        show.say(f"no {CURVE}: {error}")
+    _draw(folder, show, disk)
     if not isfinite(scores["val_bpb"]):
         raise NonFiniteLoss(
             f"step {controller.plan.step}: the run is over, and its model is not finite: {scores['val_bpb']} bits/byte "
@@ -79,6 +77,21 @@ def finish(
         f"on {summary['bytes']:,} bytes ({scores['val_bpb'] * log(2):.4f} nats)"
     )
     show.say(f"all of it is in {folder}")
+
+
+def _draw(folder: Path, show: Progress, disk: Disk) -> None:
+    try:
+        with TemporaryDirectory() as aside:  # and not in the folder, where a link would be written through
+            draw_run(folder, Path(aside) / CURVE)
+            disk.replace_file(folder / CURVE, (Path(aside) / CURVE).read_bytes())
+    except StorageError:
+        raise
+    except (PlateauError, OSError) as error:
+        show.say(f"no {CURVE}: {error}")
+
+
+def _spell(summary: Mapping[str, Any]) -> bytes:
+    return (json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _printable(sample: bytes) -> str:

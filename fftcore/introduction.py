@@ -10,6 +10,7 @@ import torch
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.soundness import open_in_words
+from plateau_rule.fftcore.config import steps_between
 from plateau_rule.fftcore.device import changes
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
@@ -33,7 +34,8 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         f"text: {record.text.name}, {record.text.bytes:,} bytes"
     )
     checked = UNCHECKED if record.checked is None else open_in_words(record.checked)
-    for line in (checked, *controller.machine.notes, *silent_states(controller.machine)):
+    machine = controller.machine
+    for line in (checked, *machine.notes, *silent_states(machine), *_saved_by_the_clock(record, machine)):
         show.say(line)
     if learner.device.type == "cuda" and learner.product_type == torch.float32:
         show.say(f"{record.card or learner.device} does not compute in bfloat16: products are in float32, and slower")
@@ -41,6 +43,16 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         show.say(
             f"resumed {'; '.join(changed)}. It goes on from the same weights; its figures can differ in the last "
             "digits from those of a run that was not interrupted"
+        )
+
+
+def _saved_by_the_clock(record: Record, machine: Machine) -> Iterator[str]:
+    ways = [way for state in machine.states for way in state.transitions]
+    asks = any(action.name == "rollback" for way in ways for action in way.actions)
+    if asks and steps_between(record.config.save_every) is None:
+        yield (
+            f"saved every {record.config.save_every}: a rollback goes to the newest checkpoint, whose step depends on "
+            "the clock, so that no two runs go the same way from there. Give --save-every in steps if they must"
         )
 
 

@@ -20,10 +20,9 @@ from plateau_rule.fftcore.model import SpectralLM
 from plateau_rule.fftcore.muon import Muon
 from plateau_rule.fftcore.spectral import BINS
 from plateau_rule.fftcore.tensors import (
-    OPTIMIZER,
-    WEIGHTS,
-    pack_optimizer,
-    pack_weights,
+    Tensors,
+    copy_optimizer,
+    copy_weights,
     unpack_optimizer,
     unpack_weights,
 )
@@ -174,9 +173,9 @@ class Learner:
         """Empty the optimizer's moments."""
         self.optimizer.state.clear()
 
-    def files(self) -> dict[str, bytes]:
-        """Return what a commit holds of the learner."""
-        return {WEIGHTS: pack_weights(self.model), OPTIMIZER: pack_optimizer(self.model, self.optimizer)}
+    def copied(self) -> Tensors:
+        """Copy what a commit holds of the learner, between two steps."""
+        return Tensors(copy_weights(self.model), copy_optimizer(self.model, self.optimizer))
 
     def restore(self, commit: Commit, random: bool = True) -> None:
         """Go back to a commit: weights and moments, and the random numbers too if `random`."""

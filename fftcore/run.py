@@ -19,6 +19,7 @@ from plateau_rule.fftcore.binding import (
     plan_run,
     read_same_text,
 )
+from plateau_rule.fftcore.config import steps_between
 from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError
 from plateau_rule.fftcore.record import (
     CURVE,
@@ -56,6 +57,9 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, re
     Returns:
         The exit code.
     """
+    # Threads that wait sleep. Spinning ones starve whatever shares the cores with them, each other first: with both
+    # cores of a machine busy, a step was seen to take 40 times as long. Read when torch is loaded, which is below.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     written = None
     if resume:
         written = read_record(asked.out)
@@ -85,13 +89,14 @@ def _carry_out(
     from plateau_rule.fftcore.finish import finish
     from plateau_rule.fftcore.introduction import introduce
     from plateau_rule.fftcore.progress import progress
+    from plateau_rule.fftcore.saving import Saving
     from plateau_rule.fftcore.signals import Caught, Interruption
     from plateau_rule.fftcore.state import refuse_another_run
     from plateau_rule.fftcore.train import CHECKPOINTS, Training
 
     run, resume = record.bound, written is not None
     controller = bind_to_trainer(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
-    checkpoints = Checkpoints(asked.out / CHECKPOINTS, record.config.save_every, disk)
+    checkpoints = Checkpoints(asked.out / CHECKPOINTS, steps_between(record.config.save_every), disk, asked.keep)
     commit = checkpoints.newest() if resume else None
     if commit is not None:
         refuse_another_run(commit, written or record)
@@ -102,7 +107,8 @@ def _carry_out(
         record = record.model_copy(update={"checked": checked(controller, unchecked)})
     learner, threads = _learner(record, text, asked, commit, resume)
     with progress(run.epochs * run.steps_per_epoch, asked.log_every) as show, Caught() as caught:
-        training = Training(record, controller, learner, asked.out, show, checkpoints, text, disk)
+        saving = Saving(checkpoints, record.config.save_every, asked.on_save_error, show.say)
+        training = Training(record, controller, learner, asked.out, show, saving, text, disk)
         introduce(record, controller, learner, asked.out, show)
         if threads is not None:
             show.say(threads)
@@ -122,16 +128,17 @@ def _carry_out(
             training.close()
         over = controller.plan.stop is not None
         if caught.signal is not None:
-            show.say(f"told to end, and saved: step {training.saved}. Go on with --resume --out {asked.out}")
+            show.say(f"told to end, and saved: step {saving.saved}. Go on with --resume --out {asked.out}")
             return 128 + caught.signal
         if over:
             try:
                 with caught.at_once():
-                    finish(record, curriculum, controller, learner, asked.out, show, disk)
+                    finish(record, curriculum, controller, learner, asked.out, show, disk, saving.refused)
             except Interruption as told:
                 show.say(f"told to end before the run was scored; it is saved. Go on with --resume --out {asked.out}")
                 return 128 + told.number
-    return 0 if show.lost is None else _without_output(show.lost, over, training.saved, asked.out)
+    unsaved = over and controller.plan.step in saving.refused
+    return int(unsaved) if show.lost is None else _without_output(show.lost, over, saving.saved, asked.out)
 
 
 def _learner(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import safetensors.torch
 import torch
@@ -17,9 +18,33 @@ MOMENTS = "count/moments"
 CPU_RANDOM, CUDA_RANDOM = "random/cpu", "random/cuda"
 
 
-def pack_weights(model: nn.Module) -> bytes:
-    """Return the model's parameters and buffers as safetensors."""
-    return safetensors.torch.save({name: value.contiguous() for name, value in model.state_dict().items()})
+@dataclass(frozen=True)
+class Tensors:
+    """What was copied of a model and its optimizer, in the memory of the CPU: training goes on and changes none of it.
+
+    Args:
+        weights: parameters and buffers, by name.
+        optimizer: moments by parameter name, how many there are, and the state of the random generators.
+    """
+
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+
+    def packed(self) -> dict[str, bytes]:
+        """Return the files of a commit, as safetensors."""
+        return {
+            WEIGHTS: safetensors.torch.save(dict(self.weights)),
+            OPTIMIZER: safetensors.torch.save(dict(self.optimizer)),
+        }
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copy the model's parameters and buffers."""
+    return {name: _copy(value) for name, value in model.state_dict().items()}
 
 
 def unpack_weights(commit: Commit, model: nn.Module, only: str = "") -> None:
@@ -43,8 +68,8 @@ def unpack_weights(commit: Commit, model: nn.Module, only: str = "") -> None:
             value.copy_(saved[name])
 
 
-def pack_optimizer(model: nn.Module, optimizer: Muon) -> bytes:
-    """Return the optimizer's moments by parameter name, and the state of the random generators, as safetensors.
+def copy_optimizer(model: nn.Module, optimizer: Muon) -> dict[str, Tensor]:
+    """Copy the optimizer's moments by parameter name, and the state of the random generators.
 
     A run on a CPU leaves CUDA alone.
     """
@@ -53,11 +78,11 @@ def pack_optimizer(model: nn.Module, optimizer: Muon) -> bytes:
     if device.type == "cuda":
         tensors[CUDA_RANDOM] = torch.cuda.get_rng_state(device)
     moments = {
-        f"{key}/{name}": value.contiguous()
+        f"{key}/{name}": _copy(value)
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
-    return safetensors.torch.save({MOMENTS: torch.tensor(len(moments)), **tensors, **moments})
+    return {MOMENTS: torch.tensor(len(moments)), **tensors, **moments}
 
 
 def unpack_optimizer(commit: Commit, model: nn.Module, optimizer: Muon, random: bool = True) -> None:

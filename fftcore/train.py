@@ -16,12 +16,13 @@ from torch import Tensor
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.plan import Decision, Plan
-from plateau_rule.fftcore.checkpoint import STATE, Checkpoints, Commit
+from plateau_rule.fftcore.checkpoint import STATE, Commit
 from plateau_rule.fftcore.data import Text
 from plateau_rule.fftcore.errors import CheckpointError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress, in_units
 from plateau_rule.fftcore.record import Record
+from plateau_rule.fftcore.saving import Saving
 from plateau_rule.fftcore.signals import Caught
 from plateau_rule.fftcore.state import state_of
 from plateau_rule.fftcore.storage import AppendLog, Disk
@@ -75,7 +76,7 @@ class Training:
         learner: what is trained.
         folder: the run's, made already.
         show: what is said meanwhile.
-        checkpoints: the run's.
+        saving: makes its commits.
         text: that it is trained on.
         disk: what writes.
     """
@@ -87,13 +88,12 @@ class Training:
         learner: Learner,
         folder: Path,
         show: Progress,
-        checkpoints: Checkpoints,
+        saving: Saving,
         text: Text,
         disk: Disk,
     ) -> None:
         self.record, self.controller, self.learner, self.folder = record, controller, learner, folder
-        self.show, self.checkpoints, self.text, self.disk = show, checkpoints, text, disk
-        self.saved: int | None = None
+        self.show, self.saving, self.text, self.disk = show, saving, text, disk
         self._late: deque[Late] = deque()
         self._finite = True
         self._logs: list[AppendLog] = []
@@ -109,6 +109,7 @@ class Training:
         self._cut_logs()
         self.learner.turn(self.controller.plan.knobs)
         self.save()
+        self.saving.wait()  # before a row is written: rows without a commit would be those of one that was lost
 
     def resume(self, commit: Commit, on_change: str) -> None:
         """Go on where a commit was made; the logs are cut back to it.
@@ -136,28 +137,32 @@ class Training:
         for loss, skipped in state.late:
             self._late.append(Late(self.controller.plan, {}, None, 0, loss, skipped))
         self._cut_logs()
-        self.saved, self._answered, self._scores = commit.step, state.answered, dict(state.scores)
+        self.saving.saved, self._answered, self._scores = commit.step, state.answered, dict(state.scores)
         self.show.say(f"resumed at step {commit.step} from {commit.path}")
 
     def _cut_logs(self) -> None:
         for log in self._logs:
             log.cut()
 
-    def save(self) -> bool:
-        """Commit everything as it is between two steps; not while the losses are not finite.
+    def save(self) -> None:
+        """Begin to commit everything as it is between two steps; not while the losses are not finite.
 
-        Returns:
-            whether the newest commit is now of this step.
+        It is copied here, and packed and written while the next steps are taken.
+
+        Raises:
+            StorageError: the disk refused a log, or the commit before.
+            TextError: the text was changed.
         """
         step = self.controller.plan.step
+        self.saving.wait()
         for late in self._late:
             self._settle(late)
         self.look_at_text()
         if not self._finite:
             self.show.say(f"step {step}: not saved while the loss is not finite; the last checkpoint stays")
-            return False
-        if self.saved == step:
-            return True
+            return
+        if self.saving.saved == step:
+            return
         for log in self._logs:
             log.sync()
         state = {
@@ -170,10 +175,8 @@ class Training:
             "answered": self._answered,
             "scores": {name: spelled(score) for name, score in self._scores.items()},
         }
-        files = {STATE: json.dumps(state, indent=1, allow_nan=False).encode(), **self.learner.files()}
-        self.checkpoints.save(step, files)
-        self.saved = step
-        return True
+        told, tensors = json.dumps(state, indent=1, allow_nan=False).encode(), self.learner.copied()
+        self.saving.begin(step, lambda: {STATE: told, **tensors.packed()})
 
     def look_at_text(self) -> None:
         """Say it if the text was changed since it was read.
@@ -185,14 +188,15 @@ class Training:
             self.show.say(warning)
 
     def close(self) -> None:
-        """Give the logs back."""
+        """Wait for what is being written, and give the logs back."""
+        self.saving.close()
         for log_file in self._logs:
             log_file.close()
 
     # The loop
 
     def run(self, caught: Caught) -> None:
-        """Train until the plan says stop, or a signal was caught; save in both cases.
+        """Train until the plan says stop, or a signal was caught; save in both cases, durably when this returns.
 
         Raises:
             NonFiniteLoss: too many losses in a row were not finite; the last commit is of a finite state.
@@ -200,11 +204,12 @@ class Training:
             StorageError: the disk refused.
         """
         while (plan := self.controller.plan).stop is None:
+            self.saving.look()
             # Before anything is saved or left, so that a step's commit is the same in an interrupted run.
             self._answer(plan)
             if caught.signal is not None or self.show.lost is not None:
                 break
-            if plan.step % self.checkpoints.every == 0:
+            if self.saving.due(plan.step):
                 self.save()
             self.learner.turn(plan.knobs)
             scores = self._scores
@@ -217,6 +222,7 @@ class Training:
                 self._decided(decision)
         self._turn_at_the_end(plan)
         self.save()
+        self.saving.wait()
 
     def _turn_at_the_end(self, plan: Plan) -> None:
         """Put the plan's knobs in force, which the last step may have changed: the run is scored under these."""
@@ -244,7 +250,9 @@ class Training:
         except NonFiniteLoss as error:
             for late in self._late:
                 self._settle(late)
-            last = "there is none" if self.saved is None else f"it is of step {self.saved}, {self.checkpoints.folder}"
+            self.saving.close()
+            saved, folder = self.saving.saved, self.saving.checkpoints.folder
+            last = "there is none" if saved is None else f"it is of step {saved}, {folder}"
             raise NonFiniteLoss(f"{error}. The last checkpoint of a finite state: {last}") from None
 
     def _settle(self, late: Late) -> None:
@@ -281,8 +289,10 @@ class Training:
 
     def _roll_back(self, step: int) -> None:
         """Weights and moments of the newest commit made by plan before a step; all else goes on."""
-        commit = self.checkpoints.newest(planned_before=step)
-        for line in self.checkpoints.passed_over:
+        self.saving.wait()
+        checkpoints = self.saving.checkpoints
+        commit = checkpoints.newest(planned_before=step)
+        for line in checkpoints.passed_over:
             self.show.say(f"passed over: {line}")
         if commit is None:
             self.show.say("there is no checkpoint to roll back to; the weights stay")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +13,22 @@ from plateau_rule.commands.options import OUT, Flag
 from plateau_rule.controller.language.reading import contents, loads
 from plateau_rule.fftcore.binding import NOTHING, Overrides, RunOptions
 from plateau_rule.fftcore.run import begin_or_resume
+from plateau_rule.fftcore.saving import OnSaveError
 from plateau_rule.fftcore.storage import Disk
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SavingOptions:
+    """How checkpoints are kept."""
+
+    keep: Annotated[int, Parameter(validator=Number(gte=2))] = 2
+    """How many of the newest checkpoints to keep, besides the two that a rollback may need."""
+    on_save_error: OnSaveError = "stop"
+    """What to do if the disk refuses a checkpoint: `stop`, or `warn` and go on without it."""
+
+
+SAVING = SavingOptions()
 
 
 def train(
@@ -32,6 +47,7 @@ def train(
     on_change: Literal["refuse", "accept"] = "refuse",
     log_every: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
     unchecked: Flag = False,
+    saving: SavingOptions = SAVING,
     overrides: Annotated[Overrides, Parameter(name="*")] = NOTHING,
 ) -> int:
     """Train the byte-level language model under a curriculum, if `plateau check` calls nothing in it broken.
@@ -50,14 +66,12 @@ def train(
         on_change: What to do on a resume if the curriculum was edited since: `refuse`, or `accept` and continue.
         log_every: Steps between lines where the output is not a terminal.
         unchecked: Train without asking `plateau check`; the run's record says so.
+        saving: How checkpoints are kept.
         overrides: What replaces a value of the preset.
 
     Returns:
-        0; 143 or 130 when the run was told to end, and was saved.
+        0; 143 or 130 when the run was told to end, and was saved; 1 if it went to its end and that could not be saved.
     """
-    # Threads that wait sleep. Spinning ones starve whatever shares the cores with them, each other first: with both
-    # cores of a machine busy, a step was seen to take 40 times as long. Read when torch is loaded, which is below.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     source, name = contents(curriculum)
     machine = loads(source, name)
     asked = RunOptions(
@@ -72,6 +86,7 @@ def train(
         on_change=on_change,
         log_every=log_every,
         unchecked=unchecked,
+        **vars(saving),
         overrides=overrides,
     )
     return begin_or_resume(machine, source, asked, resume, Disk())

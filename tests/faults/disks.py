@@ -5,23 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from itertools import count
 from pathlib import Path
 
 from plateau_rule.fftcore.storage import Disk
 
 
 class CountedDisk(Disk):
-    """A disk that counts its calls, and does `happen` before some of them."""
+    """A disk that counts its calls, whichever thread makes them, and does `happen` before some of them."""
 
     def __init__(self) -> None:
+        self._numbers = count(1)  # one step of it is not interrupted by another thread
         self.calls = 0
 
-    def happen(self, call: str) -> None:
+    def happen(self, call: str, number: int) -> None:
         """Do what is to happen before a call."""
 
-    def _count(self, call: str) -> None:
-        self.calls += 1
-        self.happen(call)
+    def _count(self, call: str) -> int:
+        number = next(self._numbers)
+        self.calls = max(self.calls, number)
+        self.happen(call, number)
+        return number
 
     def _open(self, path: Path, flags: int) -> int:
         self._count("open")
@@ -29,6 +33,10 @@ class CountedDisk(Disk):
 
     def _write(self, file: int, content: memoryview) -> int:
         self._count("write")
+        return self.write(file, content)
+
+    def write(self, file: int, content: memoryview) -> int:
+        """Write, uncounted."""
         return super()._write(file, content)
 
     def fsync(self, file: int) -> None:
@@ -63,17 +71,17 @@ class FailingDisk(CountedDisk):
         super().__init__()
         self.at, self.error, self.for_ever, self.short = at, error, for_ever, short
 
-    def happen(self, call: str) -> None:
+    def happen(self, call: str, number: int) -> None:
         """Fail, if it is time."""
-        if self.short and call == "write" and self.calls == self.at:
+        if self.short and call == "write" and number == self.at:
             return
-        if self.calls == self.at or (self.for_ever and self.calls > self.at):
+        if number == self.at or (self.for_ever and number > self.at):
             raise OSError(self.error, os.strerror(self.error))
 
     def _write(self, file: int, content: memoryview) -> int:
-        if self.short and self.calls + 1 == self.at:
+        if self._count("write") == self.at and self.short:
             content = content[: (len(content) + 1) // 2]
-        return super()._write(file, content)
+        return self.write(file, content)
 
 
 class KillingDisk(CountedDisk):
@@ -83,16 +91,16 @@ class KillingDisk(CountedDisk):
         super().__init__()
         self.at, self.torn = at, torn
 
-    def happen(self, call: str) -> None:
+    def happen(self, call: str, number: int) -> None:
         """Die, if it is time."""
-        if self.calls == self.at and not (self.torn and call == "write"):
+        if number == self.at and not (self.torn and call == "write"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _write(self, file: int, content: memoryview) -> int:
-        if self.torn and self.calls + 1 == self.at:
-            super()._write(file, content[: len(content) // 2])
+        if self._count("write") == self.at and self.torn:
+            self.write(file, content[: len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
-        return super()._write(file, content)
+        return self.write(file, content)
 
 
 FAULTS = (errno.ENOSPC, errno.EIO)

@@ -100,22 +100,22 @@ def in_score(ending: int) -> None:
 def planted(name: str) -> None:
     """Put a defect into the trainer."""
     if name == "no moments":  # a commit that holds weights alone
-        plateau_rule.fftcore.learner.pack_optimizer = lambda model, optimizer: _pack_nothing(model, optimizer)  # type: ignore[attr-defined]
+        plateau_rule.fftcore.learner.copy_optimizer = lambda model, optimizer: _copy_nothing(model, optimizer)  # type: ignore[attr-defined]
     elif name == "no sweep":  # what a kill leaves behind stays
         Checkpoints.sweep = lambda self: None  # type: ignore[method-assign]
     elif name:
         raise SystemExit(f"no such defect: {name}")
 
 
-_pack = plateau_rule.fftcore.learner.pack_optimizer  # type: ignore[attr-defined]
+_copy = plateau_rule.fftcore.learner.copy_optimizer  # type: ignore[attr-defined]
 
 
-def _pack_nothing(model: torch.nn.Module, optimizer: Muon) -> bytes:
+def _copy_nothing(model: torch.nn.Module, optimizer: Muon) -> dict[str, Tensor]:
     state = optimizer.state.copy()
     optimizer.state.clear()
     try:
-        packed: bytes = _pack(model, optimizer)
-        return packed
+        copied: dict[str, Tensor] = _copy(model, optimizer)
+        return copied
     finally:
         optimizer.state.update(state)
 

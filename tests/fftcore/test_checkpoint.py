@@ -124,7 +124,7 @@ def learner(seed: int = 0, heads_only: bool = False, **changes: int) -> Learner:
 
 def committed(folder: Path, of: Learner) -> checkpoint.Commit:
     """A commit of a learner, read back."""
-    return read_commit(Checkpoints(folder, 1, Disk()).save(0, {STATE: b"{}", **of.files()}))
+    return read_commit(Checkpoints(folder, 1, Disk()).save(0, {STATE: b"{}", **of.copied().packed()}))
 
 
 @pytest.mark.parametrize("heads_only", [False, True])
@@ -229,16 +229,16 @@ def on(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Call
 
 def refit(folder: Path, of: Learner, file: str, change: Callable[[dict[str, torch.Tensor]], object]) -> str:
     """What a learner says of its own commit after one file's tensors were changed, and all hashes with them."""
-    files = of.files()
+    files = of.copied().packed()
     tensors = load(files[file])
     change(tensors)
     path = Checkpoints(folder / "refit", 1, Disk()).save(0, {STATE: b"{}", **files, file: save(tensors)})
-    before = of.files()
+    before = of.copied().packed()
     with pytest.raises(CheckpointError) as caught:
         of.restore(read_commit(path))
     shutil.rmtree(path)
     if file == OPTIMIZER:
-        assert of.files()[OPTIMIZER] == before[OPTIMIZER]
+        assert of.copied().packed()[OPTIMIZER] == before[OPTIMIZER]
     return str(caught.value)
 
 
@@ -267,7 +267,7 @@ def test_moments_that_are_missing(tmp_path: Path) -> None:
     """One moment less, none at all, one of nobody, and no random numbers are each refused in a sentence."""
     one = learner()
     one.step(0, 1e-2)
-    momentum = next(name for name in load(one.files()[OPTIMIZER]) if name.startswith("momentum/"))
+    momentum = next(name for name in load(one.copied().packed()[OPTIMIZER]) if name.startswith("momentum/"))
     for name in ("exp_avg/norm.bias", "step/norm.bias", momentum, "count/moments"):
         assert "not as many as were saved" in refit(tmp_path, one, OPTIMIZER, on(name, lambda value: None))
     assert "not as many as were saved" in refit(tmp_path, one, OPTIMIZER, dict.clear)
