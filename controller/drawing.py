@@ -212,7 +212,7 @@ def svg(curriculum: Curriculum) -> str:
     ways = arrows(curriculum)
     straight = [a for a in ways if a.target == a.source + 1]
     curved = [a for a in ways if a.target != a.source + 1]
-    lanes = _lanes(curved)
+    lanes = lanes_of(curved)
     body: list[str] = []
     top = MARGIN + _head(curriculum, body)
     rows: list[_Row] = []
@@ -316,7 +316,7 @@ def _straight(straight: list[Arrow], rows: list[_Row], left: int, body: list[str
         body.extend(_text(x + 14, y + 15 + LINE * i + 4, line) for i, line in enumerate(lines))
 
 
-def _lanes(curved: list[Arrow]) -> Mapping[Arrow, int]:
+def lanes_of(curved: list[Arrow]) -> Mapping[Arrow, int]:
     """A lane beside the boxes for each arrow that does not lead to the next state; short ones inside."""
     taken: dict[bool, list[list[tuple[int, int]]]] = {True: [], False: []}
     found = {}

@@ -332,6 +332,12 @@ class Curriculum(Table):
         """Keep the curriculum that this one spells out, and which of its states each of these comes from."""
         self._origin = (written, places)
 
+    def _repr_html_(self) -> str:
+        """The machine, as a notebook shows it."""
+        from plateau_rule.controller.notebook.machine import card_of
+
+        return card_of(self)
+
     @property
     def written(self) -> Curriculum:
         """The curriculum as it is written, where this one spells it out; else itself."""

@@ -189,6 +189,12 @@ class Report:
     spent: tuple[Spent, ...] = ()
     left: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        """What was found, as a notebook shows it."""
+        from plateau_rule.controller.notebook.checked import card_of
+
+        return card_of(self)
+
     def verdict(self, name: str) -> Verdict:
         """The verdict of a property."""
         return next(verdict for verdict in self.verdicts if verdict.property == name)

@@ -15,11 +15,11 @@ from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.page.as_data import (
     as_json,
+    checked,
     decision_as_data,
     drawn_machine,
     key_of,
     level,
-    lines_of,
     metrics_of,
     plain,
     stays,
@@ -271,7 +271,7 @@ class Answers:
     def check(self) -> dict[str, Any]:
         """What `plateau check` says of the curriculum; worked out once."""
         if self._check is None:
-            self._check = {"lines": lines_of(verify(self.run.session.machine))}
+            self._check = {"lines": checked(verify(self.run.session.machine))}
         return self._check
 
 

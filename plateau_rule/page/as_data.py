@@ -11,6 +11,7 @@ from plateau_rule.controller.clamping import as_bound
 from plateau_rule.controller.drawing import arrows, facts
 from plateau_rule.controller.edit.numbers import Path
 from plateau_rule.controller.machine import BoundState, Machine
+from plateau_rule.controller.notebook.checked import lines_of
 from plateau_rule.controller.plan import Decision
 from plateau_rule.controller.readings import Way
 from plateau_rule.controller.verifier.findings import Finding, Report
@@ -118,27 +119,21 @@ def hardness_of(machine: Machine) -> list[float]:
     return [ranks[size] / max(1, len(ranks) - 1) for size in sizes]
 
 
-def lines_of(report: Report) -> list[dict[str, Any]]:
-    """A report as short lines: what is broken, what is open, and how much is proved."""
-    kinds = {"error": "broken", "undecided": "open", "warning": "open", "note": "note"}
-    found = [
-        {"kind": kinds[finding.severity], "text": finding.sentence, "code": finding.code, **shown_by(finding)}
-        for finding in report.findings
-        if finding.severity in kinds
+def checked(report: Report) -> list[dict[str, Any]]:
+    """What is said of a report, line by line, each with the run in which it shows itself."""
+    return [
+        {"kind": line.kind, "text": line.text, **({"code": None} if line.finding is None else shown_by(line.finding))}
+        for line in lines_of(report)
     ]
-    proved = sum(verdict.answer == "proved" for verdict in report.verdicts)
-    said = {"kind": "proved", "text": f"{proved} propert{'y' if proved == 1 else 'ies'} proved", "code": None}
-    broken = [one for one in found if one["kind"] == "broken"]
-    return [*broken, said, *(one for one in found if one["kind"] != "broken")]
 
 
 def shown_by(finding: Finding) -> dict[str, Any]:
-    """The run in which a finding shows itself, where there is one."""
+    """The code of a finding, and the run in which it shows itself, where there is one."""
     example = finding.counterexample
     if example is None or not example.visits:
-        return {"example": None}
+        return {"code": finding.code, "example": None}
     visits = [{"state": visit.state.name, "from": visit.entered, "to": visit.left} for visit in example.visits]
-    return {"example": {"stays": visits, "step": example.step, "shows": example.shows}}
+    return {"code": finding.code, "example": {"stays": visits, "step": example.step, "shows": example.shows}}
 
 
 def metrics_of(session: Session) -> list[dict[str, Any]]:

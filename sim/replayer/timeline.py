@@ -132,6 +132,12 @@ class Timeline:
         """A step as the log counts it."""
         return step if self.setting.stretched else step + self.setting.first_step
 
+    def _repr_html_(self) -> str:
+        """The curve and what was decided on it, as a notebook shows them."""
+        from plateau_rule.sim.replayer.card import card_of
+
+        return card_of(self)
+
     def as_dict(self) -> dict[str, Any]:
         """The replay as plain data for JSON; not-a-number and infinity as None."""
         return {
