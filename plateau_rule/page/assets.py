@@ -6,8 +6,8 @@ from importlib.resources import files
 
 # In the order in which one module can stand behind the other; a report joins them so.
 MODULES = (
-    *("dom", "scale", "source", "kept", "why", "track", "file", "live", "machine", "readout", "whatif", "chart"),
-    *("pointer", "page"),
+    *("dom", "theme", "scale", "curve", "source", "kept", "why", "track", "file", "live", "machine", "readout", "held"),
+    *("whatif", "chart", "pointer", "page"),
 )
 
 

@@ -195,11 +195,18 @@ def test_light_and_dark(look: Look, serve: Serve, finished: Path) -> None:
 
 
 def test_a_broken_curriculum(look: Look, serve: Serve, finished: Path) -> None:
-    """What `check` calls broken stands first, with its own sign."""
+    """What `check` calls broken stands first; a click shows the run that breaks it, on the curve and on the machine."""
     page = look(serve(open_folder(finished, "misaligned", Binding())), ready="checked")
     assert page.locator("#check-list li").first.inner_text().startswith("✕")
-    page.locator("#check-list button").first.click()
+    found = page.locator("#check-list button").first
+    found.click()
     assert "95 % is asked" in text(page, "#chart text.shows")
+    assert page.locator(".example-run [data-state].been").get_attribute("data-state") == "syntax"
+    assert page.locator(".example-run [data-state].here").get_attribute("data-state") == "words"
+    assert page.locator("#machine .when").all_text_contents() == ["at step 160"]
+    found.click()
+    assert page.locator("[data-state].here").get_attribute("data-state") == "full"
+    assert page.locator(".example-run, #chart text.shows").count() == 0
 
 
 def test_without_losses(look: Look, serve: Serve) -> None:

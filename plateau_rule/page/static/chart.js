@@ -1,5 +1,6 @@
 // The run on one axis of steps: lanes of states, the loss, the guard, the knobs, the rate, and the map of raises.
 
+import { meanNear, rangeOf } from "./curve.js";
 import { short, svg, whole } from "./dom.js";
 import { logTicks, Scale, shadeOf, stepped, ticks } from "./scale.js";
 
@@ -11,7 +12,7 @@ const MOST_METRICS = 2;
 
 // What stands where, from the top; the loss takes what is left.
 function lanes(height, shown) {
-  const above = (shown.whatif ? 1 : 0) + (shown.example ? 1 : 0);
+  const above = [shown.held, shown.whatif, shown.example].filter(Boolean).length;
   const fixed = { state: 18, above: 18 * above, guard: shown.guard ? 54 : 0, metrics: 40 * shown.metrics };
   const knob = shown.knobs > 1 ? 30 : 40;
   const rest = { rate: 40, map: shown.map ? 90 : 0, axis: 20 };
@@ -25,6 +26,7 @@ function lanes(height, shown) {
   };
   return {
     state: at(fixed.state, 4),
+    held: shown.held ? at(18, 3) : null,
     whatif: shown.whatif ? at(18, 3) : null,
     example: shown.example ? at(18, 3) : null,
     loss: at(Math.max(60, height - taken), shown.guard ? 12 : 0),
@@ -52,13 +54,13 @@ export class Chart {
 
   // Everything that does not follow the pointer.
   draw(shown) {
-    const { meta, curve, track, view, whatif, map, example } = shown;
+    const { meta, curve, track, view, whatif, held, map, example } = shown;
     const height = this.host.clientHeight;
     const scale = new Scale(view.from, view.to, LEFT, this.width);
     const knobs = meta.knobs.slice(0, MOST_KNOBS);
     const metrics = meta.metrics.slice(0, MOST_METRICS);
     const place = lanes(height, {
-      whatif: Boolean(whatif), example: Boolean(example), guard: Boolean(track), metrics: metrics.length, knobs: knobs.length, map: Boolean(map),
+      whatif: Boolean(whatif), held: Boolean(held), example: Boolean(example), guard: Boolean(track), metrics: metrics.length, knobs: knobs.length, map: Boolean(map),
     });
     Object.assign(this, { shown, scale, place });
     const marks = meta.decisions.filter((one) => one.step > view.from && one.step < view.to);
@@ -66,16 +68,18 @@ export class Chart {
       pattern(),
       ...this.axis(meta),
       ...this.states(meta.stays, place.state, "state"),
-      ...(whatif ? this.states(whatif.stays, place.whatif, "what if") : []),
+      ...(held ? this.states(held.stays, place.held, "A") : []),
+      ...(whatif ? this.states(whatif.stays, place.whatif, held ? "B" : "what if") : []),
       ...(example ? this.states(example.stays, place.example, "example") : []),
-      ...this.loss(curve, marks, whatif),
+      ...this.loss(curve, marks, partsOf([held, whatif])),
       ...(track ? this.guard(track) : []),
       ...metrics.flatMap((metric, index) => this.metric(metric, place.metrics[index])),
       ...knobs.flatMap((knob, index) => this.knob(knob, place.knobs[index])),
       ...this.rate(meta),
       ...(map ? this.map(map) : []),
       ...this.raises(marks, curve),
-      ...(whatif ? this.tried(whatif) : []),
+      ...(held ? this.tried(held, "held", 38) : []),
+      ...(whatif ? this.tried(whatif, "tried", 23) : []),
       ...(example ? this.example(example) : []),
     ];
     this.above = svg("g", {});
@@ -104,7 +108,7 @@ export class Chart {
   }
 
   states(stays, lane, label) {
-    const parts = [svg("text", { class: { state: "label", "what if": "label tried", example: "example" }[label], x: LEFT - 6, y: lane.top + 13 }, label)];
+    const parts = [svg("text", { class: { state: "label", example: "example" }[label] ?? "label tried", x: LEFT - 6, y: lane.top + 13 }, label)];
     for (const stay of stays) {
       const from = this.scale.within(stay.from);
       const to = this.scale.within(stay.to ?? this.shown.meta.until);
@@ -120,7 +124,7 @@ export class Chart {
     return parts;
   }
 
-  loss(curve, marks, whatif) {
+  loss(curve, marks, differs) {
     const lane = this.place.loss;
     const middle = (lane.top + lane.bottom) / 2;
     const parts = [svg("text", { class: "label", x: LEFT - 6, y: lane.top + 9 }, this.shown.log ? "log loss" : "loss")];
@@ -139,8 +143,8 @@ export class Chart {
       parts.push(svg("line", { class: "grid", x1: LEFT, x2: LEFT + this.width, y1: at, y2: at }));
       parts.push(svg("text", { class: "ruler", x: LEFT - 6, y: at + 4 }, short(value)));
     }
-    if (whatif && whatif.parts !== null && whatif.parts !== undefined) {
-      const from = this.scale.within(whatif.parts);
+    if (differs !== null) {
+      const from = this.scale.within(differs);
       parts.push(svg("rect", { x: from, y: lane.top, width: Math.max(0, LEFT + this.width - from), height: lane.height, fill: "url(#hatch)" }));
     }
     const clip = svg("clipPath", { id: "clip" }, svg("rect", { x: LEFT, y: lane.top, width: this.width, height: lane.height }));
@@ -280,7 +284,7 @@ export class Chart {
     ];
   }
 
-  map({ name, rows, chosen, text }) {
+  map({ name, rows, chosen, held, text }) {
     const lane = this.place.map;
     const size = lane.height / rows.length;
     const parts = [
@@ -299,6 +303,9 @@ export class Chart {
     if (rows.length) {
       const near = (index) => chosen !== null && chosen >= 0 && Math.abs(index - chosen) * size < 12;
       for (const index of new Set([0, rows.length - 1])) if (!near(index)) parts.push(at(index, "ruler"));
+      if (held !== null && held !== chosen) {
+        parts.push(svg("rect", { class: "held-row", x: LEFT - 0.5, y: lane.top + held * size, width: this.width + 1, height: size - 0.5, rx: 2 }));
+      }
       if (chosen !== null && chosen >= 0) {
         parts.push(at(chosen, "ruler tried"));
         parts.push(svg("rect", { class: "tried-row", x: LEFT - 0.5, y: lane.top + chosen * size, width: this.width + 1, height: size - 0.5, rx: 2 }));
@@ -319,30 +326,34 @@ export class Chart {
       if (one.raises.length) parts.push(svg("path", { class: "raise-mark", d: `M${x} ${at - 5}l5 9h-10z` }));
       else parts.push(svg("path", { class: "raise-mark", d: `M${x} ${at + 5}l5 -9h-10z` }));
       const right = x + 5 + 7 * text.length > LEFT + this.width;
-      if (x > free) {
+      const begin = right ? x - 5 - 7 * text.length : x;
+      if (begin > free) {
         parts.push(svg("text", { class: "raise", x: right ? x - 5 : x + 5, y: lane.top + 9, "text-anchor": right ? "end" : "start" }, text));
-        free = x + 7 * text.length + 8;
+        free = begin + 7 * text.length + 8;
       }
       return parts;
     });
   }
 
-  tried(whatif) {
+  // The raises of a setting that is tried: B has open diamonds, A, which is held against it, squares.
+  tried(answer, kind, below) {
     const lane = this.place.loss;
-    const marks = whatif.decisions.filter((one) => one.moved && one.step > this.scale.from && one.step < this.scale.to);
+    const marks = answer.decisions.filter((one) => one.moved && one.step > this.scale.from && one.step < this.scale.to);
     if (marks.length > MOST_MARKS) return [];
+    const [name, shape] = kind === "held" ? ["A ", "h4v8h-8v-8z"] : [this.shown.held ? "B " : "", "l5 6l-5 6l-5 -6z"];
     let free = -Infinity;
     return marks.flatMap((one) => {
       const x = this.scale.x(one.step);
-      const text = whole(one.step + this.shown.meta.first);
+      const text = name + whole(one.step + this.shown.meta.first);
       const right = x + 9 + 7 * text.length > LEFT + this.width;
+      const begin = right ? x - 8 - 7 * text.length : x;
       const parts = [
-        svg("line", { class: "tried-line", x1: x, x2: x, y1: lane.top, y2: this.place.rate.bottom }),
-        svg("path", { class: "tried-mark", d: `M${x} ${lane.top - 4}l5 6l-5 6l-5 -6z` }),
+        svg("line", { class: `${kind}-line`, x1: x, x2: x, y1: lane.top, y2: this.place.rate.bottom }),
+        svg("path", { class: `${kind}-mark`, d: `M${x} ${lane.top - 4}${shape}` }),
       ];
-      if (x > free) {
-        parts.push(svg("text", { class: "tried", x: right ? x - 8 : x + 8, y: lane.top + 23, "text-anchor": right ? "end" : "start" }, text));
-        free = x + 7 * text.length + 12;
+      if (begin > free) {
+        parts.push(svg("text", { class: "tried", x: right ? x - 8 : x + 8, y: lane.top + below, "text-anchor": right ? "end" : "start" }, text));
+        free = begin + 7 * text.length + 12;
       }
       return parts;
     });
@@ -362,34 +373,12 @@ function pattern() {
     svg("line", { class: "hatch", x1: 0, x2: 0, y1: 0, y2: 7 })));
 }
 
+// From where on the losses are of another run than one of those that are tried.
+function partsOf(tried) {
+  const steps = tried.map((one) => one?.parts).filter((step) => step !== null && step !== undefined);
+  return steps.length ? Math.min(...steps) : null;
+}
+
 function fits(name, most) {
   return name.length > most ? `${name.slice(0, most - 1)}…` : name;
-}
-
-export function meanNear(curve, step) {
-  let [low, high] = [0, curve.count - 1];
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (curve.step[middle] <= step) low = middle;
-    else high = middle - 1;
-  }
-  return curve.mean[low];
-}
-
-// The lowest and the highest loss to draw: the first steep fall of a run does not press the rest flat.
-function rangeOf(curves, scale) {
-  const means = [];
-  let low = Infinity;
-  for (const curve of curves) {
-    for (let i = 0; i < curve.count; i++) {
-      if (curve.step[i] < scale.from || curve.step[i] > scale.to || !Number.isFinite(curve.mean[i])) continue;
-      means.push(curve.max[i]);
-      if (curve.min[i] < low) low = curve.min[i];
-    }
-  }
-  if (!means.length) return [0, 1];
-  means.sort((a, b) => a - b);
-  const high = means.length < 20 ? means.at(-1) : means[Math.floor(0.985 * (means.length - 1))];
-  const room = (high - low) * 0.06 || Math.abs(high) * 0.05 || 1;
-  return [low > 0 ? Math.max(low - room, low * 0.9) : low - room, high + room * 2];
 }

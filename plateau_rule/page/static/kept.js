@@ -36,6 +36,12 @@ export function keptSource(data) {
   const curve = columnsOf(bytesOf(data.curve));
   const others = data.others.map((other) => columnsOf(bytesOf(other)));
   const rowOf = (path, value) => nearestIn(data.grids[path], value, (row) => row.value);
+  const tried = async ([[path, value]]) => {
+    const row = rowOf(path, value);
+    const lines = data.meta.text.split("\n");
+    for (const [place, text] of row.lines ?? []) lines[place] = text;
+    return { ...row, text: lines.join("\n") };
+  };
   return {
     live: false,
     single: true,
@@ -48,11 +54,7 @@ export function keptSource(data) {
     noise: async () => data.noise,
     check: async () => data.check,
     grid: async (path, values) => ({ rows: [...new Set(values.map((value) => rowOf(path, value)))] }),
-    whatif: async ([[path, value]]) => {
-      const row = rowOf(path, value);
-      const lines = data.meta.text.split("\n");
-      for (const [place, text] of row.lines ?? []) lines[place] = text;
-      return { ...row, text: lines.join("\n") };
-    },
+    whatif: tried,
+    held: tried,
   };
 }

@@ -1,4 +1,4 @@
-// The machine: its states as boxes, lit where the run is; and what `plateau check` says of them.
+// The machine: its states as boxes, lit where the run is, or along a run that `plateau check` shows; and what it says.
 
 import { byId, fitted, html, svg, whole } from "./dom.js";
 
@@ -7,9 +7,16 @@ const HIGH = 46;
 const GAP = 42;
 const EDGE = 6;
 
+// A run that a finding of `check` describes, as a way through the machine to where it shows itself.
+export function pathOf({ stays, step }) {
+  const decisions = stays.slice(1).map((stay, index) => ({ step: stay.from, from: stays[index].state, to: stay.state }));
+  return { step, state: stays.at(-1).state, stays, decisions, example: true };
+}
+
 export function showMachine(meta, where) {
   const host = byId("machine");
-  const { states, arrows, stays, decisions, first } = meta;
+  const { states, arrows, first } = meta;
+  const { stays, decisions } = where.example ? where : meta;
   const lanes = lanesOf(arrows);
   const left = EDGE + 14 * lanes.back;
   const entered = new Map();
@@ -42,8 +49,10 @@ export function showMachine(meta, where) {
   const right = left + BOX + 14 * lanes.on + EDGE;
   const height = top(states.length) - GAP + EDGE;
   const lit = states.findIndex((state) => state.name === where.state);
-  host.replaceChildren(svg("svg", { width: right, height, viewBox: `0 0 ${right} ${height}`, role: "img",
-    "aria-label": `${states.length} states; the run is in ${where.state}` }, ...parts));
+  const label = where.example ? `it shows itself in ${where.state}` : `the run is in ${where.state}`;
+  host.replaceChildren(svg("svg", { class: where.example ? "example-run" : null, width: right, height, viewBox: `0 0 ${right} ${height}`, role: "img",
+    "aria-label": `${states.length} states; ${label}` }, ...parts));
+  byId("machine-title").textContent = where.example ? "Machine, in that run" : "Machine";
   const scrolled = `${where.state} ${host.clientHeight}`;
   if (host.dataset.scrolled !== scrolled) {
     host.dataset.scrolled = scrolled;
@@ -81,13 +90,13 @@ function curved(arrow, lane, left, top, decisions, states, step) {
     svg("title", {}, `${states[arrow.from].name} → ${states[arrow.to].name}: ${arrow.says}`))];
 }
 
-export function showCheck(report, onExample) {
+export function showCheck(report, shown, onExample) {
   const signs = { broken: ["✕", "broken", "broken"], open: ["?", "open", "open"], proved: ["✓", "holds", "ok"], note: ["·", "note", "open"] };
   byId("check-list").replaceChildren(...report.lines.map(({ kind, text, code, example }) => {
     const [glyph, words, style] = signs[kind];
     return html("li", {}, html("span", { class: style, role: "img", "aria-label": words }, glyph),
       example
-        ? html("button", { type: "button", title: `${code}: shown on the chart`, onclick: () => onExample(example) }, text)
+        ? html("button", { type: "button", title: `${code}: shown on the machine and the curve`, "aria-pressed": String(example === shown), onclick: () => onExample(example) }, text)
         : html("span", { title: code ?? null }, text));
   }));
 }

@@ -3,13 +3,15 @@
 import { Chart } from "./chart.js";
 import { byId, whole } from "./dom.js";
 import { copyText, showFile } from "./file.js";
+import { showHeld, textsOf } from "./held.js";
 import { keptSource } from "./kept.js";
 import { follow } from "./live.js";
-import { showCheck, showMachine } from "./machine.js";
+import { pathOf, showCheck, showMachine } from "./machine.js";
 import { Pointer } from "./pointer.js";
 import { showHead, stateAt, wordsAt } from "./readout.js";
 import { placeOf, valuesOf } from "./scale.js";
 import { serverSource } from "./source.js";
+import { themed } from "./theme.js";
 import { laneOf } from "./track.js";
 import { showOthers, showWhy } from "./why.js";
 import { NOISE, showNoise, showOutcome, WhatIf } from "./whatif.js";
@@ -26,10 +28,11 @@ class Page {
     this.view = { from: 0, to: 1 };
     this.zoomed = false;
     this.settings = new Map();
-    Object.assign(this, { log: false, others: [], example: null, mapAt: 0, meta: null, curve: null, track: null, cursor: null, pinned: null, stretch: null, whatif: null, why: null, map: null, path: null, mapKey: "" });
+    Object.assign(this, { log: false, others: [], example: null, held: null, report: null, mapAt: 0, meta: null, curve: null, track: null, cursor: null, pinned: null, stretch: null, whatif: null, why: null, map: null, path: null, mapKey: "" });
     this.whatIf = new WhatIf({ onChange: (path, value) => this.tune(path, value), onFocus: (path) => this.focusOn(path), canSimulate: Boolean(source.simulate) });
     this.pointer = new Pointer(byId("chart"), this);
     byId("now").addEventListener("click", () => this.pin(null));
+    byId("hold").addEventListener("click", () => this.hold());
     byId("reset").addEventListener("click", () => this.reset());
     byId("log").addEventListener("click", () => this.toggleLog());
     byId("save").addEventListener("click", () => this.save());
@@ -43,7 +46,7 @@ class Page {
     await this.refresh();
     document.body.dataset.ready = "true";
     if (this.source.live && this.meta?.live) this.followRun();
-    await this.ask(this.source.check(), (report) => showCheck(report, (example) => this.showExample(example)));
+    await this.askCheck();
     document.body.dataset.checked = "true";
   }
 
@@ -65,7 +68,7 @@ class Page {
     if (!this.meta) return;
     await Promise.all([this.askCurve(), this.askWhy(), this.askTrack()]);
     this.draw();
-    await Promise.all([this.askWhatIf(), this.askMap()]);
+    await Promise.all([this.askHeld(), this.askWhatIf(), this.askMap()]);
     await this.askNoise();
   }
 
@@ -82,6 +85,17 @@ class Page {
     return this.ask(this.source.noise([...this.settings]), (answer) => showNoise(answer, tried && !this.source.single));
   }
 
+  askCheck() {
+    return this.ask(this.source.check(), (report) => {
+      Object.assign(this, { report, example: null });
+      this.showCheck();
+    });
+  }
+
+  showCheck() {
+    showCheck(this.report, this.example, (example) => this.showExample(example));
+  }
+
   takeMeta(meta) {
     meta.hardness = Object.fromEntries(meta.states.map((state) => [state.name, state.hardness]));
     meta.until = meta.steps || 10;
@@ -92,10 +106,7 @@ class Page {
     this.path ??= meta.tunables[0]?.path ?? null;
     showHead(meta);
     this.showPlace();
-    showFile(meta.file, meta.text, this.whatif?.text ?? null);
-    this.whatIf.show(meta, this.settings, this.path);
-    showOutcome(meta, this.whatif);
-    this.showSave();
+    this.showTried();
     byId("cut").hidden = meta.cut === null;
     if (meta.cut !== null) byId("cut").textContent = `cut back to step ${whole(meta.cut + meta.first)}`;
     this.showLive();
@@ -139,6 +150,12 @@ class Page {
     await this.ask(this.source.whatif([...this.settings]), (answer) => this.takeWhatIf(answer));
   }
 
+  // What is held is asked again where the run has grown.
+  askHeld() {
+    const { held } = this;
+    return held && this.ask(this.source.held([...held.settings]), (answer) => { if (!answer.error) held.answer = answer; });
+  }
+
   takeWhatIf(answer) {
     if (!this.settings.size) answer = null;
     if (answer?.error) {
@@ -146,11 +163,19 @@ class Page {
       return; // the last good picture stays
     }
     this.whatif = answer;
-    showOutcome(this.meta, answer);
-    showFile(this.meta.file, this.meta.text, answer?.text ?? null);
-    this.whatIf.show(this.meta, this.settings, this.path);
-    this.showSave();
+    this.showTried();
     this.draw();
+  }
+
+  // The settings that are tried, when they enter each state, and the file's text with them.
+  showTried() {
+    const { meta, held, whatif, settings } = this;
+    showOutcome(meta, whatif, held?.answer);
+    const { base, tried, title } = textsOf(meta, held, whatif);
+    showFile(title, base, tried);
+    this.whatIf.show(meta, settings, this.path);
+    showHeld(meta, held, settings, () => this.hold(false));
+    this.showSave();
   }
 
   showSave() {
@@ -190,7 +215,7 @@ class Page {
 
   shown() {
     const { meta, curve, track, view, whatif, cursor, pinned, others, example, log } = this;
-    return { meta, curve, track, view, whatif, cursor, others, example, log, pinned, chosen: this.stretch, map: this.map && meta.points > 0 && this.drawnMap() };
+    return { meta, curve, track, view, whatif, held: this.held?.answer, cursor, others, example, log, pinned, chosen: this.stretch, map: this.map && meta.points > 0 && this.drawnMap() };
   }
 
   point() {
@@ -202,11 +227,15 @@ class Page {
   drawnMap() {
     const { tunable } = this.map;
     const value = this.settings.get(tunable.path) ?? tunable.value;
-    const far = this.map.rows.map((row) => Math.abs(placeOf(tunable, row.value) - placeOf(tunable, value)));
-    const chosen = far.indexOf(Math.min(...far));
+    const nearest = (wanted) => {
+      const far = this.map.rows.map((row) => Math.abs(placeOf(tunable, row.value) - placeOf(tunable, wanted)));
+      return far.indexOf(Math.min(...far));
+    };
+    const chosen = nearest(value);
+    const held = this.held ? nearest(this.held.settings.get(tunable.path) ?? tunable.value) : null;
     const exact = this.whatif && this.settings.has(tunable.path);
     const rows = this.map.rows.map((row, index) => (index === chosen && exact ? { value, stays: this.whatif.stays } : row));
-    return { ...this.map, rows, chosen };
+    return { ...this.map, rows, chosen, held };
   }
 
   showReadout() {
@@ -222,7 +251,7 @@ class Page {
 
   showPlace() {
     const step = this.pinned ?? this.meta.steps;
-    showMachine(this.meta, { step, state: this.pinned === null ? this.meta.plan.state : stateAt(this.meta, step) });
+    showMachine(this.meta, this.example ? pathOf(this.example) : { step, state: this.pinned === null ? this.meta.plan.state : stateAt(this.meta, step) });
   }
 
   showOthers() {
@@ -299,6 +328,13 @@ class Page {
     await this.askMap();
   }
 
+  // Keep what is tried as A, to be held against what is tried next; or let it go.
+  hold(keep = true) {
+    this.held = keep && this.whatif ? { settings: new Map(this.settings), answer: this.whatif } : null;
+    this.showTried();
+    this.draw();
+  }
+
   async reset() {
     this.settings.clear();
     this.takeWhatIf(null);
@@ -311,9 +347,9 @@ class Page {
     await this.ask(this.source.save([...this.settings]), () => { saved = true; });
     if (!saved) return;
     this.settings.clear();
-    Object.assign(this, { whatif: null, mapKey: "" });
+    Object.assign(this, { whatif: null, held: null, mapKey: "" });
     await this.refresh();
-    await this.ask(this.source.check(), (report) => showCheck(report, (example) => this.showExample(example)));
+    await this.askCheck();
   }
 
   async copy() {
@@ -328,9 +364,11 @@ class Page {
     this.draw();
   }
 
-  // The run in which a finding of `check` shows itself, as a lane of its own; the same one again takes it away.
+  // The run in which a finding of `check` shows itself, as a lane of its own and on the machine; again takes it away.
   showExample(example) {
     this.example = this.example === example ? null : example;
+    this.showCheck();
+    this.showPlace();
     this.draw();
   }
 
@@ -354,27 +392,6 @@ class Page {
         else this.refresh();
       }, this.reading ? READING_MS : REFRESH_MS);
     }, () => this.showLive(true));
-  }
-}
-
-function themed() {
-  const root = document.documentElement;
-  const saved = remembered();
-  if (saved) root.dataset.theme = saved;
-  byId("theme").addEventListener("click", () => {
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-    remembered(root.dataset.theme);
-  });
-}
-
-// A browser may keep nothing for a file, or for anybody.
-function remembered(theme) {
-  try {
-    if (theme) localStorage.setItem("plateau-theme", theme);
-    return localStorage.getItem("plateau-theme");
-  } catch {
-    return null;
   }
 }
 

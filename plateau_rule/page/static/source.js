@@ -55,6 +55,7 @@ export function serverSource() {
       columnsOf(await (await fetched("curve", { from, to, width, run: place + 1 })).arrayBuffer())))),
     why: newestOnly((step) => json("why", { step })),
     whatif: newestOnly((set) => json("whatif", { set: JSON.stringify(set) })),
+    held: newestOnly((set) => json("whatif", { set: JSON.stringify(set) })),
     grid: newestOnly((path, values, set) =>
       json("grid", { path, values: JSON.stringify(values), set: JSON.stringify(set) })),
     track: newestOnly((from, to, width) => json("track", { from, to, width })),

@@ -80,47 +80,51 @@ export function showNoise(answer, tried) {
     : []));
 }
 
-// When each state is entered, by the file and by what is tried.
-export function showOutcome(meta, whatif) {
+// When each state is entered: by the file, by A where a setting is held, and by what is tried.
+export function showOutcome(meta, whatif, held = null) {
   const first = meta.first;
   if (whatif?.error) {
     byId("outcome").replaceChildren(html("p", { class: "fault" }, whatif.error));
     return;
   }
   const never = meta.live ? "not yet" : "never";
-  const rows = entriesOf(meta.decisions, whatif?.decisions ?? null);
+  const runs = [meta.decisions, ...(held ? [held.decisions] : []), ...(whatif ? [whatif.decisions] : [])];
+  const rows = entriesOf(runs);
   if (!rows.length) {
     byId("outcome").replaceChildren(html("p", {}, `No transition ${meta.live ? "yet" : "in this run"}.`));
     return;
   }
-  const cell = ({ file, tried }) => {
-    if (tried === file) return html("td", {}, file === null ? never : whole(file + first));
-    if (tried === null) return html("td", { class: "changed" }, never);
-    return html("td", { class: "changed" }, whole(tried + first), file === null ? "" : ` ${signed(tried - file)}`);
+  const words = (step) => (step === null ? never : whole(step + first));
+  // B is held against A, and A, or what is tried alone, against the file.
+  const cell = (steps, index) => {
+    const [step, before] = [steps[index], steps[index - 1]];
+    if (index === 0 || step === before) return html("td", {}, words(step));
+    return html("td", { class: "changed" }, words(step), step === null || before === null ? "" : ` ${signed(step - before)}`);
   };
-  const head = html("tr", {}, html("th", { scope: "col" }, "to"), html("th", { scope: "col" }, "the file"), whatif ? html("th", { scope: "col" }, "what if") : null);
-  const body = rows.slice(0, 8).map((row) => html("tr", {}, html("td", {}, row.to), html("td", {}, row.file === null ? never : whole(row.file + first)), whatif ? cell(row) : null));
+  const names = ["the file", ...(held ? ["A"] : []), ...(whatif ? [held ? "B" : "what if"] : [])];
+  const head = html("tr", {}, ...["to", ...names].map((name) => html("th", { scope: "col" }, name)));
+  const body = rows.slice(0, 8).map(({ to, steps }) => html("tr", {}, html("td", {}, to), ...steps.map((_, index) => cell(steps, index))));
   const left = rows.length > 8 ? html("p", {}, `and ${rows.length - 8} more`) : null;
-  const note = whatif && whatif.parts !== null ? html("p", {}, "Hatched: from the first raise that differs, these losses are of another run.") : null;
-  const same = whatif && whatif.parts === null ? html("p", {}, "The same transitions, at the same steps.") : null;
-  byId("outcome").replaceChildren(...[html("table", {}, html("thead", {}, head), html("tbody", {}, ...body)), left, note, same].filter(Boolean));
+  const parts = [held, whatif].filter((one) => one && one.parts !== null);
+  const note = parts.length ? html("p", {}, "Hatched: from the first raise that differs, these losses are of another run.") : null;
+  const alike = held && whatif && rows.every(({ steps }) => steps.at(-1) === steps.at(-2));
+  const same = alike ? "A and B bring the same transitions, at the same steps." : (held || whatif) && !parts.length ? "The same transitions, at the same steps." : null;
+  byId("outcome").replaceChildren(...[html("table", {}, html("thead", {}, head), html("tbody", {}, ...body)), left, note, same && html("p", {}, same)].filter(Boolean));
 }
 
-// One row for each entering of a state, the n-th time in one run beside the n-th in the other.
-function entriesOf(file, tried) {
+// One row for each entering of a state, the n-th time in one run beside the n-th in the others.
+function entriesOf(runs) {
   const rows = new Map();
-  const add = (decisions, which) => {
+  for (const [which, decisions] of runs.entries()) {
     const times = new Map();
     for (const { to, step } of decisions) {
       const time = (times.get(to) ?? 0) + 1;
       times.set(to, time);
       const key = `${time} ${to}`;
-      const row = rows.get(key) ?? { to: time > 1 ? `${to}, again` : to, file: null, tried: null };
-      row[which] = step;
+      const row = rows.get(key) ?? { to: time > 1 ? `${to}, again` : to, steps: runs.map(() => null) };
+      row.steps[which] = step;
       rows.set(key, row);
     }
-  };
-  add(file, "file");
-  add(tried ?? file, "tried");
+  }
   return [...rows.values()];
 }
