@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plateau_rule.fftcore.data import Text
 
 
+Resume = bool | Literal["auto"]  # whether to go on with a run; "auto" where there is one
 MOST_STEPS = 10**12 - 1  # as many as the name of a checkpoint can count
 
 
@@ -183,8 +184,9 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
             f"{asked.out}: its checkpoints are of another model, of preset {record.preset}. Leave --preset out to "
             "resume, or begin another run with another --out"
         )
-    if asked.freeze_backbone is not None:
-        raise RunError(f"{asked.out}: --freeze-backbone is for a new run; leave it out to resume this one")
+    if asked.freeze_backbone is not None and not _lies_in(record.backbone, asked.freeze_backbone):
+        was_taken = record.backbone or "no frozen backbone"
+        raise RunError(_not_as_begun(asked.out, "freeze-backbone", asked.freeze_backbone, was_taken))
     if asked.epochs is not None and asked.epochs < record.bound.epochs:
         raise RunError(_not_as_begun(asked.out, "epochs", asked.epochs, record.bound.epochs) + " A longer run is fine")
     changed: dict[str, Any] = {}
@@ -200,6 +202,11 @@ def _save_every(given: object) -> int | str:
         return read_save_every(given)
     except ValueError as error:
         raise RunError(str(error)) from None
+
+
+def _lies_in(backbone: str | None, asked: Path) -> bool:
+    """Whether a run's backbone is from the commit that is asked for, or from one in the folder that is."""
+    return backbone is not None and Path(backbone).is_relative_to(asked.absolute())
 
 
 def refuse_zero_phase(config: Config) -> None:

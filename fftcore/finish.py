@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isfinite, log
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss, PlateauError
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.plan import Plan
 from plateau_rule.fftcore.errors import StorageError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
-from plateau_rule.fftcore.record import CURVE, SUMMARY, Record
-from plateau_rule.fftcore.storage import Disk
+from plateau_rule.fftcore.record import CURVE, LARGEST_RECORD_BYTES, SUMMARY, Record
+from plateau_rule.fftcore.sealed import seal, unseal
+from plateau_rule.fftcore.storage import Disk, read_file
 from plateau_rule.sim.plots import draw_run
 from plateau_rule.sim.replayer.verdict import verdict_of_run
 from plateau_rule.sim.run_folder import spelled
@@ -34,7 +34,7 @@ def finish(
     disk: Disk,
     refused: Sequence[int] = (),
 ) -> None:
-    """Score the model on more held-out text, write `summary.json` and `curve.png`, and say how the run went.
+    """Score the model on more held-out text, write `curve.png` and `summary.json`, and say how the run went.
 
     `refused`: steps of checkpoints that the disk refused, without which the run went on.
 
@@ -59,12 +59,12 @@ def finish(
         "verdict": verdict,
         "checkpoints_refused": list(refused),
     }
-    disk.replace_file(folder / SUMMARY, _spell(summary))
     show.say(f"done: {controller.plan.stop}")
     show.say(f"chunk head, bits/byte by offset: {' '.join(f'{bits:.2f}' for bits in drafts)}")
     for line in verdict:
         show.say(line)
     _draw(folder, show, disk)
+    disk.replace_file(folder / SUMMARY, seal(summary))  # last: where it is, nothing is left to do
     if not isfinite(scores["val_bpb"]):
         raise NonFiniteLoss(
             f"step {controller.plan.step}: the run is over, and its model is not finite: {scores['val_bpb']} bits/byte "
@@ -79,7 +79,17 @@ def finish(
     show.say(f"all of it is in {folder}")
 
 
+def was_finished(folder: Path, plan: Plan) -> bool:
+    """Return whether a run was scored that is over by a plan: its summary is whole, of that step and a finite score."""
+    try:
+        summary = unseal(read_file(folder / SUMMARY, LARGEST_RECORD_BYTES))
+    except (OSError, ValueError):
+        return False
+    return plan.stop is not None and summary.get("steps") == plan.step and isinstance(summary.get("bpb_stream"), float)
+
+
 def _draw(folder: Path, show: Progress, disk: Disk) -> None:
+    """Draw the run's picture, or say why not."""
     try:
         with TemporaryDirectory() as aside:  # and not in the folder, where a link would be written through
             draw_run(folder, Path(aside) / CURVE)
@@ -88,10 +98,6 @@ def _draw(folder: Path, show: Progress, disk: Disk) -> None:
         raise
     except (PlateauError, OSError) as error:
         show.say(f"no {CURVE}: {error}")
-
-
-def _spell(summary: Mapping[str, Any]) -> bytes:
-    return (json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _printable(sample: bytes) -> str:

@@ -160,6 +160,20 @@ def read_record(folder: Path) -> Record:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder holds a run, whatever became of it."""
+    return os.path.lexists(folder / RECORD)
+
+
+def refuse_second_run(folder: Path) -> None:
+    """Raise RunError where a folder holds a run already."""
+    if holds_run(folder):
+        raise RunError(
+            f"{folder}: holds a run already. Continue it with --resume, or begin another with another --out; "
+            "nothing in it was touched"
+        )
+
+
 def sweep(folder: Path, disk: Disk) -> None:
     """Remove what an interrupted replacement of a file has left."""
     for name in (RECORD, CURRICULUM, SUMMARY, CURVE):
@@ -177,11 +191,7 @@ def make_run_folder(folder: Path, disk: Disk) -> None:
     if not there.is_dir():
         what = "a link to nowhere" if there.is_symlink() else "a file"
         raise RunError(f"{there}: is {what}, and a run takes a folder. Name another by --out")
-    if os.path.lexists(folder / RECORD):
-        raise RunError(
-            f"{folder}: holds a run already. Continue it with --resume, or begin another with another --out; "
-            "nothing in it was touched"
-        )
+    refuse_second_run(folder)
     # A start that was cut off before its record was written has left no more than these.
     leftover = {CURRICULUM, unfinished(Path(CURRICULUM)).name, unfinished(Path(RECORD)).name}
     if folder.is_dir() and (found := sorted({entry.name for entry in folder.iterdir()} - leftover)):

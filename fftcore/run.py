@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.fftcore.binding import (
+    Resume,
     RunOptions,
     bind_to_trainer,
     checked,
@@ -28,8 +29,10 @@ from plateau_rule.fftcore.record import (
     Resumed,
     command_line,
     holds_curriculum,
+    holds_run,
     make_run_folder,
     read_record,
+    refuse_second_run,
     sweep,
     write_curriculum,
     write_record,
@@ -38,20 +41,20 @@ from plateau_rule.fftcore.storage import Disk, locked
 from plateau_rule.sim.run_folder import CURRICULUM, RECORD
 
 if TYPE_CHECKING:
-    from plateau_rule.fftcore.checkpoint import Commit
+    from plateau_rule.fftcore.checkpoint import Checkpoints, Commit
     from plateau_rule.fftcore.data import Text
     from plateau_rule.fftcore.learner import Learner
     from plateau_rule.fftcore.progress import Progress
 
 
-def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, resume: bool, disk: Disk) -> int:
+def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, resume: Resume, disk: Disk) -> int:
     """Do what `train` says, writing by `disk`.
 
     Args:
         curriculum: read from `source`.
         source: the curriculum's bytes.
         asked: the command line.
-        resume: go on with the run in `asked.out`.
+        resume: go on with the run in `asked.out`; "auto" begins one where there is none.
         disk: what writes.
 
     Returns:
@@ -60,21 +63,32 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, re
     # Threads that wait sleep. Spinning ones starve whatever shares the cores with them, each other first: with both
     # cores of a machine busy, a step was seen to take 40 times as long. Read when torch is loaded, which is below.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    written = None
-    if resume:
+    if resume is True or (resume == "auto" and holds_run(asked.out)):
+        return _resume(curriculum, source, asked, disk)
+    return _begin(curriculum, source, asked, disk)
+
+
+def _begin(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk) -> int:
+    from plateau_rule.fftcore.device import enough_memory
+
+    record, text = plan_run(curriculum, source, asked)
+    make_run_folder(asked.out, disk)
+    with locked(asked.out), enough_memory():
+        refuse_second_run(asked.out)  # another process may have begun one since
+        sweep(asked.out, disk)
+        write_curriculum(asked.out, record, disk)
+        write_record(asked.out, record, disk)
+        return _carry_out(record, None, curriculum, text, asked, disk)
+
+
+def _resume(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk) -> int:
+    from plateau_rule.fftcore.device import enough_memory
+
+    read_record(asked.out)  # where there is none, there may be no folder to lock
+    with locked(asked.out), enough_memory():
         written = read_record(asked.out)
         record = continue_run(written, curriculum, source, asked)
         text = read_same_text(record, asked)
-    else:
-        record, text = plan_run(curriculum, source, asked)
-        make_run_folder(asked.out, disk)
-    from plateau_rule.fftcore.device import enough_memory
-
-    with locked(asked.out), enough_memory():
-        if not resume:
-            sweep(asked.out, disk)
-            write_curriculum(asked.out, record, disk)
-            write_record(asked.out, record, disk)
         return _carry_out(record, written, curriculum, text, asked, disk)
 
 
@@ -85,23 +99,16 @@ def _carry_out(
     record: Record, written: Record | None, curriculum: Curriculum, text: Text, asked: RunOptions, disk: Disk
 ) -> int:
     """Train, and score. `written` is the record of the run that is resumed, as it was read."""
-    from plateau_rule.fftcore.checkpoint import Checkpoints
-    from plateau_rule.fftcore.finish import finish
+    from plateau_rule.fftcore.finish import finish, was_finished
     from plateau_rule.fftcore.introduction import introduce
     from plateau_rule.fftcore.progress import progress
     from plateau_rule.fftcore.saving import Saving
     from plateau_rule.fftcore.signals import Caught, Interruption
-    from plateau_rule.fftcore.state import refuse_another_run
-    from plateau_rule.fftcore.train import CHECKPOINTS, Training
+    from plateau_rule.fftcore.train import Training
 
     run, resume = record.bound, written is not None
     controller = bind_to_trainer(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
-    checkpoints = Checkpoints(asked.out / CHECKPOINTS, steps_between(record.config.save_every), disk, asked.keep)
-    commit = checkpoints.newest() if resume else None
-    if commit is not None:
-        refuse_another_run(commit, written or record)
-    elif resume:
-        _refuse_lost_checkpoints(record, controller, asked, checkpoints.folder)
+    checkpoints, commit = _checkpoints(record, written, controller, asked, disk)
     if written is not None:  # what was begun unchecked goes on so
         unchecked = asked.unchecked or written.checked is None
         record = record.model_copy(update={"checked": checked(controller, unchecked)})
@@ -119,6 +126,12 @@ def _carry_out(
                 for line in checkpoints.passed_over:
                     show.say(f"passed over: {line}")
                 training.resume(commit, asked.on_change)
+                if controller.fingerprint == record.fingerprint and was_finished(asked.out, controller.plan):
+                    show.say(
+                        f"nothing is left to do: this run is over, and {asked.out / SUMMARY} says how good it is. "
+                        "Make it longer with --epochs, or begin another with another --out"
+                    )
+                    return 0
                 checkpoints.set_aside(commit.step)
             if resume:
                 training.record = _note_resume(record, controller, asked, show, disk)
@@ -139,6 +152,23 @@ def _carry_out(
                 return 128 + told.number
     unsaved = over and controller.plan.step in saving.refused
     return int(unsaved) if show.lost is None else _without_output(show.lost, over, saving.saved, asked.out)
+
+
+def _checkpoints(
+    record: Record, written: Record | None, controller: Controller, asked: RunOptions, disk: Disk
+) -> tuple[Checkpoints, Commit | None]:
+    """Return the run's checkpoints, and the one to go on from, if there is one."""
+    from plateau_rule.fftcore.checkpoint import Checkpoints
+    from plateau_rule.fftcore.state import refuse_another_run
+    from plateau_rule.fftcore.train import CHECKPOINTS
+
+    checkpoints = Checkpoints(asked.out / CHECKPOINTS, steps_between(record.config.save_every), disk, asked.keep)
+    commit = None if written is None else checkpoints.newest()
+    if commit is not None:
+        refuse_another_run(commit, written or record)
+    elif written is not None:
+        _refuse_lost_checkpoints(record, controller, asked, checkpoints.folder)
+    return checkpoints, commit
 
 
 def _learner(

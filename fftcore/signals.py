@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
 from types import FrameType, TracebackType
 from typing import Self
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+# What `timeout`, a terminal and torchrun send twice within milliseconds is one request.
+TWICE_S = 0.5
+SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interruption(BaseException):
@@ -20,13 +26,21 @@ class Interruption(BaseException):
 
 
 class Caught:
-    """Remembers SIGTERM, SIGINT and SIGHUP instead of dying of them; the handlers only set `signal`.
+    """Remembers the first of SIGTERM, SIGINT, SIGHUP and SIGUSR1 instead of dying of it. A second one ends the process.
 
-    What is ignored already, as SIGHUP is under nohup, stays ignored.
+    The handlers only set `signal`. They wait for Python, which may be inside a long product in C. The second signal
+    waits for nothing: a thread of its own sees it and ends the process as kill -9 would, but with an exit code and a
+    sentence. What is ignored already, as SIGHUP is under nohup, stays ignored.
+
+    Args:
+        clock: seconds, ever more.
     """
 
     signal: int | None = None
     _at_once = False
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
 
     def __enter__(self) -> Self:
         self._before = {
@@ -34,13 +48,29 @@ class Caught:
             for number in ENDING
             if signal.getsignal(number) not in (signal.SIG_IGN, None)
         }
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._woke_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._watcher = Thread(target=self._watch, name="second signal", daemon=True)
+        self._watcher.start()
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
+        self.signal = self.signal or number
         if self._at_once:
             self._at_once = False  # once: whoever asks twice must not interrupt what answers the first
             raise Interruption(number)
+
+    def _watch(self) -> None:
+        """Read the number of each signal as it comes, until 0."""
+        first_s: float | None = None
+        while number := os.read(self._reader, 1)[0]:
+            if number not in self._before:
+                continue
+            if first_s is None:
+                first_s = self._clock()
+            elif self._clock() - first_s >= TWICE_S:
+                end_at_once(number)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -58,3 +88,17 @@ class Caught:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._woke_before)
+        os.write(self._writer, bytes(1))
+        self._watcher.join()
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def end_at_once(number: int) -> None:
+    """End this process, from any thread, without saving anything."""
+    with suppress(OSError):
+        if os.isatty(1):
+            os.write(1, SHOW_CURSOR)  # which the live display has hidden
+        os.write(2, b"told twice to end: ended at once, and saved no more. --resume goes on from the last checkpoint\n")
+    os._exit(128 + number)

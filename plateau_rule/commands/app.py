@@ -56,6 +56,12 @@ def converted(kind: Any, tokens: Sequence[Token]) -> Any:
     return convert(kind, tokens)
 
 
+def completed(words: Sequence[str]) -> list[str]:
+    """The words of a command, `--resume` with its value: cyclopts would take whatever follows it for that."""
+    pairs = zip(words, [*words[1:], ""], strict=False)
+    return [f"{word}=true" if word == "--resume" and after != "auto" else word for word, after in pairs]
+
+
 app = App(
     name="plateau",
     help="Write a training curriculum, test it on logged losses, and train under it.",
@@ -74,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `plateau`; those of the process by default.
     """
-    words = sys.argv[1:] if arguments is None else arguments
+    words = completed(sys.argv[1:] if arguments is None else arguments)
     try:
         if words and words[0] in COMMANDS and not {"--help", "-h"}.isdisjoint(words):
             from plateau_rule.commands.examples import epilogue
@@ -83,7 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app[words[0]].help_epilogue = epilogue(words[0])
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
-            code = app(words, exit_on_error=False, print_error=False, result_action="return_int_as_exit_code_else_zero")
+            code = app(
+                completed(words),
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_int_as_exit_code_else_zero",
+            )
         if sys.stdout is not None:  # it is None where the shell closed it
             sys.stdout.flush()
         return int(code)

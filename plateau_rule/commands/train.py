@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 
 from plateau_rule.commands.options import OUT, Flag
 from plateau_rule.controller.language.reading import contents, loads
-from plateau_rule.fftcore.binding import NOTHING, Overrides, RunOptions
+from plateau_rule.fftcore.binding import NOTHING, Overrides, Resume, RunOptions
 from plateau_rule.fftcore.run import begin_or_resume
 from plateau_rule.fftcore.saving import OnSaveError
 from plateau_rule.fftcore.storage import Disk
@@ -31,22 +31,43 @@ class SavingOptions:
 SAVING = SavingOptions()
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TrainOptions:
+    """What is trained, for how long, and on what."""
+
+    data: Path | None = None
+    """The file to train on, any bytes. By default, the works of Shakespeare that come with the package."""
+    preset: Literal["tiny", "base"] | None = None
+    """`tiny` for a CPU (the default), or `base`, the published run."""
+    epochs: int | None = None
+    """Epochs in the run, in place of the curriculum's. A resumed run can be made longer."""
+    steps_per_epoch: int | None = None
+    """Optimizer steps in an epoch, in place of the curriculum's."""
+    seed: Annotated[int | None, Parameter(validator=Number(gte=0, lte=2**63 - 1))] = None
+    """Seed of the weights and of the batches; 0 by default."""
+    device: str | None = None
+    """`cpu`, `cuda`, `cuda:1`; the GPU by default if there is one."""
+    freeze_backbone: Path | None = None
+    """A checkpoint or a run's folder. Keep its backbone as it is and train a new chunk head."""
+    on_change: Literal["refuse", "accept"] = "refuse"
+    """What to do on a resume if the curriculum was edited since: `refuse`, or `accept` and continue."""
+    log_every: Annotated[int, Parameter(validator=Number(gte=1))] = 50
+    """Steps between lines where the output is not a terminal."""
+    unchecked: Flag = False
+    """Train without asking `plateau check`; the run's record says so."""
+
+
+PLAIN = TrainOptions()
+
+
 def train(
     curriculum: str,
     /,
     *,
-    data: Path | None = None,
     out: Annotated[Path | None, OUT] = None,
-    resume: Flag = False,
-    preset: Literal["tiny", "base"] | None = None,
-    epochs: int | None = None,
-    steps_per_epoch: int | None = None,
-    seed: Annotated[int | None, Parameter(validator=Number(gte=0, lte=2**63 - 1))] = None,
-    device: str | None = None,
-    freeze_backbone: Path | None = None,
-    on_change: Literal["refuse", "accept"] = "refuse",
-    log_every: Annotated[int, Parameter(validator=Number(gte=1))] = 50,
-    unchecked: Flag = False,
+    resume: Annotated[Resume, Parameter(show_default=False, metavar="[auto]")] = False,
+    options: TrainOptions = PLAIN,
     saving: SavingOptions = SAVING,
     overrides: Annotated[Overrides, Parameter(name="*")] = NOTHING,
 ) -> int:
@@ -54,39 +75,18 @@ def train(
 
     Args:
         curriculum: A curriculum file, or the name of a shipped curriculum such as `plateau`.
-        data: The file to train on, any bytes. By default, the works of Shakespeare that come with the package.
         out: The run's folder. By default, `runs/` and the curriculum's name.
-        resume: Continue the run in `out` from its newest complete checkpoint.
-        preset: `tiny` for a CPU (the default), or `base`, the published run.
-        epochs: Epochs in the run, in place of the curriculum's. A resumed run can be made longer.
-        steps_per_epoch: Optimizer steps in an epoch, in place of the curriculum's.
-        seed: Seed of the weights and of the batches; 0 by default.
-        device: `cpu`, `cuda`, `cuda:1`; the GPU by default if there is one.
-        freeze_backbone: A checkpoint or a run's folder. Keep its backbone as it is and train a new chunk head.
-        on_change: What to do on a resume if the curriculum was edited since: `refuse`, or `accept` and continue.
-        log_every: Steps between lines where the output is not a terminal.
-        unchecked: Train without asking `plateau check`; the run's record says so.
+        resume: Continue the run in `out` from its newest complete checkpoint; with `auto`, begin it if there is none.
+        options: What is trained, for how long, and on what.
         saving: How checkpoints are kept.
         overrides: What replaces a value of the preset.
 
     Returns:
-        0; 143 or 130 when the run was told to end, and was saved; 1 if it went to its end and that could not be saved.
+        0; 128 and the signal's number when the run was told to end, and was saved: 143, 130, 129, or 138 by SIGUSR1; 1
+        if it went to its end and that could not be saved.
     """
     source, name = contents(curriculum)
     machine = loads(source, name)
-    asked = RunOptions(
-        data=data,
-        out=out if out is not None else Path("runs") / machine.name,
-        preset=preset,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        seed=seed,
-        device=device,
-        freeze_backbone=freeze_backbone,
-        on_change=on_change,
-        log_every=log_every,
-        unchecked=unchecked,
-        **vars(saving),
-        overrides=overrides,
-    )
+    folder = out if out is not None else Path("runs") / machine.name
+    asked = RunOptions(out=folder, overrides=overrides, **vars(options), **vars(saving))
     return begin_or_resume(machine, source, asked, resume, Disk())

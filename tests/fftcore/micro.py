@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plateau_rule import loads
-from plateau_rule.fftcore.binding import Overrides, RunOptions
+from plateau_rule.fftcore.binding import Overrides, Resume, RunOptions
 from plateau_rule.fftcore.run import begin_or_resume
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.fftcore.text import default_text
@@ -66,11 +66,11 @@ def asked(out: Path, **changes: Any) -> RunOptions:
 
 
 def run(
-    out: Path, *, resume: bool = False, curriculum: bytes = CURRICULUM, disk: Disk | None = None, **changes: Any
+    out: Path, *, resume: Resume = False, curriculum: bytes = CURRICULUM, disk: Disk | None = None, **changes: Any
 ) -> int:
     """Carry a micro run out, or resume it, and return its exit code."""
     line = asked(out, **changes)
-    if resume and "overrides" not in changes:
+    if resume is True and "overrides" not in changes:
         line = replace(line, overrides=Overrides())
     return begin_or_resume(loads(curriculum, "micro.toml"), curriculum, line, resume, disk or Disk())
 

@@ -115,7 +115,10 @@ def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("--steps-per-epoch 9", "--steps-per-epoch 9 contradicts the run, which was begun with 8"),
         ("--epochs 3", "A longer run is fine"),
         ("--preset base", "checkpoints are of another model, of preset tiny"),
-        ("--freeze-backbone runs/micro", "--freeze-backbone is for a new run"),
+        (
+            "--freeze-backbone text",
+            "--freeze-backbone text contradicts the run, which was begun with no frozen",
+        ),
         ("--data micro.toml", "micro.toml: is another text than the run in runs/micro was begun with"),
     ):
         assert told in refused(capsys, "micro.toml", "--resume", *words.split())
@@ -124,6 +127,21 @@ def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
     Path("text").rename("moved")
     assert "text: the text to train on does not exist" in refused(capsys, "micro.toml", "--resume")
     assert plateau.main(["train", "micro.toml", "--resume", "--data", "moved", "--epochs", "5"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("micro.toml --resume", "runs/micro: there is no run to resume here"),
+        ("--resume micro.toml", "runs/micro: there is no run to resume here"),
+        ("micro.toml --resume --seed 3", "runs/micro: there is no run to resume here"),
+        ("micro.toml --resume=atuo", '--resume "atuo"; expected auto. Did you mean "auto"?'),
+        ("micro.toml --resume auto --data absent", "absent: the text to train on does not exist"),
+    ],
+)
+def test_how_to_resume(capsys: pytest.CaptureFixture[str], words: str, told: str) -> None:
+    """`--resume` stands anywhere, by itself or with the word auto."""
+    assert told in refused(capsys, *words.split())
 
 
 def test_published(capsys: pytest.CaptureFixture[str]) -> None:
