@@ -562,6 +562,11 @@ CODES = {
         "knobs change how many tokens a step has, steps times a constant are not its tokens; the decay never comes.",
         "Give the length that the run has, or rest; write tokens_per_step as the product of the knobs that decide it.",
     ),
+    "warmup-unfinished": Code(
+        "a warm-up that is longer than what it begins in",
+        "The rate climbs to its peak and is cut off on the way: by the end of the run, or by a restart of the rate.",
+        "Shorten the warm-up, or let the state last longer than it.",
+    ),
     "little-left": Code(
         "a last state that is left with little of the run",
         "Even on the fastest way, most of the training happens at easier settings.",

@@ -16,6 +16,7 @@ from plateau_rule.controller.verifier.idle import idle
 from plateau_rule.controller.verifier.longer import in_a_longer_run
 from plateau_rule.controller.verifier.trails import Taken, clock_on, trail
 from plateau_rule.controller.verifier.zone_graph import Node, Reach
+from plateau_rule.controller.verifier.zones import FAR
 
 MOST_ENDS = 20  # nodes that are followed without the run's end, to tell a dead end from a run that is over
 
@@ -186,10 +187,16 @@ class Escape:
             return "The longest stays add up to more than the run: shorten their timeouts, or make the run longer"
         why = ""
         if self.reach.finished:
-            looks = [self.reach.courses(place).looks for place in sorted(staying)]
-            why = _kept_by(look for place in looks for look in place.keeping())
-            why += "Evaluations need not come. " * any(t.at == "eval" for look in looks for t in look.transitions)
+            looks = {place: self.reach.courses(place).looks for place in sorted(staying)}
+            why = _kept_by(said for place, look in looks.items() for said in look.keeping(*self._time_in(place, nodes)))
+            why += "Evaluations need not come. " * any(t.at == "eval" for look in looks.values()
+                                                       for t in look.transitions)  # fmt: skip
         return f"{why}To bound the stay, add a transition with a timeout: guards = [{TIMEOUT}]"
+
+    def _time_in(self, place: int, nodes: list[Node]) -> tuple[int, int]:
+        """How long the longest of the stays in a state is that last until the end of the run, and when that is."""
+        end = FAR if self.total is None else self.total
+        return end - min(node.lasts_from or 0 for node in nodes if node.kind.state == place), end
 
     def _stays_in(self, places: set[int]) -> Iterator[Trail | None]:
         """Ways to stay in one of some states until the run is over."""

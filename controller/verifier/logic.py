@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from plateau_rule.controller.guards.kleene import join, join_sets, negate, negate_set
+from plateau_rule.controller.guards.kleene import FALSE, TRUE, join, join_sets, negate, negate_set
 
 Node = tuple[str, Any]  # ("atom", index), ("not", node), ("any" or "all", [nodes])
 Values = list[bool | None]
@@ -53,6 +53,18 @@ def signs_of(node: Node, sign: bool) -> Iterator[tuple[int, bool]]:
     else:
         for part in inner:
             yield from signs_of(part, sign)
+
+
+def undecided(node: Node, verdicts: list[int]) -> Iterator[int]:
+    """The atoms that a guard still asks, given what each can say: none of a part that others have decided."""
+    word, inner = node
+    if possible(node, verdicts) in (TRUE, FALSE):
+        return
+    if word == "atom":
+        yield inner
+    else:
+        for part in [inner] if word == "not" else inner:
+            yield from undecided(part, verdicts)
 
 
 def union(truths: set[int]) -> int:

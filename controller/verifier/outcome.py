@@ -37,6 +37,7 @@ from plateau_rule.controller.verifier.logic import (
     possible,
     signs_of,
     truth,
+    undecided,
     union,
 )
 from plateau_rule.controller.verifier.words import keeping
@@ -343,10 +344,18 @@ class Looks:
             return TRUE | FALSE if seen >= atom.needs else FALSE
         return UNKNOWN | (FALSE if seen >= atom.knows else 0) | (TRUE if seen >= atom.needs else 0)
 
-    def keeping(self) -> Iterator[str]:
-        """What the metrics that the guards watch would do to keep a run in this state, in the words of the guards."""
-        for metric, detector in self._detectors.values():
-            yield keeping(metric, detector)
+    def keeping(self, time: int, step: int) -> Iterator[str]:
+        """What the metrics would do to keep a run in this state, in the words of the guards that ask them.
+
+        Args:
+            time: spent in the state by then. A metric beside a clock that has decided by then keeps nothing.
+            step: of the run.
+        """
+        bits = [self.bits_of(atom, time, step, 0) for atom in self.atoms]
+        asked = {atom for node in self.nodes for atom in undecided(node, bits)}
+        for atom, (metric, detector) in self._detectors.items():
+            if atom in asked:
+                yield keeping(metric, detector)
 
     def verdicts(self, node: Node, time_index: int, step_index: int) -> int:
         """Which verdicts a guard can have after this many of `times` and `steps`, whatever losses are not finite."""

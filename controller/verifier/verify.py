@@ -27,6 +27,7 @@ from plateau_rule.controller.verifier.raises import aligned, raise_rates
 from plateau_rule.controller.verifier.resuming import killed_and_resumed
 from plateau_rule.controller.verifier.spending import decays, left, spent
 from plateau_rule.controller.verifier.verdicts import verdicts
+from plateau_rule.controller.verifier.warmups import warmups
 from plateau_rule.controller.verifier.witness import Player
 from plateau_rule.controller.verifier.zones import FAR
 
@@ -73,7 +74,7 @@ class _Verification:
         cover(machine, self.explored, player, budget.part(0.8))
         found += escape.reach_findings(player.coverage)
         found += self._order(escape.stuck)
-        found += [*self._timing(), *decays(machine, self.reach)]
+        found += [*self._timing(), *decays(machine, self.reach), *warmups(machine, self.reach)]
         found = [*map(self._waived, found), *self._idle_waivers(found)]
         written = machine.curriculum.written_path
         placed = {(f.code, written(f.path), f.sentence): replace(f, path=written(f.path)) for f in found}

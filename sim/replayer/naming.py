@@ -66,7 +66,14 @@ def evaluations_of(curriculum: Curriculum, log: Log, wanted: Set[str]) -> tuple[
             names[metric] = alike
             notes.append(f"{metric} is read from the log's {alike}")
     notes += rising(curriculum, log, names)
-    loss = log.report.eval_loss
-    asked = any(transition.at == "eval" for transition in curriculum.transition)
-    extra = [(loss, loss)] if loss is not None and asked and loss not in names.values() else []
+    asked = [place for place, transition in enumerate(curriculum.transition) if transition.at == "eval"]
+    others = [name for name in (log.report.eval_loss, *has) if name is not None and words(name) & EVAL]
+    extra = [(name, name) for name in others[:1] if asked and name not in names.values()]
+    if asked and not names and not extra:
+        titles = [curriculum.transition[place].name or f"transition {place + 1}" for place in asked]
+        are, were = ("is", "was") if len(titles) == 1 else ("are", "were")
+        notes.append(
+            f"the log holds no evaluations, so {' and '.join(titles)}, which {are} looked at when one comes, "
+            f"{were} never looked at"
+        )
     return [*names.items(), *extra], notes

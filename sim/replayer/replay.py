@@ -81,21 +81,18 @@ class _Replay:
             self.controller = UnguardedController(bound, setting.binding)
         refuse_falls(self.controller.machine)
         self.run_state = self.controller.run_state
-        self.run_state.said = SILENT  # what the log lacks is among the notes
+        self.run_state.said = SILENT  # so is what the log lacks
         self.forward = FastForward(self.controller.machine, self.run_state)
         self.total = self.controller.total_steps
         self.until = None if until is None else until - (0 if setting.stretched else setting.first_step)
         self.end = min((end for end in (self.total, self.until) if end is not None), default=None)
         self.tracer = Tracer(len(log))
-        last = int(self._ours(np.array([log.report.used.last_step or 0]))[0])
-        self.stride = max(1, (last + 1) // PROBES)  # steps between looks, and between plans, that are written down
-        self.next_probe = self.next_sample = 0
+        self.stride = max(1, self._after_log() // PROBES)  # steps between looks, or plans, that are written down
+        self.next_probe = self.next_sample = self.points = 0
         self.over: str | None = None
-        self.points = 0
         self.decisions: list[Decision] = []
         self.before: list[Floats] = []
         self.samples: list[Sample] = []
-        self.late: list[float | None] = [None] * setting.lag
         self.loss: float | None = None  # the last one that was logged
         self.at_once = False  # whether the losses at hand can be observed in one go
         self.tail = (np.empty(0, dtype=np.int64), np.empty(0))  # points before the current chunk
@@ -146,7 +143,7 @@ class _Replay:
                 kept &= steps < self.end
             steps, losses = steps[kept], chunk.loss[kept]
             self.chunk = (steps, losses)
-            self._feed(steps, losses)
+            self._feed(*self._arriving(steps, losses))
             seen += len(chunk.step)
             self.tail = tuple(np.concatenate(pair)[-REMEMBERED:] for pair in zip(self.tail, self.chunk, strict=True))  # type: ignore[assignment]
             self.chunk = (steps[:0], losses[:0])
@@ -157,9 +154,12 @@ class _Replay:
             self._pass_to(last)
         return self._timeline()
 
+    def _after_log(self) -> int:  # the step after the last one that was logged
+        return int(self._ours(np.array([self.log.report.used.last_step or 0]))[0]) + 1
+
     def _last_step(self) -> int:
         """Up to where the clocks go on after the last point: the log's last step or evaluation, the end, `until`."""
-        of_log = int(self._ours(np.array([self.log.report.used.last_step or 0]))[0]) + 1
+        of_log = self._after_log()
         if self.until is not None and self.until > of_log:
             asked = self.until + (0 if self.setting.stretched else self.setting.first_step)
             raise ReplayError(
@@ -169,11 +169,21 @@ class _Replay:
         last = max(of_log, *(step + 1 for step in self.eval_steps[-1:]), self.run_state.step)
         return last if self.end is None else min(last, self.end)
 
-    def _feed(self, steps: NDArray[np.int64], losses: Floats) -> None:
+    def _arriving(self, steps: NDArray[np.int64], losses: Floats) -> tuple[NDArray[np.int64], list[Any]]:
+        """The losses on the steps on which they come: `lag` steps after their own, or never where the log ends."""
+        if not (lag := self.setting.lag):
+            return steps, losses.tolist()
+        end = self._after_log() if self.end is None else min(self._after_log(), self.end)
+        none = lag if self.run_state.step == 0 and len(steps) and steps[0] == 0 else 0  # observed before any came
+        arriving = np.concatenate((np.arange(none), steps + lag))
+        arriving = arriving[: int(np.searchsorted(arriving, end))]
+        return arriving, [*[None] * none, *losses.tolist()][: len(arriving)]
+
+    def _feed(self, steps: NDArray[np.int64], values: list[Any]) -> None:
         """Show the points of one chunk, stretch by stretch of steps that follow on each other."""
         if not len(steps):
             return
-        values, finite = losses.tolist(), np.isfinite(losses)
+        finite = np.isfinite(np.asarray(values, dtype=np.float64))  # no loss yet is none that is finite
         dead = np.flatnonzero(~finite)
         edges = np.unique(np.concatenate(([0], np.flatnonzero(np.diff(steps) != 1) + 1, dead, dead + 1, [len(values)])))
         starts = edges[:-1]
@@ -188,10 +198,8 @@ class _Replay:
 
     # Steps that were logged
 
-    def _show(self, values: list[float], start: int, stop: int) -> None:
+    def _show(self, values: list[Any], start: int, stop: int) -> None:
         """Observe losses of steps that follow on each other, with the evaluations among them."""
-        if self.setting.lag:
-            values, start, stop = self._delayed(values[start:stop])
         step = self.run_state.step
         at = start
         for place in range(bisect_left(self.special, step), bisect_left(self.special, step + stop - start)):
@@ -200,11 +208,6 @@ class _Replay:
                 self._one(values[at], self.special[place])
                 at += 1
         self._plain(values, at, stop)
-
-    def _delayed(self, values: list[float]) -> tuple[list[Any], int, int]:
-        waiting = [*self.late, *values]
-        self.late = waiting[len(values) :]
-        return waiting, 0, len(values)
 
     def _plain(self, values: list[float], at: int, stop: int) -> int:
         """Observe values[at:stop]; an epoch's end, and a look now and then, with care, what lies between at once."""
@@ -240,7 +243,7 @@ class _Replay:
     def _one(self, value: float | None, special: int = -1) -> None:
         """Observe one value and write down what the guards say; `special` is its step if more came with it."""
         self.loss = value
-        self.points += 1
+        self.points += value is not None
         metrics: dict[str, Any] = dict(self.evals.get(special, {}))
         skipped = special in self.withheld
         self._observed(
@@ -254,8 +257,9 @@ class _Replay:
         except NonFiniteLoss as error:
             self.over = f"the run would have ended here. {error}"
             return
-        if run.waiting is not None and run.waiting is not before and run.waiting.lines is not None:
-            run.waiting = run.waiting._replace(loss=self.loss)
+        waiting = run.waiting
+        if waiting is not None and waiting is not before and waiting.lines is not None:
+            run.waiting = waiting if eval_end and waiting.loss is None else waiting._replace(loss=self.loss)
         if decision is not None:
             waited = before is not None and decision.guards is before.lines  # its loss is that of an earlier step
             by_evaluation = eval_end and decision.loss is None  # as in the run: no loss brought it

@@ -114,7 +114,7 @@ def print_timelines(log: Log, timelines: Sequence[Timeline]) -> None:
             say(f"  {note}")
         for reason, count in timeline.skipped.items():
             if reason not in log.report.dropped:
-                print(f"  {count:,} points: {reason}")
+                print(f"  {count:,} point{'s' * (count != 1)}: {reason}")
         print()
         if (columns() or WIDE) < WIDE:
             say("\n".join((*_transition_lines(timeline), "", *_guard_lines(timeline), "")))
@@ -262,7 +262,9 @@ def _guards_table(timeline: Timeline) -> Any:
         epochs = "" if per_epoch is None else f"{(stop - stay.entered) / per_epoch:.1f}"
         asked = [each for each in stay.asked if each.looks]
         if not asked:
-            reason = "no look that took nothing" if stay.asked else "final: nothing to be held from"
+            reason = "final: nothing to be held from"
+            if stay.asked:
+                reason = "never looked at" if stay.left is None else "left at the first look"
             table.add_row(stay.state, steps, epochs, "", "", reason)
         for place, each in enumerate(asked):
             head = (stay.state, steps, epochs) if place == 0 else ("", "", "")
@@ -275,7 +277,7 @@ def _guards_table(timeline: Timeline) -> Any:
 def _what_it_tells(timeline: Timeline) -> str:
     """What a replay can and cannot tell, of this one."""
     if timeline.answers:
-        return "The run that wrote this log made these very transitions, on the same steps."
+        return "The run that wrote this log made the same transitions, on the same steps."
     told = "The run that wrote this log made other transitions. " if timeline.answers is False else ""
     if not timeline.decisions:
         return f"{told}Without a transition, this is what would have happened."

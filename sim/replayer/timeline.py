@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from plateau_rule.controller.guards import Clock, GuardInState, Watched, leaves
+from plateau_rule.controller.guards.reading import Reading
 from plateau_rule.controller.guards.word import Advice
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, word_of
 from plateau_rule.controller.machine import BoundTransition, Knobs
@@ -59,8 +60,17 @@ class Asked:
         distance = guard.distance(clock) if verdict is not None else inf
         if distance < self.distance or self.distance == inf:
             self.distance, self.closest_step = distance, clock.step
-            self.closest = guard.reading(clock).lines()[0].rpartition(" -> ")[0]
+            self.closest = _in_words(guard.reading(clock))
         return verdict
+
+
+def _in_words(reading: Reading) -> str:
+    """A reading in one line. Of guards that are joined, no look is closest: their parts stand as at the last one."""
+    return f"{reading.title}: {reading.text or f'last look: {_of_parts(reading)}'}"
+
+
+def _of_parts(reading: Reading) -> str:
+    return "; ".join(f"{part.title}: {part.text}" if part.text else _of_parts(part) for part in reading.parts)
 
 
 @dataclass

@@ -333,6 +333,8 @@ def _quiet(raises: Sequence[_Raise], timeline: Timeline, recovered: Sequence[str
     per_epoch = timeline.setting.steps_per_epoch
     if not any(stay.asked for stay in timeline.stays):
         return RunVerdict("unclear", ("this curriculum has nothing to raise",), ())
+    if not any(asked.looks for stay in timeline.stays for asked in stay.asked) and not timeline.decisions:
+        return RunVerdict("unclear", ("no transition was ever looked at",), ())
     if not raises:
         waited = "" if per_epoch is None else f" in {timeline.final.step / per_epoch:.1f} epochs"
         guards = _holding(timeline.stays[0])

@@ -32,7 +32,7 @@ PROPERTY = {
     **dict.fromkeys(("seen-late", "shadowed", "sustain-too-long"), "order"),
     **dict.fromkeys(("assumed-metric", "odd-metric", "score-as-loss", "unused-metric"), "names"),
     **dict.fromkeys(("unused-guard", "unused-rung"), "names"),
-    **dict.fromkeys(("decay-unfinished", "little-left"), "timing"),
+    **dict.fromkeys(("decay-unfinished", "little-left", "warmup-unfinished"), "timing"),
 }
 
 

@@ -56,6 +56,10 @@ def test_what_keeps_a_run() -> None:
     timeout = 'To bound the stay, add a transition with a timeout: guards = [{ dwell = "0.3 run" }]'
     assert way_out({"guards": [FLAT]}) == f"A loss that keeps improving keeps it there. {timeout}"
     assert way_out({"at": "eval", "guards": []}) == f"Evaluations need not come. {timeout}"
+    either = {"any": [FLAT, {"dwell": "9 steps"}]}  # the dwell decides, at whatever evaluation comes after it
+    assert way_out({"at": "eval", "guards": [either]}) == f"Evaluations need not come. {timeout}"
+    both = [either, {"below": {"value": 0.5}}]
+    assert way_out({"guards": both}) == f"A loss that stays above 0.5 keeps it there. {timeout}"
     assert way_out({"guards": [{"nonfinite": 2}]}) == timeout
     assert way_out({"guards": [FLAT]}, {"guards": [{"dwell": "0.4 run"}]}) == (
         "The longest stays add up to more than the run: shorten their timeouts, or make the run longer"

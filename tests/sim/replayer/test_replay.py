@@ -24,6 +24,7 @@ from plateau_rule.sim.logs import Log, read
 from plateau_rule.sim.logs.epochs import steps_per_epoch_of
 from plateau_rule.sim.replayer.replay import replay
 from plateau_rule.sim.replayer.setting import ReplayError, per_point
+from plateau_rule.sim.replayer.verdict import verdict_of
 from plateau_rule.sim.strategies import curricula, loss_streams
 from tests.sim.conftest import run_of, write_run
 
@@ -477,6 +478,42 @@ def test_the_closest_look_of_each_guard_is_kept(log_of: MakeLog) -> None:
     assert "loss 1, below 0.5 needed" in below.closest
     assert (clock.guard, clock.looks, clock.true) == ("min_epoch", 3, 3)
     assert stay.refused == 3
+
+
+def test_parts_of_a_joined_guard_are_told(log_of: MakeLog) -> None:
+    """Of `any`, `all` and `not` the parts are told with their values, as they stood at the last look."""
+    any_of = "{ any = [{ below = { value = 0.5 } }, { not = { above = { value = 0.7 } } }, { min_epoch = 9 }] }"
+    (asked,) = replay(small(f'at = "epoch"\nguards = [{any_of}]'), log_of(range(200), [3.0] * 200)).stays[0].asked
+    assert asked.closest == (
+        "any: last look: below: loss 3, below 0.5 needed; above: loss 3, above 0.7 needed; "
+        "min_epoch: 2 epochs complete, 9 needed"
+    )
+
+
+def test_a_log_without_evaluations(log_of: MakeLog) -> None:
+    """A transition that is looked at with evaluations, over a log that has none: the notes and the verdict say so."""
+    waits = small('at = "eval"\nguards = [{ dwell = "20 steps" }]')
+    timeline = replay(waits, log_of(range(200), noisy(200)))
+    assert timeline.decisions == ()
+    assert timeline.notes[-1] == (
+        "the log holds no evaluations, so transition 1, which is looked at when one comes, was never looked at"
+    )
+    assert verdict_of(timeline).signs == ("no transition was ever looked at",)
+    scores = [0.5 if step % 50 == 49 else None for step in range(200)]
+    evaluated = replay(waits, log_of(range(200), noisy(200), val_acc=scores))  # of a metric that no guard watches
+    assert [decision.step for decision in evaluated.decisions] == [50, 100]
+    assert not any("evaluations" in note for note in evaluated.notes)
+
+
+def test_late_losses_of_a_log_with_gaps(log_of: MakeLog) -> None:
+    """Of a log of every 7th step, each loss comes `lag` steps after its own; the clocks go on between."""
+    curriculum = small("guards = [{ below = { value = 0.5 } }]")
+    losses = [1.0 if step < 70 else 0.25 for step in range(0, 200, 7)]
+    for lag in (0, 2, 9):
+        timeline = replay(curriculum, log_of(range(0, 200, 7), losses), Binding(lag=lag))
+        assert [decision.step for decision in timeline.decisions][:1] == [70 + lag + 1]
+        late = sum(step + lag > 196 for step in range(0, 200, 7))
+        assert timeline.skipped == ({"after the end of the replay": late} if late else {})
 
 
 @pytest.mark.parametrize(("points", "looks", "sampled"), [(2000, 2000, 1), (20_000, 5000, 4)])
