@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from plateau_rule.controller.errors import Key
+from plateau_rule.controller.guards.dwell import PAUSE
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.rate import warming
 from plateau_rule.controller.verifier.findings import Finding, percent
@@ -85,7 +86,7 @@ def _cut_off(machine: Machine, path: tuple[Key, ...], warmed: list[Warmed]) -> F
     return Finding("warmup-unfinished", "timing", "warning", path,
                    f"{_stay(machine, warmed)} ends after {one.longest} steps at the latest, before its warm-up of "
                    f"{one.steps} steps is over: the rate gets to {top} of the peak",
-                   "Shorten the warm-up, or add a dwell to the guards that end the stay")  # fmt: skip
+                   f"Shorten the warm-up, or give the stay a least time: {PAUSE} among the guards that end it")  # fmt: skip
 
 
 def _may_be_cut(machine: Machine, path: tuple[Key, ...], warmed: list[Warmed]) -> Finding:
@@ -94,7 +95,7 @@ def _may_be_cut(machine: Machine, path: tuple[Key, ...], warmed: list[Warmed]) -
     return Finding("warmup-unfinished", "timing", "note", path,
                    f"{_stay(machine, warmed)} may end after {one.shortest} steps, before its warm-up of {one.steps} "
                    "steps is over",
-                   "Nothing has to be done. To rule it out, add a dwell to the guards that end the stay")  # fmt: skip
+                   f"Nothing has to be done. To rule it out, give the stay a least time: {PAUSE} among the guards that end it")  # fmt: skip
 
 
 def _stay(machine: Machine, warmed: list[Warmed]) -> str:
