@@ -13,6 +13,8 @@ from plateau_rule.controller.verifier.findings import Finding, percent
 from plateau_rule.controller.verifier.zone_graph import Node, Reach
 from plateau_rule.controller.verifier.zones import FAR
 
+LONGER = f"add a least time to the guards that end the stay, such as {PAUSE}"
+
 
 class Warmed(NamedTuple):
     """A warm-up that begins with a stay, and how long such a stay is, in steps, before a restart or the run ends it."""
@@ -86,7 +88,7 @@ def _cut_off(machine: Machine, path: tuple[Key, ...], warmed: list[Warmed]) -> F
     return Finding("warmup-unfinished", "timing", "warning", path,
                    f"{_stay(machine, warmed)} ends after {one.longest} steps at the latest, before its warm-up of "
                    f"{one.steps} steps is over: the rate gets to {top} of the peak",
-                   f"Shorten the warm-up, or give the stay a least time: {PAUSE} among the guards that end it")  # fmt: skip
+                   f"Shorten the warm-up, or {LONGER}")  # fmt: skip
 
 
 def _may_be_cut(machine: Machine, path: tuple[Key, ...], warmed: list[Warmed]) -> Finding:
@@ -95,7 +97,7 @@ def _may_be_cut(machine: Machine, path: tuple[Key, ...], warmed: list[Warmed]) -
     return Finding("warmup-unfinished", "timing", "note", path,
                    f"{_stay(machine, warmed)} may end after {one.shortest} steps, before its warm-up of {one.steps} "
                    "steps is over",
-                   f"Nothing has to be done. To rule it out, give the stay a least time: {PAUSE} among the guards that end it")  # fmt: skip
+                   f"Nothing has to be done. To rule it out, {LONGER}")  # fmt: skip
 
 
 def _stay(machine: Machine, warmed: list[Warmed]) -> str:
