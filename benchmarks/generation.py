@@ -25,16 +25,16 @@ CONTEXTS = (64, 1024, 16384)
 
 def generating(model: SpectralLM, context: int, device: torch.device) -> Work:
     """Return a call that decodes some more bytes of a stream that has `context` bytes behind it."""
-    streams, last_1 = model.stream(1), torch.tensor([32], device=device)
+    stream, last_1 = model.stream(1), torch.tensor([32], device=device)
     with torch.no_grad():
         for _ in range(context):
-            model.step(last_1, streams)
+            model.step(last_1, stream)
 
     @torch.no_grad()
     def decode() -> None:
         byte_1 = last_1
         for _ in range(AT_ONCE):
-            byte_1 = model.logits(model.step(byte_1, streams)).argmax(1)
+            byte_1 = model.logits(model.step(byte_1, stream)).argmax(1)
 
     return decode
 

@@ -6,16 +6,13 @@ Sequences are time-major, `x_TBD`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plateau_rule.fftcore import spectral
 from plateau_rule.fftcore.config import Model
-
-CONTEXT_BLOCK = 64  # bytes that the context gate lags behind at most
+from plateau_rule.fftcore.stream import CONTEXT_BLOCK, MixerStream
 
 
 class ContextGate(nn.Module):
@@ -66,25 +63,9 @@ class GroupLinear(nn.Module):
         """Map (…, D) to (…, D), D = groups · width."""
         return spectral.map_groups(x, self.weight_GWW, self.bias_G1W)
 
-
-@dataclass
-class MixerStream:
-    """What a mixer remembers of a stream of bytes: fixed in size, whatever the stream's length.
-
-    Args:
-        taps_GK: the taps in force when the stream began.
-        ring_GKM: the last K inputs of each group, M = B · D / G; slot `position % K` is the next to be written.
-        block_BD: sum over the current block of 64 bytes.
-        past_BD: sum over all blocks before it.
-        gain_BD: the context gate's gain in the current block.
-    """
-
-    taps_GK: Tensor
-    ring_GKM: Tensor
-    block_BD: Tensor
-    past_BD: Tensor
-    gain_BD: Tensor
-    position: int = 0
+    def grouped(self, x_GNW: Tensor) -> Tensor:
+        """Map what is grouped already: (G, N, W) to (G, N, W)."""
+        return torch.baddbmm(self.bias_G1W, x_GNW, self.weight_GWW)
 
 
 class Mixer(nn.Module):
@@ -119,31 +100,23 @@ class Mixer(nn.Module):
         """Keep the kernels below the cutoff, in their first taps."""
         self.kernel.restrict(cutoff_bins, taps)
 
-    def stream(self, batch: int) -> MixerStream:
-        """Begin `batch` streams."""
-        taps_GK = self.stream_taps().detach()
-        G, K = taps_GK.shape
+    def stream(self, batch: int, rows: int) -> MixerStream:
+        """Begin `batch` streams with as many rows of inputs, all of them 0: what stands before the beginning."""
+        taps_GK = self.stream_taps().detach().contiguous()
         zeros_BD = taps_GK.new_zeros(batch, self.context.project.out_features)
-        ring_GKM = zeros_BD.new_zeros(G, K, zeros_BD.numel() // G)
-        return MixerStream(taps_GK, ring_GKM, zeros_BD, zeros_BD, self.context.gain(zeros_BD))
+        inputs_GLM = taps_GK.new_zeros(len(taps_GK), rows, zeros_BD.numel() // len(taps_GK))
+        return MixerStream(taps_GK, inputs_GLM, zeros_BD, self.context.gain(zeros_BD))
 
-    def step(self, x_BD: Tensor, stream: MixerStream) -> Tensor:
-        """Take the next byte's channels, (B, D), and return theirs mixed: as `forward` does, in O(K) a channel."""
-        B, D = x_BD.shape
-        G, K = stream.taps_GK.shape
-        slot = stream.position % K
-        stream.ring_GKM[:, slot] = x_BD.view(B, G, D // G).transpose(0, 1).reshape(G, -1)
-        taps_GK = stream.taps_GK.flip(1).roll(slot + 1, 1)  # the tap for lag l comes to the slot of l bytes ago
-        y_GM = torch.bmm(taps_GK[:, None], stream.ring_GKM)
-        y_BD: Tensor = y_GM.view(G, B, D // G).transpose(0, 1).reshape(B, D) * self.content(x_BD) * stream.gain_BD
+    def read(self, x_WBD: Tensor, stream: MixerStream, row: int) -> Tensor:
+        """Mix the next positions of a stream as `forward` does, in O(K) a channel: (W, B, D) to (W, B, D)."""
+        x_GNE = stream.group(x_WBD)
+        y_GNE = stream.convolve(x_GNE, row).mul_(self.content.grouped(x_GNE))
+        return stream.ungroup(y_GNE) * stream.gain_BD
 
-        stream.position += 1
-        stream.block_BD = stream.block_BD + x_BD
-        if stream.position % CONTEXT_BLOCK == 0:
-            stream.past_BD = stream.past_BD + stream.block_BD
-            stream.block_BD = torch.zeros_like(stream.block_BD)
-            stream.gain_BD = self.context.gain(stream.past_BD / stream.position)
-        return y_BD
+    def close_block(self, stream: MixerStream, row: int, position: int) -> None:
+        """Let the context gate follow the block of 64 bytes that ends before a row, at this position of the stream."""
+        stream.past_BD = stream.past_BD + stream.block_sum(row)
+        stream.gain_BD = self.context.gain(stream.past_BD / position)
 
 
 class Block(nn.Module):
@@ -169,8 +142,8 @@ class Block(nn.Module):
         fed_TBD: Tensor = self.drop(self.feed(self.feed_norm(x_TBD)))
         return x_TBD + fed_TBD
 
-    def step(self, x_BD: Tensor, stream: MixerStream) -> Tensor:
-        """Take one more byte of a stream through the block: (B, D) to (B, D)."""
-        x_BD = x_BD + self.mixer.step(self.mix_norm(x_BD), stream)
-        fed_BD: Tensor = self.feed(self.feed_norm(x_BD))
-        return x_BD + fed_BD
+    def read(self, x_WBD: Tensor, stream: MixerStream, row: int) -> Tensor:
+        """Take the next positions of a stream through the block: (W, B, D) to (W, B, D)."""
+        x_WBD = x_WBD + self.mixer.read(self.mix_norm(x_WBD), stream, row)
+        fed_WBD: Tensor = self.feed(self.feed_norm(x_WBD))
+        return x_WBD + fed_WBD

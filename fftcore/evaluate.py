@@ -60,10 +60,10 @@ def bpb_stream(model: SpectralLM, windows_BW: Tensor) -> float:
     """Score byte by byte through the ring buffers, as generation would: mean bits per byte."""
     T = windows_BW.shape[1] - model.shape.chunk
     with scoring(model):
-        streams = model.stream(len(windows_BW))
+        stream = model.stream(len(windows_BW))
         total = torch.zeros((), dtype=torch.float64, device=windows_BW.device)
         for t in range(T):
-            logits_BV = model.logits(model.step(windows_BW[:, t], streams))
+            logits_BV = model.logits(model.step(windows_BW[:, t], stream))
             total += F.cross_entropy(logits_BV, windows_BW[:, t + 1].long(), reduction="sum")
     return total.item() / (T * len(windows_BW)) / log(2)
 

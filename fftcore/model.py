@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plateau_rule.fftcore import spectral
-from plateau_rule.fftcore.block import Block, MixerStream
+from plateau_rule.fftcore.block import Block
 from plateau_rule.fftcore.config import Model
 from plateau_rule.fftcore.published import PublishedBlock
+from plateau_rule.fftcore.stream import CONTEXT_BLOCK, ROOM, SPARE, ByteStream
 
 BYTES = 256
 
@@ -41,8 +42,10 @@ class ChunkHead(nn.Module):
             table_VD: the byte table that the head is tied to.
             offsets: how many.
         """
-        narrow = F.gelu(self.split(hidden)).view(*hidden.shape[:-1], self.chunk, -1)
-        return F.linear(self.widen(narrow[..., :offsets, :]), table_VD)
+        offsets = self.chunk if offsets is None else offsets
+        rows = offsets * self.split.out_features // self.chunk
+        narrow = F.gelu(F.linear(hidden, self.split.weight[:rows], self.split.bias[:rows]))
+        return F.linear(self.widen(narrow.view(*hidden.shape[:-1], offsets, -1)), table_VD)
 
 
 class SpectralLM(nn.Module):
@@ -87,9 +90,9 @@ class SpectralLM(nn.Module):
             return first
         return F.linear(hidden, self.table.weight)
 
-    def draft(self, hidden: Tensor) -> Tensor:
-        """Return the logits of the next `chunk` bytes, (…, chunk, V), from (…, D)."""
-        drafted: Tensor = self.chunk_head(hidden, self.table.weight)
+    def draft(self, hidden: Tensor, offsets: int | None = None) -> Tensor:
+        """Return the logits of the next `chunk` bytes, or of so many of them, (…, chunk, V), from (…, D)."""
+        drafted: Tensor = self.chunk_head(hidden, self.table.weight, offsets)
         return drafted
 
     def forward(self, bytes_BT: Tensor) -> Tensor:
@@ -119,14 +122,48 @@ class SpectralLM(nn.Module):
         drafts_NBOV = self.draft(hidden_TBD.index_select(0, at_N))
         return next_loss, F.cross_entropy(drafts_NBOV.flatten(0, 2), ahead_NBO.flatten())
 
-    def stream(self, batch: int) -> list[MixerStream]:
-        """Begin `batch` streams, to be fed to `step` byte by byte."""
-        return [block.mixer.stream(batch) for block in self._each()]
+    def stream(self, batch: int) -> ByteStream:
+        """Begin `batch` streams, to be read a few bytes at a time."""
+        past = max(self.shape.kernel_len - 1, CONTEXT_BLOCK)
+        mixers = [block.mixer.stream(batch, past + ROOM + SPARE) for block in self._each()]
+        return ByteStream(mixers, past, row=past)
 
-    def step(self, bytes_B: Tensor, streams: list[MixerStream]) -> Tensor:
-        """Take one more byte of each stream and return what the heads read, (B, D), in time independent of the past."""
-        x_BD = self.table(bytes_B.long())
-        for block, stream in zip(self._each(), streams, strict=True):
-            x_BD = block.step(x_BD, stream)
-        normed_BD: Tensor = self.norm(x_BD)
-        return normed_BD
+    def read(self, bytes_BW: Tensor, stream: ByteStream, rows: int = 1) -> Tensor:
+        """Return what the heads read at the next bytes of each stream, (W, B, D), in time independent of the past.
+
+        None of it counts as past before `advance`: what is read without, is forgotten.
+
+        Args:
+            bytes_BW: at most as many as are left of the current block of 64.
+            stream: of this model.
+            rows: positions that are computed at least, at most 1 + SPARE. In what order a product's sums are taken
+                depends on its shape: bytes that are read one by one or several at once, in passes of as many rows, can
+                have the same bits.
+
+        Raises:
+            ValueError: more bytes than that.
+        """
+        W = bytes_BW.shape[1]
+        if stream.left < W:
+            raise ValueError(f"{W} bytes at once; at most {stream.left} are left of the current block")
+        x_WBD = self.table(F.pad(bytes_BW.T.long(), (0, 0, 0, max(0, rows - W))))
+        for block, mixer in zip(self._each(), stream.mixers, strict=True):
+            x_WBD = block.read(x_WBD, mixer, stream.row)
+        normed_WBD: Tensor = self.norm(x_WBD)
+        return normed_WBD[:W]
+
+    def advance(self, stream: ByteStream, count: int) -> None:
+        """Let the first `count` of the bytes that were read last be past."""
+        closes = count == stream.left
+        stream.position += count
+        stream.row += count
+        if closes:
+            for block, mixer in zip(self._each(), stream.mixers, strict=True):
+                block.mixer.close_block(mixer, stream.row, stream.position)
+            stream.move()
+
+    def step(self, bytes_B: Tensor, stream: ByteStream) -> Tensor:
+        """Take one more byte of each stream and return what the heads read, (B, D)."""
+        hidden_BD = self.read(bytes_B[:, None], stream)[0]
+        self.advance(stream, 1)
+        return hidden_BD

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from plateau_rule.fftcore import spectral
-from plateau_rule.fftcore.block import CONTEXT_BLOCK, Block, Mixer
+from plateau_rule.fftcore.block import Block, Mixer
 from plateau_rule.fftcore.config import Model
+from plateau_rule.fftcore.stream import CONTEXT_BLOCK, MixerStream
 
 
 class ChannelGain(nn.Module):
@@ -49,6 +50,12 @@ class PublishedMixer(Mixer):
         gain_TBD = self.context(x_TBD).repeat_interleave(CONTEXT_BLOCK, 0)[: len(x_TBD)]
         mixed_TBD: Tensor = spectral.convolve(x_TBD, self.kernel()) * self.content(x_TBD) * gain_TBD
         return mixed_TBD
+
+    def read(self, x_WBD: Tensor, stream: MixerStream, row: int) -> Tensor:
+        """Mix the next positions of a stream as `forward` does: (W, B, D) to (W, B, D)."""
+        y_WBD = stream.ungroup(stream.convolve(stream.group(x_WBD), row))
+        mixed_WBD: Tensor = y_WBD * self.content(x_WBD) * stream.gain_BD
+        return mixed_WBD
 
 
 class ZeroPhaseMixer(PublishedMixer):

@@ -8,12 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.fftcore.config import Config, Model
 from plateau_rule.fftcore.data import held_out, read_text
 from plateau_rule.fftcore.errors import LeakError
 from plateau_rule.fftcore.evaluate import Score, bpb_draft, bpb_parallel, bpb_stream, evaluate
-from plateau_rule.fftcore.generate import generate
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.model import SpectralLM
 from tests.fftcore.test_model import SMALL, made
@@ -90,36 +88,4 @@ def test_scoring_leaves_the_mode() -> None:
     model = SpectralLM(SMALL, dropout=0.5).train()
     windows_BW = held_out(read_text(None), "validation", 2, 20 + SMALL.chunk)
     assert bpb_parallel(model, windows_BW) == bpb_parallel(model, windows_BW)
-    assert model.training
-
-
-def test_generation_repeats() -> None:
-    """The same seed draws the same bytes, as many as were asked for; another seed draws others."""
-    model = made(SMALL)
-    drawn = generate(model, b"To be", 40, seed=1)
-    assert len(drawn) == 40
-    assert generate(model, b"To be", 40, seed=1) == drawn
-    assert generate(model, b"To be", 40, seed=2) != drawn
-    assert generate(model, b"To be", 0) == b""
-
-
-@torch.no_grad()
-def test_generation_is_the_model_s_own() -> None:
-    """At temperature 0 each byte is the likeliest one after all before it, as one pass over them says."""
-    model = made(SMALL)
-    text = b"To be"
-    for byte in generate(model, text, 30, temperature=0):
-        logits_TBV = model(torch.tensor([list(text)], dtype=torch.uint8))
-        assert byte == int(logits_TBV[-1, 0].argmax())
-        text += bytes([byte])
-
-
-@pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_nothing_is_written_by_a_ruined_model(temperature: float) -> None:
-    """A model whose logits are not finite writes nothing, says so, and is left in the mode it was in."""
-    model = made(SMALL).train()
-    with torch.no_grad():
-        model.table.weight.fill_(float("nan"))
-    with pytest.raises(NonFiniteLoss, match="byte 0 of what the model writes: its logits are not finite"):
-        generate(model, b"ab", 3, temperature=temperature)
     assert model.training
