@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from plateau_rule.controller.guards.diverging import Diverging
     from plateau_rule.controller.guards.gap import Gap
     from plateau_rule.controller.guards.level import Level
+    from plateau_rule.controller.guards.own import OwnGuard
     from plateau_rule.controller.guards.patience import Patience
     from plateau_rule.controller.guards.plateau import Plateau
     from plateau_rule.controller.language.curriculum import (
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         State,
         Transition,
     )
+    from plateau_rule.controller.language.own_words import forget_guard, register_guard
     from plateau_rule.controller.language.rates import Rate, StateRate
     from plateau_rule.controller.language.reading import load, loads
     from plateau_rule.controller.language.writing import dumps
@@ -94,6 +96,7 @@ __all__ = [
     "Metric",
     "NonFiniteLoss",
     "ObservationWarning",
+    "OwnGuard",
     "Patience",
     "Place",
     "Plan",
@@ -113,8 +116,10 @@ __all__ = [
     "UnsoundError",
     "bind",
     "dumps",
+    "forget_guard",
     "load",
     "loads",
+    "register_guard",
     "require_sound",
     "verify",
 ]
@@ -128,9 +133,11 @@ _HOMES = {
     "guards.diverging": "Diverging",
     "guards.gap": "Gap",
     "guards.level": "Level",
+    "guards.own": "OwnGuard",
     "guards.patience": "Patience",
     "guards.plateau": "Plateau",
     "language.curriculum": "Check Curriculum Guard Knob Metric Ramp Range Run State Transition",
+    "language.own_words": "forget_guard register_guard",
     "language.rates": "Rate StateRate",
     "language.reading": "load loads",
     "language.writing": "dumps",

@@ -15,6 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
+from plateau_rule.controller.language.own_words import load_words, loaded_words
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Engine = Literal["processes", "ray"]
@@ -52,7 +54,9 @@ def spread(
         context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
         if context.get_start_method() == "forkserver":
             context.set_forkserver_preload([work.__module__])
-        with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        with ProcessPoolExecutor(
+            min(workers, len(tasks)), mp_context=context, initializer=load_words, initargs=(loaded_words(),)
+        ) as pool:
             yield from pool.map(work, tasks)
 
 

@@ -1,6 +1,6 @@
 """The words that a guard can be, one file each, and the registry in which they are listed.
 
-A new word is one file with a `Word` (see word.py) and one line in `WORDS`. The file format, the faults, the
+A new word is one file with a `Word` (see word.py) and one line in `LANGUAGE`. The file format, the faults, the
 fingerprint, the verifier, the batch engine, the drawn curricula of tests, the schema, the reference and `explain` learn
 of it from here.
 """
@@ -35,13 +35,14 @@ from plateau_rule.controller.guards.min_epoch import MinEpoch
 from plateau_rule.controller.guards.min_step import MinStep
 from plateau_rule.controller.guards.nonfinite import NonFiniteInARow
 from plateau_rule.controller.guards.not_ import Not
+from plateau_rule.controller.guards.own import OwnWord
 from plateau_rule.controller.guards.patience import PatienceWord
 from plateau_rule.controller.guards.plateau import PlateauWord
 from plateau_rule.controller.guards.ramp_done import RampDone
 from plateau_rule.controller.guards.reading import Reading as Reading
 from plateau_rule.controller.guards.word import Word as Word
 
-_LISTED: tuple[Word[Any], ...] = (
+LANGUAGE: tuple[Word[Any], ...] = (
     MinEpoch(),
     MinStep(),
     Dwell(),
@@ -57,5 +58,18 @@ _LISTED: tuple[Word[Any], ...] = (
     All(),
     Not(),
 )
-WORDS: Mapping[str, Word[Any]] = MappingProxyType({word.name: word for word in _LISTED})
-"""Every word by its name, in the order of the schema and the reference."""
+"""The words of the language, in the order of the schema and the reference."""
+
+_known: dict[str, Word[Any]] = {word.name: word for word in LANGUAGE}
+WORDS: Mapping[str, Word[Any]] = MappingProxyType(_known)
+"""Every word by its name: those of the language, then those that a user has registered (`language.own_words`)."""
+
+
+def add_word(word: OwnWord) -> None:
+    """Add a user's word, or put it in the place of an earlier one of his."""
+    _known[word.name] = word
+
+
+def take_word(name: str) -> None:
+    """Take a user's word out."""
+    del _known[name]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from textwrap import dedent
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
@@ -200,7 +201,10 @@ def descriptions(table: type[Table]) -> Mapping[str, str]:
     if found:
         return MappingProxyType(found)
     for part in reversed(table.__mro__[: table.__mro__.index(Table)]):
-        (written,) = ast.parse(inspect.getsource(part)).body
+        try:
+            (written,) = ast.parse(dedent(inspect.getsource(part))).body
+        except (OSError, TypeError, SyntaxError):  # a class of a user's that was typed into a prompt has no source
+            continue
         for key, text in pairwise(written.body):  # type: ignore[attr-defined]
             match key, text:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):

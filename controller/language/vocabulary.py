@@ -318,6 +318,9 @@ def _unknown_key(path: tuple[Key, ...], model: type[Table], where: str, written:
     elif Guard in tables and key in _KEYS_IN_GUARDS:
         words_with_it = [word for word, inner in _TABLES_OF_GUARDS.items() if any(key in keys_of(t) for t in inner)]
         hint = f"It is a key of {', '.join(words_with_it)}: write {{ {words_with_it[0]} = {{ {key} = … }} }}."
+    elif tables == [Guard] and not get_close_matches(key.lower(), words, n=1):
+        told = f"Known here: {', '.join(words)}. A guard of your own? Name the file that registers it: --words FILE.py."
+        return Fault("unknown-key", path, f'unknown key "{short}"', "", told, None, True, where)
     return Fault("unknown-key", path, f'unknown key "{short}"', "", hint, None, True, where, "" if hint else key, words)
 
 

@@ -6,6 +6,7 @@ from plateau_rule.controller.guards.detector import Detector, Mirrored
 from plateau_rule.controller.guards.diverging import Growing
 from plateau_rule.controller.guards.gap import Apart
 from plateau_rule.controller.guards.level import Beside
+from plateau_rule.controller.guards.own import OwnDetector
 from plateau_rule.controller.guards.patience import NoNewBest
 
 
@@ -22,4 +23,6 @@ def keeping(metric: str, detector: Detector) -> str:
         return f"{one} that does not diverge"
     if isinstance(detector, Apart):
         return f"{one} that keeps changing by more than {detector.value:.6g}"
+    if isinstance(detector, OwnDetector):
+        return f"{one} on which {detector.name} never holds"
     return f"{one} that keeps improving"

@@ -7,11 +7,13 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from cyclopts import App, CoercionError, Parameter, Token, convert
 
 from plateau_rule.commands.outputs import spare_inputs
+from plateau_rule.commands.words import load_named, take_words
 
 # name: its help. It stands here so that `plateau --help` loads no command; commands/NAME.py holds the function NAME.
 COMMANDS = {
@@ -65,6 +67,7 @@ def completed(words: Sequence[str]) -> list[str]:
 app = App(
     name="plateau",
     help="Write a training curriculum, test it on logged losses, and train under it.",
+    help_epilogue="Any command: --words FILE.py names a file of guards of your own (docs/own-guards.md).",
     help_format="plaintext",  # rich's Markdown alone would be a quarter of the start-up
     version=version,
     default_parameter=Parameter(negative="", converter=converted),  # no --no-json, no --empty-limit
@@ -82,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = completed(sys.argv[1:] if arguments is None else arguments)
     try:
+        words, files = take_words(words)
+        load_named(files, Path.cwd())
         if words and words[0] in COMMANDS and not {"--help", "-h"}.isdisjoint(words):
             from plateau_rule.commands.examples import epilogue
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from plateau_rule.controller.guards import WORDS, Word
+from plateau_rule.controller.guards import LANGUAGE, Word
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.strategies.amounts import amounts, follow_knobs, is_whole, shares_follow_knobs, without_price
 from plateau_rule.sim.strategies.knobs import can_be_followed, falls_on, is_spelled, knob_tables
@@ -308,9 +308,9 @@ def _leaves(draw: st.DrawFn, ramped: list[str], run: dict[str, Any], b: _Bounds)
     return {word.name: word.example(_Pick(draw, b, run, ramped, st.nothing()))}
 
 
-_JOINING = tuple(word for word in WORDS.values() if word.joins)
-_ON_RAMPS = tuple(word for word in WORDS.values() if word.on_ramp)
-_LEAVES = tuple(word for word in WORDS.values() if not word.joins and not word.on_ramp)
+_JOINING = tuple(word for word in LANGUAGE if word.joins)
+_ON_RAMPS = tuple(word for word in LANGUAGE if word.on_ramp)
+_LEAVES = tuple(word for word in LANGUAGE if not word.joins and not word.on_ramp)
 
 
 class _Pick:

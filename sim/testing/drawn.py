@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plateau_rule.controller.binding import bind
-from plateau_rule.controller.guards import WORDS
+from plateau_rule.controller.guards import LANGUAGE
 from plateau_rule.controller.guards.any import Any_
 from plateau_rule.controller.guards.diverging import DivergingWord
 from plateau_rule.controller.guards.dwell import Dwell
@@ -138,8 +138,8 @@ class _RngPick:
         return [self.guard() for _ in range(self.whole(1, most))]
 
 
-_LEAVES = tuple(word for word in WORDS.values() if not word.joins and not word.on_ramp)
-_JOINING = tuple(word for word in WORDS.values() if word.joins)
+_LEAVES = tuple(word for word in LANGUAGE if not word.joins and not word.on_ramp)
+_JOINING = tuple(word for word in LANGUAGE if word.joins)
 
 
 def _up(rng: np.random.Generator, names: list[str], total: int) -> dict[str, Any]:
