@@ -6,10 +6,15 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from plateau_rule.commands.options import UsageError
-
 OPTION = "--words"
 PROJECT = "pyproject.toml"
+
+
+def _mistake(sentence: str) -> Exception:
+    """Return the error; its class alone would load what `plateau --help` can do without."""
+    from plateau_rule.commands.options import UsageError
+
+    return UsageError(sentence)
 
 
 def take_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -30,7 +35,7 @@ def take_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             continue
         file = value if equals else next(todo, "")
         if not file or (file.startswith("-") and not equals):
-            raise UsageError(f"{OPTION}: name the Python file that registers your guards, as in {OPTION} my_words.py")
+            raise _mistake(f"{OPTION}: name the Python file that registers your guards, as in {OPTION} my_words.py")
         files.append(file)
     return rest, files
 
@@ -53,10 +58,10 @@ def words_of_project(folder: Path) -> list[Path]:
         return []
     if not isinstance(table, dict) or (strange := sorted(table.keys() - {"words"})):
         key = "" if not isinstance(table, dict) else f"the key {strange[0]}; "
-        raise UsageError(f'{found}: [tool.plateau]: found {key}expected words = ["my_words.py"]')
+        raise _mistake(f'{found}: [tool.plateau]: found {key}expected words = ["my_words.py"]')
     words = table.get("words", [])
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise UsageError(f'{found}: [tool.plateau] words: expected a list of paths, such as ["my_words.py"]')
+        raise _mistake(f'{found}: [tool.plateau] words: expected a list of paths, such as ["my_words.py"]')
     return [found.parent / word for word in words]
 
 
