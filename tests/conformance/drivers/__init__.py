@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from struct import pack, unpack
 from typing import Any
 
 import pytest
 
-from tests.conformance.cases import Case
+from tests.conformance.cases import Case, Seen
 
 Run = Callable[[Case, Path, bool], None]
 """(case, folder, resume): carry the case out. The run folder is `folder / RUN`; what is watched goes to
@@ -23,8 +25,12 @@ NEEDS = {
     "fabric": "lightning",
     "transformers": "transformers",
     "lightning": "lightning",
+    "keras": "keras",
+    "jax": "optax",
 }
 """The driver of each adapter, and the package it drives."""
+TRAIN_ALONE = ("keras", "jax")
+"""Their losses are those of all devices already, so that no adapter adds over processes."""
 ALL = "PLATEAU_ADAPTERS"
 """Set to "all" by `make test-adapters`: a package that is missing is then a failure."""
 
@@ -39,6 +45,14 @@ def driver(name: str) -> Run:
     module: Any = import_module(f"tests.conformance.drivers.drive_{name}")
     run: Run = module.run
     return run
+
+
+def in_its_numbers(name: str, truth: Seen) -> Seen:
+    """What should happen, in the numbers of an adapter's framework: rates in float32, or one rate in place of two."""
+    if name not in ("keras", "jax"):
+        return truth
+    rates = [[unpack("f", pack("f", rate))[0] for rate in rates] for rates in truth.rates]
+    return replace(truth, rates=[rates[-1:] for rates in rates] if name == "keras" else rates)
 
 
 def drivers() -> list[str]:
