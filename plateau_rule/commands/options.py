@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -110,10 +110,12 @@ def short(run: str) -> str:
     return path.parent.name if path.name == "metrics.jsonl" else path.name
 
 
-def read_logs(logs: Sequence[str], reading: ReadingOptions, steps_per_epoch: int | None = None) -> Log:
+def read_logs(
+    logs: Sequence[str], reading: ReadingOptions, steps_per_epoch: int | None = None, quiet: bool = False
+) -> Log:
     """Read logs that are parts of one run.
 
-    steps_per_epoch: for logs that count steps within epochs; None leaves it to the log.
+    steps_per_epoch: for logs that count steps within epochs; None leaves it to the log. quiet: show no progress.
     """
     from plateau_rule.sim.logs import read
 
@@ -121,7 +123,7 @@ def read_logs(logs: Sequence[str], reading: ReadingOptions, steps_per_epoch: int
         raise UsageError("name a log, or the folder of a run")
     if reading.ema is not None and not 0 <= reading.ema < 1:
         raise UsageError(f"--ema {reading.ema:g}: expected a coefficient from 0 to below 1")
-    with bar("reading", "bytes") as progress:
+    with nullcontext() if quiet else bar("reading", "bytes") as progress:
         return read(
             list(logs),
             column=reading.column,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,8 +30,8 @@ def page(
 ) -> int:
     """Serve a page of a run on this machine: what it did, why, and what another number would have done.
 
-    `plateau page RUN` shows the folder of a run, and follows it while it goes on. `plateau page CURRICULUM LOG` shows
-    any log under a curriculum. The page is seen by whoever has the link that is printed, on this machine alone; from
+    `plateau page RUN` shows the folder of a run, `plateau page CURRICULUM LOG` any log under a curriculum; both are
+    followed while they grow. The page is seen by whoever has the link that is printed, on this machine alone; from
     another one, through `ssh -L`.
 
     Args:
@@ -45,18 +47,28 @@ def page(
     from plateau_rule.page.serving import serve
 
     given = words if edit is None or str(edit) in words else (str(edit), *words)
-    first, *rest = open_words("page", given, reading, bound)
+    first, *rest = open_words("page", given, reading, bound, follow=True)
     if edit is not None:
         first = replace(first, edit=edit)
     return serve(Run(first, whole=False), port, not no_browser, [Run(each) for each in rest])
 
 
-def open_words(command: str, words: Sequence[str], reading: ReadingOptions, bound: LateOptions) -> list[Opened]:
+def open_words(
+    command: str, words: Sequence[str], reading: ReadingOptions, bound: LateOptions, follow: bool = False
+) -> list[Opened]:
     """Open what the words of a command name: the run that is asked, and others to be drawn beside it.
+
+    Args:
+        command: its name.
+        words: what the user gave.
+        reading: how to read a log.
+        bound: what the run was.
+        follow: whether the log that is asked is read again when it grows.
 
     Raises:
         UsageError: they name too little, or too much.
     """
+    from plateau_rule.page.growing import follow_log
     from plateau_rule.page.opening import open_folder, open_log, open_nothing, run_folder
 
     how = HOW.replace("plateau page", f"plateau {command}")
@@ -77,6 +89,10 @@ def open_words(command: str, words: Sequence[str], reading: ReadingOptions, boun
             found.append(open_folder(folder, curriculum, given))
         elif curriculum is None:
             raise UsageError(f"{run}: no folder of a run, which would say its curriculum. Name one: {how}")
+        elif follow and not found:
+            read = partial(read_logs, [run], reading, given.steps_per_epoch)
+            again = partial(read, quiet=True)
+            found.append(follow_log(run, curriculum, given, read, again, lambda why: print(why, file=sys.stderr)))
         else:
             found.append(open_log(read_logs([run], reading, given.steps_per_epoch), run, curriculum, given))
     return found

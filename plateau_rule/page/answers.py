@@ -68,6 +68,7 @@ class Answers:
                 "gen": run.gen,
                 "cut": run.cut,
                 "live": run.goes_on,
+                "follows": run.follows,
                 "quiet": run.quiet,
                 "ended": session.ended,
                 "points": len(session) if session.log.points is None else len(session.log.points),

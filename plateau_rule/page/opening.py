@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.metrics import guarded
 from plateau_rule.controller.language.reading import contents, loads
@@ -23,7 +24,10 @@ from plateau_rule.sim.replayer.naming import evaluations_of
 from plateau_rule.sim.replayer.setting import Setting, per_point, setting_of
 from plateau_rule.sim.run_folder import METRICS, RECORD
 from plateau_rule.sim.whatif.log import LOGGED, PASSED
-from plateau_rule.sim.whatif.session import Restate, bound
+from plateau_rule.sim.whatif.session import bound
+
+if TYPE_CHECKING:
+    from plateau_rule.page.growing import GrowingLog
 
 Metrics = dict[int, dict[str, float]]
 UNBOUND_STEPS, MOST_SIMULATED = 5000, 200_000
@@ -48,6 +52,7 @@ class Opened:
         notes: what a reader should know about where all this comes from.
         rows: what was logged; of a folder that is followed, nothing yet.
         tail: follows a folder; None of a log.
+        growing: reads a log again when it has grown; None of a folder.
         restate: what is to be done with the curriculum before it is bound, where a loss stands for several steps.
         simulated: how many losses are to be simulated, where none were logged; else None.
         edit: the curriculum's file, where it may be saved into.
@@ -61,7 +66,8 @@ class Opened:
     notes: tuple[str, ...] = ()
     rows: Rows = field(default_factory=lambda: Rows(0))
     tail: Tail | None = None
-    restate: Restate | None = None
+    growing: GrowingLog | None = None
+    restate: partial[Curriculum] | None = None
     simulated: int | None = None
     edit: Path | None = None
 

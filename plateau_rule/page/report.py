@@ -63,7 +63,7 @@ def joined() -> str:
 
 def kept(answers: Answers) -> dict[str, Any]:
     """What the page could ask, and the answers."""
-    meta = answers.meta() | {"live": False, "quiet": False}
+    meta = answers.meta() | {"live": False, "follows": False, "quiet": False}
     meta["tunables"] = meta["tunables"][:TURNED]
     steps = whys_at(meta["steps"], [one["step"] for one in meta["decisions"]])
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from threading import RLock
 from time import monotonic, time
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from plateau_rule.controller.language.writing import formatted
+from plateau_rule.page.growing import GrowingLog, news_of
 from plateau_rule.page.opening import Opened, PageError
 from plateau_rule.page.tail import Rows
 from plateau_rule.page.track import GuardTrack
@@ -41,7 +43,7 @@ class Run:
     def __init__(self, opened: Opened, whole: bool = True) -> None:
         self.opened = opened
         self.lock = RLock()
-        self.session = Session(opened.text, opened.binding, file=opened.file, restate=opened.restate, evaluates=True)
+        self.session = _session(opened)
         self.track = GuardTrack(self.session)
         self.gen, self.cut = 0, None
         self._metrics: dict[int, Mapping[str, float]] = {}
@@ -67,7 +69,7 @@ class Run:
         if path is None:
             raise PageError("save: this page writes nothing; plateau page --edit FILE lets it")
         text = formatted(session.edited(edits), str(path))
-        anew = Session(text, self.opened.binding, file=self.opened.file, restate=self.opened.restate, evaluates=True)
+        anew = _session(replace(self.opened, text=text))
         if path.read_text(encoding="utf-8") != session.text:
             raise PageError(f"{path}: was changed since this page was opened, and stays as it is. Open the page again")
         beside = path.with_name(f".{path.name}.unfinished")
@@ -91,15 +93,23 @@ class Run:
         self.session.extend(curve * drawn)
 
     @property
+    def follows(self) -> bool:
+        """Whether it is looked for more losses."""
+        return self.opened.tail is not None or self.opened.growing is not None
+
+    @property
     def goes_on(self) -> bool:
         """Whether more losses may come."""
-        total = self.session.machine.total_steps
+        growing, total = self.opened.growing, self.session.machine.total_steps
         full = total is not None and len(self.session) >= total
-        return self.opened.tail is not None and self.session.ended is None and not full
+        old = growing is not None and not (growing.grew or growing.fresh)
+        return self.follows and self.session.ended is None and not full and not old
 
     @property
     def quiet(self) -> bool:
         """Whether nothing has come for a while."""
+        if self.opened.growing is not None:
+            return not self.opened.growing.fresh
         tail = self.opened.tail
         try:
             return tail is not None and time() - tail.path.stat().st_mtime > QUIET_S
@@ -112,6 +122,8 @@ class Run:
         Returns:
             What to tell the pages; None where nothing is new.
         """
+        if self.opened.growing is not None:
+            return self._read_again(self.opened.growing)
         if self.opened.tail is None:
             return None
         with self.lock:
@@ -125,6 +137,31 @@ class Run:
                 return None
             event: dict[str, Any] = {"n": len(self.session), "gen": self.gen, "more": more}
             return event | ({"cut": self.cut} if self.gen > gen else {})
+
+    def _read_again(self, growing: GrowingLog) -> dict[str, Any] | None:
+        anew = growing.changed()
+        if anew is None:
+            return None
+        with self.lock:
+            gen, rows = self.gen, anew.rows
+            bound_otherwise = not self._binds_as(anew)
+            self.opened = replace(anew, growing=growing, edit=self.opened.edit, rows=Rows(0))
+            if bound_otherwise:
+                self.session = _session(self.opened)
+                self.track, self._metrics, self.gen = GuardTrack(self.session), {}, self.gen + 1
+            new = news_of(rows, self.session.log, self._metrics)
+            if new is not None:
+                self._take(new)
+            elif gen == self.gen:
+                return None
+            cut = {"cut": self.cut} if self.gen > gen and not bound_otherwise else {}
+            return {"n": len(self.session), "gen": self.gen, "more": False, **cut}
+
+    def _binds_as(self, anew: Opened) -> bool:
+        """Whether a log that was read again says the same of the run."""
+        old = self.opened
+        same = (old.binding, old.first, _restated(old)) == (anew.binding, anew.first, _restated(anew))
+        return same and anew.text == self.session.text
 
     def _take(self, rows: Rows) -> None:
         """Let the session observe rows; what an evaluation brings after its step was seen, is seen with it."""
@@ -149,3 +186,13 @@ class Run:
     def _cut(self, step: int) -> None:
         self.session.cut(step)
         self.track.cut(step)
+
+
+def _session(opened: Opened) -> Session:
+    return Session(opened.text, opened.binding, file=opened.file, restate=opened.restate, evaluates=True)
+
+
+def _restated(opened: Opened) -> Any:
+    """For what a curriculum is restated before it is bound; None where it is not."""
+    restate = opened.restate
+    return None if restate is None else (restate.keywords["setting"].binding, restate.keywords["spacing"])

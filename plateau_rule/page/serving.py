@@ -62,7 +62,7 @@ class PageServer(uvicorn.Server):
 
 def make_server(run: Run, token: str, others: Sequence[Run] = ()) -> PageServer:
     """The server of one run, with others drawn beside it; not started."""
-    news = News(run.poll) if run.opened.tail is not None else None
+    news = News(run.poll) if run.follows else None
     config = uvicorn.Config(
         make_app(Answers(run, others), token, news),
         log_level="warning",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from plateau_rule.controller.binding import Binding
+from plateau_rule.page.growing import follow_log
 from plateau_rule.page.opening import Opened, open_folder
+from plateau_rule.sim.logs import read
 from tests.browser.conftest import Page, raised
-from tests.plateau_rule.page.runs import Training
+from tests.plateau_rule.page.runs import Training, loss_at
 
 Look = Callable[..., Page]
 Serve = Callable[[Opened], str]
@@ -50,6 +53,30 @@ def test_a_resume_cuts_back(look: Look, serve: Serve, tmp_path: Path) -> None:
     assert page.locator("#cut").inner_text() == "cut back to step 240"
     raised(page, "160")
     training.close()
+
+
+def test_a_log_of_another_trainer_is_followed(look: Look, serve: Serve, tmp_path: Path) -> None:
+    """A log without a record of its run, under a curriculum that is named: from its first line to its raises."""
+    path, given = tmp_path / "log.csv", Binding(epochs=20, steps_per_epoch=80)
+    reads = partial(read, str(path))
+    path.write_text("step,loss\n")
+
+    def log(start: int, stop: int) -> None:
+        with path.open("a") as file:
+            file.writelines(
+                f"{step},{loss_at(step, step - step % 160, step // 160):.5f}\n" for step in range(start, stop)
+            )
+
+    page = look(serve(follow_log(str(path), "plateau", given, reads, reads, lambda why: None)), ready="ready")
+    headline(page, "syntax, before the first loss")
+    log(0, 100)
+    headline(page, "syntax from the start")
+    assert page.locator("#live").inner_text() == "live"
+    log(100, 200)
+    headline(page, "words since step 160")
+    raised(page, "160")
+    log(200, 400)
+    headline(page, "spelling since step 320")
 
 
 def test_ten_tabs(look: Look, serve: Serve, tmp_path: Path) -> None:

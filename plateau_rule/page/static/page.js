@@ -45,7 +45,7 @@ class Page {
   async start() {
     await this.refresh();
     document.body.dataset.ready = "true";
-    if (this.source.live && this.meta?.live) this.followRun();
+    if (this.source.live && this.meta?.follows) this.followRun();
     await this.askCheck();
     document.body.dataset.checked = "true";
   }
