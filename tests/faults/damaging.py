@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
@@ -28,7 +27,7 @@ from plateau_rule.commands import app
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.storage import Disk
 from tests.faults.damages import DAMAGES, Damage
-from tests.faults.forks import forked
+from tests.faults.forks import forked, temporary
 from tests.faults.killing import in_step, picture
 from tests.fftcore.micro import CURRICULUM, run
 
@@ -122,7 +121,7 @@ def main() -> int:
     Learner.sample = lambda *given: b""  # type: ignore[method-assign]
     planted(given.plant)
     became, wrong = Counter[str](), 0
-    with TemporaryDirectory() as folder:
+    with temporary() as folder:
         with redirect_stdout(io.StringIO()):
             damaged = Damaged(Path(folder))
         ways = [how for how in DAMAGES if given.only in ("", how.__name__)]

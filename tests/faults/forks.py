@@ -7,8 +7,15 @@ import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 LONGEST_S = 60
+
+
+def temporary() -> TemporaryDirectory[str]:
+    """Make a folder for runs, in memory where it can be: what a killed process wrote is there all the same."""
+    memory = Path("/dev/shm")
+    return TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None, prefix="plateau-faults-")
 
 
 def forked(work: Callable[[], int], told: Path = Path(os.devnull)) -> int:

@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import torch
@@ -31,7 +30,7 @@ from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.muon import Muon
 from plateau_rule.fftcore.storage import Disk
 from tests.faults.disks import CountedDisk, KillingDisk
-from tests.faults.forks import forked
+from tests.faults.forks import forked, temporary
 from tests.fftcore.micro import CURRICULUM, run
 
 # Every request, at steps 16 and 24, which are multiples of save_every: there the order of what is done counts.
@@ -200,7 +199,7 @@ def main() -> int:
     Learner.sample = lambda *given: b""  # type: ignore[method-assign]
     planted(given.plant)
     wrong, ended = 0, Counter[str]()
-    with TemporaryDirectory() as folder:
+    with temporary() as folder:
         with redirect_stdout(io.StringIO()):
             kills = Kills(Path(folder), random.Random(given.seed))
         for number in range(given.kills):

@@ -43,6 +43,23 @@ def test_killing_can_fail(pytestconfig: pytest.Config, plant: str) -> None:
 
 
 @pytest.mark.slow
+def test_killed_saves(pytestconfig: pytest.Config) -> None:
+    """A process that is killed while it saves in the background loses no commit that it reported as saved."""
+    code, found = counted(pytestconfig.rootpath, "saves", "--kills", "50")
+    assert (code, found["wrong"]) == (0, 0), found["told"]
+    assert found["reported"] > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", ["early", "in place"])
+def test_saves_can_fail(pytestconfig: pytest.Config, plant: str) -> None:
+    """Canary: a commit that is reported before it is durable, and one that is written in place, are each found."""
+    code, found = counted(pytestconfig.rootpath, "saves", "--kills", "50", "--plant", plant)
+    assert code == 1
+    assert found["wrong"] > 0
+
+
+@pytest.mark.slow
 def test_damaged_folders(pytestconfig: pytest.Config) -> None:
     """A damaged folder is refused in a sentence, or its run ends as it would have; nothing outside of it is touched."""
     code, found = counted(pytestconfig.rootpath, "damaging", "--folders", str(len(DAMAGES)))
