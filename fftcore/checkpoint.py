@@ -24,8 +24,9 @@ from plateau_rule.fftcore.storage import UNFINISHED, Disk, read_file
 
 FORMAT = 2
 KEPT = 2
-MANIFEST = "manifest.json"
+CHECKPOINTS, MANIFEST = "checkpoints", "manifest.json"
 STATE = "state.json"
+DAMAGED = "damaged-"
 LARGEST_JSON_BYTES = 16 << 20
 _NAME = re.compile(r"step-(\d{8}|[1-9]\d{8,11})\Z", re.ASCII)
 _GONE = re.compile(r"\.gone-\d+\Z", re.ASCII)
@@ -58,7 +59,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of all folders that could be commits, whole or not, oldest first."""
-        return [step for step, path in self._named().items() if path.is_dir() and not path.is_symlink()]
+        return [step for step, path in self.named().items() if path.is_dir() and not path.is_symlink()]
 
     def path(self, step: int) -> Path:
         """Where the commit of a step is."""
@@ -108,7 +109,7 @@ class Checkpoints:
             CheckpointError: there are commits, and not one of them is whole.
         """
         self.passed_over = []
-        named = self._named()
+        named = self.named()
         if planned_before is not None:
             named = {step: path for step, path in named.items() if self._is_planned(step) and step < planned_before}
         for path in reversed(named.values()):
@@ -123,9 +124,15 @@ class Checkpoints:
             )
         return None
 
+    def damaged(self) -> list[str]:
+        """The names of what was set aside."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path.name for path in self.folder.iterdir() if path.name.startswith(DAMAGED))
+
     def set_aside(self, after: int) -> None:
         """Rename what has the name of a later commit and was passed over, so that the run can come by there again."""
-        for step, path in self._named().items():
+        for step, path in self.named().items():
             if step > after:
                 self._set_aside(path)
 
@@ -139,8 +146,12 @@ class Checkpoints:
     def _is_planned(self, step: int) -> bool:
         return self.every is None or step % self.every == 0
 
-    def _named(self) -> dict[int, Path]:
-        """Everything that has a commit's name, by its step, oldest first."""
+    def named(self) -> dict[int, Path]:
+        """Everything that has a commit's name, whole or not, by its step, oldest first.
+
+        Raises:
+            CheckpointError: the folder is a link.
+        """
         self._refuse_link()
         if not self.folder.is_dir():
             return {}
@@ -155,7 +166,7 @@ class Checkpoints:
             )
 
     def _set_aside(self, path: Path) -> None:
-        names = (f"damaged-{path.name}{f'-{i}' if i else ''}" for i in count())
+        names = (f"{DAMAGED}{path.name}{f'-{i}' if i else ''}" for i in count())
         free = next(name for name in names if not os.path.lexists(self.folder / name))
         self.disk.rename_folder(path, self.folder / free)
 

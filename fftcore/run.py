@@ -158,9 +158,8 @@ def _checkpoints(
     record: Record, written: Record | None, controller: Controller, asked: RunOptions, disk: Disk
 ) -> tuple[Checkpoints, Commit | None]:
     """Return the run's checkpoints, and the one to go on from, if there is one."""
-    from plateau_rule.fftcore.checkpoint import Checkpoints
+    from plateau_rule.fftcore.checkpoint import CHECKPOINTS, Checkpoints
     from plateau_rule.fftcore.state import refuse_another_run
-    from plateau_rule.fftcore.train import CHECKPOINTS
 
     checkpoints = Checkpoints(asked.out / CHECKPOINTS, steps_between(record.config.save_every), disk, asked.keep)
     commit = None if written is None else checkpoints.newest()

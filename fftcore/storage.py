@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from plateau_rule.fftcore.errors import StorageError
 
@@ -215,17 +216,24 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(file)
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes; a link, a device and a longer file raise ValueError."""
+@contextmanager
+def opened_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to read; a link and a device raise ValueError, and no pipe is waited for."""
     if path.is_symlink():
         raise ValueError(f"{path.name} is a link, and no link is followed")
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(file, "rb") as stream:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(os.fstat(file).st_mode):
             raise ValueError(f"{path.name} is not a regular file")
-        if found.st_size > limit:
-            raise ValueError(f"{path.name} has {found.st_size} bytes, and at most {limit} belong there")
+        yield stream
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes; a link, a device and a longer file raise ValueError."""
+    with opened_file(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise ValueError(f"{path.name} has {size} bytes, and at most {limit} belong there")
         return stream.read()
 
 

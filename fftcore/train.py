@@ -28,7 +28,6 @@ from plateau_rule.fftcore.state import state_of
 from plateau_rule.fftcore.storage import AppendLog, Disk
 from plateau_rule.sim.run_folder import DECISIONS, METRICS, decision_row, one_line, plan_row, spelled
 
-CHECKPOINTS = "checkpoints"
 LOGS = (METRICS, DECISIONS)
 
 

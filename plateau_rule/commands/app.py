@@ -34,6 +34,7 @@ COMMANDS = {
     "test": "Carry out scenario files: does a curriculum do what was expected of it?",
     "lsp": "Serve an editor: findings while one types, hover, completion.",
     "train": "Train the byte-level language model under a curriculum, or resume a run.",
+    "runs": "List runs and their checkpoints, and verify each.",
 }
 
 

@@ -25,6 +25,7 @@ EXAMPLES = {
     "test": "plateau test tests/",
     "lsp": "plateau lsp",
     "train": "plateau train sizes.toml --data corpus.txt --out runs/sizes",
+    "runs": "plateau runs runs/",
 }
 READ_LOGS = ("check", "diff", "replay", "noise", "plot", "page", "report", "tune", "fit", "test")
 

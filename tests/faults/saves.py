@@ -102,7 +102,7 @@ def planted(name: str) -> None:
             begin(self, step, pack)  # type: ignore[arg-type]
             self.saved = step
 
-        Saving.begin = early  # type: ignore[method-assign,assignment]
+        Saving.begin = early  # type: ignore[method-assign]
     elif name:
         raise SystemExit(f"no such defect: {name}")
 

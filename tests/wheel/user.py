@@ -6,6 +6,8 @@ import json
 import math
 from pathlib import Path
 
+from plateau_rule import Binding, Controller, load
+from plateau_rule.sim.run_folder import RunFolder
 from tests.conftest import ROOT
 
 # What each command is for, in a folder that `write` has filled.
@@ -26,6 +28,7 @@ USES = {
     "fit": "fit losses.jsonl",
     "test": "test mine.test.toml",
     "lsp": "lsp",
+    "runs": "runs .",
     "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu --unchecked",
 }
 # The extras that commands need; all others need none.
@@ -33,7 +36,8 @@ EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "page": "page", "train":
 
 
 def write(folder: Path) -> None:
-    """Fill a folder with a curriculum, a scenario and a log."""
+    """Fill a folder with a curriculum, a scenario, a log, and a run of somebody else's trainer."""
+    RunFolder(folder / "earlier", Controller(load("plateau"), Binding({"cutoff": 1025})), 0, "a-trainer").close()
     (folder / "mine.toml").write_text((ROOT / "curricula" / "plateau.toml").read_text())
     (folder / "mine.test.toml").write_text(
         'curriculum = "mine.toml"\n'
