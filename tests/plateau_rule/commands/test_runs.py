@@ -30,8 +30,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def runs(trained: Path, tmp_path: Path) -> Path:
-    """A folder with a copy of it."""
+def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a copy of it; lines may be as long as they are."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     shutil.copytree(trained, tmp_path / "runs" / "micro")
     return tmp_path / "runs"
 
