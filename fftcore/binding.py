@@ -81,6 +81,7 @@ class RunOptions:
 
     data: Path | None = None
     out: Path
+    config: Path | None = None  # the file that some of it comes from
     preset: str | None = None
     epochs: int | None = None
     steps_per_epoch: int | None = None
@@ -178,7 +179,7 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
         given["save_every"] = _save_every(given["save_every"])
     for name, value in given.items():
         if value is not None and value != was[name]:
-            raise RunError(_not_as_begun(asked.out, name, value, was[name]))
+            raise RunError(_not_as_begun(asked, name, value, was[name]))
     if asked.preset is not None and asked.preset != record.preset:
         raise RunError(
             f"{asked.out}: its checkpoints are of another model, of preset {record.preset}. Leave --preset out to "
@@ -186,9 +187,9 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
         )
     if asked.freeze_backbone is not None and not _lies_in(record.backbone, asked.freeze_backbone):
         was_taken = record.backbone or "no frozen backbone"
-        raise RunError(_not_as_begun(asked.out, "freeze-backbone", asked.freeze_backbone, was_taken))
+        raise RunError(_not_as_begun(asked, "freeze-backbone", asked.freeze_backbone, was_taken))
     if asked.epochs is not None and asked.epochs < record.bound.epochs:
-        raise RunError(_not_as_begun(asked.out, "epochs", asked.epochs, record.bound.epochs) + " A longer run is fine")
+        raise RunError(_not_as_begun(asked, "epochs", asked.epochs, record.bound.epochs) + " A longer run is fine")
     changed: dict[str, Any] = {}
     if asked.epochs is not None:
         changed["bound"] = record.bound.model_copy(update={"epochs": asked.epochs})
@@ -218,11 +219,12 @@ def refuse_zero_phase(config: Config) -> None:
         )
 
 
-def _not_as_begun(out: Path, name: str, value: object, was: object) -> str:
+def _not_as_begun(asked: RunOptions, name: str, value: object, was: object) -> str:
     flag = "--" + name.replace("_", "-")
+    leave = flag if asked.config is None else f"{flag}, or {flag[2:]} in {asked.config},"
     return (
-        f"{out}: {flag} {value} contradicts the run, which was begun with {was}. Leave {flag} out to resume, or begin "
-        "another run with another --out."
+        f"{asked.out}: {flag} {value} contradicts the run, which was begun with {was}. Leave {leave} out to resume, or "
+        "begin another run with another --out."
     )
 
 

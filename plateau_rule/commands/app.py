@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cyclopts import App, CoercionError, Parameter, Token, convert
+from cyclopts.argument import ArgumentCollection
 
 from plateau_rule.commands.outputs import spare_inputs
 from plateau_rule.commands.words import load_named, take_words
@@ -59,6 +60,14 @@ def converted(kind: Any, tokens: Sequence[Token]) -> Any:
     return convert(kind, tokens)
 
 
+def take_config(command: App, names: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Take what the file of `--config` says; what reads it is loaded where there is one."""
+    if any("--config" in argument.names and argument.tokens for argument in arguments):
+        from plateau_rule.commands.config_file import take_options
+
+        take_options(arguments)
+
+
 def completed(words: Sequence[str]) -> list[str]:
     """The words of a command, `--resume` with its value: cyclopts would take whatever follows it for that."""
     pairs = zip(words, [*words[1:], ""], strict=False)
@@ -75,7 +84,8 @@ app = App(
 )
 for name, sentence in COMMANDS.items():
     spare = None if name == "train" else spare_inputs  # its --out is a folder: it refuses any file itself
-    app.command(f"plateau_rule.commands.{name}:{name}", name=name, help=sentence, validator=spare)
+    config = take_config if name == "train" else None
+    app.command(f"plateau_rule.commands.{name}:{name}", name=name, help=sentence, validator=spare, config=config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -67,6 +67,7 @@ def train(
     *,
     out: Annotated[Path | None, OUT] = None,
     resume: Annotated[Resume, Parameter(show_default=False, metavar="[auto]")] = False,
+    config: Path | None = None,
     options: TrainOptions = PLAIN,
     saving: SavingOptions = SAVING,
     overrides: Annotated[Overrides, Parameter(name="*")] = NOTHING,
@@ -77,6 +78,7 @@ def train(
         curriculum: A curriculum file, or the name of a shipped curriculum such as `plateau`.
         out: The run's folder. By default, `runs/` and the curriculum's name.
         resume: Continue the run in `out` from its newest complete checkpoint; with `auto`, begin it if there is none.
+        config: A TOML file of options, `epochs = 20` for `--epochs 20`; the command line wins where both say something.
         options: What is trained, for how long, and on what.
         saving: How checkpoints are kept.
         overrides: What replaces a value of the preset.
@@ -88,5 +90,5 @@ def train(
     source, name = contents(curriculum)
     machine = loads(source, name)
     folder = out if out is not None else Path("runs") / machine.name
-    asked = RunOptions(out=folder, overrides=overrides, **vars(options), **vars(saving))
+    asked = RunOptions(out=folder, config=config, overrides=overrides, **vars(options), **vars(saving))
     return begin_or_resume(machine, source, asked, resume, Disk())
