@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from plateau_rule.controller.plan import Decision, Plan
+from plateau_rule.fftcore.remaining import Remaining
 from plateau_rule.fftcore.spectral import cycles_per_byte
 
 Explain = Callable[[], Sequence[str]]
@@ -81,10 +82,11 @@ class Progress:
     Args:
         total_steps: of the run.
         log_every: steps from one line to the next.
+        remaining: says how long the run still takes; None says nothing of it.
     """
 
-    def __init__(self, total_steps: int, log_every: int) -> None:
-        self.total_steps, self.log_every = total_steps, log_every
+    def __init__(self, total_steps: int, log_every: int, remaining: Remaining | None = None) -> None:
+        self.total_steps, self.log_every, self.remaining = total_steps, log_every, remaining
         self.output = Output()
         self._times: deque[tuple[float, int]] = deque(maxlen=50)
         self._bytes = 0
@@ -108,20 +110,29 @@ class Progress:
 
     def step(self, plan: Plan, row: Mapping[str, Any], trained_bytes: int, explain: Explain) -> None:
         """Take note of a step and its row; show it when it is its turn."""
-        self._bytes += trained_bytes
-        self._times.append((time.perf_counter(), self._bytes))
+        self._note(plan, row, trained_bytes)
         if plan.step % self.log_every == 0:
             self.say(self.told(plan, row))
             for line in explain():
                 self.say(f"    {line}")
 
+    def _note(self, plan: Plan, row: Mapping[str, Any], trained_bytes: int) -> float:
+        """Take note of when a step was done, and return that."""
+        now = time.perf_counter()
+        if self.remaining is not None and self._times:
+            self.remaining.took(plan, now - self._times[-1][0], "val_bpb" in row)
+        self._bytes += trained_bytes
+        self._times.append((now, self._bytes))
+        return now
+
     def told(self, plan: Plan, row: Mapping[str, Any]) -> str:
         """Put one step into one line."""
         knobs = "  ".join(f"{name} {in_units(name, value)}" for name, value in plan.knobs.items())
         loss = float(row["loss"])
+        left = "" if self.remaining is None else f"  {self.remaining.told(plan)}"
         return (
             f"step {plan.step}/{self.total_steps}  epoch {plan.epoch}  {plan.state}  {knobs}  rate {plan.lr:.3g}  "
-            f"loss {loss:.4f} ({loss / log(2):.3f} bits/byte)  {self.speed()}"
+            f"loss {loss:.4f} ({loss / log(2):.3f} bits/byte)  {self.speed()}{left}"
         )
 
     def speed(self) -> str:
@@ -159,11 +170,14 @@ class LiveProgress(Progress):
     Args:
         total_steps: of the run.
         log_every: unused; the present is drawn four times a second.
+        remaining: says how long the run still takes.
         console: where to; the standard output by default.
     """
 
-    def __init__(self, total_steps: int, log_every: int, console: Console | None = None) -> None:
-        super().__init__(total_steps, log_every)
+    def __init__(
+        self, total_steps: int, log_every: int, remaining: Remaining | None = None, console: Console | None = None
+    ) -> None:
+        super().__init__(total_steps, log_every, remaining)
         self.console = console = console or Console(file=cast(IO[str], self.output), highlight=False)
         self.live = Live(console=console, refresh_per_second=4, transient=True)
         self._drawn = 0.0
@@ -183,9 +197,7 @@ class LiveProgress(Progress):
 
     def step(self, plan: Plan, row: Mapping[str, Any], trained_bytes: int, explain: Explain) -> None:
         """Take note of a step and its row; redraw the present if it is old."""
-        self._bytes += trained_bytes
-        now = time.perf_counter()
-        self._times.append((now, self._bytes))
+        now = self._note(plan, row, trained_bytes)
         if now - self._drawn < 0.25:
             return
         self._drawn = now
@@ -200,10 +212,10 @@ class LiveProgress(Progress):
         self.console.print(Text(f" {line} ".ljust(self.console.width), style), soft_wrap=True)
 
 
-def progress(total_steps: int, log_every: int) -> Progress:
+def progress(total_steps: int, log_every: int, remaining: Remaining | None = None) -> Progress:
     """Return what suits the standard output."""
-    show = Progress(total_steps, log_every)
-    return LiveProgress(total_steps, log_every) if show.output.isatty() else show
+    show = Progress(total_steps, log_every, remaining)
+    return LiveProgress(total_steps, log_every, remaining) if show.output.isatty() else show
 
 
 def in_units(knob: str, value: float | str) -> str:

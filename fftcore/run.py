@@ -102,6 +102,7 @@ def _carry_out(
     from plateau_rule.fftcore.finish import finish, was_finished
     from plateau_rule.fftcore.introduction import introduce
     from plateau_rule.fftcore.progress import progress
+    from plateau_rule.fftcore.remaining import Remaining
     from plateau_rule.fftcore.saving import Saving
     from plateau_rule.fftcore.signals import Caught, Interruption
     from plateau_rule.fftcore.train import Training
@@ -113,7 +114,8 @@ def _carry_out(
         unchecked = asked.unchecked or written.checked is None
         record = record.model_copy(update={"checked": checked(controller, unchecked)})
     learner, threads = _learner(record, text, asked, commit, resume)
-    with progress(run.epochs * run.steps_per_epoch, asked.log_every) as show, Caught() as caught:
+    total_steps = run.epochs * run.steps_per_epoch
+    with progress(total_steps, asked.log_every, Remaining(controller.machine, total_steps)) as show, Caught() as caught:
         saving = Saving(checkpoints, record.config.save_every, asked.on_save_error, show.say)
         training = Training(record, controller, learner, asked.out, show, saving, text, disk)
         introduce(record, controller, learner, asked.out, show)

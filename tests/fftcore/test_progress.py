@@ -60,7 +60,7 @@ def test_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert type(progress(100, 7)) is LiveProgress
     screen = io.StringIO()
-    show = LiveProgress(100, 50, Console(file=screen, force_terminal=True, width=150, color_system="truecolor"))
+    show = LiveProgress(100, 50, console=Console(file=screen, force_terminal=True, width=150, color_system="truecolor"))
     with show:
         show.say("a line that stays")
         show.step(PLAN, {"loss": 2.0}, 1000, explain)
