@@ -18,6 +18,7 @@ EXTRAS = {
     "starlette": "page",
     "torch": "train",
     "uvicorn": "page",
+    "yaml": "yaml",
 }
 
 

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plateau_rule import Controller, Curriculum, Plan, bind, load, loads, verify
+from plateau_rule.sim.schedules import import_schedule
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
@@ -42,10 +43,10 @@ def with_dwell(name: str, amount: str) -> Curriculum:
 
 
 def test_every_block_is_seen() -> None:
-    """The page has curricula for all six tools, each with a name of its own."""
-    assert len(FILES) == PAGE.count("```toml") == 9
+    """The page has curricula for all its tools, each with a name of its own."""
+    assert len(FILES) == PAGE.count("```toml") == 10
     assert re.findall(r"^## (\w[\w-]*)", PAGE, re.MULTILINE) == [
-        "torch", "torch", "Keras", "ML-Agents", "DeepSpeed", "Composer",
+        "torch", "torch", "Keras", "ML-Agents", "DeepSpeed", "Composer", "Megatron-LM",
     ]  # fmt: skip
 
 
@@ -59,6 +60,12 @@ def test_check_says_what_the_page_says(name: str) -> None:
     assert "not decided" not in report.answers()
     assert [finding.code for finding in report.findings] == SAID.get(name, [])
     assert all(f"`{code}`" in PAGE for code in SAID.get(name, []))
+
+
+def test_import_gives_what_is_shown() -> None:
+    """`plateau import` makes the curriculum on the page of the script above it."""
+    script, shown = re.findall(r"^```(?:sh|toml)\n(.*?)^```$", PAGE.partition("`plateau import`\n")[2], re.M | re.S)
+    assert import_schedule(script.encode(), "pretrain.sh")[0] == shown
 
 
 # A loss for each epoch: now and then a new best by more than min_delta, never by just as much: rounding would decide.

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ COMMANDS = {
     "diff": "Say what an edit of a curriculum means: for every loss, for your logs, for a run under way.",
     "explain": "Say what the code of a fault means, and what to do.",
     "fmt": "Lay out curriculum files in one way; comments and meaning stay.",
+    "import": "Turn the schedule of another trainer into a curriculum: Megatron-LM's arguments, Transformers'.",
     "draw": "Draw a curriculum as Mermaid, DOT or SVG.",
     "schema": "Print the JSON Schema of curriculum files, for editors.",
     "replay": "Show logged losses to a curriculum: when would it have raised, and why not earlier?",
@@ -44,6 +46,11 @@ def version() -> str:
     from importlib import metadata
 
     return metadata.version("plateau-rule")
+
+
+def python_name(command: str) -> str:
+    """What the function of a command is called, and its file: as the command, if Python lets it."""
+    return f"{command}_" if iskeyword(command) else command
 
 
 def show_warning(message: Warning | str, *where: object, **more: object) -> None:
@@ -83,9 +90,11 @@ app = App(
     default_parameter=Parameter(negative="", converter=converted),  # no --no-json, no --empty-limit
 )
 for name, sentence in COMMANDS.items():
-    spare = None if name == "train" else spare_inputs  # its --out is a folder: it refuses any file itself
+    # The --out of train is a folder, and import writes TOML: they refuse what is there themselves.
+    spare = None if name in ("train", "import") else spare_inputs
     config = take_config if name == "train" else None
-    app.command(f"plateau_rule.commands.{name}:{name}", name=name, help=sentence, validator=spare, config=config)
+    place = ":".join(2 * [python_name(name)])
+    app.command(f"plateau_rule.commands.{place}", name=name, help=sentence, validator=spare, config=config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

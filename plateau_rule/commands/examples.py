@@ -12,6 +12,7 @@ EXAMPLES = {
     "explain": "plateau explain off-ladder",
     "fmt": "plateau fmt --check sizes.toml",
     "diff": "plateau diff sizes.toml edited.toml --log train.log",
+    "import": "plateau import pretrain.sh -o pretrain.toml",
     "draw": "plateau draw sizes.toml -o sizes.svg",
     "schema": "plateau schema > curriculum.schema.json",
     "replay": "plateau replay sizes.toml train.log --plot replay.png",

@@ -16,6 +16,7 @@ USES = {
     "diff": "diff plateau mine.toml --log losses.jsonl",
     "explain": "explain misaligned",
     "fmt": "fmt --check mine.toml",
+    "import": "import arguments.sh -o imported.toml",
     "draw": "draw mine.toml -o mine.svg",
     "schema": "schema -o schema.json",
     "replay": "replay mine.toml losses.jsonl",
@@ -36,13 +37,14 @@ EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "page": "page", "train":
 
 
 def write(folder: Path) -> None:
-    """Fill a folder with a curriculum, a scenario, a log, and a run of somebody else's trainer."""
+    """Fill a folder with a curriculum, a scenario, a log, a run and the arguments of other trainers."""
     RunFolder(folder / "earlier", Controller(load("plateau"), Binding({"cutoff": 1025})), 0, "a-trainer").close()
     (folder / "mine.toml").write_text((ROOT / "curricula" / "plateau.toml").read_text())
     (folder / "mine.test.toml").write_text(
         'curriculum = "mine.toml"\n'
         '[[scenario]]\nname = "waits"\nlosses = ["flat 3 for 1 epoch"]\nexpect = [{ raises = 0 }]\n'
     )
+    (folder / "arguments.sh").write_text("train --lr 1e-4 --train-iters 1000 --lr-warmup-iters 10\n")
     with (folder / "losses.jsonl").open("w") as log:
         for step in range(3000):
             loss = 2 + 3 * math.exp(-step / 300) + 0.05 * math.sin(step * 2.4)

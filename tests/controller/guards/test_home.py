@@ -30,7 +30,11 @@ ALLOWED: dict[str, dict[str, str]] = {
         "sim/strategies/curricula.py": "the table [nonfinite]",
         "sim/testing/drawn.py": "the table [nonfinite]",
     },
-    "ramp_done": {"controller/language/codes.py": "what `plateau explain` says of a fault of it"},
+    "min_step": {"sim/schedules/draft.py": "what an imported curriculum is written with"},
+    "ramp_done": {
+        "controller/language/codes.py": "what `plateau explain` says of a fault of it",
+        "sim/schedules/megatron.py": "what an imported curriculum is written with",
+    },
     "any": {
         "controller/language/consistency.py": "what people write for the wildcard",
         "controller/language/codes.py": "what `plateau explain` says of a list of guards",

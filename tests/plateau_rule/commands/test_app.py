@@ -211,8 +211,9 @@ def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("name", plateau.COMMANDS)
 def test_every_command_is_there(name: str) -> None:
     """Every command is the function of its name in the file of its name, and says in its docstring what it does."""
-    module = importlib.import_module(f"plateau_rule.commands.{name}")
-    assert getattr(module, name).__doc__
+    called = plateau.python_name(name)
+    module = importlib.import_module(f"plateau_rule.commands.{called}")
+    assert getattr(module, called).__doc__
 
 
 def test_help_stays_light() -> None:
@@ -232,8 +233,9 @@ def test_the_page_of_a_command(name: str, capfd: pytest.CaptureFixture[str], mon
     monkeypatch.setattr(plateau.app, "console", Console(width=1000))
     assert plateau.main([name, "--help"]) == 0
     page = capfd.readouterr().out
-    module = importlib.import_module(f"plateau_rule.commands.{name}")
-    said = getattr(module, name).__doc__.partition("Args:")[0]
+    called = plateau.python_name(name)
+    module = importlib.import_module(f"plateau_rule.commands.{called}")
+    said = getattr(module, called).__doc__.partition("Args:")[0]
     assert all(line.strip() in page for line in said.splitlines())
     options = [line.strip("│ *") for line in page.splitlines() if line.startswith("│")]
     for option in options:

@@ -253,8 +253,8 @@ def test_a_log_without_enough_points_for_noise_is_still_replayed(tmp_path: Path,
 def test_importing_the_commands_loads_nothing_heavy() -> None:
     """Importing the commands loads neither numpy nor matplotlib nor torch: help must come at once."""
     code = (
-        "import importlib, sys; from plateau_rule.commands.app import COMMANDS\n"
-        "for name in COMMANDS: importlib.import_module(f'plateau_rule.commands.{name}')\n"
+        "import importlib, sys; from plateau_rule.commands.app import COMMANDS, python_name\n"
+        "for name in COMMANDS: importlib.import_module(f'plateau_rule.commands.{python_name(name)}')\n"
         "print([n for n in ('numpy', 'matplotlib', 'torch', 'rich') if n in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
