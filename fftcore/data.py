@@ -1,4 +1,4 @@
-"""Bytes to windows: which bytes a step trains on is a pure function of the seed, the step and the rank."""
+"""Bytes to windows: which bytes a step trains on is a pure function of the seed and the step, on however many ranks."""
 
 from __future__ import annotations
 
@@ -266,21 +266,26 @@ class Windows:
         self.text, self.train_N = text, text.split("train").to(device) if text.in_memory else None
         self.seed, self.chunk, self.device = seed, chunk, device
 
-    def batch(self, step: int, rank: int = 0, *, part: int = 0, batch_size: int, seq_len: int) -> WindowBatch:
-        """Return the windows of one forward pass.
+    def batch(
+        self, step: int, *, part: int = 0, batch_size: int, seq_len: int, rank: int = 0, ranks: int = 1
+    ) -> WindowBatch:
+        """Return the windows of one forward pass, or the share of them that one of several ranks takes.
 
         Args:
             step: optimizer step, from 0.
-            rank: the process's rank, from 0.
             part: forward pass within the step, from 0.
-            batch_size: windows.
+            batch_size: windows, of all ranks together; a multiple of `ranks`.
             seq_len: bytes that the model reads of each.
+            rank: whose share: the first ranks take the first windows.
+            ranks: how many take a share.
         """
-        generator = np.random.default_rng([self.seed, step, rank, part])
+        # The 0 stands where the rank stood when each rank drew its own: runs that were begun then draw what they drew.
+        generator = np.random.default_rng([self.seed, step, 0, part])
         width = seq_len + self.chunk
         begin, end = self.text.span("train")
         starts_B = generator.integers(end - begin - width + 1, size=batch_size)
         phase = int(generator.integers(self.chunk))
+        starts_B = starts_B[rank * batch_size // ranks : (rank + 1) * batch_size // ranks]
         if self.train_N is None:
             windows_BW = self.text.windows("train", starts_B.tolist(), width)
             return WindowBatch(self._moved(windows_BW), self._moved(torch.tensor(phase)))

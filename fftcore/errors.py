@@ -23,3 +23,7 @@ class RunError(PlateauError):
 
 class LeakError(PlateauError):
     """The model scores better on a whole window than byte by byte: it sees what it is asked to predict."""
+
+
+class RanksError(PlateauError):
+    """The processes that train one run together differ, or one of them is gone."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from math import log
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from plateau_rule.fftcore.checkpoint import Commit
 from plateau_rule.fftcore.config import Config
@@ -18,6 +20,7 @@ from plateau_rule.fftcore.evaluate import bpb_draft, evaluate
 from plateau_rule.fftcore.generate import generate
 from plateau_rule.fftcore.model import SpectralLM
 from plateau_rule.fftcore.muon import Muon
+from plateau_rule.fftcore.ranks import ALONE, World
 from plateau_rule.fftcore.spectral import BINS
 from plateau_rule.fftcore.tensors import (
     Tensors,
@@ -60,19 +63,20 @@ class Learner:
         seed: of the weights and the windows.
         device: where it is trained.
         heads_only: leave the backbone as it is and train the chunk head alone.
+        world: the ranks that train it together; each takes its share of every batch.
     """
 
-    def __init__(self, config: Config, text: Text, seed: int, device: torch.device, heads_only: bool) -> None:
+    def __init__(
+        self, config: Config, text: Text, seed: int, device: torch.device, heads_only: bool, world: World = ALONE
+    ) -> None:
         torch.manual_seed(seed)
         device = with_index(device)
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and random numbers are meant where no device is named
-        self.config, self.device = config, device
+        self.config, self.device, self.seed, self.world = config, device, seed, world
         self.drafts = heads_only or config.model.objective == "chunk-last"
         self.product_type = product_type(device)
         self.model = SpectralLM(config.model, config.dropout).to(device)
-        # Whole, or not at all: a graph that breaks is a defect, and knobs move in place without another compilation.
-        self._losses = torch.compile(self.model.losses, fullgraph=True) if config.compile else self.model.losses
         self.windows = Windows(text, seed, config.model.chunk, device)
         width = config.model.seq_len + config.model.chunk
         self.epoch_windows_BW = held_out(text, "validation", config.eval_windows, width).to(device)
@@ -82,6 +86,10 @@ class Learner:
             self.model.requires_grad_(False)
             self.model.chunk_head.requires_grad_(True)
         self.parameters = [value for value in self.model.parameters() if value.requires_grad]
+        # Whole, or not at all: a graph that breaks is a defect, and knobs move in place without another compilation.
+        losses = torch.compile(self.model.losses, fullgraph=True) if config.compile else self.model.losses
+        self._reduced = None if world.size == 1 else reduced(self.model, losses)
+        self._losses = losses if self._reduced is None else self._reduced
         self.optimizer = optimizer(self.model, config, self.product_type)
 
     @property
@@ -114,17 +122,27 @@ class Learner:
         """Take one optimizer step; gradients that are not finite change nothing.
 
         Returns:
-            loss and chunk loss in nats a byte, the gradient's norm, and whether the step was skipped (1 or 0): (4,), on
-            the device, not waited for.
+            loss and chunk loss of this rank's share of the batch, in nats a byte; the norm of the gradient, which is
+            that of all ranks; and whether the step was skipped (1 or 0): (4,), on the device, not waited for.
         """
+        if self.world.size > 1 and self.config.dropout:
+            # Each rank drops other channels, the same ones when the step is taken again.
+            torch.manual_seed(int(np.random.default_rng([self.seed, step, self.world.rank]).integers(2**63)))
         parts = self.config.accumulation
         losses_2 = torch.zeros(2, device=self.device)
         for part in range(parts):
+            last = part == parts - 1
             batch = self.windows.batch(
-                step, part=part, batch_size=self.knobs["batch_size"], seq_len=self.knobs["seq_len"]
+                step,
+                part=part,
+                batch_size=self.knobs["batch_size"],
+                seq_len=self.knobs["seq_len"],
+                rank=self.world.rank,
+                ranks=self.world.size,
             )
-            with told_of_compiling(self.config.compile):
-                losses_2 += self._losses_and_gradients(batch) / parts
+            apart = nullcontext() if self._reduced is None or last else self._reduced.no_sync()
+            with told_of_compiling(self.config.compile), apart:
+                losses_2 += self._losses_and_gradients(batch, last) / parts
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip, foreach=True)
         skipped = (~torch.isfinite(norm)).float()
         for group in self.optimizer.param_groups:
@@ -134,12 +152,16 @@ class Learner:
         self.optimizer.zero_grad()
         return torch.cat((losses_2, torch.stack((norm.float(), skipped))))
 
-    def _losses_and_gradients(self, batch: WindowBatch) -> Tensor:
-        """Add the gradients of one forward pass, a share of the step's, and return its loss and chunk loss, (2,)."""
+    def _losses_and_gradients(self, batch: WindowBatch, last: bool) -> Tensor:
+        """Add the gradients of one forward pass, a share of the step's, and return its loss and chunk loss, (2,).
+
+        In the step's last one, gradients are averaged over the ranks.
+        """
         with torch.autocast(self.device.type, self.product_type, enabled=self.product_type != torch.float32):
             next_loss, chunk_loss = self._losses(batch.windows_BW, batch.phase)
         objective = chunk_loss if self.drafts else next_loss + self.config.chunk_weight * chunk_loss
-        torch.autograd.backward(objective / self.config.accumulation)
+        with self.world.waiting() if last else nullcontext():
+            torch.autograd.backward(objective / self.config.accumulation)
         # A loss is not finite either if the other head's is not.
         told = chunk_loss if self.drafts else next_loss + 0 * chunk_loss
         return torch.stack((told, chunk_loss)).detach().float()
@@ -173,6 +195,11 @@ class Learner:
         """Empty the optimizer's moments."""
         self.optimizer.state.clear()
 
+    def weights_sum(self) -> int:
+        """Return a sum over the bits of what is trained, below 2^53; any bit that differs changes it."""
+        sums = [value.detach().view(torch.int32).sum() for value in self.parameters]
+        return int(torch.stack(sums).sum()) % 2**53
+
     def copied(self) -> Tensors:
         """Copy what a commit holds of the learner, between two steps."""
         return Tensors(copy_weights(self.model), copy_optimizer(self.model, self.optimizer))
@@ -181,6 +208,29 @@ class Learner:
         """Go back to a commit: weights and moments, and the random numbers too if `random`."""
         unpack_weights(commit, self.model)
         unpack_optimizer(commit, self.model, self.optimizer, random)
+
+
+class Losses(nn.Module):
+    """A model's losses as a module's forward pass, which is what DistributedDataParallel wraps.
+
+    Args:
+        model: whose parameters are trained.
+        losses: its losses, compiled or not.
+    """
+
+    def __init__(self, model: SpectralLM, losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.model, self.losses = model, losses
+
+    def forward(self, windows_BW: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of the next byte and that of the chunk head."""
+        return self.losses(windows_BW, phase)
+
+
+def reduced(model: SpectralLM, losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> DistributedDataParallel:
+    """Return a model's losses, such that gradients are averaged over the ranks in the backward pass."""
+    # Its buffers are what the knobs have set, on every rank alike.
+    return DistributedDataParallel(Losses(model, losses), broadcast_buffers=False)
 
 
 @contextmanager

@@ -24,23 +24,43 @@ def numbered(size: int) -> TextInMemory:
 
 
 @settings(max_examples=30)
-@given(seed=st.integers(0, 2**40), step=st.integers(0, 10**7), rank=st.integers(0, 64), part=st.integers(0, 16))
-def test_batch_is_a_pure_function(seed: int, step: int, rank: int, part: int) -> None:
-    """A batch depends on seed, step, rank and part alone, and differs where one of them does."""
+@given(seed=st.integers(0, 2**40), step=st.integers(0, 10**7), part=st.integers(0, 16))
+def test_batch_is_a_pure_function(seed: int, step: int, part: int) -> None:
+    """A batch depends on seed, step and part alone, and differs where one of them does."""
     text = numbered(20_000)
     windows = Windows(text, seed, 16, CPU)
     windows.batch(step + 1, batch_size=2, seq_len=32)  # what was drawn before leaves no trace
-    batch = windows.batch(step, rank, part=part, batch_size=4, seq_len=32)
-    again = Windows(text, seed, 16, CPU).batch(step, rank, part=part, batch_size=4, seq_len=32)
+    batch = windows.batch(step, part=part, batch_size=4, seq_len=32)
+    again = Windows(text, seed, 16, CPU).batch(step, part=part, batch_size=4, seq_len=32)
     assert torch.equal(batch.windows_BW, again.windows_BW)
     assert batch.phase == again.phase
     others = [
-        windows.batch(step + 1, rank, part=part, batch_size=4, seq_len=32),
-        windows.batch(step, rank + 1, part=part, batch_size=4, seq_len=32),
-        windows.batch(step, rank, part=part + 1, batch_size=4, seq_len=32),
-        Windows(text, seed + 1, 16, CPU).batch(step, rank, part=part, batch_size=4, seq_len=32),
+        windows.batch(step + 1, part=part, batch_size=4, seq_len=32),
+        windows.batch(step, part=part + 1, batch_size=4, seq_len=32),
+        Windows(text, seed + 1, 16, CPU).batch(step, part=part, batch_size=4, seq_len=32),
     ]
     assert all(not torch.equal(batch.windows_BW, other.windows_BW) for other in others)
+
+
+@given(step=st.integers(0, 10**7), share=st.integers(1, 5), ranks=st.integers(1, 6))
+def test_ranks_share_a_batch(step: int, share: int, ranks: int) -> None:
+    """What several ranks take is, put together in their order, what one alone takes; the phase is the same."""
+    windows = Windows(numbered(20_000), 7, 16, CPU)
+    size = share * ranks
+    whole = windows.batch(step, batch_size=size, seq_len=32)
+    shares = [windows.batch(step, batch_size=size, seq_len=32, rank=rank, ranks=ranks) for rank in range(ranks)]
+    assert torch.equal(torch.cat([one.windows_BW for one in shares]), whole.windows_BW)
+    assert {int(one.phase) for one in shares} == {int(whole.phase)}
+    assert {len(one.windows_BW) for one in shares} == {share}
+
+
+def test_windows_that_runs_began_with() -> None:
+    """Runs that were begun before ranks shared a batch draw the same windows when they are resumed."""
+    batch = Windows(numbered(20_000), 3, 16, CPU).batch(5, part=1, batch_size=3, seq_len=32)
+    assert [bytes(window[:6]).hex() for window in batch.windows_BW.tolist()] == [
+        "e500000ae600", "0e1300000e14", "000705000007"
+    ]  # fmt: skip
+    assert batch.phase == 7
 
 
 def test_windows_are_training_text() -> None:

@@ -1,0 +1,293 @@
+"""The processes that train one run together, the ranks: how they meet, what they tell each other, and how they part.
+
+torch does the work: torchrun starts them, torch.distributed joins them, DistributedDataParallel averages gradients.
+What is here sees to it that all of them decide the same, and that a rank that is gone is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import timedelta
+from math import isfinite
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
+
+from plateau_rule.controller.errors import PlateauError
+from plateau_rule.fftcore.checkpoint import STATE, Commit
+from plateau_rule.fftcore.errors import RanksError, RunError
+from plateau_rule.fftcore.sealed import parse
+from plateau_rule.fftcore.watch import Watch
+
+PATIENCE = timedelta(minutes=30)  # rank 0 may score or save for so long; torch's own default
+GRACE_S = 5  # in which the ranks that are left find out who is not
+GO_ON = "The checkpoints are as they were: go on with --resume, on as many ranks as there are then"
+
+
+class World:
+    """The ranks of a run; by default this process, alone.
+
+    Args:
+        rank: the number of this process, from 0. Rank 0 is the one that writes.
+        size: how many there are.
+        store: where they leave each other notes; None where there is one.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None) -> None:
+        self.rank, self.size, self._store = rank, size, store
+        self.watch = None if store is None else Watch(store, rank, size)
+        self._named: tuple[int, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank is the one that writes and speaks for all."""
+        return self.rank == 0
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Say which rank it is that the others wait for, if the block takes long."""
+        return nullcontext() if self.watch is None else self.watch.waiting()
+
+    def gather(self, own: Sequence[float]) -> list[list[float]]:
+        """Return what every rank has, in their order: numbers that float64 holds exactly, as many on each."""
+        if self.size == 1:
+            return [list(own)]
+        own_N = torch.tensor(own, dtype=torch.float64)
+        all_RN = own_N.new_empty(self.size, len(own))
+        with self.waiting():
+            distributed.all_gather_into_tensor(all_RN.view(-1), own_N)
+        rows: list[list[float]] = all_RN.tolist()
+        return rows
+
+    def share(self, content: bytes | None) -> bytes:
+        """Hand to all ranks what rank 0 has; on the others `content` counts for nothing."""
+        if self.size == 1:
+            return content or b""
+        own = bytearray(content or b"") if self.writes else bytearray()
+        count = torch.tensor(len(own))
+        distributed.broadcast(count, 0)
+        own_N = torch.frombuffer(own, dtype=torch.uint8) if own else torch.empty(int(count), dtype=torch.uint8)
+        if len(own_N):
+            distributed.broadcast(own_N, 0)
+        return own_N.numpy().tobytes()
+
+    def share_commit(self, commit: Commit | None) -> Commit | None:
+        """Hand to all ranks the commit that rank 0 has read and verified, or that there is none."""
+        if self.size == 1:
+            return commit
+        head = None if commit is None else [commit.step, str(commit.path), list(commit.files)]
+        head = json.loads(self.share(json.dumps(head).encode()))
+        if head is None:
+            return None
+        step, path, names = head
+        files = {name: self.share(None if commit is None else commit.files[name]) for name in names}
+        return commit or Commit(step, Path(path), files, parse(files[STATE]))
+
+    def share_scores(self, score: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """Score on rank 0, and hand the scores to all."""
+        if self.size == 1:
+            return score()
+        scores: dict[str, float] = json.loads(self.share(json.dumps(score()).encode() if self.writes else None))
+        return scores
+
+    def mean_loss(self, step: int, losses: Sequence[float], norm: float, say: Callable[[str], None]) -> list[float]:
+        """Return the means of some losses over the ranks, summed in their order.
+
+        Args:
+            step: whose they are.
+            losses: this rank's; the first is the one that decides.
+            norm: of the gradient, which is the same on all.
+            say: says which ranks' losses are not finite, where others' are.
+
+        Raises:
+            RanksError: the gradients differ.
+        """
+        if self.size == 1:
+            return list(losses)
+        rows = self.gather([*losses, norm])
+        self._require_same(step, [repr(row[-1]) for row in rows], "has another gradient", "all stop here")
+        lost = tuple(rank for rank, row in enumerate(rows) if not isfinite(row[0]))
+        if len(lost) < self.size and lost != self._named and lost:
+            say(f"step {step}: the loss of {named(lost)} alone is not finite; the step is skipped on all ranks")
+        self._named = lost
+        return [sum(column) / self.size for column in list(zip(*rows, strict=True))[:-1]]
+
+    def agree(self, step: int, text: str, flags: Sequence[int]) -> list[int]:
+        """Compare a text of this rank's, and return the first flag that is not 0 of each kind.
+
+        Args:
+            step: about to be taken.
+            text: all that was decided; its digest is compared.
+            flags: such as the signal that was caught, 0 where there is none.
+
+        Raises:
+            RanksError: the ranks differ; all raise it.
+        """
+        digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+        rows = self.gather([digest, *flags])
+        self._require_same(step, [row[0] for row in rows], "decided otherwise", "all stop before the step is taken")
+        return [int(next(filter(None, column), 0)) for column in list(zip(*rows, strict=True))[1:]]
+
+    def require_same_state(self, step: int, weights: int, state: str) -> None:
+        """Compare what is about to be saved.
+
+        Args:
+            step: the next to be taken.
+            weights: a sum over them, below 2^53.
+            state: all else.
+
+        Raises:
+            RanksError: the ranks differ; all raise it, and nothing is saved.
+        """
+        if self.size == 1:
+            return
+        rows = self.gather([weights, int.from_bytes(hashlib.sha256(state.encode()).digest()[:6])])
+        self._require_same(step, [row[0] for row in rows], "has other weights", "all stop, and nothing is saved")
+        self._require_same(step, [row[1] for row in rows], "is in another state", "all stop, and nothing is saved")
+
+    def _require_same(self, step: int, values: Sequence[object], what: str, then: str) -> None:
+        (most, count), *_ = Counter(values).most_common()
+        if count == self.size:
+            return
+        if 2 * count == self.size:  # neither is known to be the right one
+            most = values[0]
+        apart = [rank for rank, value in enumerate(values) if value != most]
+        raise RanksError(f"step {step}: {named(apart)} {what} than the others; {then}. {GO_ON}")
+
+    def part(self) -> None:
+        """Leave the other ranks, when all have said all; whoever leaves earlier tears connections that are in use."""
+        if self._store is None:
+            return
+        self._store.set(f"plateau/done/{self.rank}", "")
+        while not all(self._store.check([f"plateau/done/{rank}"]) for rank in range(self.size)):
+            if any(self._ended(rank) for rank in range(self.size)):
+                raise RuntimeError("gloo: a rank has ended")
+            time.sleep(0.01)
+        if self.watch is not None:
+            self.watch.close()
+        distributed.destroy_process_group()
+        self._store.set(f"plateau/gone/{self.rank}", "")
+        if self.writes:  # the store may be in this process
+            with suppress(RuntimeError):
+                self._store.wait([f"plateau/gone/{rank}" for rank in range(self.size)], timedelta(minutes=1))
+        self._store = None
+
+    def _ended(self, rank: int) -> str | None:
+        """Return why a rank has ended, if it said so."""
+        key = f"plateau/ended/{rank}"
+        if self._store is None or not self._store.check([key]):
+            return None
+        return str(self._store.get(key).decode())
+
+    def note_end(self, why: str) -> None:
+        """Tell the others why this rank ends."""
+        if self._store is not None:
+            with suppress(RuntimeError):
+                self._store.set(f"plateau/ended/{self.rank}", why)
+
+    def speaks_first(self, sentence: str) -> bool:
+        """Whether no other rank has said this sentence."""
+        if self._store is None:
+            return True
+        with suppress(RuntimeError):
+            return int(self._store.add(f"plateau/said/{hashlib.sha256(sentence.encode()).hexdigest()}", 1)) == 1
+        return True
+
+    def why_lost(self, error: RuntimeError) -> str:
+        """Find out which rank is gone, and why."""
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        if self._store is None:
+            return _first_line(error)
+        with suppress(RuntimeError):
+            self._store.set(f"plateau/here/{self.rank}", "")
+            until = time.monotonic() + GRACE_S
+            absent = others
+            while absent and time.monotonic() < until:
+                for rank in others:
+                    if why := self._ended(rank):
+                        return f"rank {rank} has ended, and the run with it: {why}"
+                absent = [rank for rank in absent if not self._store.check([f"plateau/here/{rank}"])]
+                time.sleep(0.05)
+            if absent:
+                return (
+                    f"{named(absent)} does not answer any more: killed, stopped, or out of reach. The run ends here. "
+                    f"{GO_ON}"
+                )
+            return f"the ranks have lost each other: {_first_line(error)}. {GO_ON}"
+        return f"rank 0, or torchrun where it runs, does not answer any more. The run ends here. {GO_ON}"
+
+
+ALONE = World()
+
+
+def several() -> bool:
+    """Whether this process is one of several that torchrun, or whoever set these variables, has started."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def together(work: Callable[[World], int]) -> int:
+    """Meet the other ranks, do some work with them, and return the exit code.
+
+    A sentence that ends all of them is said by one.
+
+    Raises:
+        PlateauError: this rank's own, or that another one is gone.
+    """
+    world = _meet()
+    try:
+        return work(world)
+    except PlateauError as error:
+        world.note_end(str(error))
+        told: PlateauError = error
+    except RuntimeError as error:
+        if not _is_of_ranks(error):
+            world.note_end(f"{type(error).__name__}: {_first_line(error)}")
+            raise
+        told = RanksError(world.why_lost(error))
+    except BaseException as error:
+        world.note_end(f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        if world.watch is not None:
+            world.watch.close()
+    if not world.speaks_first(str(told)):
+        return 2
+    raise told if world.writes else RanksError(f"rank {world.rank}: {told}") from None
+
+
+def _meet() -> World:
+    """Join the ranks that are named by the environment, as torchrun sets it."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    except ValueError as error:
+        raise RunError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, so this is one of several ranks, and {_first_line(error)}. "
+            "Start them by torchrun, which sets what they need, or unset WORLD_SIZE"
+        ) from None
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    return World(rank, size, store)
+
+
+def named(ranks: Sequence[int]) -> str:
+    """Name some ranks: "rank 2", "ranks 1 and 3"."""
+    if len(ranks) == 1:
+        return f"rank {ranks[0]}"
+    return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"
+
+
+def _is_of_ranks(error: RuntimeError) -> bool:
+    """Whether an error is one of the connection; gloo's are plain RuntimeErrors."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
