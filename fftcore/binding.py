@@ -91,6 +91,7 @@ class RunOptions:
     on_change: str = "refuse"
     log_every: int = 50
     unchecked: bool = False
+    ranks: int = 1
     keep: int = 2
     on_save_error: OnSaveError = "stop"
     overrides: Overrides = NOTHING
@@ -116,7 +117,8 @@ def plan_run(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[
     text = read_text(asked.data)
     text.require(config.model.seq_len + config.model.chunk)
     lag = 1 if device.type == "cuda" else 0  # one step late, and the device need not be waited for
-    controller = bind_to_trainer(curriculum, config, asked.epochs, asked.steps_per_epoch, config.peak, lag)
+    length = (asked.epochs, asked.steps_per_epoch)
+    controller = bind_to_trainer(curriculum, config, *length, config.peak, lag, asked.ranks)
     run = controller.machine.run
     return Record(
         fingerprint=controller.fingerprint,
@@ -138,6 +140,7 @@ def plan_run(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[
         device=str(device),
         card=card_of(device),
         threads=torch.get_num_threads(),
+        ranks=asked.ranks,
         versions=versions(),
         command=command_line(),
         checked=checked(controller, asked.unchecked),
@@ -281,12 +284,13 @@ def bind_to_trainer(
     steps_per_epoch: int | None,
     peak: float | None,
     lag: int,
+    ranks: int = 1,
 ) -> Controller:
     """Bind a curriculum to this trainer.
 
     Raises:
         BindingError: it does not fit.
-        RunError: the run has no length, or a knob has a value that this trainer cannot take.
+        RunError: the run has no length, or a knob has a value that this trainer cannot take, on so many ranks.
     """
     epochs = epochs if epochs is not None else curriculum.run.epochs
     steps_per_epoch = steps_per_epoch if steps_per_epoch is not None else curriculum.run.steps_per_epoch
@@ -315,7 +319,26 @@ def bind_to_trainer(
         for name, rung in state.knobs.items():
             if isinstance(rung, str) or rung < 1 or rung != int(rung):
                 raise RunError(f'state "{state.name}": {name} = {rung}; this trainer takes whole numbers of at least 1')
+    refuse_uneven_batches(controller, ranks)
     return controller
+
+
+def refuse_uneven_batches(controller: Controller, ranks: int) -> None:
+    """Raise RunError where the windows of a batch cannot be shared out equally among the ranks, in any state."""
+    machine = controller.machine
+    limit = (machine.limits or {})["batch_size"]
+    for state in machine.states:
+        values, spacing = [state.knobs.get("batch_size", limit)], float(ranks)
+        if ramp := state.ramps.get("batch_size"):
+            values += [ramp.start, ramp.end, *(ramp.rungs or ())]
+            spacing = spacing if ramp.rungs is not None else ramp.multiple_of or 1
+        uneven = [f"a batch of {float(value):g} windows" for value in values if float(value) % ranks]
+        uneven += [f"a batch whose size moves in steps of {spacing:g}"] if spacing % ranks else []
+        if uneven:
+            raise RunError(
+                f'state "{state.name}": {uneven[0]} cannot be shared out equally among {ranks} ranks. '
+                f"Let every batch_size be a multiple of {ranks}, or start another number of ranks"
+            )
 
 
 def commit_at(path: Path) -> Path:

@@ -19,13 +19,15 @@ def choose_device(name: str | None) -> torch.device:
         RunError: there is no such device here.
     """
     if name is None:
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+        return with_index(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
     except RuntimeError:
         raise RunError(f"--device {name}: not the name of a device; expected cpu, cuda or cuda:1") from None
     if device.type not in ("cpu", "cuda"):
         raise RunError(f"--device {name}: this trainer runs on cpu and cuda")
+    if ":" in str(device) and os.environ.get("LOCAL_WORLD_SIZE", "1") != "1":
+        raise RunError(f"--device {name}: each of the ranks on this machine has a GPU of its own. Give --device cuda")
     device = with_index(device)
     if device.type == "cuda" and device.index >= torch.cuda.device_count():
         raise RunError(f"--device {name}: torch sees {torch.cuda.device_count()} CUDA devices here. Leave --device out")
@@ -33,15 +35,20 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def with_index(device: torch.device) -> torch.device:
-    """Return a GPU with its number, 0 unless it has one, which torch.cuda.set_device insists on; a CPU without."""
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else torch.device(device.type)
+    """Return a GPU with its number, which torch.cuda.set_device insists on; a CPU without.
+
+    A GPU that has none is the first, and the second for the second of the ranks on this machine.
+    """
+    if device.type != "cuda":
+        return torch.device(device.type)
+    return torch.device("cuda", int(str(device).partition(":")[2] or os.environ.get("LOCAL_RANK", "0")))
 
 
-def device_of(record: Record, asked: str | None) -> torch.device:
-    """Return the device that a run is resumed on: what is asked for, else where it was begun, if that is here."""
+def device_of(record: Record, asked: str | None, ranks: int = 1) -> torch.device:
+    """Return the device that a run goes on on: what is asked for, else where it was begun, if that is here."""
     if asked is None:
-        try:
-            return choose_device(record.device)
+        try:  # each of several ranks has a GPU of its own, whatever that of rank 0 is
+            return choose_device(record.device if ranks == 1 else torch.device(record.device).type)
         except RunError:
             pass
     return choose_device(asked)
@@ -59,13 +66,17 @@ def product_type(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def take_threads(record: Record, device: torch.device) -> str | None:
+def take_threads(record: Record, device: torch.device, ranks: int = 1) -> str | None:
     """Let torch use as many threads as a run was begun with, on which its sums depend; at most one for each core.
+
+    On another number of ranks sums differ anyhow, and the threads are those that the ranks were started with.
 
     Returns:
         What to say about it; None where nothing changes.
     """
     before = torch.get_num_threads()
+    if ranks != record.ranks:
+        return None
     if device.type != "cpu" or record.threads == before or record.threads > cores():
         return None
     torch.set_num_threads(record.threads)
@@ -97,9 +108,9 @@ def enough_memory() -> Iterator[None]:
         ) from None
 
 
-def changes(record: Record, device: torch.device) -> list[str]:
+def changes(record: Record, device: torch.device, ranks: int = 1) -> list[str]:
     """Say what differs from where a run was begun, and can change its results; nothing if nothing does."""
-    found = []
+    found = [] if ranks == record.ranks else [f"on {in_words(ranks)}, not {in_words(record.ranks)}"]
     if card_of(device) != record.card or device.type != torch.device(record.device).type:
         found.append(f"on {_place(str(device), card_of(device))}, not on {_place(record.device, record.card)}")
     now = versions()["torch"]
@@ -108,6 +119,11 @@ def changes(record: Record, device: torch.device) -> list[str]:
     if device.type == "cpu" and torch.get_num_threads() != record.threads:
         found.append(f"on {torch.get_num_threads()} threads, not {record.threads}: there are {cores()} cores here")
     return found
+
+
+def in_words(ranks: int) -> str:
+    """Count the ranks of a run."""
+    return "1 process" if ranks == 1 else f"{ranks} ranks"
 
 
 def _place(device: str, card: str | None) -> str:

@@ -39,7 +39,12 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         show.say(line)
     if learner.device.type == "cuda" and learner.product_type == torch.float32:
         show.say(f"{record.card or learner.device} does not compute in bfloat16: products are in float32, and slower")
-    if changed := changes(record, learner.device):
+    if (ranks := learner.world.size) > 1:
+        show.say(
+            f"{ranks} ranks: each takes one of {ranks} equal shares of every batch, of "
+            f"{record.config.batch_size // ranks} windows at {record.config.batch_size}"
+        )
+    if changed := changes(record, learner.device, ranks):
         show.say(
             f"resumed {'; '.join(changed)}. It goes on from the same weights; its figures can differ in the last "
             "digits from those of a run that was not interrupted"

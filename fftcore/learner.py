@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from inspect import signature
 from math import log
 
 import numpy as np
@@ -229,8 +230,10 @@ class Losses(nn.Module):
 
 def reduced(model: SpectralLM, losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> DistributedDataParallel:
     """Return a model's losses, such that gradients are averaged over the ranks in the backward pass."""
-    # Its buffers are what the knobs have set, on every rank alike.
-    return DistributedDataParallel(Losses(model, losses), broadcast_buffers=False)
+    # Its buffers are what the knobs have set, on every rank alike: none is sent. torch 2.13 has another name for it.
+    names = signature(DistributedDataParallel).parameters
+    sent = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+    return DistributedDataParallel(Losses(model, losses), **{sent: False})  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -212,6 +212,19 @@ class LiveProgress(Progress):
         self.console.print(Text(f" {line} ".ljust(self.console.width), style), soft_wrap=True)
 
 
+class Silence(Progress):
+    """Says nothing: the ranks of a run but for the one that speaks for all."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def say(self, line: str, style: str = "") -> None:
+        """Say nothing."""
+
+    def step(self, plan: Plan, row: Mapping[str, Any], trained_bytes: int, explain: Explain) -> None:
+        """Say nothing."""
+
+
 def progress(total_steps: int, log_every: int, remaining: Remaining | None = None) -> Progress:
     """Return what suits the standard output."""
     show = Progress(total_steps, log_every, remaining)

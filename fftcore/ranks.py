@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,20 +17,19 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from math import isfinite
 from pathlib import Path
-
-import torch
-from torch import distributed
-from torch.distributed.distributed_c10d import Store
-from torch.distributed.rendezvous import rendezvous
+from typing import TYPE_CHECKING
 
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.fftcore.checkpoint import STATE, Commit
 from plateau_rule.fftcore.errors import RanksError, RunError
+from plateau_rule.fftcore.lookout import Lookout
 from plateau_rule.fftcore.sealed import parse
-from plateau_rule.fftcore.watch import Watch
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 PATIENCE = timedelta(minutes=30)  # rank 0 may score or save for so long; torch's own default
-GRACE_S = 5  # in which the ranks that are left find out who is not
+GRACE_S = 10.0  # in which the ranks that are left find out who is not; torchrun kills them after 30
 GO_ON = "The checkpoints are as they were: go on with --resume, on as many ranks as there are then"
 
 
@@ -44,7 +44,7 @@ class World:
 
     def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None) -> None:
         self.rank, self.size, self._store = rank, size, store
-        self.watch = None if store is None else Watch(store, rank, size)
+        self.lookout = None if store is None else Lookout(store, rank, size)
         self._named: tuple[int, ...] = ()
 
     @property
@@ -54,23 +54,28 @@ class World:
 
     def waiting(self) -> AbstractContextManager[None]:
         """Say which rank it is that the others wait for, if the block takes long."""
-        return nullcontext() if self.watch is None else self.watch.waiting()
+        return nullcontext() if self.lookout is None else self.lookout.waiting()
 
     def gather(self, own: Sequence[float]) -> list[list[float]]:
         """Return what every rank has, in their order: numbers that float64 holds exactly, as many on each."""
         if self.size == 1:
             return [list(own)]
+        import torch
+        from torch import distributed
+
         own_N = torch.tensor(own, dtype=torch.float64)
-        all_RN = own_N.new_empty(self.size, len(own))
+        rows = [torch.empty_like(own_N) for _ in range(self.size)]
         with self.waiting():
-            distributed.all_gather_into_tensor(all_RN.view(-1), own_N)
-        rows: list[list[float]] = all_RN.tolist()
-        return rows
+            distributed.all_gather(rows, own_N)
+        return [row.tolist() for row in rows]
 
     def share(self, content: bytes | None) -> bytes:
         """Hand to all ranks what rank 0 has; on the others `content` counts for nothing."""
         if self.size == 1:
             return content or b""
+        import torch
+        from torch import distributed
+
         own = bytearray(content or b"") if self.writes else bytearray()
         count = torch.tensor(len(own))
         distributed.broadcast(count, 0)
@@ -171,8 +176,10 @@ class World:
             if any(self._ended(rank) for rank in range(self.size)):
                 raise RuntimeError("gloo: a rank has ended")
             time.sleep(0.01)
-        if self.watch is not None:
-            self.watch.close()
+        if self.lookout is not None:
+            self.lookout.close()
+        from torch import distributed
+
         distributed.destroy_process_group()
         self._store.set(f"plateau/gone/{self.rank}", "")
         if self.writes:  # the store may be in this process
@@ -228,19 +235,17 @@ class World:
 ALONE = World()
 
 
-def several() -> bool:
-    """Whether this process is one of several that torchrun, or whoever set these variables, has started."""
-    return os.environ.get("WORLD_SIZE", "1") != "1"
-
-
 def together(work: Callable[[World], int]) -> int:
-    """Meet the other ranks, do some work with them, and return the exit code.
+    """Do some work with the other ranks, if torchrun has started this process as one of several, or alone.
 
-    A sentence that ends all of them is said by one.
+    Returns:
+        The exit code. A sentence that ends all ranks is said by one.
 
     Raises:
         PlateauError: this rank's own, or that another one is gone.
     """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return work(ALONE)
     world = _meet()
     try:
         return work(world)
@@ -251,13 +256,15 @@ def together(work: Callable[[World], int]) -> int:
         if not _is_of_ranks(error):
             world.note_end(f"{type(error).__name__}: {_first_line(error)}")
             raise
+        with suppress(ValueError):  # outside of the main thread
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which torchrun sends to all as soon as one is gone
         told = RanksError(world.why_lost(error))
     except BaseException as error:
         world.note_end(f"{type(error).__name__}: {error}")
         raise
     finally:
-        if world.watch is not None:
-            world.watch.close()
+        if world.lookout is not None:
+            world.lookout.close()
     if not world.speaks_first(str(told)):
         return 2
     raise told if world.writes else RanksError(f"rank {world.rank}: {told}") from None
@@ -265,6 +272,10 @@ def together(work: Callable[[World], int]) -> int:
 
 def _meet() -> World:
     """Join the ranks that are named by the environment, as torchrun sets it."""
+    import torch
+    from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
+
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
     try:
         store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
@@ -286,6 +297,8 @@ def named(ranks: Sequence[int]) -> str:
 
 def _is_of_ranks(error: RuntimeError) -> bool:
     """Whether an error is one of the connection; gloo's are plain RuntimeErrors."""
+    from torch import distributed
+
     return isinstance(error, distributed.DistError) or "gloo" in str(error)
 
 

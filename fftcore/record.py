@@ -69,6 +69,7 @@ class Record(Frozen):
         heads_only: whether the backbone is frozen and only the chunk head is trained; `backbone` says where it is from.
         card: the name of the GPU; None on a CPU.
         threads: that torch used on the CPU.
+        ranks: how many processes it was begun on.
         checked: what `plateau check` said of each property before the first step; None where nobody asked it.
     """
 
@@ -85,6 +86,7 @@ class Record(Frozen):
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d{1,4})?)$")]
     card: str | None = None
     threads: int
+    ranks: Count = 1
     versions: dict[str, str]
     command: tuple[str, ...]
     checked: dict[str, str] | None = None
@@ -92,13 +94,13 @@ class Record(Frozen):
 
     def identity(self) -> dict[str, Any]:
         """Return what no resume changes, in JSON's types: a checkpoint knows its run by it."""
-        own = self.model_dump(mode="json", exclude={"curriculum", "fingerprint", "checked", "resumed"})
+        own = self.model_dump(mode="json", exclude={"curriculum", "fingerprint", "checked", "ranks", "resumed"})
         del own["bound"]["epochs"], own["text"]["name"]
         return own
 
     def version(self) -> dict[str, Any]:
         """Return how often the run was resumed, and the SHA-256 of all that the record said then."""
-        return {"resumed": len(self.resumed), "sha256": digest(self.model_dump(mode="json"))}
+        return {"resumed": len(self.resumed), "sha256": digest(self.model_dump(mode="json", exclude={"ranks"}))}
 
 
 def versions() -> dict[str, str]:

@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.reading import loads
 from plateau_rule.fftcore.binding import (
     Resume,
     RunOptions,
@@ -22,6 +24,7 @@ from plateau_rule.fftcore.binding import (
 )
 from plateau_rule.fftcore.config import steps_between
 from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError
+from plateau_rule.fftcore.ranks import World, together
 from plateau_rule.fftcore.record import (
     CURVE,
     SUMMARY,
@@ -45,6 +48,10 @@ if TYPE_CHECKING:
     from plateau_rule.fftcore.data import Text
     from plateau_rule.fftcore.learner import Learner
     from plateau_rule.fftcore.progress import Progress
+    from plateau_rule.fftcore.signals import Caught
+    from plateau_rule.fftcore.train import Training
+
+GO, OVER = b"go", b"over"  # what rank 0 tells the others when all is ready
 
 
 def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, resume: Resume, disk: Disk) -> int:
@@ -63,12 +70,18 @@ def begin_or_resume(curriculum: Curriculum, source: bytes, asked: RunOptions, re
     # Threads that wait sleep. Spinning ones starve whatever shares the cores with them, each other first: with both
     # cores of a machine busy, a step was seen to take 40 times as long. Read when torch is loaded, which is below.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return together(lambda world: _train(curriculum, source, replace(asked, ranks=world.size), resume, disk, world))
+
+
+def _train(curriculum: Curriculum, source: bytes, asked: RunOptions, resume: Resume, disk: Disk, world: World) -> int:
+    if not world.writes:
+        return _follow(asked, disk, world)
     if resume is True or (resume == "auto" and holds_run(asked.out)):
-        return _resume(curriculum, source, asked, disk)
-    return _begin(curriculum, source, asked, disk)
+        return _resume(curriculum, source, asked, disk, world)
+    return _begin(curriculum, source, asked, disk, world)
 
 
-def _begin(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk) -> int:
+def _begin(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk, world: World) -> int:
     from plateau_rule.fftcore.device import enough_memory
 
     record, text = plan_run(curriculum, source, asked)
@@ -78,10 +91,10 @@ def _begin(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk)
         sweep(asked.out, disk)
         write_curriculum(asked.out, record, disk)
         write_record(asked.out, record, disk)
-        return _carry_out(record, None, curriculum, text, asked, disk)
+        return _carry_out(record, None, curriculum, text, asked, disk, world)
 
 
-def _resume(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk) -> int:
+def _resume(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk, world: World) -> int:
     from plateau_rule.fftcore.device import enough_memory
 
     read_record(asked.out)  # where there is none, there may be no folder to lock
@@ -89,17 +102,23 @@ def _resume(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk
         written = read_record(asked.out)
         record = continue_run(written, curriculum, source, asked)
         text = read_same_text(record, asked)
-        return _carry_out(record, written, curriculum, text, asked, disk)
+        return _carry_out(record, written, curriculum, text, asked, disk, world)
 
 
 # Carrying it out
 
 
 def _carry_out(
-    record: Record, written: Record | None, curriculum: Curriculum, text: Text, asked: RunOptions, disk: Disk
+    record: Record,
+    written: Record | None,
+    curriculum: Curriculum,
+    text: Text,
+    asked: RunOptions,
+    disk: Disk,
+    world: World,
 ) -> int:
     """Train, and score. `written` is the record of the run that is resumed, as it was read."""
-    from plateau_rule.fftcore.finish import finish, was_finished
+    from plateau_rule.fftcore.finish import finish
     from plateau_rule.fftcore.introduction import introduce
     from plateau_rule.fftcore.progress import progress
     from plateau_rule.fftcore.remaining import Remaining
@@ -108,12 +127,15 @@ def _carry_out(
     from plateau_rule.fftcore.train import Training
 
     run, resume = record.bound, written is not None
-    controller = bind_to_trainer(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
+    length = (run.epochs, run.steps_per_epoch)
+    controller = bind_to_trainer(curriculum, record.config, *length, run.peak, run.lag, asked.ranks)
     checkpoints, commit = _checkpoints(record, written, controller, asked, disk)
     if written is not None:  # what was begun unchecked goes on so
         unchecked = asked.unchecked or written.checked is None
         record = record.model_copy(update={"checked": checked(controller, unchecked)})
-    learner, threads = _learner(record, text, asked, commit, resume)
+    world.share(record.model_dump_json().encode())
+    world.share_commit(commit)
+    learner, threads = _learner(record, text, asked, commit, resume, world)
     total_steps = run.epochs * run.steps_per_epoch
     with progress(total_steps, asked.log_every, Remaining(controller.machine, total_steps)) as show, Caught() as caught:
         saving = Saving(checkpoints, record.config.save_every, asked.on_save_error, show.say)
@@ -122,29 +144,15 @@ def _carry_out(
         if threads is not None:
             show.say(threads)
         try:
-            if commit is None:
-                training.begin()
-            else:
-                for line in checkpoints.passed_over:
-                    show.say(f"passed over: {line}")
-                training.resume(commit, asked.on_change)
-                if controller.fingerprint == record.fingerprint and was_finished(asked.out, controller.plan):
-                    show.say(
-                        f"nothing is left to do: this run is over, and {asked.out / SUMMARY} says how good it is. "
-                        "Make it longer with --epochs, or begin another with another --out"
-                    )
-                    return 0
-                checkpoints.set_aside(commit.step)
-            if resume:
-                training.record = _note_resume(record, controller, asked, show, disk)
-                checkpoints.sweep()
+            if not _set_off(training, commit, resume, asked, checkpoints):
+                return 0
             training.run(caught)
         finally:
             training.close()
         over = controller.plan.stop is not None
-        if caught.signal is not None:
+        if number := _signal(training, caught, show):
             show.say(f"told to end, and saved: step {saving.saved}. Go on with --resume --out {asked.out}")
-            return 128 + caught.signal
+            return 128 + number
         if over:
             try:
                 with caught.at_once():
@@ -154,6 +162,35 @@ def _carry_out(
                 return 128 + told.number
     unsaved = over and controller.plan.step in saving.refused
     return int(unsaved) if show.lost is None else _without_output(show.lost, over, saving.saved, asked.out)
+
+
+def _set_off(
+    training: Training, commit: Commit | None, resume: bool, asked: RunOptions, checkpoints: Checkpoints
+) -> bool:
+    """Begin, or go back to a commit, on all ranks; False if the run is over."""
+    from plateau_rule.fftcore.finish import was_finished
+
+    record, controller, show, world = training.record, training.controller, training.show, training.world
+    if commit is None:
+        training.begin()
+    else:
+        for line in checkpoints.passed_over:
+            show.say(f"passed over: {line}")
+        training.resume(commit, asked.on_change)
+        if controller.fingerprint == record.fingerprint and was_finished(asked.out, controller.plan):
+            show.say(
+                f"nothing is left to do: this run is over, and {asked.out / SUMMARY} says how good it is. "
+                "Make it longer with --epochs, or begin another with another --out"
+            )
+            world.share(OVER)
+            world.part()
+            return False
+        checkpoints.set_aside(commit.step)
+    if resume:
+        training.record = _note_resume(record, controller, asked, show, checkpoints.disk)
+        checkpoints.sweep()
+    world.share(GO)
+    return True
 
 
 def _checkpoints(
@@ -172,20 +209,69 @@ def _checkpoints(
     return checkpoints, commit
 
 
+def _signal(training: Training, caught: Caught, show: Progress) -> int | None:
+    """Return the signal that told the run to end; one that a rank has caught tells all of them."""
+    if training.world.size == 1:
+        return caught.signal
+    return training.told if training.told and show.lost is None else None
+
+
+def _follow(asked: RunOptions, disk: Disk, world: World) -> int:
+    """Train along with rank 0, which writes and speaks for all.
+
+    Returns:
+        The exit code: that of rank 0, but for what that does when the run is over.
+    """
+    from plateau_rule.fftcore.checkpoint import Checkpoints
+    from plateau_rule.fftcore.device import enough_memory
+    from plateau_rule.fftcore.progress import Silence
+    from plateau_rule.fftcore.saving import Saving
+    from plateau_rule.fftcore.signals import Caught
+    from plateau_rule.fftcore.train import Training
+
+    record = Record.model_validate_json(world.share(None))
+    run, show = record.bound, Silence()
+    curriculum = loads(record.curriculum.text, record.curriculum.name)
+    length = (run.epochs, run.steps_per_epoch)
+    controller = bind_to_trainer(curriculum, record.config, *length, run.peak, run.lag, asked.ranks)
+    text = read_same_text(record, asked)
+    commit = world.share_commit(None)
+    with enough_memory(), Caught() as caught:
+        learner, _ = _learner(record, text, asked, commit, commit is not None, world)
+        saving = Saving(Checkpoints(asked.out, None, disk), record.config.save_every, asked.on_save_error, show.say)
+        training = Training(record, controller, learner, asked.out, show, saving, text, disk)
+        try:
+            if commit is None:
+                training.begin()
+            else:
+                training.resume(commit, asked.on_change)
+            if world.share(None) == GO:
+                training.run(caught)
+            else:
+                world.part()
+        finally:
+            training.close()
+    return 128 + training.told if training.told else 0
+
+
 def _learner(
-    record: Record, text: Text, asked: RunOptions, commit: Commit | None, resume: bool
+    record: Record, text: Text, asked: RunOptions, commit: Commit | None, resume: bool, world: World
 ) -> tuple[Learner, str | None]:
     """Return what is trained, and what is to be said about its threads."""
     import torch
 
+    from plateau_rule.fftcore.checkpoint import read_commit
     from plateau_rule.fftcore.device import device_of, take_threads
     from plateau_rule.fftcore.learner import Learner
 
-    device = device_of(record, asked.device) if resume else torch.device(record.device)
-    threads = take_threads(record, device)
-    learner = Learner(record.config, text, record.seed, device, record.heads_only)
+    goes_on = resume or world.size > 1
+    device = device_of(record, asked.device, world.size) if goes_on else torch.device(record.device)
+    threads = take_threads(record, device, world.size)
+    learner = Learner(record.config, text, record.seed, device, record.heads_only, world)
     if record.backbone is not None and commit is None:
-        _take_backbone(learner, Path(record.backbone))
+        backbone = world.share_commit(read_commit(Path(record.backbone)) if world.writes else None)
+        if backbone is not None:
+            _take_backbone(learner, backbone)
     return learner, threads
 
 
@@ -231,13 +317,12 @@ def _without_output(error: OSError, over: bool, saved: int | None, out: Path) ->
     return 128 + signal.SIGPIPE
 
 
-def _take_backbone(learner: Learner, path: Path) -> None:
+def _take_backbone(learner: Learner, commit: Commit) -> None:
     """Put the weights of a commit into a learner, but for its chunk head, which begins anew."""
-    from plateau_rule.fftcore.checkpoint import read_commit
     from plateau_rule.fftcore.tensors import unpack_weights
 
     own = {name: value.clone() for name, value in learner.model.chunk_head.state_dict().items()}
-    unpack_weights(read_commit(path), learner.model)
+    unpack_weights(commit, learner.model)
     learner.model.chunk_head.load_state_dict(own)
 
 

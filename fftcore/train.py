@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,6 +94,9 @@ class Training:
     ) -> None:
         self.record, self.controller, self.learner, self.folder = record, controller, learner, folder
         self.show, self.saving, self.text, self.disk = show, saving, text, disk
+        self.world = learner.world
+        self.told = 0
+        self._due = False
         self._late: deque[Late] = deque()
         self._finite = True
         self._logs: list[AppendLog] = []
@@ -104,7 +108,8 @@ class Training:
 
     def begin(self) -> None:
         """Begin at step 0, with a commit, so that there is always one to go back to."""
-        self._logs = [self.disk.open_log(self.folder / name) for name in LOGS]
+        if self.world.writes:
+            self._logs = [self.disk.open_log(self.folder / name) for name in LOGS]
         self._cut_logs()
         self.learner.turn(self.controller.plan.knobs)
         self.save()
@@ -130,7 +135,7 @@ class Training:
             )
         self.learner.restore(commit)
         self.learner.turn(self.controller.plan.knobs)
-        for name, log in state.logs.items():  # both are verified before one is cut
+        for name, log in state.logs.items() if self.world.writes else ():  # both are verified before one is cut
             self._logs.append(self.disk.open_log(self.folder / name, log.bytes, log.sha256))
         self._logs.sort(key=lambda log: LOGS.index(log.path.name))
         for loss, skipped in state.late:
@@ -160,7 +165,10 @@ class Training:
         if not self._finite:
             self.show.say(f"step {step}: not saved while the loss is not finite; the last checkpoint stays")
             return
-        if self.saving.saved == step:
+        if self.world.size > 1:
+            state_in_words = json.dumps([self.controller.state_dict(), self._answered, self._scores])
+            self.world.require_same_state(step, self.learner.weights_sum(), state_in_words)
+        if self.saving.saved == step or not self.world.writes:
             return
         for log in self._logs:
             log.sync()
@@ -202,19 +210,19 @@ class Training:
             LeakError: the model sees what it is asked to predict.
             StorageError: the disk refused.
         """
-        while (plan := self.controller.plan).stop is None:
+        while (plan := self._agreed(caught)).stop is None:
             self.saving.look()
             # Before anything is saved or left, so that a step's commit is the same in an interrupted run.
             self._answer(plan)
-            if caught.signal is not None or self.show.lost is not None:
+            if self._is_told(caught):
                 break
-            if self.saving.due(plan.step):
+            if self._due if self.world.size > 1 else self.saving.due(plan.step):
                 self.save()
             self.learner.turn(plan.knobs)
             scores = self._scores
             stats = Stats(self.learner.step(plan.step, plan.lr))
             if (plan.step + 1) % self.record.bound.steps_per_epoch == 0:
-                scores = self.learner.score()
+                scores = self.world.share_scores(self.learner.score)
             self._late.append(Late(plan, plan_row(plan) | scores, stats, self.learner.bytes_per_step))
             self._answered, self._scores = 0, {}
             if decision := self._observe(plan, scores):
@@ -222,6 +230,25 @@ class Training:
         self._turn_at_the_end(plan)
         self.save()
         self.saving.wait()
+        self.world.part()
+
+    def _agreed(self, caught: Caught) -> Plan:
+        """Return the plan, on which all ranks have agreed, and on whether they are told to end and when to save."""
+        plan = self.controller.plan
+        if self.world.size > 1:
+            due = self.world.writes and plan.stop is None and self.saving.due(plan.step)
+            told, now = self.world.agree(plan.step, repr(plan), [self._told_here(caught), int(due)])
+            self.told, self._due = told, bool(now)
+        return plan
+
+    def _is_told(self, caught: Caught) -> bool:
+        if self.world.size == 1:
+            self.told = self._told_here(caught)
+        return bool(self.told)
+
+    def _told_here(self, caught: Caught) -> int:
+        """Return the number of the signal that tells this process to end, that of a lost output among them; else 0."""
+        return caught.signal or (signal.SIGPIPE if self.show.lost is not None else 0)
 
     def _turn_at_the_end(self, plan: Plan) -> None:
         """Put the plan's knobs in force, which the last step may have changed: the run is scored under these."""
@@ -252,24 +279,32 @@ class Training:
             self.saving.close()
             saved, folder = self.saving.saved, self.saving.checkpoints.folder
             last = "there is none" if saved is None else f"it is of step {saved}, {folder}"
+            last = self.world.share(last.encode()).decode()
             raise NonFiniteLoss(f"{error}. The last checkpoint of a finite state: {last}") from None
 
     def _settle(self, late: Late) -> None:
         """Wait for a loss that is still on the device, and write its row down."""
         if late.stats is None:
             return
-        loss, chunk_loss, norm, late.skipped = late.stats.read()
+        own_loss, own_chunk_loss, norm, late.skipped = late.stats.read()
+        losses = self.world.mean_loss(late.plan.step, (own_loss, own_chunk_loss), norm, self.show.say)
+        loss, chunk_loss = losses
         late.stats, late.loss = None, loss
         self._finite = isfinite(loss)
         row = late.row | {"loss": loss, "chunk_loss": chunk_loss, "grad_norm": norm}
         if late.skipped:
             row["skipped"] = True
-        self._logs[0].write(one_line(row))
+        self._write(METRICS, row)
         self.show.step(late.plan, row, late.trained_bytes, self.controller.explain)
 
     def _decided(self, decision: Decision) -> None:
-        self._logs[1].write(one_line(decision_row(decision, self.controller.plan.requests)))
+        self._write(DECISIONS, decision_row(decision, self.controller.plan.requests))
         self.show.decided(decision)
+
+    def _write(self, log: str, row: Mapping[str, Any]) -> None:
+        """Add a row to a log, on the rank that writes."""
+        if self._logs:
+            self._logs[LOGS.index(log)].write(one_line(row))
 
     def _answer(self, plan: Plan) -> None:
         """Do what the plan asks for before its step, but for what was done before the commit that is gone on from."""
@@ -280,7 +315,7 @@ class Training:
                 self.save()
             elif request.name == "evaluate":
                 self.learner.turn(plan.knobs)
-                self._scores = self.learner.score()
+                self._scores = self.world.share_scores(self.learner.score)
             elif request.name == "rollback":
                 self._roll_back(plan.step)
             elif request.name == "reset_optimizer":
@@ -290,7 +325,7 @@ class Training:
         """Weights and moments of the newest commit made by plan before a step; all else goes on."""
         self.saving.wait()
         checkpoints = self.saving.checkpoints
-        commit = checkpoints.newest(planned_before=step)
+        commit = self.world.share_commit(checkpoints.newest(planned_before=step) if self.world.writes else None)
         for line in checkpoints.passed_over:
             self.show.say(f"passed over: {line}")
         if commit is None:

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from torch.distributed.distributed_c10d import Store
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 LONG_S = 10.0
 LOOK_S = 1.0
 
 
-class Watch:
+def complain(line: str) -> None:
+    """Say a line where errors are said: whichever rank waits says it."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Lookout:
     """A thread that wakes once a second, and leaves a note where its rank waits; whoever has left none is waited for.
 
     Args:
         store: where the notes are left.
         rank: of this process.
         size: how many ranks there are.
+        say: says a line to the user; called in the thread.
     """
 
-    def __init__(self, store: Store, rank: int, size: int) -> None:
-        self._store, self._rank, self._size = store, rank, size
+    def __init__(self, store: Store, rank: int, size: int, say: Callable[[str], None] = complain) -> None:
+        self._store, self._rank, self._size, self._say = store, rank, size, say
         self._meetings, self._since_s = 0, 0.0
         self._said: tuple[int, str] | None = None
         self._over = Event()
-        self._thread = Thread(target=self._look_often, name="watch", daemon=True)
+        self._thread = Thread(target=self._look_often, name="lookout", daemon=True)
         self._thread.start()
 
     @contextmanager
@@ -42,7 +50,7 @@ class Watch:
             waited_s, self._since_s = monotonic() - self._since_s, 0.0
             said, self._said = self._said, None
             if said is not None:
-                print(f"{said[1]} took {waited_s:.0f} s to come; the run goes on", file=sys.stderr, flush=True)
+                self._say(f"{said[1]} came after {waited_s:.0f} s; the run goes on")
 
     def close(self) -> None:
         """End the thread."""
@@ -67,11 +75,7 @@ class Watch:
             return
         who = ", ".join(f"rank {rank}" for rank in late)
         self._said = (meeting, who)
-        print(
-            f"{who}: {monotonic() - since_s:.0f} s behind the others, which wait: slow, stopped or out of reach",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._say(f"{who}: {monotonic() - since_s:.0f} s behind the others, which wait: slow, stopped or out of reach")
 
     def _last_of(self, rank: int) -> int:
         """Return at which meeting a rank has last waited long; −1 if it never did."""

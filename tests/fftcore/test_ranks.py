@@ -1,0 +1,319 @@
+"""Several ranks train as one process does, and stop together: two of them, over gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+from plateau_rule import Controller, loads
+from plateau_rule.fftcore import lookout, ranks
+from plateau_rule.fftcore.binding import plan_run
+from plateau_rule.fftcore.checkpoint import Checkpoints
+from plateau_rule.fftcore.data import WindowBatch, Windows
+from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.lookout import Lookout
+from plateau_rule.fftcore.storage import Disk
+from tests.fftcore.micro import CURRICULUM, OVERRIDES, asked, micro_text, rows, run
+from tests.fftcore.ranked import ranked
+
+# Every request, and two forward passes in a step.
+REQUESTS = CURRICULUM.replace(
+    b'["lr_restart", "checkpoint"]', b'["lr_restart", "evaluate", "rollback", "reset_optimizer", "checkpoint"]'
+)
+SHAPE: dict[str, Any] = {"batch_size": 4, "accumulation": 2, "save_every": 5}
+
+
+@pytest.fixture(autouse=True)
+def no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures out, which take longer than these runs, and look no longer than needed for who is gone."""
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
+    monkeypatch.setattr(ranks, "GRACE_S", 1.0)
+
+
+def train(out: Path, **changes: Any) -> int:
+    """Carry a run out that can be shared between ranks."""
+    overrides = {} if changes.get("resume") else {"overrides": SHAPE | changes.pop("overrides", {})}
+    return run(out, curriculum=REQUESTS, **changes, **overrides)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run that one process trained."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
+        assert train(out) == 0
+    return out
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Say in what two runs differ, but for the rounding of sums."""
+    told = []
+    for name in ("decisions.jsonl", "metrics.jsonl"):
+        here, there = rows(one / name), rows(other / name)
+        if [row.keys() for row in here] != [row.keys() for row in there]:
+            told.append(f"{name}: other rows")
+        for mine, yours in zip(here, there, strict=False):
+            told += [f"{name}: {key}" for key in mine if not alike(mine[key], yours.get(key))]
+    return told
+
+
+def alike(mine: Any, yours: Any) -> bool:
+    """Whether two values of a log are the same, but for the rounding of sums; lines that explain are not compared."""
+    if isinstance(mine, float) and isinstance(yours, float):
+        return mine == pytest.approx(yours, rel=1e-5)
+    return isinstance(mine, list) or bool(mine == yours)
+
+
+def in_step(number: int, act: Callable[[Learner], None]) -> None:
+    """From now on, do something before one step of this process."""
+    step_of = Learner.step
+
+    def step(self: Learner, at: int, lr: float) -> Tensor:
+        if at == number:
+            act(self)
+        return step_of(self, at, lr)
+
+    Learner.step = step  # type: ignore[assignment,method-assign]
+
+
+def told_by(tmp_path: Path, codes: list[int], fault: Callable[[], None], **changes: Any) -> str:
+    """Train on two ranks, with a fault in rank 1; assert the exit codes, and return what was said."""
+    (tmp_path / "micro.txt").write_bytes(micro_text())
+
+    def work(rank: int) -> int:
+        if rank == 1:
+            fault()
+        return train(tmp_path / "run", **changes)
+
+    assert ranked(2, work, tmp_path / "told") == codes, (tmp_path / "told").read_text()
+    return (tmp_path / "told").read_text()
+
+
+def sent(number: int, at: int) -> Callable[[], None]:
+    """A fault: this process is sent a signal in a step."""
+    return lambda: in_step(at, lambda learner: os.kill(os.getpid(), number))
+
+
+def goes_on(tmp_path: Path, alone: Path) -> None:
+    """Assert that the run, resumed by one process, ends as the one that one process trained."""
+    assert train(tmp_path / "run", resume=True) == 0
+    assert differences(alone, tmp_path / "run") == []
+
+
+def test_two_ranks_are_one(alone: Path, tmp_path: Path) -> None:
+    """Two ranks decide what one process decides, on losses that differ by rounding, and leave the same files."""
+    told = told_by(tmp_path, [0, 0], lambda: None)
+    assert differences(alone, tmp_path / "run") == []
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in alone.iterdir()}
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["ranks"] == 2
+    assert told.count("done: the run of 32 steps is over") == 1
+
+
+def test_a_wrong_share_is_seen(alone: Path, tmp_path: Path) -> None:
+    """Canary: where rank 1 takes the windows of rank 0, the comparison with one process fails."""
+    batch_of = Windows.batch
+
+    def fault() -> None:
+        def batch(self: Windows, step: int, **how: Any) -> WindowBatch:
+            return batch_of(self, step, **how | {"rank": 0})
+
+        Windows.batch = batch  # type: ignore[method-assign]
+
+    told_by(tmp_path, [0, 0], fault)
+    assert "metrics.jsonl: loss" in differences(alone, tmp_path / "run")
+
+
+@pytest.mark.parametrize("resumed_on", [1, 2])
+def test_a_signal_tells_all(alone: Path, tmp_path: Path, resumed_on: int) -> None:
+    """A signal to one rank ends both after the same step, saved, and the run goes on on either number of ranks."""
+    told = told_by(tmp_path, [143, 143], sent(signal.SIGTERM, 9))
+    assert "told to end, and saved: step 10." in told
+    if resumed_on == 1:
+        goes_on(tmp_path, alone)
+    else:
+        told_by(tmp_path, [0, 0], lambda: None, resume=True)
+        assert differences(alone, tmp_path / "run") == []
+
+
+@pytest.mark.parametrize(
+    ("save_every", "sentence", "last"),
+    [
+        (100, "step 16: rank 1 decided otherwise than the others; all stop before the step is taken", 15),
+        (5, "step 5: rank 1 is in another state than the others; all stop, and nothing is saved", 4),
+    ],
+)
+def test_another_decision(alone: Path, tmp_path: Path, save_every: int, sentence: str, last: int) -> None:
+    """Canary: a rank that decides otherwise, or is about to, stops both and is named; the run then goes on."""
+    observe_of = Controller.observe
+
+    def fault() -> None:
+        def observe(self: Controller, loss: Any = None, **told: Any) -> Any:
+            return observe_of(self, 10.0 ** -told["step"], **told)  # it falls, and is flat on no window
+
+        Controller.observe = observe  # type: ignore[assignment,method-assign]
+
+    told = told_by(tmp_path, [2, 2], fault, overrides={"save_every": save_every})
+    assert told.count(sentence) == 1
+    assert rows(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == last
+    if save_every == SHAPE["save_every"]:
+        goes_on(tmp_path, alone)
+
+
+def test_other_weights(tmp_path: Path) -> None:
+    """Canary: a rank whose weights differ in one bit is named before anything is saved."""
+
+    def fault() -> None:
+        def spoil(learner: Learner) -> None:
+            learner.parameters[0].data.view(torch.int32).flatten()[0] += 1
+
+        in_step(7, spoil)
+
+    told = told_by(tmp_path, [2, 2], fault)
+    assert "step 10: rank 1 has other weights than the others; all stop, and nothing is saved" in told
+    assert Checkpoints(tmp_path / "run" / "checkpoints", 5, Disk()).steps() == [0, 5]
+
+
+def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+    """A rank whose loss is not finite is named, its step is skipped on both, and they go on together."""
+
+    hooks: list[Any] = []
+
+    def spoil(learner: Learner) -> None:
+        hooks.append(learner.model.norm.register_forward_hook(lambda module, given, result: result * torch.nan))
+
+    def fault() -> None:
+        in_step(9, spoil)
+        in_step(10, lambda learner: hooks.pop().remove())
+
+    told = told_by(tmp_path, [0, 0], fault)
+    assert told.count("step 9: the loss of rank 1 alone is not finite; the step is skipped on all ranks") == 1
+    assert [row["step"] for row in rows(tmp_path / "run" / "metrics.jsonl") if row.get("skipped")] == [9]
+
+
+def test_a_rank_that_dies(alone: Path, tmp_path: Path) -> None:
+    """A rank that is killed is named by the other, which ends too; the last commit is whole, and the run goes on."""
+    told = told_by(tmp_path, [2, -9], sent(signal.SIGKILL, 12))
+    assert "rank 1 does not answer any more: killed, stopped, or out of reach" in told
+    assert Checkpoints(tmp_path / "run" / "checkpoints", 5, Disk()).newest() is not None
+    goes_on(tmp_path, alone)
+
+
+def test_a_mistake_on_one_rank(tmp_path: Path) -> None:
+    """What is wrong on one rank alone is said by it, and by the other as the reason why it ends."""
+    (tmp_path / "micro.txt").write_bytes(micro_text())
+    (tmp_path / "other.txt").write_bytes(micro_text()[1:])
+
+    def work(rank: int) -> int:
+        return train(tmp_path / "run", data=tmp_path / ("other.txt" if rank else "micro.txt"))
+
+    assert ranked(2, work, tmp_path / "told") == [2, 2]
+    told = (tmp_path / "told").read_text()
+    assert "rank 1: " in told
+    assert "other.txt: is another text than the run" in told
+    assert "rank 1 has ended, and the run with it: " in told
+
+
+LADDER = "ladder = [2, 3, 4]"
+RAMP = 'set = { batch_size = 2 }\nramp = { batch_size = { to = 4, over = "1 epoch" } }'
+RANGE = "range = { min = 2, max = 4, multiple_of = 1 }"
+
+
+@pytest.mark.parametrize(
+    ("knob", "growing", "refused"),
+    [
+        (LADDER, "set = { batch_size = 3 }", "a batch of 3 windows"),
+        (
+            LADDER,
+            RAMP,
+            "a batch of 3 windows",
+        ),
+        (
+            RANGE,
+            RAMP,
+            "moves in steps of 1",
+        ),
+        (
+            RANGE.replace("1", "2"),
+            RAMP,
+            None,
+        ),
+        (LADDER, "set = { batch_size = 2 }", None),
+    ],
+)
+def test_uneven_shares(tmp_path: Path, knob: str, growing: str, refused: str | None) -> None:
+    """A batch that cannot be shared out equally, in any state or on any rung, is refused before anything is written."""
+    source = f"""
+        format = 1
+        name = "batches"
+        run = {{ epochs = 2, steps_per_epoch = 8 }}
+        lr = {{ peak = 1e-2 }}
+        [knob.batch_size]
+        {knob}
+        [[state]]
+        name = "growing"
+        {growing}
+        [[state]]
+        name = "full"
+        set = {{ batch_size = 4 }}
+        [[transition]]
+        from = "growing"
+        to = "full"
+        guards = [{{ dwell = "1 epoch" }}]
+    """
+    line = asked(tmp_path / "run", overrides={"batch_size": 4}, unchecked=True, ranks=2)
+    if refused is None:
+        assert plan_run(loads(source), source.encode(), line)[0].ranks == 2
+    else:
+        with pytest.raises(RunError, match=rf'"growing": .*{refused} cannot be shared out equally among 2'):
+            plan_run(loads(source), source.encode(), line)
+
+
+def test_a_slow_rank_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits long for others says for which, once, and when they have come."""
+    monkeypatch.setattr(lookout, "LONG_S", 0.0)
+    monkeypatch.setattr(lookout, "LOOK_S", 0.001)
+    lines, said = [], Event()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        said.set()
+
+    store = HashStore()
+    store.set("plateau/waiting/2", "1")
+    seen = Lookout(store, 0, 3, say)
+    with seen.waiting():
+        assert said.wait(60)
+    seen.close()
+    assert lines[0].startswith("rank 1: 0 s behind the others, which wait")
+    assert lines[1] == "rank 1 came after 0 s; the run goes on"
+    assert len(lines) == 2
+
+
+@pytest.mark.slow
+def test_under_torchrun(alone: Path, tmp_path: Path) -> None:
+    """`torchrun -m plateau_rule.fftcore.run` trains on two ranks, and one says so; a run that it began goes on."""
+    (tmp_path / "micro.txt").write_bytes(micro_text())
+    (tmp_path / "micro.toml").write_bytes(REQUESTS)
+    shape = {name: value for name, value in (asdict(OVERRIDES) | SHAPE).items() if value is not None}
+    flags = [word for name, value in shape.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    train_it = ["plateau_rule.fftcore.run", "micro.toml", "--data", "micro.txt", "--out", "run", "--device", "cpu"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    done = subprocess.run([*launch, *train_it, *flags], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("2 ranks: each takes one of 2 equal shares of every batch") == 1
+    assert differences(alone, tmp_path / "run") == []
