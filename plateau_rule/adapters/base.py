@@ -32,6 +32,7 @@ from plateau_rule.adapters.beginning import (
 from plateau_rule.adapters.errors import WiringError
 from plateau_rule.adapters.ranks import OneRank, Ranks, refuse_other_plans
 from plateau_rule.adapters.rates import GroupRates, Groups, ratios_of
+from plateau_rule.adapters.record import RunRecord
 from plateau_rule.adapters.rows import Choose
 from plateau_rule.adapters.saved import SavedRule, read_saved
 from plateau_rule.adapters.stamp import Stamping
@@ -46,7 +47,6 @@ from plateau_rule.controller.language.reading import load
 from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.controller.soundness import answers_of, require_sound
-from plateau_rule.sim.run_folder import RunFolder
 
 Shape = Callable[[Any, Any], Any]
 """(batch, the knob's value) -> the batch with that knob applied."""
@@ -79,6 +79,7 @@ class Rule:
     Attributes:
         given: the curriculum, read; or the Controller that was given.
         accumulation: micro-batches in an optimizer step.
+        record: the run folder, where one is written.
         stamping: the knobs that reach batches as they are drawn, and what was seen of their stamps.
     """
 
@@ -100,14 +101,13 @@ class Rule:
         self.given = curriculum if isinstance(curriculum, Curriculum | Controller) else load(curriculum)
         self._binding = binding or Binding()
         self._shape = dict(shape or {})
-        self._out = None if out is None else Path(out)
+        self.record = RunRecord(None if out is None else Path(out))
         self._combine, self._on_change, self._framework = combine, on_change, framework
         self._checked = checked
         self._ranks: Ranks = ranks or OneRank()
         self.accumulation = 1
         self._controller: Controller | None = None
         self._saved: SavedRule | None = None
-        self._folder: RunFolder | None = None
         self._share = StepShare()
         self._watch = Watch(framework, applied)
         self._rates = GroupRates(self._watch)
@@ -222,17 +222,16 @@ class Rule:
         self._asked = asked_beside_loss(controller.machine)
         self.stamping.begin(controller, accumulation, None if state is None else state.place)
         self._last, self._trains = None, True
-        if self._out is not None and self._ranks.rank == 0:
-            self._folder = RunFolder(self._out, controller, trainer_step, self._framework, answers)
+        if self._ranks.rank == 0:
+            late = 0 if state is None else min(trainer_step, controller.lag)
+            self.record.begin(controller, trainer_step, self._framework, answers, late)
         self.rates(groups)
         return tuple(notes)
 
     def end(self) -> None:
         """Training is over: the run folder is closed, and evaluations that still come are no part of the run."""
         self._trains = False
-        if self._folder is not None:
-            self._folder.close()
-            self._folder = None
+        self.record.end()
 
     # One step
 
@@ -255,12 +254,11 @@ class Rule:
         """
         return self.form(self.stamping.unstamped(batch, self.plan))
 
-    def form(self, batch: Any) -> Any:
-        """The batch in the form that the step's knobs ask for: the second half of `shape`."""
-        if self._shape:
-            knobs = self.knobs
-            for name, function in self._shape.items():
-                batch = function(batch, knobs[name])
+    def form(self, batch: Any, knobs: Mapping[str, Any] | None = None) -> Any:
+        """The batch in the form that the step's knobs ask for, or others that are given: the second half of `shape`."""
+        knobs = self.knobs if knobs is None else knobs
+        for name, function in self._shape.items():
+            batch = function(batch, knobs[name])
         return batch
 
     def micro(self, loss: Any, weight: float = 1.0) -> None:
@@ -301,21 +299,22 @@ class Rule:
         plan, share = self.plan, self._share
         if trainer_step is not None and trainer_step != plan.step:
             raise WiringError(f"{self._framework}: {out_of_order(trainer_step, plan.step)}")
-        if not share.count:
+        late = not share.count and plan.step < self.controller.lag  # the first losses are still to come
+        if not share.count and not late:
             raise WiringError(
                 f"{self._framework}: step {plan.step} is to be closed, and no loss was given for it. Give every "
                 "micro-batch's loss first, and close each optimizer step once"
             )
         total, weight = self._ranks.add(share.total, share.weight if self._combine == "mean" else 1.0)
-        loss = total / weight if weight else float("nan")
+        loss = total / weight if weight else nan
         per_epoch = self.controller.machine.steps_per_epoch
         if self.stamping.rows:
             epoch_end = self.stamping.take_epoch_end() and per_epoch is None
         closes = epoch_end if per_epoch is None else (plan.step + 1) % per_epoch == 0
         metrics, self._share = share.settled(self._asked, closes, self._ranks)
-        if self._folder is not None:
-            self._folder.step(plan, loss, skipped, metrics)
-        decision = self.controller.observe(loss, epoch_end, step=plan.step, skipped=skipped, **metrics)
+        told = None if late else loss
+        self.record.step(plan, told, skipped, metrics)
+        decision = self.controller.observe(told, epoch_end, step=plan.step, skipped=skipped, **metrics)
         if self._held:
             decision = self._evaluate(plan.step, plan.epoch, self._held) or decision
             self._held = {}
@@ -358,8 +357,7 @@ class Rule:
         return replace(result, requests=tuple(each for each in asked if each.name != "evaluate"))
 
     def _evaluate(self, step: int, epoch: int, numbers: dict[str, float]) -> Decision | None:
-        if self._folder is not None:
-            self._folder.evaluation(step, epoch, numbers)
+        self.record.evaluation(step, epoch, numbers)
         return self.controller.evaluated(**numbers)
 
     def _epoch_of(self, closed: int) -> int:
@@ -371,8 +369,8 @@ class Rule:
 
     def _result(self, plan: Plan, loss: float, decision: Decision | None) -> StepResult:
         now = self.plan
-        if decision is not None and self._folder is not None:
-            self._folder.decision(decision, now.requests)
+        if decision is not None:
+            self.record.decision(decision, now.requests)
         return StepResult(plan, loss, decision, now.requests, now.stop)
 
     # Saving and resuming

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.cases import Case, Seen
+from tests.conformance.cases import RATIOS, Case, Seen
 
 Run = Callable[[Case, Path, bool], None]
 """(case, folder, resume): carry the case out. The run folder is `folder / RUN`; what is watched goes to
@@ -51,8 +51,14 @@ def in_its_numbers(name: str, truth: Seen) -> Seen:
     """What should happen, in the numbers of an adapter's framework: rates in float32, or one rate in place of two."""
     if name not in ("keras", "jax"):
         return truth
-    rates = [[unpack("f", pack("f", rate))[0] for rate in rates] for rates in truth.rates]
+    ratios = [_float32(0.5 * ratio) / 0.5 for ratio in RATIOS]  # of rates that were float32 already
+    rates = [[_float32(ratio * highest) for ratio in ratios] for *_, highest in truth.rates]
     return replace(truth, rates=[rates[-1:] for rates in rates] if name == "keras" else rates)
+
+
+def _float32(number: float) -> float:
+    rounded: float = unpack("f", pack("f", number))[0]
+    return rounded
 
 
 def drivers() -> list[str]:
