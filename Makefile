@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quick test lint types tests test-wheel test-adapters test-page coverage mutation verifier faults format demo bench bench-boundary bench-quality transitions constraints clean
+.PHONY: help docs setup quick test lint types tests test-wheel test-adapters test-page coverage mutation verifier faults format demo bench bench-boundary bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -81,6 +81,11 @@ test-page: setup  ## a browser looks at the page: Chromium, which is installed b
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium" && apt-get update -qq && apt-get install -qq -y chromium >/dev/null; } || { echo "make test-page needs the browser Chromium, and found none. Install it (Debian: apt install chromium)" >&2; exit 2; }
 	PLATEAU_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest --numprocesses 2 tests/browser
 
+docs: setup      ## the site of docs/, into build/site; a broken link, or a picture whose code fails, fails it
+	@$(BIN)/python -c 'import sphinx' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[docs]'
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -b html -c docs . build/site
+	@echo "The site is in build/site/index.html"
+
 coverage: setup  ## the tests, and the lines and branches that they never reach: none of controller/
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --cov --cov-report term --cov-report html
 	$(BIN)/python -m coverage report --include='controller/*' --fail-under=100
@@ -120,7 +125,7 @@ transitions: setup ## a million transitions of curricula called sound, under ten
 constraints: ## pin anew: resolve in a fresh environment, write constraints.txt
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
-	"$$fresh/bin/python" -m pip install --quiet 'torch==$(TORCH)' hatchling '.[$(EXTRAS)]'; \
+	"$$fresh/bin/python" -m pip install --quiet 'torch==$(TORCH)' hatchling '.[$(EXTRAS),page-test,docs]'; \
 	{ sed '/^[^#]/,$$d' constraints.txt; "$$fresh/bin/python" -m pip freeze --all --exclude pip --exclude wheel --exclude plateau-rule | sed 's/+cpu$$//'; } > "$$fresh/pins"; \
 	cp "$$fresh/pins" constraints.txt; grep -c == constraints.txt
 

@@ -20,6 +20,7 @@ from plateau_rule.controller.language.reading import shipped
 from tests.conftest import ROOT
 
 README, TESTING, CONTROLLER = ROOT / "README.md", ROOT / "docs" / "testing.md", ROOT / "docs" / "controller.md"
+START = ROOT / "docs" / "start.md"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "curricula" / "README.md"])
 EXAMPLES = ROOT / "docs" / "examples"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -101,6 +102,42 @@ def test_readme_commands_print_what_is_shown(command: str, tmp_path: Path) -> No
     words = re.sub(r"\b(sizes\.toml|losses\.csv)", r"docs/examples/\1", words)
     lines = [line.replace("docs/examples/", "") for line in printed(words, tmp_path)]
     assert_shown(shown, lines)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that docs/start.md says to make."""
+    folder = tmp_path_factory.mktemp("start")
+    (folder / "sizes.toml").write_text(blocks(START, "toml")[0])
+    for place, source in enumerate(blocks(START, "python")):
+        (folder / f"{place}.py").write_text(source)
+        subprocess.run([sys.executable, f"{place}.py"], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize("command", commands(START), ids=lambda command: command.split("\n")[0])
+def test_start_commands_print_what_is_shown(command: str, started: Path, tmp_path: Path) -> None:
+    """Each command of the first ten minutes, given in the folder that the page makes, prints what stands below it."""
+    words, *shown = command.splitlines()
+    for file in started.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    assert_shown(shown, printed(words, tmp_path))
+
+
+def in_index(text: str) -> set[str]:
+    """The pages that the lists of docs/index.md name, from docs/."""
+    lists = re.findall(r"^```{toctree}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in lists for line in block.splitlines() if not line.startswith(":")]
+    return {re.sub(r".*<(.*)>", r"\1", line) for line in lines}
+
+
+def test_the_site_has_every_page() -> None:
+    """docs/index.md leads to every page of docs/, and names none that is not there; a page left out is seen."""
+    text = (ROOT / "docs" / "index.md").read_text()
+    named, there = in_index(text), {page.name for page in ROOT.glob("docs/*.md")} - {"index.md"}
+    assert {page for page in named if not page.startswith("..")} == there
+    assert all((ROOT / "docs" / page).is_file() for page in named)
+    assert "start.md" not in in_index(text.replace("start.md", ""))
 
 
 def test_what_is_not_printed_is_seen() -> None:
