@@ -23,7 +23,13 @@ include_patterns = [
     "CHANGELOG.md",
     "SECURITY.md",
 ]
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "matplotlib.sphinxext.plot_directive"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "matplotlib.sphinxext.plot_directive",
+]
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "deflist"]

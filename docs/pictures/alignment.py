@@ -1,3 +1,5 @@
+"""Two curricula on the same loss, and the rate on the first step of each raise."""
+
 import matplotlib.pyplot as plt
 
 from plateau_rule import Controller, load

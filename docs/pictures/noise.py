@@ -1,3 +1,5 @@
+"""A noisy loss that still falls, and where two methods raise."""
+
 import random
 
 import matplotlib.pyplot as plt
