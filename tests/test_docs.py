@@ -135,7 +135,7 @@ def test_the_site_has_every_page() -> None:
     """docs/index.md leads to every page of docs/, and names none that is not there; a page left out is seen."""
     text = (ROOT / "docs" / "index.md").read_text()
     named, there = in_index(text), {page.name for page in ROOT.glob("docs/*.md")} - {"index.md"}
-    assert {page for page in named if not page.startswith("..")} == there
+    assert {page for page in named if not page.startswith("..")} == there, "docs/index.md lists the pages of the site"
     assert all((ROOT / "docs" / page).is_file() for page in named)
     assert "start.md" not in in_index(text.replace("start.md", ""))
 
