@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike
@@ -22,18 +22,16 @@ from plateau_rule.controller.errors import (
     Fault,
     Key,
     callers_level,
-    visible,
 )
 from plateau_rule.controller.frozen import FrozenDict
 from plateau_rule.controller.language.amounts import Product, RunLength
 from plateau_rule.controller.language.consistency import nearest
-from plateau_rule.controller.language.curriculum import FULL, Curriculum, Knob, word_of
+from plateau_rule.controller.language.curriculum import Curriculum, word_of
 from plateau_rule.controller.language.fingerprint import fingerprints
-from plateau_rule.controller.language.knob_values import PLURALS, hardness, kind_of_value
-from plateau_rule.controller.language.ladders import ranks_of
 from plateau_rule.controller.language.metrics import LOSS, asked
 from plateau_rule.controller.language.rungs import spelled_out
 from plateau_rule.controller.lead import lead_by_knob, lead_faults, lead_of, with_lead
+from plateau_rule.controller.limits import unfit_limits
 from plateau_rule.controller.machine import Limits, Machine, Warmup, limits_shown
 from plateau_rule.controller.meters import limit_faults, meters_of, product_faults, product_of, whole_product
 
@@ -158,7 +156,7 @@ def bind(curriculum: Curriculum, binding: Binding | Limited | None = None, **sai
     run = run_of(curriculum, binding)
     faults = [
         *product_faults(curriculum, run),
-        *_limit_faults(curriculum, limits),
+        *unfit_limits(curriculum, limits),
         *_metric_faults(curriculum, binding),
         *amount_faults(curriculum, run),
         *lead_faults(curriculum, binding.lead, limits),
@@ -232,52 +230,6 @@ def _no_curriculum(given: object) -> str:
     if isinstance(given, str | PathLike):
         hint = f"expected a Curriculum: load({brief(str(given))}) reads one"
     return f"the curriculum is {kind_of(given)}; {hint}"
-
-
-# Limits on a command line
-
-
-def limits_in(words: Iterable[str], option: str = "--limit") -> dict[str, float | None] | None:
-    """Read limits as a command line spells them.
-
-    Args:
-        words: KNOB=NUMBER each, or KNOB=none where it has no largest value.
-        option: how they were introduced, for the errors.
-
-    Returns:
-        The limits, or None where there are no words.
-
-    Raises:
-        BindingError: a word is something else, or a knob comes twice.
-    """
-    limits: dict[str, float | None] = {}
-    faults = []
-    for word in words:
-        name, _, text = word.partition("=")
-        number = _number_in(text)
-        if not name or (number is None and text != "none"):
-            faults.append(
-                Fault("bad-limit", (), f'{option} "{visible(word)}"',
-                      f"KNOB=NUMBER with a number above 0, such as {option} cutoff=1025")
-            )  # fmt: skip
-        elif name in limits:
-            faults.append(Fault("bad-limit", (), f'{option} "{visible(word)}"', f"one limit for the knob {name}"))
-        else:
-            limits[name] = number
-    if faults:
-        raise BindingError(faults)
-    return limits or None
-
-
-def _number_in(text: str) -> float | None:
-    """A finite number above 0, a whole one as int; None for any other text."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    if not 0 < number <= LARGEST:
-        return None
-    return int(number) if number.is_integer() else number
 
 
 # What is no number, and what does not fit
@@ -354,38 +306,3 @@ def _metric_faults(curriculum: Curriculum, binding: Binding) -> list[Fault]:
         for guard, path in asked(curriculum)
         if (metric := word_of(guard).metric(guard.value) or LOSS) not in known
     ]  # fmt: skip
-
-
-def _limit_faults(curriculum: Curriculum, limits: Limits | None) -> Iterator[Fault]:
-    if limits is None:
-        return
-    spelled = ranks_of(curriculum)
-    known = ", ".join(name if most is None else f"{name} (at most {most})" for name, most in sorted(limits.items()))
-    for name, knob in curriculum.knob.items():
-        if name not in limits:
-            yield Fault("unknown-knob", ("knob", name), f'this trainer cannot turn the knob "{name}"',
-                        f"one of its knobs: {known or 'none'}", nearest(name, limits), at_key=True)  # fmt: skip
-        elif limits[name] is None:
-            if _asks_for_full(curriculum, name):
-                yield Fault("bad-limit", ("knob", name), f'"full", and this trainer has no largest value of "{name}"',
-                            "a limit that is a number", at_key=True)  # fmt: skip
-        elif name in spelled:
-            kind = PLURALS[kind_of_value(next(iter(spelled[name])))]
-            yield Fault("bad-limit", ("knob", name), f"the limit {limits[name]} for a knob of {kind}",
-                        f"none: {{{name!r}: None}}, or {name}=none on a command line", at_key=True)  # fmt: skip
-        else:
-            yield from _low_limit(name, knob, limits[name] or 0)
-
-
-def _asks_for_full(curriculum: Curriculum, name: str) -> bool:
-    knob = curriculum.knob[name]
-    written = [*(knob.ladder or ()), *([knob.range.max] if knob.range else ())]
-    return FULL in [*written, *(state.set[name] for state in curriculum.state)]
-
-
-def _low_limit(name: str, knob: Knob, limit: float) -> Iterator[Fault]:
-    easiest = min(knob.ladder, key=hardness) if knob.ladder else knob.range.min if knob.range else 0
-    which = "easiest" if knob.order == "up" else "smallest"
-    if easiest != FULL and float(easiest) > limit:
-        found = f"the {which} value {easiest} lies above this trainer's limit {limit}"
-        yield Fault("limit-below-ladder", ("knob", name), found)

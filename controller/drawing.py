@@ -10,7 +10,7 @@ from typing import Any
 
 from plateau_rule.controller.language.consistency import sources, target
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, State, word_of
-from plateau_rule.controller.language.rungs import names_of, rungs_of, spelled_out
+from plateau_rule.controller.language.rungs import abbreviated, names_of, rungs_of, spelled_out
 from plateau_rule.controller.rate_line import cycles_in_words, peak_written, rate_line
 
 # What is said of the machine, in words
@@ -119,6 +119,7 @@ def facts(curriculum: Curriculum, state: State) -> list[str]:
 
 def mermaid(curriculum: Curriculum) -> str:
     """A Mermaid state diagram, as GitHub and GitLab show it in Markdown."""
+    curriculum = abbreviated(curriculum)
     lines = ["---", f"title: {curriculum.name}", "---", "stateDiagram-v2", "    direction TB"]
     for index, state in enumerate(curriculum.state):
         text = "<br>".join(map(_for_mermaid, [state.name, *facts(curriculum, state)]))
@@ -138,6 +139,7 @@ def _for_mermaid(text: str) -> str:
 
 def dot(curriculum: Curriculum) -> str:
     """A graph for Graphviz: `plateau draw FILE --as dot | dot -Tpdf -o machine.pdf`."""
+    curriculum = abbreviated(curriculum)
     lines = [
         f"digraph {_quoted(curriculum.name)} {{",
         '  node [shape=box, style=rounded, fontname=Helvetica, margin="0.2,0.12"];',
@@ -209,6 +211,7 @@ class _Row:
 
 def svg(curriculum: Curriculum) -> str:
     """A picture that stands for itself; what it needs is in it."""
+    curriculum = abbreviated(curriculum)
     ways = arrows(curriculum)
     straight = [a for a in ways if a.target == a.source + 1]
     curved = [a for a in ways if a.target != a.source + 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from plateau_rule.controller.language.fingerprint import canonical
+from plateau_rule.controller.language.fingerprint import canonical, transition_keys
 from plateau_rule.controller.machine import Machine
 
 LISTED = ("state", "transition", "ways")  # of a meaning: compared by name; `ways` says the same again
@@ -33,9 +33,21 @@ def edits(old: Machine, new: Machine) -> Iterator[Edit]:
         shown = "metrics of evaluations that no guard watches" if name == "evaluated" else name
         yield from _tables(shown, before.get(name), after.get(name))
     states = [_by(meaning["state"], "name") for meaning in (before, after)]
-    yield from _named("state", *states)
+    yield from _named("state", *[{f'"{name}"': table for name, table in one.items()} for one in states])
+    titles = _titles(new)
+    for key, title in _titles(old).items():  # a number may mean another one in the new file
+        titles.setdefault(key, f"{title}, as it was" if title in titles.values() else title)
     transitions = [_by(meaning["transition"], "key") for meaning in (before, after)]
-    yield from _named("transition", *transitions)
+    yield from _named("transition", *[{titles[key]: table for key, table in one.items()} for one in transitions])
+
+
+def _titles(machine: Machine) -> dict[str, str]:
+    """What transitions are called, by their keys: a name, or where one without a name leads and its number."""
+    written, found = machine.curriculum.written.transition, dict[str, str]()
+    for place, (key, way) in enumerate(zip(transition_keys(machine.curriculum), written, strict=True)):
+        leaving = ", ".join(way.from_) if isinstance(way.from_, list) else way.from_
+        found[key] = f'"{way.name}"' if way.name is not None else f"{place + 1} ({leaving} to {way.to})"
+    return found
 
 
 def _bound(machine: Machine) -> dict[str, Any]:
@@ -60,15 +72,15 @@ def _named(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
     """Tables that have a name: those that are gone, those that are new, those that were edited, and their order."""
     for name in old:
         if name not in new:
-            yield Edit(f'{kind} "{name}"', "there", None)
+            yield Edit(f"{kind} {name}", "there", None)
     for name, table in new.items():
         if name not in old:
-            yield Edit(f'{kind} "{name}"', None, "there")
+            yield Edit(f"{kind} {name}", None, "there")
         else:
-            yield from _tables(f'{kind} "{name}"', old[name], table)
+            yield from _tables(f"{kind} {name}", old[name], table)
     kept, now = [name for name in old if name in new], [name for name in new if name in old]
     if kept != now:
-        yield Edit(f"order of the {kind}s", ", ".join(kept), ", ".join(now))
+        yield Edit(f"order of the {kind}s", *[", ".join(name.strip('"') for name in names) for names in (kept, now)])
 
 
 def _tables(where: str, old: Any, new: Any) -> Iterator[Edit]:
@@ -89,7 +101,7 @@ def _tables(where: str, old: Any, new: Any) -> Iterator[Edit]:
 
 def _below(where: str, key: str) -> str:
     """A place inside another: a key of a named table stands after a comma."""
-    return f"{where}, {key}" if where.endswith('"') else f"{where}.{key}" if where else key
+    return f"{where}, {key}" if where.endswith(('"', ")")) else f"{where}.{key}" if where else key
 
 
 def _words(items: list[Any]) -> bool:

@@ -10,7 +10,7 @@ from plateau_rule.controller.guards.in_state import Reached
 from plateau_rule.controller.guards.word import Advice, AmountAsked, Builder, Condition, Path, Pick, Word
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.faults import rest_faults
-from plateau_rule.controller.language.values import Amount
+from plateau_rule.controller.language.values import Duration
 
 TIMEOUT = '{ dwell = "0.3 run" }'
 """A guard as a file writes it, for messages that suggest a bound on a stay."""
@@ -23,7 +23,7 @@ class Dwell(Word[str]):
 
     name = "dwell"
     description = "This much time was spent in this state."
-    written = Amount
+    written = Duration
 
     def faults(self, value: str, path: Path, knobs: Collection[str]) -> Iterator[Fault]:
         """`rest` never passes before the run is over."""

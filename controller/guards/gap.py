@@ -21,8 +21,7 @@ from plateau_rule.controller.guards.detector import RunningMean, Soonest, copy_o
 from plateau_rule.controller.guards.reading import Reading, finite, measured
 from plateau_rule.controller.guards.word import Advice, AmountAsked, Feed, Hint, MetricWord, Path, Pick
 from plateau_rule.controller.language.faults import empty_faults, rest_faults
-from plateau_rule.controller.language.values import LARGEST, MetricName, Table
-from plateau_rule.controller.language.values import Amount as AmountText
+from plateau_rule.controller.language.values import LARGEST, Duration, MetricName, Table
 
 APART = "apart"  # what the distance of the two means counts
 MOST_BLOCKS = 64  # in a stretch: what a snapshot may hold
@@ -34,7 +33,7 @@ class Gap(Table):
 
     metric: MetricName = "loss"
     """The metric to watch."""
-    over: AmountText
+    over: Duration
     """How long a stretch is: `1 epoch` compares the means of the last two epochs."""
     value: Annotated[float, Field(ge=0, le=LARGEST)]
     """True when the two means differ, up or down, by no more than this."""

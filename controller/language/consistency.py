@@ -16,7 +16,7 @@ from plateau_rule.controller.language.faults import twin_faults, unknown
 from plateau_rule.controller.language.knob_faults import knob_faults, value_faults
 from plateau_rule.controller.language.metrics import metric_faults
 from plateau_rule.controller.language.rate_faults import rate_faults
-from plateau_rule.controller.language.rungs import has_rungs, rung_faults, spelled_out, written_faults
+from plateau_rule.controller.language.rungs import has_rungs, names_of, rung_faults, spelled_out, written_faults
 
 PROPERTIES = ("names", "reach", "escape", "monotone", "aligned", "order", "timing", "noise", "resume")
 NEXT = "next"
@@ -25,14 +25,17 @@ Path = tuple[Key, ...]
 
 def faults_of(curriculum: Curriculum) -> list[Fault]:
     """List everything in a curriculum that does not fit together, in the order of the file's parts."""
-    if has_rungs(curriculum):
-        made = list(rung_faults(curriculum))
-        out = made or spelled_out(curriculum)
-        return made if isinstance(out, list) else written_faults(out, faults_of(out))
     names = {
         "state": [{"name": state.name} for state in curriculum.state],
         "transition": [{"name": transition.name} for transition in curriculum.transition],
     }
+    if has_rungs(curriculum):
+        made = list(rung_faults(curriculum))
+        if made or not all(names_of(curriculum, state) for state in curriculum.state):
+            made += knob_faults(curriculum)
+            return [replace(fault, where=spelled(fault.path, names)) for fault in made]
+        out = spelled_out(curriculum)
+        return written_faults(out, faults_of(out))
     # Conditions too deep to be walked come first; guards that go in circles or grow without end hide what they ask for.
     faults = depth_faults(curriculum) or [
         *knob_faults(curriculum),

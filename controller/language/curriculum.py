@@ -28,6 +28,7 @@ from plateau_rule.controller.language.values import (
     Asks,
     Count,
     CountOrProduct,
+    Duration,
     MetricName,
     Name,
     NumberOrFull,
@@ -91,7 +92,7 @@ class Metric(Table):
     """Which way is better: `max` for a score, an accuracy, a reward."""
     at: Literal["step", "epoch", "eval"] = "eval"
     """When its values come: with evaluations, or with the observation of a step, or of one that closes an epoch."""
-    every: Amount | None = None
+    every: Duration | None = None
     """How often; an amount of time in a guard on it is measured by this. An epoch where `at` says epoch."""
     unit: Text = ""
     """What the values count, for people."""
@@ -180,7 +181,7 @@ class Ramp(Table):
 
     to: AnyRung
     """The value at the end of the ramp."""
-    over: Amount
+    over: Duration
     """How long the ramp takes, from entering the state on."""
     shape: Literal["linear", "root"] = "linear"
     """`linear`, or `root`: the square moves linearly, so a rise is faster at first (Platanios et al. 2019)."""

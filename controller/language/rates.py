@@ -6,13 +6,24 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from plateau_rule.controller.language.values import LARGEST, Amount, Asks, Decay, Name, Positive, Shape, Share, Table
+from plateau_rule.controller.language.values import (
+    LARGEST,
+    Amount,
+    Asks,
+    Decay,
+    Duration,
+    Name,
+    Positive,
+    Shape,
+    Share,
+    Table,
+)
 
 
 class GrowingCycles(Table):
     """Cycles without end, each of them longer than the one before it, or as long (SGDR)."""
 
-    first: Amount
+    first: Duration
     """The length of the first cycle."""
     factor: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many times as long as the one before it each cycle is."""
@@ -57,7 +68,7 @@ class Rate(Table):
     """Knobs with exponents: the rate is multiplied by (value / value in the first state) to this power."""
     decay: Decay = 0.2
     """With `wsd`: the last part of the length, over which the rate falls."""
-    warmup: Amount | None = None
+    warmup: Duration | None = None
     """Linear rise to the peak at the start of the run, before the first step of the fall."""
     warmup_from: Share | None = None
     """Share of the peak on the first step of a warm-up, as torch counts it; one part of warmup + 1 without it."""
@@ -78,7 +89,7 @@ class StateRate(Table):
     """How long the fall takes, from the last restart on; replaces the length or the cycles of `[lr]`."""
     decay: Decay | None = None
     """With `wsd`: the last part of the length, over which the rate falls; as in `[lr]` where it is not given."""
-    warmup: Amount | None = None
+    warmup: Duration | None = None
     """A warm-up on entering this state by `lr_restart`, in place of that of `[lr]`; `aligned` counts from its end."""
     warmup_from: Share | None = None
     """With `warmup`: share of the peak on its first step; as in `[lr]` where it is not given."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plateau_rule.controller.language.curriculum import Curriculum, Knob, State, Transition
 
 MOST_STATES = 256  # of a curriculum, spelled out
+MOST_DRAWN = 5  # rungs of a state that are drawn one by one
 
 
 def rungs_of(knob: Knob) -> list[Any]:
@@ -85,6 +86,41 @@ def _way(transition: Transition, names: dict[str, list[str]], every: list[str]) 
     return transition.model_copy(update={"from_": sources, "to": target})
 
 
+# Drawn
+
+
+def abbreviated(curriculum: Curriculum) -> Curriculum:
+    """The curriculum to be drawn: its rungs spelled out, those in the middle of many as one state; it is for show.
+
+    All are spelled out where the rate follows the knob: it is another one in each.
+    """
+    if not has_rungs(curriculum):
+        return curriculum
+    out = spelled_out(curriculum)
+    by_name = {state.name: state for state in out.state}
+    states, shown_as = [], dict[str, str]()
+    for written in curriculum.state:
+        names = names_of(curriculum, written)
+        if written.each is None or written.each in curriculum.lr.follow or len(names) <= MOST_DRAWN:
+            boxes = [[name] for name in names]
+        else:
+            boxes = [names[:1], names[1:2], names[2:-1], names[-1:]]
+        for box in boxes:
+            first, last = by_name[box[0]], by_name[box[-1]]
+            shown_as |= dict.fromkeys(box, box[0] if len(box) == 1 else f"{box[0]} … {box[-1]}")
+            if len(box) > 1 and written.each is not None:
+                values = f"{first.set[written.each]} to {last.set[written.each]}, {len(box)} rungs"
+                first = first.model_copy(update={"name": shown_as[box[0]], "set": {**first.set, written.each: values}})
+            states.append(first)
+    ways = []
+    for way in out.transition:
+        sources = way.from_ if isinstance(way.from_, list) else [way.from_]
+        leaving = list(dict.fromkeys(shown_as.get(source, source) for source in sources))
+        ways.append(way.model_copy(update={"from_": leaving if leaving != ["*"] else "*",
+                                           "to": shown_as.get(way.to, way.to)}))  # fmt: skip
+    return out.model_copy(update={"state": states, "transition": ways})
+
+
 # Faults
 
 
@@ -100,17 +136,40 @@ def rung_faults(curriculum: Curriculum) -> Iterator[Fault]:
             yield Fault("unknown-knob", path, f'no knob "{state.each}"', "", "", None, False, "", state.each,
                         tuple(curriculum.knob))  # fmt: skip
             continue
-        rungs = rungs_of(curriculum.knob[state.each])
+        knob = curriculum.knob[state.each]
+        rungs = rungs_of(knob)
         count += len(rungs)
         if not rungs or any(isinstance(rung, list | tuple | dict) for rung in rungs):
-            yield Fault("each-without-rungs", path, f'the knob "{state.each}", whose values have no names to be told '
-                        "apart by", "a ladder of numbers or names, or a range of numbers with multiple_of")  # fmt: skip
+            yield from _uncounted(knob, state.each, path)
         for table in ("set", "ramp"):
             if state.each in getattr(state, table):
                 yield Fault("key-without-effect", ("state", i, table, state.each), f'"{state.each}" in {table} of a '
                             f'state for each of its rungs', "each alone", at_key=True)  # fmt: skip
     if count > MOST_STATES:
         yield Fault("wrong-count", ("state",), f"{count} states, rungs counted", f"at most {MOST_STATES}")
+
+
+def _uncounted(knob: Knob, name: str, path: tuple[Key, ...]) -> Iterator[Fault]:
+    """Why the values of a knob are not to be counted; where its own table is at fault, that is told of the table."""
+    span = knob.range
+    if span is None and knob.ladder:
+        why, expected = (
+            "whose values are lists or tables: no state can be called by them",
+            "a ladder of numbers or names",
+        )
+    elif span is None:
+        why, expected = "which has no ladder", "a knob with a ladder, or a range with multiple_of"
+    elif span.max == FULL:
+        why = 'whose range ends in "full": where that is, the file does not say'
+        expected = "a range whose max is a number"
+    elif span.multiple_of is None:
+        why, expected = "whose range has no multiple_of to count by", "a range with multiple_of, or a ladder"
+    elif span.multiple_of > 0 and span.max >= span.min:
+        count = int((float(span.max) - span.min) / span.multiple_of) + 1
+        why, expected = f"whose range has {count:,} rungs", f"at most {MOST_STATES}: each is a state"
+    else:
+        return
+    yield Fault("each-without-rungs", path, f'the knob "{name}", {why}', expected)
 
 
 def written_faults(curriculum: Curriculum, faults: list[Fault]) -> list[Fault]:

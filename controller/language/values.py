@@ -106,6 +106,12 @@ Amount = Annotated[
     Field(json_schema_extra={"pattern": PATTERN}),
     Asks('an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest"'),
 ]
+Duration = Annotated[  # where `rest` has no meaning; `rest_faults` says why
+    str,
+    AfterValidator(_amount),
+    Field(json_schema_extra={"pattern": PATTERN.replace("^(rest|", "^(")}),
+    Asks('an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run"'),
+]
 AmountOrWindow = Annotated[
     str,
     AfterValidator(_amount_or_window),
@@ -151,7 +157,7 @@ Product = Annotated[
 CountOrProduct = Annotated[
     Annotated[Whole, Tag("number")] | Annotated[Product, Tag("list")],
     Discriminator(_number_or_list),
-    Asks('a whole number, or a list of whole numbers and knobs such as [8, "batch_size", "seq_len"]'),
+    Asks('a whole number of at least 1, or a list of whole numbers and knobs such as [8, "batch_size", "seq_len"]'),
 ]
 Shape = Literal["cosine", "linear", "constant", "wsd"]
 Since = Literal["state", "run"]

@@ -22,13 +22,16 @@ from plateau_rule.commands.options import (
     JsonFlag,
     Output,
     UsageError,
+    bound_to,
     require_drawable,
+    require_knobs,
     write_text,
 )
 from plateau_rule.commands.sources import Source, content_of, curricula, one_file, refuse_options
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.checking import as_dict, findings_in_words, in_words, write_counterexamples
 from plateau_rule.controller.errors import BindingWarning, CurriculumError, visible
+from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.language.scanning import within_limits
@@ -81,18 +84,30 @@ def check(
     form = "json" if as_json else form or "text"
     names, single = curricula(files), one_file(files)
     binding = bound.binding()
+    files_read = [_read(name) for name in names]
+    require_knobs(binding, *[one.curriculum for one in files_read if one.curriculum])
     results: list[CheckedFile] = []
-    for name in names:
+    for one in files_read:
         try:
-            results.append(_checked(name, binding, budget, log, mend))
+            results.append(_checked(one, binding, budget, log, mend))
         except CurriculumError as error:
             if single and form in ("text", "brief"):
                 raise
-            results.append(CheckedFile(name, error=error))
+            results.append(CheckedFile(one.file, error=error))
     write_text(_printed(results, form, single, strict, counterexample), output)
     if plot is not None and (report := results[0].report) is not None:
         _draw(report.machine, plot)
     return max((result.exit_code(strict) for result in results), key=WORST.index)
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """A file, by the name that errors show, and the curriculum that it holds or why it holds none."""
+
+    file: str
+    content: bytes = b""
+    curriculum: Curriculum | None = None
+    error: CurriculumError | None = None
 
 
 @dataclass(frozen=True)
@@ -123,17 +138,28 @@ def _usable(
         raise UsageError(f"{option} with several curricula: expected one")
 
 
-def _checked(name: str, binding: Binding, budget: int, log: Path | None, mend: bool) -> CheckedFile:
-    """Read, bind and verify one file."""
-    content, shown = content_of(name)
-    curriculum = loads(content, shown)
+def _read(name: str) -> FileRead:
+    """Read one file."""
+    try:
+        content, shown = content_of(name)
+        return FileRead(shown, content, loads(content, shown))
+    except CurriculumError as error:
+        return FileRead(name, error=error)
+
+
+def _checked(read: FileRead, binding: Binding, budget: int, log: Path | None, mend: bool) -> CheckedFile:
+    """Bind and verify one file."""
+    if read.error is not None or read.curriculum is None:
+        raise read.error or CurriculumError([])
+    curriculum, shown = read.curriculum, read.file
+    binding = bound_to(curriculum, binding)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)  # the report says it
         machine = bind(curriculum, binding)
     progress = _Progress()
     report = verify(machine, budget=budget, tick=progress.tick if sys.stderr.isatty() else None)
     progress.clear()
-    places = Places(within_limits(content, shown), shown)
+    places = Places(within_limits(read.content, shown), shown)
     if mend:
         from plateau_rule.controller.edit.mending import with_mends
 

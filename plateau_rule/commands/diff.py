@@ -14,8 +14,10 @@ from plateau_rule.commands.options import (
     ReadingOptions,
     Several,
     UsageError,
+    bound_to,
     print_json,
     read_logs,
+    require_knobs,
 )
 from plateau_rule.commands.sources import STDIN, Source, content_of, refuse_options
 from plateau_rule.controller.binding import Binding, bind
@@ -60,9 +62,10 @@ def diff(
         raise UsageError("plateau diff: - and -; expected the standard input for one of the two files")
     curricula = _both(old, new)
     binding = bound.binding()
+    require_knobs(binding, *curricula)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)
-        machines = [bind(curriculum, binding) for curriculum in curricula]
+        machines = [bind(curriculum, bound_to(curriculum, binding)) for curriculum in curricula]
     found = difference(machines[0], machines[1], budget=budget)
     replayed = _replayed(curricula, log, reading, binding) if log else None
     if as_json:

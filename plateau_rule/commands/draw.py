@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from plateau_rule.commands.options import BOUND, BoundOptions, Output, UsageError, write_text
+from plateau_rule.commands.options import (
+    BOUND,
+    BoundOptions,
+    Output,
+    UsageError,
+    bound_to,
+    require_knobs,
+    write_text,
+)
 from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.clamping import as_bound
 from plateau_rule.controller.errors import BindingWarning, visible
@@ -48,10 +56,11 @@ def draw(
             "Name a file that ends so; --as names the format where the file's name does not"
         )
     binding, curriculum = bound.binding(), loads(*contents(file))
+    require_knobs(binding, curriculum)
     if binding != Binding():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BindingWarning)  # said below
-            machine = bind(curriculum, binding)
+            machine = bind(curriculum, bound_to(curriculum, binding))
         print(*machine.notes, sep="\n", end="\n" if machine.notes else "", file=sys.stderr)
         curriculum = as_bound(machine)
     return write_text(DRAWINGS[kind](curriculum), output)

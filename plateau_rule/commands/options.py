@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError, visible
 
 if TYPE_CHECKING:
     from plateau_rule.controller.binding import Binding
+    from plateau_rule.controller.language.curriculum import Curriculum
     from plateau_rule.sim.logs import Log
 
 Progress = Callable[[int, int | None], None]
@@ -77,9 +78,10 @@ class BoundOptions:
 
     def binding(self) -> Binding:
         """The same as a value, limits read."""
-        from plateau_rule.controller.binding import Binding, limits_in
+        from plateau_rule.controller.binding import Binding
         from plateau_rule.controller.errors import BindingError
         from plateau_rule.controller.lead import lead_in
+        from plateau_rule.controller.limits import limits_in
 
         given = {name: value for name, value in vars(self).items() if name not in ("limit", "lead")}
         try:
@@ -101,6 +103,28 @@ class LateOptions(BoundOptions):
     """Steps by which losses reach the controller late (0 by default)."""
 
 
+def require_knobs(binding: Binding, *curricula: Curriculum) -> None:
+    """Refuse a knob in --limit or --lead that none of the curricula has: it is the option that is misspelt."""
+    from plateau_rule.controller.errors import nearest
+
+    known = {name for curriculum in curricula for name in curriculum.knob}
+    lead = binding.lead if isinstance(binding.lead, Mapping) else {}
+    for option, names in (("--limit", binding.limits or {}), ("--lead", lead)):
+        for name in names:
+            if name not in known:
+                which = "this curriculum has" if len(curricula) == 1 else "these curricula have"
+                hint = nearest(name, known) or "There are no knobs."
+                raise UsageError(f'{option} {visible(name)}: {which} no knob "{visible(name)}". {hint}')
+
+
+def bound_to(curriculum: Curriculum, binding: Binding) -> Binding:
+    """A binding in which limits that a person gave for some knobs say of each other one that it has none."""
+    from plateau_rule.controller.binding import Binding
+    from plateau_rule.controller.limits import for_every_knob
+
+    return Binding.of(binding, limits=for_every_knob(curriculum, binding.limits))
+
+
 READING, BOUND, LATE = ReadingOptions(), BoundOptions(), LateOptions()
 
 
@@ -117,10 +141,13 @@ def read_logs(
 
     steps_per_epoch: for logs that count steps within epochs; None leaves it to the log. quiet: show no progress.
     """
+    from plateau_rule.commands.sources import is_curriculum
     from plateau_rule.sim.logs import read
 
     if not logs:
         raise UsageError("name a log, or the folder of a run")
+    if wrong := next(filter(is_curriculum, logs), None):
+        raise UsageError(f"{visible(wrong)} is a curriculum; expected a log, or the folder of a run")
     if reading.ema is not None and not 0 <= reading.ema < 1:
         raise UsageError(f"--ema {reading.ema:g}: expected a coefficient from 0 to below 1")
     with nullcontext() if quiet else bar("reading", "bytes") as progress:

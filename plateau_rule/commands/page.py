@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from plateau_rule.commands.options import LATE, READING, Flag, LateOptions, ReadingOptions, UsageError, read_logs
+from plateau_rule.commands.sources import is_curriculum
 
 if TYPE_CHECKING:
     from plateau_rule.page.opening import Opened
@@ -72,7 +73,7 @@ def open_words(
     from plateau_rule.page.opening import open_folder, open_log, open_nothing, run_folder
 
     how = HOW.replace("plateau page", f"plateau {command}")
-    curricula = [word for word in words if _is_curriculum(word)]
+    curricula = [word for word in words if is_curriculum(word)]
     runs = [word for word in words if word not in curricula]
     if not words:
         raise UsageError(f"plateau {command}: name what to show: {how}")
@@ -96,9 +97,3 @@ def open_words(
         else:
             found.append(open_log(read_logs([run], reading, given.steps_per_epoch), run, curriculum, given))
     return found
-
-
-def _is_curriculum(word: str) -> bool:
-    from plateau_rule.controller.language.reading import shipped
-
-    return word.endswith(".toml") or (word in shipped() and not Path(word).exists())

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from plateau_rule.commands.options import OUT, READING, ReadingOptions, UsageError, read_logs, short
+from plateau_rule.commands.sources import is_curriculum
+from plateau_rule.controller.errors import visible
 
 
 def plot(
@@ -28,5 +30,12 @@ def plot(
     if not runs:
         raise UsageError("plateau plot: name a run's folder or a log")
     drawable(out)
+    if wrong := next(filter(is_curriculum, runs), None):
+        name = visible(wrong)
+        raise UsageError(
+            f"{name} is a curriculum, and plot draws runs and logs. Its machine: plateau draw {name} -o machine.svg. "
+            f"Its knobs and rate: plateau check {name} --plot rate.svg. Over a log: plateau replay {name} LOG --plot "
+            "run.svg"
+        )
     pictures = [picture_of_log(read_logs([run], reading, steps_per_epoch), short(run), steps_per_epoch) for run in runs]
     print(f"Drawn: {draw(pictures, out)}")

@@ -19,8 +19,11 @@ from plateau_rule.commands.options import (
     print_json,
     read_logs,
     require_drawable,
+    require_knobs,
     short,
 )
+from plateau_rule.commands.sources import is_curriculum
+from plateau_rule.controller.errors import visible
 
 
 def replay(
@@ -56,6 +59,7 @@ def replay(
     require_drawable(plot)
     loaded = [load(name) for name in curricula]
     given = bound.binding()
+    require_knobs(given, *loaded)
     history = read_logs(logs, reading, given.steps_per_epoch)
     timelines = []
     for curriculum in loaded:
@@ -88,6 +92,10 @@ def _sorted_out(words: Sequence[str], logs: Sequence[str]) -> tuple[list[str], l
         return list(words), list(logs)
     if len(words) < 2:
         raise UsageError("plateau replay: name a curriculum and a log: plateau replay CURRICULUM LOG...")
-    if second := next((word for word in words[1:] if word.endswith(".toml")), None):
-        raise UsageError(f"{second} is a curriculum; with more than one, name the log by --log LOG")
-    return [words[0]], list(words[1:])
+    curricula = [word for word in words if is_curriculum(word)] or [words[0]]
+    if len(curricula) > 1:
+        raise UsageError(
+            f"plateau replay: {' and '.join(map(visible, curricula))} are curricula; with more than one, name the log "
+            "by --log LOG"
+        )
+    return curricula, [word for word in words if word not in curricula]

@@ -18,6 +18,7 @@ from plateau_rule.commands.options import (
     bar,
     print_json,
     require_drawable,
+    require_knobs,
 )
 from plateau_rule.sim.shards import Engine
 
@@ -63,8 +64,9 @@ def simulate(
     require_drawable(plot)
     drawn_from = {**(_fitted(fitted) if fitted else {}), **_ranges(learner)}
     settings = Settings(learners, seed, drawn_from, flat, workers, engine, bound.binding())
-    found = []
-    for curriculum in [load(name) for name in curricula]:
+    found, loaded = [], [load(name) for name in curricula]
+    require_knobs(settings.binding, *loaded)
+    for curriculum in loaded:
         with bar(f"simulating {curriculum.name}", "learners") as progress:
             found.append(simulate_one(curriculum, settings, progress))
     summaries = [summary(each) for each in found]

@@ -50,6 +50,11 @@ def curricula(words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for word in words for name in _named(word)))
 
 
+def is_curriculum(word: str) -> bool:
+    """Whether a word among runs and logs names a curriculum: a file in TOML, or a shipped one that no file hides."""
+    return word.endswith(".toml") or (word in shipped() and not Path(word).exists())
+
+
 def one_file(words: Sequence[str]) -> bool:
     """Whether the words name a single file by itself."""
     return len(words) == 1 and list(_named(words[0])) == [words[0]]

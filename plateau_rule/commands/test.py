@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plateau_rule.commands.options import BOUND, BoundOptions, Flag, Several, UsageError
+from plateau_rule.commands.options import BOUND, BoundOptions, Flag, Several, UsageError, bound_to, require_knobs
 
 if TYPE_CHECKING:
     from plateau_rule.controller.binding import Binding
@@ -33,9 +33,12 @@ def test(*files: Path, cover: Flag = False, log: Several = (), bound: BoundOptio
         raise UsageError("plateau test: name a scenario file")
     if log and not cover:
         raise UsageError("plateau test: --log is for --cover; plateau replay replays a log")
-    binding, failed = bound.binding(), 0
+    asked, failed = bound.binding(), 0
     tried: dict[str, Tried] = {}
-    for suite in map(read, files):
+    suites = [read(file) for file in files]
+    require_knobs(asked, *[suite.curriculum for suite in suites])
+    for suite in suites:
+        binding = bound_to(suite.curriculum, asked)
         machine = suite.controller(binding).machine
         results = []
         for scenario in suite.file.scenario:
@@ -47,7 +50,7 @@ def test(*files: Path, cover: Flag = False, log: Several = (), bound: BoundOptio
         failed += sum(bool(result.failures) for result in results)
     for name, one in tried.items():
         if log:
-            _replay(one, log, binding)
+            _replay(one, log, asked)
         print("\n".join(one.lines(name)))
     return 1 if failed else 0
 

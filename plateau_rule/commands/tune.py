@@ -15,9 +15,11 @@ from plateau_rule.commands.options import (
     Several,
     UsageError,
     bar,
+    bound_to,
     print_json,
     read_logs,
     require_drawable,
+    require_knobs,
 )
 
 
@@ -62,6 +64,8 @@ def tune(
     require_drawable(plot)
     loaded, settings = load(curriculum), settings_over(over)
     binding = bound.binding()
+    require_knobs(binding, loaded)
+    binding = bound_to(loaded, binding)
     logs = [read_logs([name], reading, bound.steps_per_epoch) for name in log]
     with bar(f"tuning {loaded.name}", "settings") as progress:
         found = tune_one(

@@ -19,6 +19,7 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.lead import steps_shown
+from plateau_rule.controller.limits import for_every_knob
 from plateau_rule.controller.machine import limits_shown
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.epochs import first_step_of, steps_per_epoch_of
@@ -165,6 +166,8 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
                 f"that run had no knob {', '.join(unknown)}: `full` stays a word (--limit KNOB=NUMBER sets it)"
             )
             limits = None
+    elif limits is not None:  # what the run had stands for what was not asked for
+        limits = for_every_knob(curriculum, {**(own.get("limits") or {}), **limits})
     binding = Binding(
         limits,
         epochs=epochs,

@@ -130,8 +130,9 @@ def binding_of(config: pytest.Config) -> Binding:
     Raises:
         BindingError: Where an option's value is none.
     """
-    from plateau_rule.controller.binding import Binding, limits_in
+    from plateau_rule.controller.binding import Binding
     from plateau_rule.controller.errors import BindingError
+    from plateau_rule.controller.limits import limits_in
 
     limits = limits_in(config.getoption("--curricula-limit"), "--curricula-limit")
     given = {name: config.getoption(f"--curricula-{name.replace('_', '-')}") for name in BOUND}

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from plateau_rule import BindingError, Controller, PlateauError, load
-from plateau_rule.controller.binding import Binding, bind, limits_in
+from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.errors import ArgumentError
+from plateau_rule.controller.limits import limits_in
 from tests.controller.small import small
 
 NUMPY = {

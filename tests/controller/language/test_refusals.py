@@ -108,9 +108,9 @@ REFUSED = {
     ],
     TOP + STATE + WAY + 'guards = [{ dwell = "3 stepp" }, { dwell = "7 epok" }]\n': [
         '10:21: [[transition]] 1, guards 1, dwell: found "3 stepp"; expected an amount of time such as "500 steps", '
-        '"3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 steps"? [bad-amount]',
+        '"3 epochs", "2e9 tokens" or "0.3 run". Did you mean "3 steps"? [bad-amount]',
         '10:44: [[transition]] 1, guards 2, dwell: found "7 epok"; expected an amount of time such as "500 steps", '
-        '"3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, cost, run. [bad-amount]',
+        '"3 epochs", "2e9 tokens" or "0.3 run". Units: steps, epochs, tokens, cost, run. [bad-amount]',
     ],
     TOP + STATE + WAY + "guards = [{ below = { value = 1e20 } }, { above = { value = -1e20 } }]\n": [
         f"10:{column}: [[transition]] 1, guards {i}, {word}.value: found {found}; "

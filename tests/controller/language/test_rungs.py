@@ -154,7 +154,7 @@ guards = [{ dwell = "8 epochs" }]
 """
 
 
-def test_forty_nine_rungs_are_one_state_and_one_picture() -> None:
+def test_forty_nine_rungs_are_proved_and_drawn_as_few() -> None:
     """49 modes are proved as one state is, in a report and a picture that stay short."""
     curriculum = loads(IFNO)
     report = verify(Controller(curriculum).machine)
@@ -164,7 +164,24 @@ def test_forty_nine_rungs_are_one_state_and_one_picture() -> None:
     words = list(in_words(report, Places(IFNO, "ifno.toml"), {}, False))
     assert len(words) < 40
     assert sum("47 rungs between" in line for line in words) == 1
-    assert len(mermaid(curriculum).splitlines()) < 12
+    shown = [line.split('"')[1].split("<br>")[:2] for line in mermaid(curriculum).splitlines() if "<br>" in line]
+    between = ["grow.18 #8230; grow.63", "modes 18 to 63, 46 rungs"]
+    assert shown == [["grow.16", "modes 16"], ["grow.17", "modes 17"], between, ["grow.64", "modes 64"]]
+
+
+def test_few_rungs_are_drawn_one_by_one() -> None:
+    """Three rungs are three states, with the ways between them and those of the states around."""
+    ways = [line.strip().split(" : ")[0] for line in mermaid(loads(SHORT)).splitlines() if " : " in line]
+    assert ways == [
+        "s0 --> s1",
+        "s1 --> s2",
+        "s2 --> s3",
+        "s3 --> s4",
+        "s1 --> s2",
+        "s2 --> s2",
+        "s3 --> s2",
+        "s4 --> s2",
+    ]
 
 
 def test_fmt_keeps_the_one_state() -> None:
@@ -204,7 +221,15 @@ def test_rungs_have_names(knob: str, names: list[str] | None) -> None:
             'each = "modes"\nset = { width = 8, modes = 16 }',
             '"modes" in set of a',
         ),
-        ("multiple_of = 2", "multiple_of = 0.01", "each-without-rungs"),
+        ("multiple_of = 2", "multiple_of = 0.01", "whose range has 401 rungs; expected at most 256: each is a state"),
+        ("multiple_of = 2", "multiple_of = 0", "knob.modes.range.multiple_of: found 0; expected a number above 0"),
+        (", multiple_of = 2", "", "whose range has no multiple_of to count by"),
+        ("max = 20", 'max = "full"', 'whose range ends in "full": where that is, the file does not say'),
+        (
+            "range = { min = 16, max = 20, multiple_of = 2 }",
+            "ladder = [[16, 1], [20, 1]]",
+            "values are lists or tables",
+        ),
         ('to = "grow.18"', 'to = "grow.19"', 'no state "grow.19"'),
         ("set = { width = 8 }\n[[state]]", "set = { width = 5 }\n[[state]]", "width = 5; expected one of 8, 4"),
     ],

@@ -186,57 +186,57 @@ MISTYPED = [
     (
         "{ min_epoch = 2 }",
         '{ dwell = "30% run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "30% run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30% run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "0.3 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "30 % of the run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "30 % of the run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30 % of the run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "0.3 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "30%" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "30%"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30%"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "0.3 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "0,3 run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "0,3 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "0,3 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "0.3 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "1k steps" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "1k steps"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "1000 steps"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "1k steps"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "1000 steps"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "500" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "500"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Say the unit: "500 steps". [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "500"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Say the unit: "500 steps". [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         "{ dwell = 500 }",
-        '37:22: [[transition]] 1, guards 1, dwell: found 500; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Say the unit: "500 steps". [wrong-type]',
+        '37:22: [[transition]] 1, guards 1, dwell: found 500; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Say the unit: "500 steps". [wrong-type]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "3epochs" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "3epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 epochs"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "3epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "3 epochs"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "3 Epochs" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "3 Epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 epochs"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "3 Epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "3 epochs"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "5 min" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "5 min"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Units: steps, epochs, tokens, cost, run. [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "5 min"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Units: steps, epochs, tokens, cost, run. [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "half the run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "half the run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest" [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "half the run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run" [bad-amount]',
     ),
     ('"3 epochs"', "3 epochs", '12:10: the amount 3 epochs without quotation marks. Write "3 epochs". [not-toml]'),
     (
@@ -592,47 +592,47 @@ MISTYPED = [
     (
         "{ min_epoch = 2 }",
         '{ dwell = "30 percent" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "30 percent"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30 percent"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "0.3 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "30% of run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "30% of run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30% of run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "0.3 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = ".3 run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found ".3 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.3 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found ".3 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "0.3 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "130% run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "130% run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". A share of the run is at most 1. [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "130% run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". A share of the run is at most 1. [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "30 run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "30 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". A share of the run is at most 1. Did you mean "0.3 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "30 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". A share of the run is at most 1. Did you mean "0.3 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "1,000 steps" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "1,000 steps"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "1000 steps"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "1,000 steps"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "1000 steps"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "1.5k steps" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "1.5k steps"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "1500 steps"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "1.5k steps"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "1500 steps"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "steps 500" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "steps 500"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest" [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "steps 500"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run" [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "3 epochs." }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "3 epochs."; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 epochs"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "3 epochs."; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "3 epochs"? [bad-amount]',
     ),
     (
         '"3 epochs"',
@@ -647,27 +647,27 @@ MISTYPED = [
     (
         "{ min_epoch = 2 }",
         '{ dwell = "1/3 run" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "1/3 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "0.333333 run"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "1/3 run"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "0.333333 run"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "three epochs" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "three epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest" [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "three epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run" [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "2B tokens" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "2B tokens"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "2000000000 tokens"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "2B tokens"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "2000000000 tokens"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         '{ dwell = "3  epochs" }',
-        '37:22: [[transition]] 1, guards 1, dwell: found "3  epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Did you mean "3 epochs"? [bad-amount]',
+        '37:22: [[transition]] 1, guards 1, dwell: found "3  epochs"; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Did you mean "3 epochs"? [bad-amount]',
     ),
     (
         "{ min_epoch = 2 }",
         "{ dwell = 0.3 }",
-        '37:22: [[transition]] 1, guards 1, dwell: found 0.3; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens", "0.3 run" or "rest". Say the unit: "0.3 run". [wrong-type]',
+        '37:22: [[transition]] 1, guards 1, dwell: found 0.3; expected an amount of time such as "500 steps", "3 epochs", "2e9 tokens" or "0.3 run". Say the unit: "0.3 run". [wrong-type]',
     ),
     ("{ min_epoch = 2 }", "{ dwell = 30% }", "37:22: found 30%; expected a number. Write 0.3. [not-toml]"),
     (

@@ -166,12 +166,37 @@ def test_usage(words: str, sentence: str, capfd: pytest.CaptureFixture[str]) -> 
         ("check plateau --steps-per-epoch 0", "--steps-per-epoch: 0; expected a whole number of at least 1 [bad-run]"),
         ("simulate plateau --peak nan", "--peak: nan; expected a number above 0 [bad-run]"),
         ("replay plateau x --lag -1", "--lag: -1; expected a whole number of at least 0 [bad-run]"),
+        ("check plateau --limit cutof=5", '--limit cutof: this curriculum has no knob "cutof". Did you mean "cutoff"?'),
+        (
+            "check plateau full --lead cutof=5",
+            '--lead cutof: these curricula have no knob "cutof". Did you mean "cutoff"?',
+        ),
+        (
+            "replay plateau x --lead cutof=5",
+            '--lead cutof: this curriculum has no knob "cutof". Did you mean "cutoff"?',
+        ),
+        ("simulate plateau --limit k=5", '--limit k: this curriculum has no knob "k". Known here: cutoff.'),
+        ("tune plateau --log x --limit k=5", '--limit k: this curriculum has no knob "k". Known here: cutoff.'),
+        (
+            "check two-knobs-with-retreat --limit seq_len=512",
+            'no limit of "cutoff" is given, and it asks for "full"; expected one beside those that are given: '
+            "--limit cutoff=NUMBER [bad-limit]",
+        ),
+        ("noise plateau", "plateau is a curriculum; expected a log, or the folder of a run"),
+        ("fit mine.toml", "mine.toml is a curriculum; expected a log, or the folder of a run"),
     ],
 )
 def test_what_cannot_be_bound(words: str, sentence: str, capfd: pytest.CaptureFixture[str]) -> None:
     """A number that cannot be bound is named by its option, not by a line of a file that is right."""
     assert plateau.main(words.split()) == 2
     assert capfd.readouterr() == ("", f"{sentence}\n")
+
+
+@pytest.mark.parametrize("command", ["check", "draw", "simulate --learners 5"])
+def test_a_limit_of_one_knob_of_two(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A knob that no limit names has none: its largest value is that of the file."""
+    assert plateau.main([*command.split(), "two-knobs-with-retreat", "--limit", "cutoff=1025"]) == 0
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("command", ["check plateau", "draw plateau", "replay plateau x", "simulate plateau",

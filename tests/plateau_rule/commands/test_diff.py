@@ -40,7 +40,7 @@ def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "old.toml", "new.toml", *BOUND, "--log", "losses.csv").splitlines() == [
         "old.toml -> new.toml",
         "edited",
-        '  transition "*>next", guards.min_epoch: 2 -> 4',
+        "  transition 1 (* to next), guards.min_epoch: 2 -> 4",
         "entered",
         "  words: step 200 to 1900, or never -> step 400 to 1900, or never",
         "  spelling: step 300 to 1900, or never -> step 500 to 1900, or never",
@@ -71,7 +71,7 @@ def test_standard_input(words: list[str], monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(edited)))
     change = "3 -> 4" if words[0] == "-" else "2 -> 3"
     assert told(capsys, *words).splitlines()[:3] == [
-        " -> ".join(words), "edited", f'  transition "*>next", guards.min_epoch: {change}'
+        " -> ".join(words), "edited", f'  transition 1 (* to next), guards.min_epoch: {change}'
     ]  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["old.toml", "new.toml", "--log", "absent.csv"], "absent.csv"),
         (["old.toml", "new.toml", "--log", "old.toml"], "old.toml"),
         (["old.toml", "new.toml", "--limit", "cutoff"], "KNOB=NUMBER"),
-        (["old.toml", "new.toml", "--limit", "size=3"], "cannot turn the knob"),
+        (["old.toml", "new.toml", "--limit", "size=3"], '--limit size: these curricula have no knob "size"'),
         (["old.toml", "new.toml", "third.toml"], "is one word too many"),
         (["old.toml", "new.toml", "--epochs", "0"], "--epochs"),
     ],

@@ -86,4 +86,4 @@ def test_draw_within_a_limit(capfd: pytest.CaptureFixture[str]) -> None:
     assert "lr 0.5" in out
     assert err == 'state "full" equals "spelling" within the limits cutoff 300: merged\n'
     assert plateau.main(["draw", "plateau", "--limit", "depth=3"]) == 2
-    assert 'this trainer cannot turn the knob "cutoff"' in capfd.readouterr().err
+    assert '--limit depth: this curriculum has no knob "depth". Known here: cutoff.' in capfd.readouterr().err

@@ -113,7 +113,7 @@ def test_replay_for_people_shows_timeline_guards_what_it_can_tell_and_a_verdict(
 
 def test_replay_says_when_the_log_is_of_the_very_run(run: Path, said: Said) -> None:
     """Over the run's own log nothing is a stand-in, and that is said; of another curriculum, that it is another's."""
-    assert "made these very transitions" in said("replay", "plateau", run)[1]
+    assert "made the same transitions" in said("replay", "plateau", run)[1]
     assert "made other transitions" in said("replay", "fixed-epochs", run)[1]
 
 
@@ -195,13 +195,30 @@ def test_plot_draws_runs_above_each_other(run: Path, log: Path, said: Said, tmp_
     assert "log.csv" in (tmp_path / "runs.svg").read_text()
 
 
+def test_the_log_may_come_first(log: Path, said: Said) -> None:
+    """Of one curriculum and a log, in whatever order, a replay knows which is which."""
+    assert said("replay", log, "plateau") == said("replay", "plateau", log)
+
+
+def test_plot_of_a_curriculum(said: Said) -> None:
+    """A curriculum in the place of a run: the three commands that draw it are named."""
+    code, _, err = said("plot", "plateau")
+    assert code == 2
+    assert "plateau is a curriculum, and plot draws runs and logs." in err
+    for command in ("plateau draw plateau -o", "plateau check plateau --plot", "plateau replay plateau LOG --plot"):
+        assert command in err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (("replay",), "name a curriculum and a log"),
         (("replay", "plateau"), "name a curriculum and a log"),
         (("replay", "--log", "LOG"), "name a curriculum"),
-        (("replay", "plateau", "other.toml"), "other.toml is a curriculum; with more than one, name the log by --log"),
+        (
+            ("replay", "plateau", "other.toml"),
+            "plateau and other.toml are curricula; with more than one, name the log by --log",
+        ),
         (("replay", "platau", "LOG"), 'Did you mean "plateau"?'),
         (("replay", "plateau", "nowhere.jsonl"), "there is no such file"),
         (("replay", "plateau", "LOG", "--limit", "1025"), "expected KNOB=NUMBER"),
