@@ -192,7 +192,7 @@ def test_what_cannot_be_bound(words: str, sentence: str, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", f"{sentence}\n")
 
 
-@pytest.mark.parametrize("command", ["check", "draw", "simulate --learners 5"])
+@pytest.mark.parametrize("command", ["check", "draw"])
 def test_a_limit_of_one_knob_of_two(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     """A knob that no limit names has none: its largest value is that of the file."""
     assert plateau.main([*command.split(), "two-knobs-with-retreat", "--limit", "cutoff=1025"]) == 0
