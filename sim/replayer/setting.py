@@ -20,7 +20,7 @@ from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.lead import steps_shown
 from plateau_rule.controller.limits import for_every_knob
-from plateau_rule.controller.machine import limits_shown
+from plateau_rule.controller.machine import Limits, limits_shown
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.epochs import first_step_of, steps_per_epoch_of
 from plateau_rule.sim.run_folder import METRICS, RECORD
@@ -158,16 +158,7 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
         )
     epochs, per_epoch, said = _length(curriculum, log, given, own, first_step)
     notes += said
-    limits = given.limits
-    if limits is None and own.get("limits") is not None:
-        limits = own["limits"]
-        if unknown := sorted(curriculum.knob.keys() - limits.keys()):
-            notes.append(
-                f"that run had no knob {', '.join(unknown)}: `full` stays a word (--limit KNOB=NUMBER sets it)"
-            )
-            limits = None
-    elif limits is not None:  # what the run had stands for what was not asked for
-        limits = for_every_knob(curriculum, {**(own.get("limits") or {}), **limits})
+    limits = _limits(curriculum, given, own, notes)
     binding = Binding(
         limits,
         epochs=epochs,
@@ -184,6 +175,17 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
         frozenset() if record is None else _withheld(log),
         tuple(notes),
     )
+
+
+def _limits(curriculum: Curriculum, given: Binding, own: Mapping[str, Any], notes: list[str]) -> Limits | None:
+    """The trainer's largest values: those that were asked for, and what the run had for the others."""
+    had = own.get("limits")
+    if given.limits is not None:
+        return for_every_knob(curriculum, {**(had or {}), **given.limits})
+    if had is not None and (unknown := sorted(curriculum.knob.keys() - had.keys())):
+        notes.append(f"that run had no knob {', '.join(unknown)}: `full` stays a word (--limit KNOB=NUMBER sets it)")
+        return None
+    return had
 
 
 def _length(
