@@ -15,7 +15,7 @@ from plateau_rule.controller.falls import refuse_falls
 from plateau_rule.controller.language.places import Places
 from plateau_rule.controller.language.rungs import names_of
 from plateau_rule.controller.machine import Machine
-from plateau_rule.controller.verifier.findings import ORDER, Counterexample, Finding, RaiseRates, Report, percent
+from plateau_rule.controller.verifier.findings import ORDER, Counterexample, Entry, Finding, RaiseRates, Report, percent
 
 MOST_RUNGS = 6  # of one state, that a table shows one by one
 
@@ -175,20 +175,25 @@ def _timing(report: Report) -> Iterator[tuple[str, ...]]:
 
 
 def _timing_rows(report: Report) -> Iterator[tuple[str, ...]]:
-    total = report.machine.run.total_steps
     for entry in report.entries:
         if entry.earliest is None:
             yield entry.state, "never", "never", ""
             continue
         latest = "no bound" if entry.latest is None else _step(report.machine, entry.latest)
         latest += "" if entry.certain else ", or never"
-        left = ""
-        if report.left:
-            left = " to ".join(dict.fromkeys(map(percent, reversed(report.left[entry.state]))))
-        elif total:
-            ends = {entry.earliest, total if entry.latest is None else entry.latest}
-            left = " to ".join(percent((total - step) / total) for step in sorted(ends))
+        left = " to ".join(dict.fromkeys(map(percent, reversed(left_of(report, entry) or ()))))
         yield entry.state, _step(report.machine, entry.earliest), latest, left
+
+
+def left_of(report: Report, entry: Entry) -> tuple[float, float] | None:
+    """The least and the largest share of the run that is left when a state is entered; None where nobody can say."""
+    total = report.machine.run.total_steps
+    if report.left:
+        return report.left.get(entry.state)
+    if not total or entry.earliest is None:
+        return None
+    latest = total if entry.latest is None else entry.latest
+    return (total - latest) / total, (total - entry.earliest) / total
 
 
 def _step(machine: Machine, step: int) -> str:
@@ -267,7 +272,7 @@ def as_dict(report: Report, places: Places, files: dict[int, Path], strict: bool
         "exact": report.exact,
         "resumed": report.resumed,
         "findings": [_finding_as_dict(report, f, places, files.get(i)) for i, f in enumerate(report.findings)],
-        "entries": [entry._asdict() for entry in report.entries],
+        "entries": [{**entry._asdict(), "left": left_of(report, entry)} for entry in report.entries],
         "spent": [one._asdict() for one in report.spent],
         "raises": [
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -127,7 +128,7 @@ def plan_run(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[
             limits=dict(_limits(config)),
             epochs=run.epochs or 0,
             steps_per_epoch=run.steps_per_epoch or 0,
-            tokens_per_step=run.tokens_per_step if isinstance(run.tokens_per_step, int) else 0,
+            tokens_per_step=_tokens_per_step(curriculum, config),
             peak=controller.machine.peak,
             lag=lag,
         ),
@@ -277,6 +278,14 @@ def _limits(config: Config) -> dict[str, int]:
     return limits(config)
 
 
+def _tokens_per_step(curriculum: Curriculum, config: Config) -> int | tuple[int | str, ...]:
+    """The bytes of a step: with the knobs that decide them, where the curriculum turns those."""
+    most = {"batch_size": config.batch_size, "seq_len": config.model.seq_len}
+    knobs = [name for name in most if name in curriculum.knob]
+    number = config.accumulation * prod(value for name, value in most.items() if name not in knobs)
+    return (number, *knobs) if knobs else number
+
+
 def bind_to_trainer(
     curriculum: Curriculum,
     config: Config,
@@ -304,7 +313,7 @@ def bind_to_trainer(
             metrics=METRICS,
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
-            tokens_per_step=config.batch_size * config.model.seq_len * config.accumulation,
+            tokens_per_step=_tokens_per_step(curriculum, config),
             peak=peak,
             lag=lag,
         )

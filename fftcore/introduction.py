@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import torch
@@ -14,11 +15,19 @@ from plateau_rule.fftcore.config import steps_between
 from plateau_rule.fftcore.device import changes
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
-from plateau_rule.fftcore.record import Record
+from plateau_rule.fftcore.record import BoundRun, Record
 from plateau_rule.fftcore.spectral import pass_band_db
 
 UNCHECKED = "unchecked: whether this curriculum is sound was not asked (--unchecked)"
 SILENT_DB = -20  # a kernel that keeps a tenth of its amplitude in its pass band mixes next to nothing
+
+
+def _bytes_of_step(run: BoundRun) -> str:
+    """How many bytes a step holds; at the most, where knobs decide it."""
+    factors = run.tokens_per_step
+    if isinstance(factors, int):
+        return f"{factors} bytes"
+    return f"up to {prod(run.limits[one] if isinstance(one, str) else one for one in factors)} bytes"
 
 
 def introduce(record: Record, controller: Controller, learner: Learner, folder: Path, show: Progress) -> None:
@@ -27,7 +36,7 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
     count = sum(value.numel() for value in learner.model.parameters())
     show.say(
         f'"{record.curriculum.name}" in {folder}: {run.epochs} epochs of {run.steps_per_epoch} steps of '
-        f"{run.tokens_per_step} bytes, peak rate {run.peak:g}, on {learner.device}"
+        f"{_bytes_of_step(run)}, peak rate {run.peak:g}, on {learner.device}"
     )
     show.say(
         f"{count:,} parameters: {model.layers} layers of {model.d_model} channels, {model.seq_len} bytes of context; "

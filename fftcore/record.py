@@ -38,7 +38,7 @@ class BoundRun(Frozen):
     limits: dict[str, int]
     epochs: Count
     steps_per_epoch: Count
-    tokens_per_step: Count
+    tokens_per_step: Count | tuple[Count | str, ...]  # a product with the knobs that decide it
     peak: Positive
     lag: Natural
 

@@ -558,8 +558,9 @@ CODES = {
     # timing, noise, resume, waivers
     "decay-unfinished": Code(
         "a run that ends before its decay",
-        "A rate that is stable and then decays is to be low at the end of the run, whatever the losses are. Where "
-        "knobs change how many tokens a step has, steps times a constant are not its tokens; the decay never comes.",
+        "A rate that decays is to be low at the end of the run, whatever the losses are. Where knobs change how many "
+        "tokens a step has, steps times a constant are not its tokens. A wsd whose decay is cut off is an error; a "
+        "cosine or a line of which less than half is over a warning, and a note where it is more.",
         "Give the length that the run has, or rest; write tokens_per_step as the product of the knobs that decide it.",
     ),
     "warmup-unfinished": Code(

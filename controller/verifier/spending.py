@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from plateau_rule.controller.errors import Key
 from plateau_rule.controller.language.amounts import steps_in
-from plateau_rule.controller.machine import LATE_SHARE, Machine
-from plateau_rule.controller.verifier.findings import Finding, Spent, percent
+from plateau_rule.controller.machine import LATE_SHARE, BoundState, Machine
+from plateau_rule.controller.rate import multiplier
+from plateau_rule.controller.verifier.findings import Finding, Severity, Spent, percent
 from plateau_rule.controller.verifier.zone_graph import Node, Reach
 from plateau_rule.controller.verifier.zones import FAR, Spans
 
 Range = tuple[int, int]
+HALF = 0.5  # of a length that falls all the way; where less is over at the end, that is hardly meant
+_FINE = 10**6  # parts of a length
 
 
 def spent(machine: Machine, reach: Reach) -> Iterator[Spent]:
@@ -86,10 +90,10 @@ def _counted(machine: Machine, reach: Reach, node: Node, end: Range, meter: int)
 
 
 def decays(machine: Machine, reach: Reach) -> Iterator[Finding]:
-    """The `wsd` of a goal whose length is not over when the run is, whatever the losses are."""
+    """The fall of a goal's rate whose length is not over when the run is, whatever the losses are."""
     for place in sorted(reach.goal):
         state = machine.states[place]
-        if state.rate.shape != "wsd" or state.rate.cycles or state.rate.length.unit == "rest":
+        if state.rate.shape == "constant" or state.rate.cycles or state.rate.length.unit == "rest":
             continue
         nodes = [node for node in reach.nodes if node.into is None and node.kind.state == place and node.stays]
         bounds = [bound for node in nodes if (bound := _behind(machine, reach, node)) is not None]
@@ -99,16 +103,37 @@ def decays(machine: Machine, reach: Reach) -> Iterator[Finding]:
         own = machine.curriculum.state[state.index].lr.length is not None
         path = ("state", state.index, "lr", "length") if own else ("lr", "length")
         if high < 1.0 - LATE_SHARE:
-            yield Finding("decay-unfinished", "timing", "error", path,
-                          f"when the run ends, at most {percent(high)} of the rate's length of {state.rate.length} are "
-                          f'over in "{state.name}", and its decay is the last {percent(state.rate.decay)} of it',
-                          "Give the length that the run has; where knobs change the tokens of a step, write "
-                          'tokens_per_step as their product, such as [8, "batch_size"]')  # fmt: skip
-        elif low < 1.0 - LATE_SHARE and machine.meter_of(state.rate.length) is not None:
+            yield _unfinished(state, path, high)
+        elif state.rate.shape == "wsd" and low < 1.0 - LATE_SHARE and machine.meter_of(state.rate.length) is not None:
             yield Finding("decay-unfinished", "timing", "undecided", path,
                           f'when the run ends, {percent(low)} to {percent(min(1.0, high))} of the rate\'s length of '
                           f'{state.rate.length} are over in "{state.name}" (what is counted is known by bounds)',
                           "Bound the run by the same clock, or the stays before that state")  # fmt: skip
+
+
+def _unfinished(state: BoundState, path: tuple[Key, ...], over: float) -> Finding:
+    """A length of which at most `over` is behind a run at its end.
+
+    The decay of `wsd` is there to be taken, and one that is cut off is an error. Another shape falls all the way, and
+    some schedules were published that end before its end; where less than half of it is over, its length is a slip.
+    """
+    rate = state.rate
+    said = f"when the run ends, at most {percent(over)} of the rate's length of {rate.length} are over in "
+    product = (
+        'where knobs change the tokens of a step, write tokens_per_step as their product, such as [8, "batch_size"]'
+    )
+    product = f"; {product}" if rate.length.unit == "tokens" else ""
+    if rate.shape == "wsd":
+        sentence = f'{said}"{state.name}", and its decay is the last {percent(rate.decay)} of it'
+        return Finding("decay-unfinished", "timing", "error", path, sentence,
+                       f"Give the length that the run has{product}")  # fmt: skip
+    least = multiplier(rate.shape, rate.floor, rate.decay, int(max(0.0, over) * _FINE), _FINE)
+    sentence = (
+        f'{said}"{state.name}": it is still at {percent(least)} of the peak or more, its floor is {percent(rate.floor)}'
+    )
+    severity: Severity = "warning" if over < HALF else "note"
+    return Finding("decay-unfinished", "timing", severity, path, sentence,
+                   f'If that is not meant, give the length that the run has, or "rest"{product}')  # fmt: skip
 
 
 def _behind(machine: Machine, reach: Reach, node: Node) -> tuple[float, float] | None:

@@ -101,7 +101,10 @@ def open_folder(folder: Path, curriculum: str | None, given: Binding) -> Opened:
         content, file = contents(curriculum)
         other = content.decode("utf-8-sig", errors="replace")
         if _means(other, file) != _means(text, file):
-            own = replace(own, peak=None, limits=_known(own.limits, loads(other, file).knob))
+            knobs = loads(other, file).knob
+            product = own.tokens_per_step if isinstance(own.tokens_per_step, tuple) else ()
+            tokens = own.tokens_per_step if all(n in knobs for n in product if isinstance(n, str)) else None
+            own = replace(own, peak=None, limits=_known(own.limits, knobs), tokens_per_step=tokens)
             notes.append(f"under {Path(file).name}, which is not the curriculum that the run was trained under")
         text = other
     said = {name: value for name, value in vars(given).items() if value is not None}

@@ -138,6 +138,9 @@ def setting_of(curriculum: Curriculum, log: Log, given: Binding) -> Setting:
         same = record["fingerprint"] == fingerprints(curriculum)[0]
         if not same:  # another curriculum has a peak of its own
             own = {**own, "peak": None}
+        product = own["tokens_per_step"]
+        if isinstance(product, list) and any(isinstance(n, str) and n not in curriculum.knob for n in product):
+            own = {**own, "tokens_per_step": None}  # nor need it have the knobs that a step's tokens followed there
         limited = {name: limit for name, limit in (own["limits"] or {}).items() if name in curriculum.knob}
         notes.append(
             f"bound as the run was, by {record['file']}: limits {limits_shown(limited)}, {own['epochs']} epochs of "

@@ -19,6 +19,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, OneCycleLR
 
 from plateau_rule import Controller, bind, loads, verify
+from plateau_rule.controller.language.writing import formatted
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "benchmarks" / "schedules"
@@ -29,7 +30,8 @@ FINDINGS = {
     "bert-two-phases": [("measured-later", "note")],  # phase 2 has a warm-up of its own
     "efficienttrain-pp": [("misaligned", "waived")],  # the cosine goes on through the raises, as published
     "ifno": [("may-stay", "warning")],  # a loss that keeps changing never adds a mode
-    "llama3-batch": [("misaligned", "waived"), ("misaligned", "waived")],  # the batch doubles within the warm-up
+    # The batch doubles within the warm-up, and the run ends before the cosine does.
+    "llama3-batch": [("misaligned", "waived"), ("misaligned", "waived"), ("decay-unfinished", "note")],
 }
 
 
@@ -83,8 +85,9 @@ def deviation(
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_check_sees_each(name: str) -> None:
-    """Each file has at most 40 lines and begins with its source; nothing in it is broken, and findings are named."""
-    assert len(TEXTS[name].splitlines()) <= 40
+    """Each file has at most 40 lines of TOML and begins with its source; nothing is broken, and findings are named."""
+    assert sum(bool(line.strip()) and not line.startswith("#") for line in TEXTS[name].splitlines()) <= 40
+    assert formatted(TEXTS[name]) == TEXTS[name]
     assert re.match(r"# .*\d{4}.*\n# ", TEXTS[name])
     report = verify(bind(loads(TEXTS[name])))
     assert not report.broken

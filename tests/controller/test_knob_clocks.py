@@ -130,6 +130,24 @@ def test_the_decay_of_wsd_under_a_batch_that_grows() -> None:
     assert [(s.clock, s.least, s.most) for s in product.spent] == [("tokens", 4_000_000, 4_032_767)]
 
 
+@pytest.mark.parametrize(("shape", "at_the_end"), [("cosine", "18.6 %"), ("linear", "28.4 %")])
+def test_a_fall_under_a_batch_that_grows(shape: str, at_the_end: str) -> None:
+    """A fall that a run ends before is said: by a note, and by a warning where less than half of it is over."""
+    text = WSD.replace('shape = "wsd"', f'shape = "{shape}"').replace("decay = 0.2\n", "")
+    text += 'waive = {{ aligned = "one fall over all batches" }}\n'
+
+    def said(run: str) -> list[tuple[str, str]]:
+        found = verify(Controller(loads(text.format(run=run))).machine).findings
+        return [(one.severity, one.sentence) for one in found if one.code == "decay-unfinished"]
+
+    [(severity, sentence)] = said(CONSTANT)
+    assert severity == "note"
+    assert "at most 71.6 % of the rate's length of 4000000 tokens are over" in sentence
+    assert f"still at {at_the_end} of the peak or more" in sentence
+    assert [severity for severity, _ in said(CONSTANT.replace("700", "300"))] == ["warning"]
+    assert said(PRODUCT) == []
+
+
 @pytest.mark.parametrize(("loss", "fewest"), [(1.0, True), (2.0, False)])
 def test_the_rate_ends_with_the_tokens(loss: float, fewest: bool) -> None:
     """However long each batch is kept, the rate falls from 80 % of the tokens on, and has fallen when they are over."""

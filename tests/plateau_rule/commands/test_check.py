@@ -165,7 +165,9 @@ def test_json(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ]
     assert example["happened"]
     assert Path(example["file"]) == tmp_path / "1-misaligned.jsonl"
-    assert found["entries"][1] == {"state": "words", "earliest": 2000, "latest": 2000, "certain": True}
+    assert found["entries"][1] == {
+        "state": "words", "earliest": 2000, "latest": 2000, "certain": True, "left": [0.9, 0.9],
+    }  # fmt: skip
     assert found["raises"][0]["knobs"] == {"cutoff": [128, 256]}
 
 
