@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
@@ -22,6 +23,14 @@ READ_BYTES = 1 << 22  # taken in at one look, so that a page of a long run fills
 KNOWN_BYTES = 256  # before the place that was read up to; where they differ, the file is another one
 PLAIN = {"step", "epoch", "loss", "lr", "state", "knobs", "chunk_loss", "grad_norm"}  # keys that are no metric
 NO_METRIC = PLAIN | {"skipped"}
+# A step's row as the run folder spells it, whole: nearly all of a log is such rows, and two of their numbers are asked
+# for. Whatever is spelled in another way is read as any JSON.
+NUMBER = rb"[-+.\deE]+"
+OURS = re.compile(
+    rb'^\{"step": (\d+), "epoch": \d+, "state": "[^"\\\n]*", "knobs": \{[^{}\\\n]*\}, "lr": %b, "loss": (%b)'
+    rb'(?:, "(?:chunk_loss|grad_norm)": %b)*\}\n' % (NUMBER, NUMBER, NUMBER),
+    re.MULTILINE,
+)
 
 
 @dataclass
@@ -131,6 +140,9 @@ def _from(rows: Rows, first: int) -> Rows:
 
 def _rows_of(data: bytes, count: int) -> Rows:
     """Whole lines as rows; a row whose step stands there already takes the place of it and of what came after it."""
+    ours = _spelled_by_us(data, count)
+    if ours is not None:
+        return ours
     collects = gc.isenabled()
     gc.disable()  # a million rows come and go, none of them in a cycle: looking for cycles would take a third
     try:
@@ -157,12 +169,39 @@ def _rows_of(data: bytes, count: int) -> Rows:
             values.append(_number(row["loss"]))
             if row.get("skipped") is True:
                 rows.skipped.add(step)
-        brought = {name: _number(value) for name, value in row.items() if name not in NO_METRIC}
-        brought = {name: value for name, value in brought.items() if value == value}
-        if brought:
+        if brought := _metrics_in(row):
             rows.metrics.setdefault(step, {}).update(brought)
     rows.losses = np.array(values, dtype=np.float64)
     return rows
+
+
+def _spelled_by_us(data: bytes, count: int) -> Rows | None:
+    """Rows of steps that follow on each other, and of evaluations between them, as our runs spell them; else None."""
+    found = OURS.findall(data)
+    metrics: dict[int, dict[str, float]] = {}
+    if not found:
+        return None
+    if len(found) != data.count(b"\n"):
+        others, _, _ = parse(OURS.sub(b"", data))
+        if len(found) + len(others) != data.count(b"\n") or any("loss" in row for row in others):
+            return None
+        for row in others:
+            step, brought = row.get("step"), _metrics_in(row)
+            if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+                return None
+            if brought:
+                metrics.setdefault(step, {}).update(brought)
+    try:
+        if [int(step) for step, _ in found] != [*range(count, count + len(found))]:
+            return None
+        return Rows(count, np.array([float(loss) for _, loss in found]), metrics)
+    except ValueError:  # signs and digits that are no number
+        return None
+
+
+def _metrics_in(row: Mapping[str, Any]) -> dict[str, float]:
+    brought = {name: _number(value) for name, value in row.items() if name not in NO_METRIC}
+    return {name: value for name, value in brought.items() if value == value}
 
 
 def _plain(rows: Sequence[Mapping[str, Any]], count: int) -> Floats | None:

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from plateau_rule import Controller, load
 from plateau_rule.page import tail as module
 from plateau_rule.page.tail import Rows, Tail
+from plateau_rule.sim.logs import jsonl
+from plateau_rule.sim.run_folder import RunFolder
 
 
 def row(step: int, loss: object = None, **more: object) -> str:
@@ -119,3 +124,59 @@ def test_a_long_log_comes_in_parts(log: Path, tail: Reader, monkeypatch: pytest.
     while tail.read() is not None:
         pass
     assert tail.known.tolist() == [float(step) for step in range(40)] + [7.0] * 80
+
+
+STEP = st.fixed_dictionaries(
+    {"epoch": st.integers(0, 9), "state": st.sampled_from(["a", 'b"', "c\\"]), "lr": st.floats(0, 1)},
+).flatmap(
+    lambda plan: st.fixed_dictionaries(
+        {
+            "knobs": st.sampled_from([{}, {"x": 1, "y": "full"}, {"mix": {"loss": 9.0}}, {"x": '"loss": 9}'}]),
+            "loss": st.one_of(st.floats(-9, 9), st.just("NaN"), st.integers(0, 9), st.none()),
+        },
+        optional={"chunk_loss": st.floats(0, 9), "grad_norm": st.just("Infinity"), "skipped": st.just(True),
+                  "val_loss": st.floats(0, 9)},
+    ).map(lambda rest: {**plan, **rest})
+)  # fmt: skip
+EVALUATION = st.fixed_dictionaries({"epoch": st.integers(0, 9), "val_loss": st.floats(0, 9)})
+
+
+@given(rows=st.lists(st.one_of(STEP, STEP, EVALUATION), max_size=12), back=st.integers(0, 3), torn=st.booleans())
+@settings(deadline=None)
+def test_every_spelling_is_read_alike(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], back: int, torn: bool
+) -> None:
+    """Rows are read alike whether they are spelled as a run of ours spells them, which is fast, or as anybody does."""
+    steps, step = list[dict[str, object]](), 0
+    for row in rows:
+        steps.append({"step": max(0, step - (back if len(steps) == 7 else 0)), **row})
+        step += "loss" in row
+    found = []
+    for separators in ((", ", ": "), (",", ":")):
+        folder = tmp_path_factory.mktemp("log")
+        lines = [json.dumps(row, separators=separators) + "\n" for row in steps]
+        text = "".join(lines)
+        (folder / "metrics.jsonl").write_text(text + '{"step": 1, "lo' if torn else text)
+        found.append(Tail(folder).read(np.empty(0)))
+    assert repr(found[0]) == repr(found[1])
+
+
+def test_rows_of_ours_are_read_without_json(log: Path, tail: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run of ours writes for a step goes the fast way; evaluations between the steps are the only JSON."""
+    controller = Controller(load("plateau"), epochs=2, steps_per_epoch=100)
+    folder, plan, parsed = RunFolder(log.parent, controller, 0, "test"), controller.plan, list[int]()
+    for step in range(50):
+        folder.step(plan._replace(step=step), 2.5)
+        if step % 10 == 9:
+            folder.evaluation(step, 0, {"val_loss": 3.0})
+    folder.close()
+
+    def parse(data: bytes) -> object:
+        parsed.append(data.count(b"\n"))
+        return jsonl.parse(data)
+
+    monkeypatch.setattr(module, "parse", parse)
+    assert tail.read() == (0, [2.5] * 50)
+    assert tail.rows is not None
+    assert tail.rows.metrics == {step: {"val_loss": 3.0} for step in range(9, 50, 10)}
+    assert parsed == [5]
