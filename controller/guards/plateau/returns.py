@@ -216,12 +216,18 @@ class Returns:
         opened = self._open
         opened.append(value)
         if len(opened) == BLOCK:
-            self._close()
+            mean = trimmed(opened)
+            opened.clear()
+            self._close(mean)
 
-    def _close(self) -> None:
-        """Take the open block's mean, and every second time on each scale the mean of two on the next."""
-        mean, count, scale, kept = trimmed(self._open), self._seen // BLOCK, 0, self._width
-        self._open.clear()
+    def push_block(self, mean: float) -> None:
+        """Take the next values of a whole block, none of which were pushed, by what is left of them: their mean."""
+        self._seen += BLOCK
+        self._close(mean)
+
+    def _close(self, mean: float) -> None:
+        """Take a block's mean, and every second time on each scale the mean of two on the next."""
+        count, scale, kept = self._seen // BLOCK, 0, self._width
         while True:
             if scale == len(self._highest):
                 self._highest.append(mean)

@@ -17,9 +17,10 @@ from plateau_rule.sim.batch.along.gap import AlongApart
 from plateau_rule.sim.batch.along.halves import AlongHalves
 from plateau_rule.sim.batch.along.level import AlongBeside
 from plateau_rule.sim.batch.along.patience import AlongNoNewBest
+from plateau_rule.sim.batch.along.returns import AlongReturns
 from plateau_rule.sim.batch.along.trend import AlongTrend
 
-_MADE = (AlongHalves, AlongTrend, AlongBeside, AlongGrowing, AlongApart, AlongNoNewBest)
+_MADE = (AlongHalves, AlongTrend, AlongBeside, AlongGrowing, AlongApart, AlongNoNewBest, AlongReturns)
 _ALONG: dict[type, Callable[[Any], Along]] = {made.of: made for made in _MADE}
 
 

@@ -30,9 +30,20 @@ def alone(make: Callable[[], Detector], values: list[float]) -> tuple[list[int],
 
 
 def test_the_common_ones_have_a_twin() -> None:
-    """The rule as published and the one that knows noise are worked out along time."""
-    assert {"halves", "trend"} <= MADE.keys()
-    assert along(DETECTORS["returns"]()) is None
+    """The rule as published and those that know noise are worked out along time."""
+    assert {"halves", "trend", "returns"} <= MADE.keys()
+
+
+def test_what_is_asked_out_of_order() -> None:
+    """Looks at ends of epochs and at every step of the same losses get the same answers, whichever come first."""
+    values = STREAMS[0](np.random.default_rng(3))[:, 0]
+    for name, make in MADE.items():
+        said, _ = alone(make, values.tolist())
+        twin = along(make())
+        assert twin is not None
+        twin.see(values)
+        for counts in (np.arange(0, len(values) + 1, 100), np.arange(len(values) + 1), np.array([7, 7, 300])):
+            assert twin.verdicts(counts).tolist() == [said[count] for count in counts], name
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)
