@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import isfinite, log
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plateau_rule.fftcore.errors import LeakError
 from plateau_rule.fftcore.model import SpectralLM
+from plateau_rule.fftcore.stream import CONTEXT_BLOCK
 
 LEAK_BITS = 0.02  # rounding explains 1e-5; no more than this can be explained at all
 GUESSING_BITS = 8.0  # all bytes alike; a model that is worse has large logits, whose rounding is large as well
@@ -34,6 +35,18 @@ class Score(NamedTuple):
             return False
         return abs(self.stream - self.parallel) > LEAK_BITS * max(1.0, min(self) / GUESSING_BITS)
 
+    def refuse_leak(self, several: str) -> None:
+        """Raise LeakError where it leaks.
+
+        Args:
+            several: how the bytes were read, other than one by one.
+        """
+        if self.leaks:
+            raise LeakError(
+                f"leak: {self.parallel:.4f} bits per byte {several}, {self.stream:.4f} byte by byte on the same bytes, "
+                f"and at most {LEAK_BITS} may lie between them: the model sees bytes that it is asked to predict"
+            )
+
 
 def evaluate(model: SpectralLM, windows_BW: Tensor) -> Score:
     """Score a model in both ways.
@@ -47,11 +60,7 @@ def evaluate(model: SpectralLM, windows_BW: Tensor) -> Score:
             more than that share of them.
     """
     score = Score(bpb_stream(model, windows_BW), bpb_parallel(model, windows_BW))
-    if score.leaks:
-        raise LeakError(
-            f"leak: {score.parallel:.4f} bits per byte over whole windows, {score.stream:.4f} byte by byte on the same "
-            f"bytes, and at most {LEAK_BITS} may lie between them: the model sees bytes that it is asked to predict"
-        )
+    score.refuse_leak("over whole windows")
     return score
 
 
@@ -94,6 +103,46 @@ def bpb_draft(model: SpectralLM, windows_BW: Tensor) -> tuple[float, ...]:
             loss_NBO = F.cross_entropy(drafts_NBOV.flatten(0, 2), ahead_NBO.flatten(), reduction="none")
             total_O += loss_NBO.view(ahead_NBO.shape).sum((0, 1)).double().cpu()
     return tuple((total_O / (len(windows_BW) * -(-T // chunk)) / log(2)).tolist())
+
+
+class TextScore(NamedTuple):
+    """What a model is worth on one text, in one stream from its first byte to its last."""
+
+    bits_per_byte: float
+    predicted: int
+    """Bytes: all but the first, before which nothing stands."""
+
+
+@torch.no_grad()
+def score_text(model: SpectralLM, pieces: Iterable[bytes], step_by: int = CONTEXT_BLOCK) -> TextScore:
+    """Score a text of any length, in memory that does not grow with it.
+
+    Args:
+        model: at the cutoff and taps it was restricted to.
+        pieces: the text.
+        step_by: bytes read at once, a divisor of 64; 1 is byte by byte.
+    """
+    device = model.table.weight.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    rest, predicted = torch.empty(0, dtype=torch.uint8), 0
+    with scoring(model):
+        stream = model.stream(1)
+
+        def score(block_N: Tensor) -> None:
+            hidden_WD = model.read(block_N[None, :-1], stream)[:, 0]
+            model.advance(stream, len(hidden_WD))
+            total.add_(F.cross_entropy(model.logits(hidden_WD), block_N[1:].long(), reduction="sum"))
+
+        for piece in pieces:
+            text_N = torch.cat((rest, torch.frombuffer(bytearray(piece), dtype=torch.uint8))).to(device)
+            whole = max(0, (len(text_N) - 1) // step_by)
+            for at in range(0, whole * step_by, step_by):
+                score(text_N[at : at + step_by + 1])
+            rest, predicted = text_N[whole * step_by :].cpu(), predicted + whole * step_by
+        if len(rest) > 1:
+            score(rest.to(device))
+            predicted += len(rest) - 1
+    return TextScore(total.item() / max(1, predicted) / log(2), predicted)
 
 
 @contextmanager

@@ -102,7 +102,8 @@ class Writer:
         prompt: at least one byte.
         sampling: how each byte is drawn.
         seed: of the draws.
-        drafts: whether to draft, which changes nothing but the time. Given up where it cannot be exact or does not pay.
+        drafts: whether to draft, which changes nothing but the time. Where it cannot be exact or does not pay, it is
+            given up, and `why_not` says so.
     """
 
     @torch.no_grad()
@@ -117,7 +118,11 @@ class Writer:
         self._next, self._ahead = prompt[-1], b""
         self.written, self.count = 0, Count()
         self.rows = min(DRAFTS, model.shape.chunk - 1) + 1
-        self.drafts = self.rows - 1 if drafts and same_bits(model, self.rows) else 0
+        self.drafts, self.why_not = self.rows - 1, ""
+        if not drafts:
+            self._give_up("none were asked for")
+        elif not same_bits(model, self.rows):
+            self._give_up("none: on this machine, they could change the last bits of what the model computes")
 
     @torch.no_grad()
     def more(self, most: int) -> bytes:
@@ -151,7 +156,10 @@ class Writer:
         self.count.drafted += drafted
         self.count.kept += right
         if self.count.passes == TRIED_PASSES and self.count.kept < PAYS * TRIED_PASSES:
-            self.drafts = 0
+            self._give_up(f"given up after {TRIED_PASSES} passes, in which too few stood")
+
+    def _give_up(self, why: str) -> None:
+        self.drafts, self.why_not = 0, why
 
 
 def generate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import safetensors.torch
 import torch
@@ -58,11 +59,25 @@ def unpack_weights(commit: Commit, model: nn.Module, only: str = "") -> None:
     Raises:
         CheckpointError: the weights are those of another model, or not finite.
     """
-    saved = _tensors(commit, WEIGHTS)
+    put_weights(commit.path, read_tensors(commit, WEIGHTS), model, only)
+
+
+def put_weights(path: Path, saved: Mapping[str, Tensor], model: nn.Module, only: str = "") -> None:
+    """Put tensors into a model as its weights.
+
+    Args:
+        path: where they were read.
+        saved: by their names.
+        model: of the very shape that was saved.
+        only: the prefix of the names to put in; others are left as they are.
+
+    Raises:
+        CheckpointError: the weights are those of another model, or not finite.
+    """
     own = {name: value for name, value in model.state_dict().items() if name.startswith(only)}
     saved = {name: value for name, value in saved.items() if name.startswith(only)}
     for name in sorted(saved.keys() | own.keys()):
-        refuse_another(commit, name, saved.get(name), own.get(name))
+        refuse_another(path, name, saved.get(name), own.get(name))
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(saved[name])
@@ -97,7 +112,7 @@ def unpack_optimizer(commit: Commit, model: nn.Module, optimizer: Muon, random: 
     Raises:
         CheckpointError: the moments are those of another model, incomplete or not finite.
     """
-    saved = _tensors(commit, OPTIMIZER)
+    saved = read_tensors(commit, OPTIMIZER)
     states = {name: saved.pop(name) for name in (CPU_RANDOM, CUDA_RANDOM) if name in saved}
     counted = saved.pop(MOMENTS, None)
     if counted is None or counted.shape != () or counted.item() != len(saved):
@@ -107,10 +122,10 @@ def unpack_optimizer(commit: Commit, model: nn.Module, optimizer: Muon, random: 
         own = {f"{key}/{name}": value for key, value in optimizer.moments(parameter).items()}
         if own.keys() & saved.keys():  # it has all, or none: before its first step
             for full, value in own.items():
-                refuse_another(commit, full, rest.pop(full, None), value)
+                refuse_another(commit.path, full, rest.pop(full, None), value)
             moments[parameter] = {full.partition("/")[0]: saved[full] for full in own}
     for name, value in rest.items():
-        refuse_another(commit, name, value, None)
+        refuse_another(commit.path, name, value, None)
     optimizer.state.clear()
     for parameter, own in moments.items():
         optimizer.state[parameter] = {key: value.to(parameter.device, copy=True) for key, value in own.items()}
@@ -129,7 +144,12 @@ def _restore_random(commit: Commit, states: Mapping[str, Tensor], device: torch.
         raise CheckpointError(f"{commit.path}: {OPTIMIZER}: no state of a random generator: {error}") from None
 
 
-def _tensors(commit: Commit, file: str) -> dict[str, Tensor]:
+def read_tensors(commit: Commit, file: str) -> dict[str, Tensor]:
+    """Read one of a commit's files of tensors.
+
+    Raises:
+        CheckpointError: it is missing, or cannot be read.
+    """
     try:
         return safetensors.torch.load(commit.files[file])
     except KeyError:
@@ -138,14 +158,12 @@ def _tensors(commit: Commit, file: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{commit.path}: {file} cannot be read: {error}") from None
 
 
-def refuse_another(commit: Commit, name: str, saved: Tensor | None, own: Tensor | None) -> None:
+def refuse_another(path: Path, name: str, saved: Tensor | None, own: Tensor | None) -> None:
     """Refuse a tensor that is not of the shape and type of the model's own, or not finite."""
     there, here = ("missing" if value is None else f"{list(value.shape)}" for value in (saved, own))
     if there == here and saved is not None and own is not None and saved.dtype != own.dtype:
         there, here = (str(value.dtype).removeprefix("torch.") for value in (saved, own))
     if there != here:
-        raise CheckpointError(
-            f"{commit.path}: a checkpoint of another model: {name} is {there} there, and {here} in this one"
-        )
+        raise CheckpointError(f"{path}: a checkpoint of another model: {name} is {there} there, and {here} in this one")
     if saved is not None and not bool(torch.isfinite(saved).all()):
-        raise CheckpointError(f"{commit.path}: {name} is not finite; no such state is ever saved")
+        raise CheckpointError(f"{path}: {name} is not finite; no such state is ever saved")

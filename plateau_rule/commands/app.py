@@ -38,6 +38,9 @@ COMMANDS = {
     "lsp": "Serve an editor: findings while one types, hover, completion.",
     "train": "Train the byte-level language model under a curriculum, or resume a run.",
     "runs": "List runs and their checkpoints, and verify each.",
+    "generate": "Let a trained model write on after a prompt.",
+    "evaluate": "Score a trained model on a file: bits per byte.",
+    "export": "Write a trained model into a folder of its own, as safetensors.",
 }
 
 

@@ -27,6 +27,9 @@ EXAMPLES = {
     "lsp": "plateau lsp",
     "train": "plateau train sizes.toml --data corpus.txt --out runs/sizes",
     "runs": "plateau runs runs/",
+    "generate": "plateau generate runs/sizes --prompt 'To be' --bytes 1000",
+    "evaluate": "plateau evaluate runs/sizes --data other.txt",
+    "export": "plateau export runs/sizes -o sizes-model",
 }
 READ_LOGS = ("check", "diff", "replay", "noise", "plot", "page", "report", "tune", "fit", "test")
 

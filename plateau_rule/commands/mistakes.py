@@ -79,7 +79,8 @@ def usage(error: CycloptsError) -> str:
         case MissingArgumentError(argument=argument) if argument is not None:
             if argument.field_info.is_keyword and (error.keyword or argument.tokens):
                 return f"{error.keyword or argument.tokens[-1].keyword} needs a value."
-            return f"{argument.name.lstrip('-').upper()} is missing."
+            place = argument.field_info.is_positional
+            return f"{argument.name.lstrip('-').upper() if place else argument.name} is missing."
         case CoercionError(token=token) if token is not None:
             name = token.keyword or (error.argument.name.lstrip("-").upper() if error.argument else "value")
             return f'{name} "{token.value}"; expected {_expected(token.value, error.target_type)}'

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CURRICULA = ("file", "files", "curricula", "curriculum")  # parameters; folders of these are read for .toml alone
-RUNS = ("words", "runs", "logs", "log", "fitted")
+RUNS = ("words", "run", "runs", "logs", "log", "fitted")
 OUTPUTS = ("out", "output", "plot")
 LOGS = (".csv", ".jsonl", ".log", "trainer_state.json")  # how logs end, in the folder of a run
 

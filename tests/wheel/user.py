@@ -31,9 +31,13 @@ USES = {
     "lsp": "lsp",
     "runs": "runs .",
     "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu --unchecked",
+    "generate": "generate run --bytes 20 --device cpu",
+    "evaluate": "evaluate run --data mine.toml --device cpu",
+    "export": "export run --out model",
 }
 # The extras that commands need; all others need none.
-EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "page": "page", "train": "train"}
+TRAINED = ("generate", "evaluate", "export")  # these use what `train` has left
+EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "page": "page", **dict.fromkeys(("train", *TRAINED), "train")}
 
 
 def write(folder: Path) -> None:
