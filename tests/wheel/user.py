@@ -35,8 +35,8 @@ USES = {
     "evaluate": "evaluate run --data mine.toml --device cpu",
     "export": "export run --out model",
 }
-# The extras that commands need; all others need none.
 TRAINED = ("generate", "evaluate", "export")  # these use what `train` has left
+# The extras that commands need; all others need none.
 EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "page": "page", **dict.fromkeys(("train", *TRAINED), "train")}
 
 
