@@ -182,13 +182,8 @@ def sweep(folder: Path, disk: Disk) -> None:
         disk.remove(unfinished(folder / name))
 
 
-def make_run_folder(folder: Path, disk: Disk) -> None:
-    """Make the folder of a new run.
-
-    Raises:
-        RunError: it holds something already, or is none.
-        StorageError: it cannot be made.
-    """
+def refuse_used_folder(folder: Path) -> None:
+    """Raise RunError where a folder holds something already, or is none."""
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
         what = "a link to nowhere" if there.is_symlink() else "a file"
@@ -201,6 +196,16 @@ def make_run_folder(folder: Path, disk: Disk) -> None:
             f"{folder}: holds files that are no run ({', '.join(found[:3])}{', …' if len(found) > 3 else ''}). "
             "Name a new folder by --out; nothing in it was touched"
         )
+
+
+def make_run_folder(folder: Path, disk: Disk) -> None:
+    """Make the folder of a new run.
+
+    Raises:
+        RunError: it holds something already, or is none.
+        StorageError: it cannot be made.
+    """
+    refuse_used_folder(folder)
     try:
         disk.make_folder(folder)
     except StorageError as error:

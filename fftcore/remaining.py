@@ -11,7 +11,7 @@ from plateau_rule.controller.plan import Plan
 Price = tuple[tuple[str, float], ...]  # knobs that a step's time depends on, with their values
 FREE = ("cutoff",)  # it changes the taps and not their number
 SHORTEST_STEPS, LONGEST_STEPS = 50, 1000  # over which a mean goes
-UNKNOWN = "… left"
+UNKNOWN = "…"
 SURE_STEPS = 3  # fewer say nothing
 ALIKE = 1.05  # two times that differ by less are one
 
@@ -35,36 +35,44 @@ class Remaining:
 
     def took(self, plan: Plan, seconds: float, evaluated: bool) -> None:
         """Take note of how long a step took, with all that came before the next one."""
-        price = self._price(plan.knobs)
+        self.measure(self._price(plan.knobs), seconds, evaluated)
+
+    def measure(self, price: Price, seconds: float, evaluated: bool) -> None:
+        """Take note of how long a step of some size took; `evaluated` if an evaluation is in it."""
         count, mean_s = self._measured.get(price, (0, 0.0))
         count += 1
         self._measured[price] = count, mean_s + (seconds - mean_s) / min(count, self._memory_steps)
         self._evaluated |= evaluated
 
+    def prices(self, plan: Plan) -> frozenset[Price]:
+        """The sizes of steps that a run may come to from a plan on."""
+        return self._ways(plan.state)[0] | {self._price(plan.knobs)}
+
     def told(self, plan: Plan) -> str:
-        """Say how long the run still takes after a step.
+        """Say how long the run still takes after the step of a plan."""
+        left = self._total_steps - plan.step - 1
+        return f"{self.time(plan, left)} left" if left > 0 else "the last step"
+
+    def time(self, plan: Plan, left: int) -> str:
+        """Say how long `left` steps take from a plan on.
 
         It is `at least` that where the run may come to steps of a size that was not measured yet, or no evaluation was.
         """
-        left = self._total_steps - plan.step - 1
         here = self._price(plan.knobs)
-        if left <= 0:
-            return "the last step"
         if self._measured.get(here, (0, 0.0))[0] < SURE_STEPS:
             return UNKNOWN
-        ahead, may_end = self._ways(plan.state)
-        prices = ahead | {here}
+        prices = self.prices(plan)
         known = {price for price in prices if self._measured.get(price, (0, 0.0))[0] >= SURE_STEPS}
         times_s = [
             left * (self._measured[price][1] if price in known else self._scaled(price, here)) for price in prices
         ]
         least, most = in_words(min(times_s)), in_words(max(times_s))
         unknown = known != prices or not self._evaluated
-        if may_end:
-            return UNKNOWN if unknown else f"at most {most} left"
+        if self._ways(plan.state)[1]:
+            return UNKNOWN if unknown else f"at most {most}"
         if unknown:
-            return f"at least {least} left"
-        return f"{least} left" if max(times_s) < ALIKE * min(times_s) else f"{least} to {most} left"
+            return f"at least {least}"
+        return least if max(times_s) < ALIKE * min(times_s) else f"{least} to {most}"
 
     def _price(self, knobs: Mapping[str, Any]) -> Price:
         limits = self._machine.limits or {}

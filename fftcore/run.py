@@ -36,6 +36,7 @@ from plateau_rule.fftcore.record import (
     make_run_folder,
     read_record,
     refuse_second_run,
+    refuse_used_folder,
     sweep,
     write_curriculum,
     write_record,
@@ -103,6 +104,44 @@ def _resume(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk
         record = continue_run(written, curriculum, source, asked)
         text = read_same_text(record, asked)
         return _carry_out(record, written, curriculum, text, asked, disk, world)
+
+
+def rehearse_run(curriculum: Curriculum, source: bytes, asked: RunOptions, resume: Resume) -> int:
+    """Say what `begin_or_resume` would do, and what that would take; nothing is written.
+
+    Returns:
+        1 if the curriculum is broken, else 0.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from plateau_rule.fftcore.device import enough_memory
+    from plateau_rule.fftcore.rehearsal import check_in_words, rehearse
+    from plateau_rule.fftcore.state import state_of
+
+    written = None
+    if resume is True or (resume == "auto" and holds_run(asked.out)):
+        written = read_record(asked.out)
+        record = continue_run(written, curriculum, source, asked)
+        text = read_same_text(record, asked)
+    else:
+        refuse_used_folder(asked.out)
+        record, text = plan_run(curriculum, source, replace(asked, unchecked=True))
+    run = record.bound
+    controller = bind_to_trainer(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
+    _, commit = _checkpoints(record, written, controller, asked, Disk())
+    if commit is not None:
+        for line in controller.load_state_dict(state_of(commit).controller, on_change=asked.on_change):
+            print(line)
+    code = check_in_words(controller.machine, source, print)
+    if code and not asked.unchecked:
+        print("A dry run ends here: nothing is trained under a curriculum that is broken. Mend it, or say --unchecked")
+        return code
+    word = "would begin" if commit is None else f"would go on at step {commit.step}"
+    print(f"A dry run: nothing is written, and the steps that are timed are forgotten. The run {word} in {asked.out}")
+    with enough_memory():
+        learner, threads = _learner(record, text, asked, commit, written is not None)
+        for line in filter(None, (threads, *rehearse(record, controller, learner))):
+            print(line)
+    return code
 
 
 # Carrying it out

@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 from plateau_rule.commands.options import OUT, Flag
 from plateau_rule.controller.language.reading import contents, loads
 from plateau_rule.fftcore.binding import NOTHING, Overrides, Resume, RunOptions
-from plateau_rule.fftcore.run import begin_or_resume
+from plateau_rule.fftcore.run import begin_or_resume, rehearse_run
 from plateau_rule.fftcore.saving import OnSaveError
 from plateau_rule.fftcore.storage import Disk
 
@@ -68,6 +68,7 @@ def train(
     out: Annotated[Path | None, OUT] = None,
     resume: Annotated[Resume, Parameter(show_default=False, metavar="[auto]")] = False,
     config: Path | None = None,
+    dry_run: Flag = False,
     options: TrainOptions = PLAIN,
     saving: SavingOptions = SAVING,
     overrides: Annotated[Overrides, Parameter(name="*")] = NOTHING,
@@ -79,16 +80,19 @@ def train(
         out: The run's folder. By default, `runs/` and the curriculum's name.
         resume: Continue the run in `out` from its newest complete checkpoint; with `auto`, begin it if there is none.
         config: A TOML file of options, `epochs = 20` for `--epochs 20`; the command line wins where both say something.
+        dry_run: Say what the run would be, take and cost, by some steps that are forgotten, and write nothing.
         options: What is trained, for how long, and on what.
         saving: How checkpoints are kept.
         overrides: What replaces a value of the preset.
 
     Returns:
         0; 128 and the signal's number when the run was told to end, and was saved: 143, 130, 129, or 138 by SIGUSR1; 1
-        if it went to its end and that could not be saved.
+        if it went to its end and that could not be saved. Of a dry run, that of `plateau check`.
     """
     source, name = contents(curriculum)
     machine = loads(source, name)
     folder = out if out is not None else Path("runs") / machine.name
     asked = RunOptions(out=folder, config=config, overrides=overrides, **vars(options), **vars(saving))
+    if dry_run:
+        return rehearse_run(machine, source, asked, resume)
     return begin_or_resume(machine, source, asked, resume, Disk())
