@@ -117,6 +117,8 @@ def rehearse_run(curriculum: Curriculum, source: bytes, asked: RunOptions, resum
     from plateau_rule.fftcore.rehearsal import check_in_words, rehearse
     from plateau_rule.fftcore.state import state_of
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise RunError("--dry-run times the steps of one process: give it without torchrun")
     written = None
     if resume is True or (resume == "auto" and holds_run(asked.out)):
         written = read_record(asked.out)
@@ -138,7 +140,7 @@ def rehearse_run(curriculum: Curriculum, source: bytes, asked: RunOptions, resum
     word = "would begin" if commit is None else f"would go on at step {commit.step}"
     print(f"A dry run: nothing is written, and the steps that are timed are forgotten. The run {word} in {asked.out}")
     with enough_memory():
-        learner, threads = _learner(record, text, asked, commit, written is not None)
+        learner, threads = _learner(record, text, asked, commit, written is not None, World())
         for line in filter(None, (threads, *rehearse(record, controller, learner))):
             print(line)
     return code
@@ -176,7 +178,8 @@ def _carry_out(
     world.share_commit(commit)
     learner, threads = _learner(record, text, asked, commit, resume, world)
     total_steps = run.epochs * run.steps_per_epoch
-    with progress(total_steps, asked.log_every, Remaining(controller.machine, total_steps)) as show, Caught() as caught:
+    remaining = Remaining(controller.machine, total_steps)
+    with progress(total_steps, asked.log_every, remaining) as show, Caught(world.size) as caught:
         saving = Saving(checkpoints, record.config.save_every, asked.on_save_error, show.say)
         training = Training(record, controller, learner, asked.out, show, saving, text, disk)
         introduce(record, controller, learner, asked.out, show)
@@ -275,7 +278,7 @@ def _follow(asked: RunOptions, disk: Disk, world: World) -> int:
     controller = bind_to_trainer(curriculum, record.config, *length, run.peak, run.lag, asked.ranks)
     text = read_same_text(record, asked)
     commit = world.share_commit(None)
-    with enough_memory(), Caught() as caught:
+    with enough_memory(), Caught(world.size) as caught:
         learner, _ = _learner(record, text, asked, commit, commit is not None, world)
         saving = Saving(Checkpoints(asked.out, None, disk), record.config.save_every, asked.on_save_error, show.say)
         training = Training(record, controller, learner, asked.out, show, saving, text, disk)

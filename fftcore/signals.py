@@ -12,8 +12,9 @@ from types import FrameType, TracebackType
 from typing import Self
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-# What `timeout`, a terminal and torchrun send twice within milliseconds is one request.
+# What `timeout` and a terminal send twice within milliseconds is one request.
 TWICE_S = 0.5
+TWICE_RANKS_S = 5.0  # Slurm signals ranks and torchrun alike, and torchrun hands it on
 SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -33,14 +34,15 @@ class Caught:
     sentence. What is ignored already, as SIGHUP is under nohup, stays ignored.
 
     Args:
+        ranks: how many processes train the run.
         clock: seconds, ever more.
     """
 
     signal: int | None = None
     _at_once = False
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, ranks: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self._twice_s, self._clock = TWICE_S if ranks == 1 else TWICE_RANKS_S, clock
 
     def __enter__(self) -> Self:
         self._before = {
@@ -69,7 +71,7 @@ class Caught:
                 continue
             if first_s is None:
                 first_s = self._clock()
-            elif self._clock() - first_s >= TWICE_S:
+            elif self._clock() - first_s >= self._twice_s:
                 end_at_once(number)
 
     @contextmanager

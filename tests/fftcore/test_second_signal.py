@@ -111,7 +111,7 @@ def test_twice_is_not_two(times_s: tuple[float, ...], code: int) -> None:
     """Signals within half a second are one request, as `timeout` sends it to a process and its group."""
 
     def work() -> int:
-        with Caught(iter(times_s).__next__):
+        with Caught(clock=iter(times_s).__next__):
             for _ in times_s:
                 os.kill(os.getpid(), signal.SIGTERM)
         return 0
