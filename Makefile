@@ -73,7 +73,7 @@ $(ADAPTERS)/%/.set-up: pyproject.toml tests/conformance/constraints-%.txt
 	@echo "Installing what tests/conformance/constraints-$*.txt pins"
 	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt hatchling setuptools
 	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt --no-build-isolation \
-	  --editable '.[pytorch,transformers,lightning,plot,test]' pytest pytest-xdist scikit-learn torchdata
+	  --editable '.[pytorch,transformers,lightning,keras,jax,plot,test]' pytest pytest-xdist scikit-learn torchdata
 	@touch $@
 
 test-page: setup  ## a browser looks at the page: Chromium, which is installed by apt-get where it is missing and can be

@@ -28,7 +28,10 @@ def loaded_by(statement: str) -> set[str]:
     [
         ("import plateau_rule.controller", HEAVY | {"numpy"}),
         ("import plateau_rule.sim", HEAVY),
-        ("import plateau_rule.adapters.base", HEAVY | {"accelerate", "lightning", "transformers"}),
+        (
+            "import plateau_rule.adapters.base",
+            HEAVY | {"accelerate", "jax", "keras", "lightning", "optax", "transformers"},
+        ),
         ("import plateau_rule.commands.app", HEAVY | {"numpy"}),
     ],
 )

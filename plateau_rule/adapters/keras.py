@@ -71,7 +71,7 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
             framework="keras",
         )
         self._resume_from = None if resume_from is None else Path(resume_from)
-        self._folders: list[Path] = []  # where the other callbacks save
+        self._saves: list[tuple[Path, bool]] = []  # where the other callbacks save, and if it is weights alone
         self._group: dict[str, Any] = {"lr": 0.0}
         self._written: float | None = None  # the rate, as the optimizer's variable holds it
         self._last: Any = None
@@ -84,10 +84,11 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
     def set_model(self, model: Any) -> None:
         """Keras gives the model here, and holds the other callbacks further up in the stack."""
         super().set_model(model)
+        self._last = _remember_last(model)  # before Keras counts the variables that it trains with
         others = _callbacks_beside(self)
         if sum(isinstance(each, CurriculumCallback) for each in others) > 1:
             raise WiringError("keras: two CurriculumCallbacks are given, and one curriculum owns the rate. Keep one")
-        self._folders = [folder for each in others if (folder := _folder_of(each)) is not None]
+        self._saves = [saves for each in others if (saves := _saves_of(each)) is not None]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Refuse what cannot be paced. The run begins with its first epoch, when others have loaded what they saved."""
@@ -164,7 +165,12 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
             accumulation=accumulation,
         )
         self._refuse_unknown_epochs()
-        self._last, self._written = _remember_last(model), None
+        if self._last is None:
+            raise WiringError(
+                "keras: the model has no metric called loss. A model with a train_step of its own must have a "
+                'keras.metrics.Mean(name="loss") in its metrics, and tell it the loss of each batch'
+            )
+        self._written = None
         self._trained = self._armed = self._evaluates = False
         self._begun = True
         if per_epoch is not None:
@@ -181,7 +187,7 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
         digest = self._digest()
         if self._resume_from is not None:
             return read_beside(self._resume_from, digest)
-        return find_state(self._folders, digest)
+        return find_state([folder for folder, _ in self._saves], digest)
 
     def _refuse_unknown_epochs(self) -> None:
         machine = self.rule.controller.machine
@@ -242,8 +248,8 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
         if result.decision is not None:
             print(told(result.decision))
         for request in result.requests:
-            if request.name == "checkpoint" and self._folders:
-                self.model.save(self._folders[0] / f"plateau-step={self._steps}.keras")
+            if request.name == "checkpoint" and self._saves:
+                self._save()
             elif request.name == "reset_optimizer":
                 _reset(self.model.optimizer, self.model.trainable_variables)
             else:
@@ -256,6 +262,16 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
     def _digest(self) -> str:
         weights = (keras.ops.convert_to_numpy(weight) for weight in self.model.weights)
         return digest_of(weights, int(self.model.optimizer.iterations))
+
+    def _save(self) -> None:
+        """Save the model beside the files of the first callback that saves it, and as it does."""
+        folder, weights_alone = self._saves[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"plateau-step={self._steps}"
+        if weights_alone:
+            self.model.save_weights(folder / f"{name}.weights.h5")
+        else:
+            self.model.save(folder / f"{name}.keras")
 
     def _write_state(self, path: Any) -> None:
         """Write the state of this very moment beside a file of the model that is about to be written."""
@@ -293,16 +309,13 @@ def _wrap_saving(model: Any, write: Callable[[Any], None]) -> None:
 
 
 def _remember_last(model: Any) -> Any:
-    """Let the model's mean of its loss keep the last value too; the variable that holds it.
+    """Let the model's mean of its loss keep the last value too; the variable that holds it, None where it has no mean.
 
     The difference of two means would have lost digits, the more the longer the epoch is.
     """
     mean = next((metric for metric in model.metrics if metric.name == "loss"), None)
     if mean is None:
-        raise WiringError(
-            "keras: the model has no metric called loss. A model with a train_step of its own must have a "
-            'keras.metrics.Mean(name="loss") in its metrics, and tell it the loss of each batch'
-        )
+        return None
     if (kept := getattr(mean, "plateau_last", None)) is not None:
         return kept
     last = mean.add_variable((), initializer=keras.initializers.Constant(UNTOLD), dtype="float32", name="last")
@@ -330,12 +343,12 @@ def _callbacks_beside(callback: keras.callbacks.Callback) -> list[Any]:
     return [callback]
 
 
-def _folder_of(callback: Any) -> Path | None:
-    """Where a callback saves the model; of a pattern, the part before its first field."""
+def _saves_of(callback: Any) -> tuple[Path, bool] | None:
+    """Where a callback saves the model (of a pattern, the part before its first field), and if it is weights alone."""
     if isinstance(callback, keras.callbacks.ModelCheckpoint):
-        path = Path(str(callback.filepath).partition("{")[0] + "x")
-        return path.parent
-    return Path(callback.backup_dir) if isinstance(callback, keras.callbacks.BackupAndRestore) else None
+        before = str(callback.filepath).partition("{")[0]
+        return Path(f"{before}x").parent, bool(callback.save_weights_only)
+    return (Path(callback.backup_dir), True) if isinstance(callback, keras.callbacks.BackupAndRestore) else None
 
 
 def _innermost(optimizer: Any) -> Any:

@@ -51,10 +51,13 @@ def test_examples_raise_and_draw(library: str, script: str, raises: list[str], t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("library", ["transformers", "lightning"])
-def test_guides_run(library: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("library", "page"),
+    [("transformers", "transformers"), ("lightning", "lightning"), ("keras", "keras"), ("optax", "jax")],
+)
+def test_guides_run(library: str, page: str, tmp_path: Path) -> None:
     """The Python on each page runs as it stands, beside the README's sizes.toml."""
-    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / f"{library}.md").read_text(), re.M | re.S)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / f"{page}.md").read_text(), re.M | re.S)
     (tmp_path / "sizes.toml").write_text((ROOT / "docs" / "examples" / "sizes.toml").read_text())
     (tmp_path / "guide.py").write_text(block)
     run(library, ["guide.py"], tmp_path)

@@ -165,10 +165,7 @@ def fit(case: Case, folder: Path, model: Any, callbacks: list[Any] | None = None
     }
     if case.evaluate_every:
         options["validation_data"] = Characters(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the library warns of is its own
-        warnings.simplefilter("error", WiringWarning)
-        return model.fit(Characters(batches, workers=case.workers), **options | changed)
+    return model.fit(Characters(batches, workers=case.workers), **options | changed)
 
 
 def run(case: Case, folder: Path, resume: bool = False) -> None:
@@ -181,4 +178,7 @@ def run(case: Case, folder: Path, resume: bool = False) -> None:
         own = curriculum(case, folder, epochs=case.epochs, steps_per_epoch=case.steps_per_epoch)
     if resume:
         model.load_weights(newest(folder))
-    fit(case, folder, model, [own], initial_epoch=int(model.optimizer.iterations) // case.steps_per_epoch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the library warns of is its own
+        warnings.simplefilter("error", WiringWarning)
+        fit(case, folder, model, [own], initial_epoch=int(model.optimizer.iterations) // case.steps_per_epoch)
