@@ -1,4 +1,4 @@
-"""An optimizer step beside the published model's: `python -P benchmarks/training.py [--preset base --accumulation 8]`.
+"""An optimizer step beside the published model's: `python -P benchmarks/training.py [--preset base --batch 4]`.
 
 Both sides have the preset's shape, dropout 0 and the same windows; the published model trains on the bytes after each
 window alone, by AdamW, and this one by the preset's optimizer. Muon's products are the same for any number of windows:

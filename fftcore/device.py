@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -86,6 +88,14 @@ def take_threads(record: Record, device: torch.device, ranks: int = 1) -> str | 
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory(device: torch.device) -> str:
+    """Say how much memory this process has taken at most: of its tensors on a GPU, of all of it on a CPU."""
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB on {device}"
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # a Mac counts bytes, Linux KiB
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.2f} GiB"
 
 
 @contextmanager

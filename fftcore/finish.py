@@ -11,6 +11,7 @@ from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss, PlateauError
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.plan import Plan
+from plateau_rule.fftcore.device import peak_memory
 from plateau_rule.fftcore.errors import StorageError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
@@ -71,6 +72,7 @@ def finish(
             f"on held-out text. The checkpoints in {folder} are of steps at which the loss was finite. Begin another "
             "run, with a lower peak rate: --peak"
         )
+    show.say(f"peak memory: {peak_memory(learner.device)}")
     show.say(f"the model writes: {_printable(learner.sample(PROMPT, 200, record.seed))}")
     show.say(
         f"validation: {scores['val_bpb']:.4f} bits/byte byte by byte, {scores['val_bpb_parallel']:.4f} in parallel, "

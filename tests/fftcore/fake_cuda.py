@@ -145,6 +145,7 @@ def _patch_cuda(patch: pytest.MonkeyPatch) -> None:
         "get_device_name": lambda device: "a fake card",
         "is_bf16_supported": lambda including_emulation=True: True,
         "get_rng_state": lambda device: torch.zeros(16, dtype=torch.uint8),
+        "max_memory_allocated": lambda device: 3 << 29,
         "Event": Event,
     }
     for name, value in given.items():

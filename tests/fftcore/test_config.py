@@ -9,11 +9,11 @@ from plateau_rule.fftcore.config import DEFAULT_PRESET, PRESETS, Model
 
 
 def test_base_is_the_published_run() -> None:
-    """The preset base has the published run's shape and training."""
+    """The preset base has the published run's shape and training, its 32 windows in one forward pass."""
     base = PRESETS["base"]
     shape = base.model
     assert (shape.seq_len, shape.kernel_len, shape.chunk, shape.d_model, shape.layers) == (1024, 128, 16, 512, 6)
-    assert (base.batch_size, base.accumulation, base.weight_decay, base.grad_clip) == (4, 8, 5e-4, 1.0)
+    assert (base.batch_size, base.accumulation, base.weight_decay, base.grad_clip) == (32, 1, 5e-4, 1.0)
     assert base.dropout == 0
     assert base.peak is None  # the curriculum's: plateau.toml says 2e-4
 

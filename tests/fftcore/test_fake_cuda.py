@@ -134,12 +134,15 @@ def test_scores_and_samples(gpu: FakeCuda, text: Text) -> None:
     assert len(learner.sample(b"ab", 3, seed=0)) == 3
 
 
-def test_the_command(gpu: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(
+    gpu: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`plateau train --device cuda`, from its first line to its summary: losses a step late, raises, checkpoints."""
     monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
     out = tmp_path / "run"
     monkeypatch.setattr(Stats, "read", lambda self: (5.0, 5.0, 1.0, False))
     assert run(out, device="cuda") == 0
+    assert "peak memory: 1.50 GiB on cuda:0" in capsys.readouterr().out
     record = read_record(out)
     assert (record.device, record.card, record.bound.lag) == ("cuda:0", "a fake card", 1)
     assert [row["step"] for row in rows(out / "metrics.jsonl")] == list(range(32))
