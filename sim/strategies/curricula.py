@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from plateau_rule.controller.guards import LANGUAGE, Word
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.strategies.amounts import amounts, follow_knobs, is_whole, shares_follow_knobs, without_price
-from plateau_rule.sim.strategies.knobs import can_be_followed, falls_on, is_spelled, knob_tables
+from plateau_rule.sim.strategies.knobs import can_be_followed, falls_on, is_spelled, knob_tables, stand_for_rungs
 from plateau_rule.sim.strategies.losses import LEVELS
 from plateau_rule.sim.strategies.warmups import keep_warmups_that_begin
 
@@ -54,6 +54,7 @@ def curricula(
     open_runs: bool = False,
     run: Mapping[str, int] | None = None,
     clocks: bool = False,
+    rungs: bool = False,
 ) -> Curriculum:
     """Curricula over the whole language, each of them valid, and small enough for runs of `max_steps` steps.
 
@@ -70,6 +71,7 @@ def curricula(
         open_runs: also runs of unknown length, or without steps_per_epoch.
         run: this [run] and no other.
         clocks: also runs whose tokens, or cost, the knobs decide.
+        rungs: also states that stand for one on each rung of a knob.
     """
     bounds = _Bounds(max_steps, methods, metrics, monotone, regress, open_runs)
     run = dict(draw(_runs(bounds)) if run is None else run)
@@ -78,12 +80,11 @@ def curricula(
     tables = {name: table for name, (table, _) in knobs.items()}
     _ = draw(follow_knobs(run, tables, max_steps)) if clocks else None
     states = draw(_states(names, knobs, run, bounds))
-    guards: dict[str, Any] = {}
-    declared = draw(_metrics(run, bounds))
+    _ = draw(stand_for_rungs(states, knobs, monotone)) if rungs and draw(st.booleans()) else None
+    guards, declared = dict[str, Any](), draw(_metrics(run, bounds))
     bounds = replace(bounds, timed=tuple(name for name in metrics if name == "loss" or _is_timed(declared.get(name))))
-    transitions = [
-        draw(_transitions(tables, states, guards, run, bounds)) for _ in range(draw(st.integers(1, max_transitions)))
-    ]
+    count = draw(st.integers(1, max_transitions))
+    transitions = [draw(_transitions(tables, states, guards, run, bounds)) for _ in range(count)]
     written: dict[str, Any] = {
         "format": 1,
         "name": "drawn",
@@ -96,8 +97,7 @@ def curricula(
         "transition": [transition for transition in transitions if transition is not None],
     }
     keep_warmups_that_begin(written)
-    if draw(st.booleans()):
-        written["nonfinite"] = {"limit": draw(st.integers(1, 30))}
+    written |= {"nonfinite": {"limit": draw(st.integers(1, 30))}} if draw(st.booleans()) else {}
     return DrawnCurriculum.model_validate(written)
 
 

@@ -54,6 +54,8 @@ def is_spelled(values: list[Any]) -> bool:
 
 def can_be_followed(name: str, values: list[Any], states: list[dict[str, Any]]) -> bool:
     """Whether a rate may follow a knob: numbers above 0 that differ from state to state, without ramps."""
+    if any(state.get("each") == name for state in states):
+        return False
     given = [state["set"][name] for state in states]
     whole = (
         not is_spelled(values) and "full" not in given and not any(name in state.get("ramp", {}) for state in states)
@@ -62,9 +64,45 @@ def can_be_followed(name: str, values: list[Any], states: list[dict[str, Any]]) 
 
 
 def falls_on(knobs: dict[str, dict[str, Any]], old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether a knob can fall between two states, ramps included."""
-    ends = {knob: old.get("ramp", {}).get(knob, {"to": value})["to"] for knob, value in old["set"].items()}
-    return any(_hard(knobs[knob], new["set"][knob]) < _hard(knobs[knob], end) for knob, end in ends.items())
+    """Whether a knob can fall between two states, ramps and rungs included."""
+    left = old["set"] | ({old["each"]: knobs[old["each"]]["ladder"][-1]} if "each" in old else {})
+    entered = new["set"] | ({new["each"]: knobs[new["each"]]["ladder"][0]} if "each" in new else {})
+    ends = {knob: old.get("ramp", {}).get(knob, {"to": value})["to"] for knob, value in left.items()}
+    return any(_hard(knobs[knob], entered[knob]) < _hard(knobs[knob], end) for knob, end in ends.items())
+
+
+@st.composite
+def stand_for_rungs(
+    draw: st.DrawFn, states: list[dict[str, Any]], knobs: dict[str, tuple[dict[str, Any], list[Any]]], monotone: bool
+) -> None:
+    """Let a state stand for one on each rung of a knob, if there is a ladder for it.
+
+    Args:
+        draw: given by hypothesis.
+        states: what they set; changed in place.
+        knobs: their tables, and their values, easiest first.
+        monotone: whether the states before and behind it may not make the knob fall.
+    """
+    fit = [name for name, (table, values) in knobs.items() if "ladder" in table and _can_be_climbed(values)]
+    if not fit:
+        return
+    knob, place = draw(st.sampled_from(fit)), draw(st.integers(0, len(states) - 1))
+    values = knobs[knob][1]
+    for at, state in enumerate(states):
+        if at == place:
+            state["each"] = knob
+            del state["set"][knob]
+            for key in ("warmup", "warmup_from"):  # every rung would have to be entered by a restart
+                state.get("lr", {}).pop(key, None)
+        elif monotone:
+            state["set"][knob] = values[0 if at < place else -1]
+        if at == place or monotone:
+            state.get("ramp", {}).pop(knob, None)
+
+
+def _can_be_climbed(values: list[Any]) -> bool:
+    """Whether there are several rungs, and each can stand in a name."""
+    return len(values) > 1 and all(isinstance(value, str | int | float) for value in values)
 
 
 def _hard(table: dict[str, Any], value: Any) -> float:

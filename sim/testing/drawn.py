@@ -62,6 +62,8 @@ def curriculum(rng: np.random.Generator) -> Curriculum:
         transitions.append({"from": "*", "to": "next", "guards": [{Dwell.name: after}], "actions": ["lr_restart"]})
     if rng.random() < 0.5:
         transitions.insert(0, _back(rng, names))
+    if rng.random() < 0.15:
+        _stand_for_rungs(rng, states, knobs)
     return Curriculum.model_validate(
         {
             "format": 1,
@@ -75,6 +77,16 @@ def curriculum(rng: np.random.Generator) -> Curriculum:
             "check": {"align": {"steps": int(rng.integers(2, 15))}},
         }
     )
+
+
+def _stand_for_rungs(rng: np.random.Generator, states: list[dict[str, Any]], knobs: dict[str, list[Any]]) -> None:
+    """Let a state stand for one on each rung of a knob; states before it are on the first, those behind on the last."""
+    knob, at = str(rng.choice(list(knobs))), int(rng.integers(len(states)))
+    for place, state in enumerate(states):
+        state["set"][knob] = knobs[knob][0 if place < at else -1]
+    states[at]["each"] = knob
+    del states[at]["set"][knob]
+    states[at]["lr"] = {key: value for key, value in states[at].get("lr", {}).items() if "warmup" not in key}
 
 
 def _ladder(rng: np.random.Generator) -> list[Any]:

@@ -166,10 +166,15 @@ def _otherwise(
 
 
 def disagreements_of(
-    seed: int, most: int = 1500, budget: int = BUDGET, lead: int | None = None, clocks: bool = False
+    seed: int,
+    most: int = 1500,
+    budget: int = BUDGET,
+    lead: int | None = None,
+    clocks: bool = False,
+    rungs: bool = False,
 ) -> tuple[list[str], Report, bool]:
     """Those of the curriculum of a seed; its report; whether every stream was followed."""
-    machine = small_machine(seed, lead, clocks)
+    machine = small_machine(seed, lead, clocks, rungs)
     found = EveryStream(machine, most, seed).follow()
     report = verify(machine, budget=budget)
     wrong = disagreements(report, found)

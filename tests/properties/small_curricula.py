@@ -23,12 +23,23 @@ _VALUES: dict[str, list[Any]] = {
 }
 
 
-def small_machine(seed: int, lead: int | dict[str, int] | None = None, clocks: bool = False) -> Machine:
-    """A bound curriculum; the same for a seed everywhere. With `clocks`, one whose knobs decide tokens or cost."""
+def small_machine(
+    seed: int, lead: int | dict[str, int] | None = None, clocks: bool = False, rungs: bool = False
+) -> Machine:
+    """A bound curriculum; the same for a seed everywhere.
+
+    Args:
+        seed: decides it.
+        lead: what it is bound with.
+        clocks: one whose knobs decide tokens or cost.
+        rungs: one with a state that stands for one on each rung of a knob.
+    """
     rng = random.Random(seed)
     for _ in range(TRIES):
         written = _draft(rng)
         if clocks and not count_by_knobs(rng, written):
+            continue
+        if rungs and not _stand_for_rungs(rng, written):
             continue
         limits: dict[str, float | None] | None = None
         if rng.random() < 0.4 or "tokens_per_step" in written["run"]:  # of full, a clock must know what it is
@@ -42,6 +53,21 @@ def small_machine(seed: int, lead: int | dict[str, int] | None = None, clocks: b
         except (CurriculumError, BindingError):
             continue
     raise AssertionError(f"no curriculum in {TRIES} drafts of seed {seed}")
+
+
+def _stand_for_rungs(rng: random.Random, written: dict[str, Any]) -> bool:
+    """Let a state stand for one on each rung of a knob; whether there is a ladder for it."""
+    knobs = [name for name, knob in written["knob"].items() if "ladder" in knob]
+    if not knobs:
+        return False
+    knob, state = rng.choice(knobs), rng.choice(written["state"])
+    state["each"] = knob
+    del state["set"][knob]
+    state.get("ramp", {}).pop(knob, None)
+    state["lr"] = {key: value for key, value in state.get("lr", {}).items() if not key.startswith("warmup")}
+    if rng.random() < 0.8:  # else the rate may follow what has no one value in the first state
+        written["lr"].pop("follow", None)
+    return True
 
 
 def _draft(rng: random.Random) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_no_knob_of_a_shipped_curriculum_falls(name: str, losses: LossStream, cu
 @given(data=st.data())
 def test_any_curriculum_resumes_after_every_step(data: st.DataObject) -> None:
     """A run of any curriculum, cut and resumed after every single step, plans and decides as the uncut one."""
-    curriculum = data.draw(curricula(monotone=False, open_runs=True, max_steps=60, clocks=True))
+    curriculum = data.draw(curricula(monotone=False, open_runs=True, max_steps=60, clocks=True, rungs=True))
     within = data.draw(st.none() | limits(curriculum))
     said = data.draw(observations(curriculum, max_size=60, extreme=True))
     assert_resume_identical(curriculum, said, limits=within)
@@ -78,7 +78,7 @@ def test_any_curriculum_resumes_after_every_step(data: st.DataObject) -> None:
 @given(data=st.data())
 def test_no_knob_of_any_sound_curriculum_falls(data: st.DataObject) -> None:
     """Where the file marks every fall, no knob falls without the mark, for any observations, limits, lag and cuts."""
-    curriculum = data.draw(curricula(open_runs=True, max_steps=60, clocks=True))
+    curriculum = data.draw(curricula(open_runs=True, max_steps=60, clocks=True, rungs=True))
     within = data.draw(st.none() | limits(curriculum))
     said = data.draw(observations(curriculum, max_size=60))
     assert_never_regresses(curriculum, said, data.draw(interruptions(len(said))), limits=within)

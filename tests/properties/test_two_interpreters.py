@@ -66,7 +66,7 @@ class TwoInterpreters(RuleBasedStateMachine):
         self.edited = False  # since the last step: what its rate was is then the edited curriculum's guess
         self.bound = self._draw_bound(data)
         self.real, self.naive = self._controller(self.bound), Naive(self.bound, lag)
-        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive), self.edited)
+        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive), self.edited, self.bound)
 
     def _lead(self, curriculum: Curriculum) -> dict[str, int]:
         """The same lead for all knobs of a curriculum, or for the first one alone."""
@@ -75,7 +75,15 @@ class TwoInterpreters(RuleBasedStateMachine):
 
     def _draw_bound(self, data: st.DataObject) -> Bound:
         curriculum = data.draw(
-            curricula(monotone=False, open_runs=True, max_steps=60, max_transitions=6, methods=("halves",), clocks=True)
+            curricula(
+                monotone=False,
+                open_runs=True,
+                max_steps=60,
+                max_transitions=6,
+                methods=("halves",),
+                clocks=True,
+                rungs=True,
+            )
         )
         run = curriculum.run
         bound = data.draw(st.one_of(st.none(), limits(curriculum)))
@@ -157,13 +165,13 @@ class TwoInterpreters(RuleBasedStateMachine):
     @rule()
     def save(self) -> None:
         """Save both."""
-        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive), self.edited)
+        self.saved = (json.dumps(self.real.state_dict()), deepcopy(self.naive), self.edited, self.bound)
 
     @rule()
     def crash(self) -> None:
         """Lose what came after the last save, and resume from it."""
         snapshot, self.naive = self.saved[0], deepcopy(self.saved[1])
-        self.bound, self.dead, self.edited = self.naive.bound, False, self.saved[2]
+        self.bound, self.dead, self.edited = self.saved[3], False, self.saved[2]
         self.real = self._controller(self.bound)
         assert self.real.load_state_dict(json.loads(snapshot)) == ()
 

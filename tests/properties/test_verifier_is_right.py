@@ -37,6 +37,11 @@ def test_agrees_where_knobs_decide_the_clocks(lane: int) -> None:
     assert {seed: said for seed in seeds if (said := disagreements_of(seed, clocks=True)[0])} == {}
 
 
+def test_agrees_where_a_state_stands_for_many() -> None:
+    """The same of curricula with a state for each rung of a knob."""
+    assert {seed: said for seed in range(20) if (said := disagreements_of(seed, rungs=True)[0])} == {}
+
+
 def said_of(text: str, **binding: Any) -> list[str]:
     """What the verifier says of a curriculum, and some stream does not bear out."""
     machine = bind(loads(text), **binding)

@@ -20,6 +20,33 @@ def is_number(value: Any) -> bool:
     return value == "full" or isinstance(value, int | float)
 
 
+def spell(curriculum: Curriculum) -> Curriculum:
+    """The curriculum with a state of its own for each rung of a state that stands for many."""
+    stands: dict[str, list[str]] = {}
+    states = []
+    for state in curriculum.state:
+        stands[state.name] = [state.name]
+        if state.each is None:
+            states.append(state)
+            continue
+        rungs = curriculum.knob[state.each].ladder or []
+        stands[state.name] = [f"{state.name}.{rung}" for rung in rungs]
+        for rung in rungs:
+            values = {**state.set, state.each: rung}
+            states.append(state.model_copy(update={"name": f"{state.name}.{rung}", "set": values, "each": None}))
+    every, ways = [state.name for state in states], []
+    for way in curriculum.transition:
+        old: Any = [way.from_] if isinstance(way.from_, str) else way.from_
+        leaving: Any = [name for one in old for name in stands.get(one, [])]
+        if way.to == "next":  # behind the last rung of the last state there is nothing
+            leaving = "*" if way.from_ == "*" else [name for name in leaving if name != every[-1]]
+        elif way.from_ == "*":
+            leaving = [name for name in every if name not in stands[way.to]]
+        to = way.to if way.to == "next" else stands[way.to][0]
+        ways.append(way.model_copy(update={"from_": leaving, "to": to}))
+    return curriculum.model_copy(update={"state": states, "transition": ways})
+
+
 class Bound(NamedTuple):
     """A curriculum and what it was bound to at one time; `run` is epochs, steps_per_epoch, tokens_per_step."""
 

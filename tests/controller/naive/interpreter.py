@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from tests.controller.naive.bound import Bound, is_number
+from tests.controller.naive.bound import Bound, is_number, spell
 from tests.controller.naive.certain import Coming, clockwork, coming
 from tests.controller.naive.counted import bounds, ends, units
 from tests.controller.naive.history import History, Turn
@@ -21,6 +21,7 @@ class Naive(History):
     """Interprets a curriculum against a history of observations."""
 
     def __init__(self, bound: Bound, lag: int = 0) -> None:
+        bound = bound._replace(curriculum=spell(bound.curriculum))
         super().__init__(bound, lag)
         self.plans: list[tuple[Any, ...]] = []  # step, epoch, state, knobs, lr, requests, stop
         self.taken: list[str] = []  # keys of the transitions that were taken
@@ -136,6 +137,7 @@ class Naive(History):
 
     def edit(self, bound: Bound, changed: bool) -> None:
         """Go on under another curriculum or another run; LookupError where that is refused."""
+        bound = bound._replace(curriculum=spell(bound.curriculum))
         if set(units(bound)) - set(units(self.bound)):
             raise LookupError("what was not counted")
         if bounds(bound) != bounds(self.bound) and self.over(bound):

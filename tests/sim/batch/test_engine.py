@@ -53,7 +53,7 @@ SELDOM = st.integers(0, 5).map(lambda one: one == 5)
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """A curriculum, what it is bound to, and what a few runs observe: a list of arguments with a place for each run."""
-    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=80, clocks=True))
+    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=80, clocks=True, rungs=True))
     runs, steps = draw(st.integers(1, 4)), draw(st.integers(1, 80))
     streams = [draw(loss_streams(min_size=steps, max_size=steps, extreme=draw(st.booleans()))) for _ in range(runs)]
     return draw(observed(curriculum, np.array(streams)))
@@ -62,7 +62,7 @@ def cases(draw: st.DrawFn) -> Case:
 @st.composite
 def long_cases(draw: st.DrawFn) -> Case:
     """The same over runs that are long enough for every detector to decide."""
-    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=700, clocks=True))
+    curriculum = draw(curricula(metrics=METRICS, open_runs=True, max_steps=700, clocks=True, rungs=True))
     runs, steps = draw(st.integers(1, 4)), draw(st.integers(300, 700))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     return draw(observed(curriculum, drawn.losses(rng, runs, steps)))
