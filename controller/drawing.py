@@ -109,6 +109,7 @@ def facts(curriculum: Curriculum, state: State) -> list[str]:
     rate, own = curriculum.lr, state.lr
     shape, floor = own.shape or rate.shape, rate.floor if own.floor is None else own.floor
     over = own.length or (cycles_in_words(rate) if rate.cycles else rate.length or "rest")
+    over = "the rest" if over == "rest" else over
     fall = "constant" if shape == "constant" else f"{shape} to {100 * floor:g} % over {over}"
     warmup = f", after a warm-up of {own.warmup}" if own.warmup else ""
     return [*lines, f"lr {peak_written(curriculum, state):g}, {fall}{warmup}"]

@@ -269,7 +269,8 @@ def override_config(config: Config, given: dict[str, Any]) -> Config:
         if first["type"] == "value_error":  # values that do not fit each other, in a sentence of the config's own
             raise RunError(str(first["ctx"]["error"])) from None
         flag = "--" + str(first["loc"][-1]).replace("_", "-")
-        raise RunError(f"{flag} {first['input']}: {first['msg']}") from None
+        asked = str(first["msg"]).replace("Input should be", "expected a number")  # pydantic's, as ours begin
+        raise RunError(f"{flag} {first['input']}; {asked}") from None
 
 
 def _limits(config: Config) -> dict[str, int]:

@@ -95,4 +95,4 @@ def _because(machine: Machine, explored: Explored, name: str, mine: Sequence[Fin
         yield "there is no transition"
     for finding in mine:
         if finding.code == "late-raise":
-            yield f"but for raises in the last {machine.align.late_steps} steps of the run, over rest"
+            yield f"but for raises in the last {machine.align.late_steps} steps: their rate falls over the rest"

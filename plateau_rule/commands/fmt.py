@@ -42,7 +42,7 @@ def fmt(
             faults += error.faults
             continue
         if to_stdout or (name == STDIN and not check):
-            sys.stdout.write(text)
+            sys.stdout.write(_without_schema(text) if name in shipped() else text)
         elif text.encode() != content:
             changed += 1
             if not check:
@@ -59,6 +59,13 @@ def _formatted(content: bytes, file: str) -> str:
 
     text = formatted(content, file)
     return text.replace("\n", "\r\n") if content.count(b"\r\n") * 2 > content.count(b"\n") else text
+
+
+def _without_schema(text: str) -> str:
+    """The text of a shipped curriculum, to be a file of a user's own: without a schema that is not beside it there."""
+    line, rest = text.split("\n", 1)
+    named = line.removeprefix("#:schema ")
+    return rest if named != line and not Path(named).exists() else text
 
 
 def _overwrite(name: str, content: bytes) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from plateau_rule.commands.options import OUT, READING, ReadingOptions, UsageError, read_logs, short
+from plateau_rule.commands.outputs import spare_inputs
 from plateau_rule.commands.sources import is_curriculum
 from plateau_rule.controller.errors import visible
 
@@ -30,6 +31,7 @@ def plot(
     if not runs:
         raise UsageError("plateau plot: name a run's folder or a log")
     drawable(out)
+    spare_inputs(runs=runs, out=out)  # also where it is the default
     if wrong := next(filter(is_curriculum, runs), None):
         name = visible(wrong)
         raise UsageError(

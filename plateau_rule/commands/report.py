@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from plateau_rule.commands.options import LATE, OUT, READING, LateOptions, ReadingOptions, UsageError
+from plateau_rule.commands.outputs import spare_inputs
 from plateau_rule.commands.page import open_words
 from plateau_rule.controller.errors import visible
 
@@ -28,6 +29,7 @@ def report(
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{visible(str(out))}: a report is a page in HTML; name a file that ends in .html")
+    spare_inputs(words=words, out=out)  # also where it is the default
     from plateau_rule.page.report import write_report
     from plateau_rule.page.run import Run
 

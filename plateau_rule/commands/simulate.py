@@ -31,6 +31,7 @@ def simulate(
     learners: int = 10_000,
     seed: int = 0,
     flat: str | None = None,
+    evaluate_every: str | None = None,
     learner: Many = (),
     fitted: Path | None = None,
     engine: Engine = "processes",
@@ -46,6 +47,7 @@ def simulate(
         learners: Number of synthetic trainings.
         seed: Seed of everything that is drawn.
         flat: Improvement below which the true loss is flat, as "2% per 1000 steps"; by default the curriculum's own.
+        evaluate_every: Time between evaluations, as "500 steps", where the file does not say; an epoch by default.
         learner: A parameter of the learners and its value or range, such as sigma=0.03 or tau=200..2000.
         fitted: A file from `plateau fit --out`. The learners are drawn around it.
         engine: What spreads the work. `ray` needs the extra of that name.
@@ -63,7 +65,7 @@ def simulate(
         raise UsageError("plateau simulate: name a curriculum, by its file or by the name of a shipped one")
     require_drawable(plot)
     drawn_from = {**(_fitted(fitted) if fitted else {}), **_ranges(learner)}
-    settings = Settings(learners, seed, drawn_from, flat, workers, engine, bound.binding())
+    settings = Settings(learners, seed, drawn_from, flat, workers, engine, bound.binding(), evaluate_every)
     found, loaded = [], [load(name) for name in curricula]
     require_knobs(settings.binding, *loaded)
     for curriculum in loaded:

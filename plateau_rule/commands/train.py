@@ -40,9 +40,9 @@ class TrainOptions:
     """The file to train on, any bytes. By default, the works of Shakespeare that come with the package."""
     preset: Literal["tiny", "base"] | None = None
     """`tiny` for a CPU (the default), or `base`, the published run."""
-    epochs: int | None = None
+    epochs: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
     """Epochs in the run, in place of the curriculum's. A resumed run can be made longer."""
-    steps_per_epoch: int | None = None
+    steps_per_epoch: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
     """Optimizer steps in an epoch, in place of the curriculum's."""
     seed: Annotated[int | None, Parameter(validator=Number(gte=0, lte=2**63 - 1))] = None
     """Seed of the weights and of the batches; 0 by default."""

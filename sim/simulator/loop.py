@@ -18,6 +18,7 @@ from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.batch import Batch, Decisions
 from plateau_rule.sim.batch.decisions import Taken, joined
+from plateau_rule.sim.simulator.evaluations import Evaluations
 from plateau_rule.sim.simulator.learner import Bands, Floats, Learners, Learning, Mask, Observed, Rows
 
 FLATNESS = "flatness"
@@ -140,7 +141,7 @@ class _Books:
 class _Loop:
     """Some learners in closed loop."""
 
-    def __init__(self, batch: Batch, learners: Learners, truth: Truth) -> None:
+    def __init__(self, batch: Batch, learners: Learners, truth: Truth, evaluate_every: str | None) -> None:
         self._batch, self._learners = batch, learners
         self._machine, self._bands = batch.machine, Bands.of(batch.machine)
         knobs = self._knobs()
@@ -150,7 +151,8 @@ class _Loop:
         self._books = _Books(len(self._machine.states), batch.runs)
         self._price = self._prices(knobs)
         self._ramped = any(state.ramps for state in self._machine.states)
-        self._evaluated = [metric for metric in batch.metrics if metric not in ("loss", FLATNESS)]
+        others = [metric for metric in batch.metrics if metric not in ("loss", FLATNESS)]
+        self._evaluations = Evaluations.of(self._machine, others, evaluate_every)
         self._judged: list[tuple[Rows, int, Floats, NDArray[np.int64]]] = []
         self._losses: deque[Floats] = deque()
         self._final = np.zeros(batch.runs)
@@ -172,11 +174,11 @@ class _Loop:
         per_epoch = self._machine.run.steps_per_epoch
         closes = per_epoch is not None and (step + 1) % per_epoch == 0
         metrics = {FLATNESS: watch.settled(step)} if FLATNESS in batch.metrics else {}
-        metrics |= dict.fromkeys(self._evaluated, clean) if closes else {}
+        metrics |= dict.fromkeys(self._evaluations.due(step), clean)
         self._books.spend(self._price)
         # In a final state nothing is looked at, so noise need not be made.
         seen = self._late(self._observed(clean) if batch.watching else clean)
-        taken = batch.observe(seen, eval_end=closes, metrics=metrics)
+        taken = batch.observe(seen, eval_end=self._evaluations.evaluates(step), metrics=metrics)
         learning.learn(lr)
         for one in taken:
             self._turn(one, states)
@@ -246,15 +248,17 @@ class _Loop:
         )
 
 
-def train(curriculum: Curriculum, learners: Learners, binding: Binding, truth: Truth) -> Outcome:
+def train(
+    curriculum: Curriculum, learners: Learners, binding: Binding, truth: Truth, evaluate_every: str | None = None
+) -> Outcome:
     """Put learners through a curriculum, all in this process.
 
     A guard that watches `flatness` sees the truth: the noiseless improvement in units of the rate that counts as flat.
-    Other metrics than the loss are evaluations when an epoch closes, without noise.
-    binding: gives the run a length.
+    Other metrics are the loss without noise.
+    binding: gives the run a length. evaluate_every: see Settings.
     """
     batch = Batch(curriculum, len(learners), binding)
-    loop = _Loop(batch, learners, truth)
+    loop = _Loop(batch, learners, truth, evaluate_every)
     with np.errstate(all="ignore"):
         while not batch.over:
             loop.step()

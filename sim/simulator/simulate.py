@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from plateau_rule.controller.binding import Binding, bind
-from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.sure import Sure
 from plateau_rule.controller.guards.plateau.trend import Trend
@@ -21,6 +20,8 @@ from plateau_rule.controller.language.metrics import metric_of
 from plateau_rule.controller.machine import Machine
 from plateau_rule.sim.curves import Bounds
 from plateau_rule.sim.shards import Engine, cores, cut, spread
+from plateau_rule.sim.simulator.evaluations import Evaluations
+from plateau_rule.sim.simulator.evaluations import SimulateError as SimulateError
 from plateau_rule.sim.simulator.learner import PARAMETERS, Floats, Learners, ranges
 from plateau_rule.sim.simulator.loop import Outcome, Truth, together, train
 from plateau_rule.sim.simulator.rivals import oracle, without
@@ -29,17 +30,15 @@ RIVALS = 1000  # learners that are also put through the rivals; each is compared
 _RATE = re.compile(r"^\s*([0-9.]+(?:e-?[0-9]+)?)\s*%\s+per\s+(.+?)\s*$")
 
 
-class SimulateError(PlateauError):
-    """A curriculum that cannot be simulated as it is."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """How to simulate.
 
     learners: how many. seed: of everything that is drawn. ranges: in place of those that learners are drawn from. flat:
     the improvement under which the true loss is flat, such as "2% per 1000 steps"; by default what the curriculum's own
-    plateau asks for. workers: processes. engine: `processes` or `ray`. binding: limits, lengths and peak.
+    plateau asks for. evaluate_every: an amount of time, for evaluations of which the file does not say how often they
+    come; by default, when an epoch closes. workers: processes. engine: `processes` or `ray`. binding: limits, lengths
+    and peak.
     """
 
     learners: int = 10_000
@@ -49,6 +48,7 @@ class Settings:
     workers: int | None = None
     engine: Engine = "processes"
     binding: Binding = field(default_factory=Binding)
+    evaluate_every: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,12 @@ class Simulation:
         return [self.machine.hardness(*knob) for knob in self.machine.states[place].knobs.items()]
 
     @property
+    def evaluations(self) -> str:
+        """When evaluations come, in words; empty where nothing waits for one."""
+        evaluations = Evaluations.of(self.machine, self.machine.guarded, self.settings.evaluate_every)
+        return evaluations.in_words(self.machine)
+
+    @property
     def listens(self) -> frozenset[str]:
         """The metrics that transitions watch; none where clocks alone decide."""
         stays = (self.machine.stay(state, self.machine.length) for state in self.machine.states)
@@ -89,6 +95,7 @@ class _Shard:
     seed: int
     first: int
     count: int
+    evaluate_every: str | None
 
     def learners(self) -> Learners:
         return Learners.drawn(self.ranges, self.count, self.seed, self.first)
@@ -121,6 +128,7 @@ def simulate(
         )
     if settings.learners < 1:
         raise SimulateError(f"{settings.learners} learners; expected at least 1")
+    Evaluations.of(machine, machine.guarded, settings.evaluate_every)  # what is wrong with them is said at once
     truth = truth_of(machine, settings.flat)
     bounds = {**ranges(machine.run.total_steps, machine.peak), **settings.ranges}
     if unknown := sorted(bounds.keys() - PARAMETERS.keys()):
@@ -129,7 +137,8 @@ def simulate(
 
     def shards(of: Curriculum, learners: int) -> list[_Shard]:
         pieces = cut(learners, workers)
-        return [_Shard(of, binding, truth, bounds, settings.seed, first, count) for first, count in pieces]
+        every = settings.evaluate_every
+        return [_Shard(of, binding, truth, bounds, settings.seed, first, count, every) for first, count in pieces]
 
     done, parts = 0, []
     for part in spread(_simulated, shards(curriculum, settings.learners), workers, settings.engine):
@@ -150,7 +159,7 @@ def simulate(
 
 
 def _simulated(shard: _Shard) -> Outcome:
-    return train(shard.curriculum, shard.learners(), shard.binding, shard.truth)
+    return train(shard.curriculum, shard.learners(), shard.binding, shard.truth, shard.evaluate_every)
 
 
 def filled(curriculum: Curriculum, binding: Binding) -> Binding:

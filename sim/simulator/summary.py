@@ -32,6 +32,7 @@ def summary(found: Simulation) -> dict[str, Any]:
         "steps_per_epoch": machine.run.steps_per_epoch,
         "flat_per_step": found.truth.rate,
         "late_steps": found.truth.late,
+        "evaluations": found.evaluations,
         "states": [_state(found, place) for place in range(len(machine.states))],
         "raises": {
             "each": len(raises["kind"]) / learners,

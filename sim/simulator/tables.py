@@ -19,6 +19,8 @@ def print_summary(known: dict[str, Any]) -> None:
         f"\n{known['curriculum']}: {known['learners']:,} learners, {known['steps']:,} steps each, seed {known['seed']}."
     )
     show(f"Flat is a true loss that improves by less than {flat:.3g} % per 1000 steps.")
+    if known["evaluations"]:
+        show(f"Evaluations bring the loss without noise: {known['evaluations']}.")
     show(_states(known["states"]))
     raises = known["raises"]
     if raises["each"]:

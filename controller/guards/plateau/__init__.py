@@ -14,7 +14,7 @@ from plateau_rule.controller.guards.detector import Detector, Mirrored
 from plateau_rule.controller.guards.plateau.halves import Halves
 from plateau_rule.controller.guards.plateau.returns import Returns
 from plateau_rule.controller.guards.plateau.sure import Sure
-from plateau_rule.controller.guards.plateau.trend import Trend
+from plateau_rule.controller.guards.plateau.trend import PER, Trend
 from plateau_rule.controller.guards.word import Advice, AmountAsked, Condition, Feed, Hint, MetricWord, Path, Pick
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.canonical import written
@@ -68,8 +68,9 @@ def new_plateau(spec: Plateau, per_values: float | None, epoch_values: int | Non
         # The means of two halves stand half a window apart; 1.5 leaves room for being sure at the threshold itself.
         rate = 1.5 * 2.0 * spec.threshold / spec.window if per_values is None else spec.threshold / per_values
         if spec.method == "sure":
-            return Sure(rate, spec.alpha, spec.min_window or epoch_values or 1)
-        return Trend(rate, spec.confidence, spec.min_window or MIN_WINDOW, spec.cooldown)
+            return Sure(rate, spec.alpha, spec.min_window or epoch_values or 1, per_values or PER)
+        per = per_values or PER
+        return Trend(rate, spec.confidence, spec.min_window or MIN_WINDOW, spec.cooldown, per)
     threshold = spec.threshold if per_values is None else spec.threshold * (spec.window / 2) / per_values
     return Halves(spec.window, threshold)
 

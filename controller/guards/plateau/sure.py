@@ -24,7 +24,7 @@ from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.blocks import BLOCK, FLOOR, trimmed
 from plateau_rule.controller.guards.plateau.roughness import inflation_of, roughness
 from plateau_rule.controller.guards.plateau.student import quantile_above
-from plateau_rule.controller.guards.plateau.trend import UNIT
+from plateau_rule.controller.guards.plateau.trend import PER, unit_of
 from plateau_rule.controller.guards.reading import Reading, finite, measured
 
 HOP = 4  # a window is looked at whenever its level has this many more blocks
@@ -222,11 +222,11 @@ class Sure:
 
     __slots__ = (
         "_decided", "_inflation", "_levels", "_looks", "_open", "_rough", "_seen", "_verdict", "alpha", "knows",
-        "max_rate", "min_window", "needs", "rate", "window_alpha", "windows",
+        "max_rate", "min_window", "needs", "per", "rate", "window_alpha", "windows",
     )  # fmt: skip
 
-    def __init__(self, max_rate: float, alpha: float = 0.05, min_window: int = 1) -> None:
-        self.max_rate, self.alpha, self.min_window = max_rate, alpha, min_window
+    def __init__(self, max_rate: float, alpha: float = 0.05, min_window: int = 1, per: float = PER) -> None:
+        self.max_rate, self.alpha, self.min_window, self.per = max_rate, alpha, min_window, per
         self.rate = min(max_rate, FASTEST)
         self.windows = windows_of(self.rate, min_window)
         self.window_alpha = alpha / sum(map(len, self.windows))
@@ -315,23 +315,24 @@ class Sure:
 
     def reading(self) -> Reading:
         """Between which rates the strongest window falls, and the rate within which it is flat."""
-        rate, seen, needs = 1e5 * self.rate, self._seen, self.knows
+        size, seen, needs = 100.0 * self.per, self._seen, self.knows
+        rate, unit = size * self.rate, unit_of(self.per)
         if seen < needs:
             text = f"{seen} of {needs} losses{self._too_short()}"
-            return measured(None, None, None, (-rate, rate), UNIT, seen, needs, "", text)
+            return measured(None, None, None, (-rate, rate), unit, seen, needs, "", text)
         strongest, low, high, losses, share = self._strongest()
         if low == -inf:
             text = f"undecided: the losses are 0, or cancel, in the last {losses}"
-            return measured(None, None, None, (-rate, rate), UNIT, seen, needs, strongest, text)
+            return measured(None, None, None, (-rate, rate), unit, seen, needs, strongest, text)
         # What is added to a zero takes its sign away.
-        low, high = 1e5 * low + 0.0, 1e5 * high + 0.0
+        low, high = size * low + 0.0, size * high + 0.0
         text = (
-            f"{strongest}: falls {low:.3g}% to {high:.3g}% per 1000 losses, by the last "
+            f"{strongest}: falls {low:.3g}% to {high:.3g}{unit}, by the last "
             f"{losses}, at {100 * (1 - share):.9g}% (this look's share of {100 * self.alpha:.3g}%); "
             f"flat within {rate:.3g}%{self._too_short()}"
         )
         value, least, most = finite(0.5 * low + 0.5 * high), finite(low), finite(high)
-        return measured(value, least, most, (-rate, rate), UNIT, seen, needs, strongest, text)
+        return measured(value, least, most, (-rate, rate), unit, seen, needs, strongest, text)
 
     def _strongest(self) -> tuple[str, float, float, int, float]:
         """The strongest word, and the narrowest window that says it: its rates, its losses, its look's share."""

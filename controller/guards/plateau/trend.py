@@ -21,13 +21,18 @@ from plateau_rule.controller.guards.detector import Soonest, copy_of
 from plateau_rule.controller.guards.plateau.student import quantile
 from plateau_rule.controller.guards.reading import Reading, finite, measured
 
-UNIT = "% per 1000 losses"  # of a fall
+PER = 1000.0  # losses that a fall is told for, where the file does not say
 BLOCKS = 16  # means on a level
 BLOCK = 5  # losses in a block of level 0
 REACH = 4.0  # rate times losses up to which a line tells the rate from twice the rate
 _PLACES = tuple(place - (BLOCKS - 1) / 2 for place in range(BLOCKS))
 _SPREAD = BLOCKS * (BLOCKS * BLOCKS - 1) / 12  # the sum of their squares
 LARGEST = sys.float_info.max  # of a mean
+
+
+def unit_of(per: float) -> str:
+    """The unit of a fall that is told for so many losses."""
+    return f"% per {per:.6g} losses" if per != 1 else "% per loss"
 
 
 class Slope(NamedTuple):
@@ -73,6 +78,7 @@ class Trend:
         min_window: the least number of values that it decides on, and better no less than a period of the data's order;
             a smaller one fires earlier or at the same value.
         cooldown: it decides from this many values on; a smaller one fires earlier or at the same value.
+        per: the number of values that a fall is told for.
     """
 
     __slots__ = (
@@ -91,10 +97,18 @@ class Trend:
         "max_rate",
         "min_window",
         "needs",
+        "per",
     )
 
-    def __init__(self, max_rate: float, confidence: float = 0.998, min_window: int = 160, cooldown: int = 200) -> None:
-        self.max_rate, self.confidence = max_rate, confidence
+    def __init__(
+        self,
+        max_rate: float,
+        confidence: float = 0.998,
+        min_window: int = 160,
+        cooldown: int = 200,
+        per: float = PER,
+    ) -> None:
+        self.max_rate, self.confidence, self.per = max_rate, confidence, per
         self.min_window, self.cooldown = min_window, cooldown
         self._first = 0  # the shortest level that is asked
         while BLOCKS * BLOCK << self._first < min_window:
@@ -174,24 +188,25 @@ class Trend:
 
     def reading(self) -> Reading:
         """The fall by the strongest level, with its error, and the rate within which it is flat."""
-        seen, holds = self._seen, (-1e5 * self.max_rate, 1e5 * self.max_rate)
+        seen, unit, size = self._seen, unit_of(self.per), 100.0 * self.per
+        holds = (-size * self.max_rate, size * self.max_rate)
         if seen < self.cooldown:
             text = f"cooldown: {seen} of {self.cooldown} losses"
-            return measured(None, None, None, holds, UNIT, seen, self.knows, "", text)
+            return measured(None, None, None, holds, unit, seen, self.knows, "", text)
         if seen < self.knows:
-            return measured(None, None, None, holds, UNIT, seen, self.knows, "", f"{seen} of {self.knows} losses")
+            return measured(None, None, None, holds, unit, seen, self.knows, "", f"{seen} of {self.knows} losses")
         slopes = [found for level in range(self._first, len(self._levels)) if (found := self.slope(level))]
         order = ("flat", "improving", "worsening", "undecided")
         first = min(slopes, key=lambda slope: (order.index(slope.verdict), slope.error))
         # What is added to a zero takes its sign away.
-        low, high = 1e5 * (first.falls - first.error) + 0.0, 1e5 * (first.falls + first.error) + 0.0
-        within = 1e5 * self._flat_within(first.losses)
+        low, high = size * (first.falls - first.error) + 0.0, size * (first.falls + first.error) + 0.0
+        within = size * self._flat_within(first.losses)
         text = (
-            f"{first.verdict}: falls {low:.3g}% to {high:.3g}% per 1000 losses, by the last {first.losses}; "
+            f"{first.verdict}: falls {low:.3g}% to {high:.3g}{unit}, by the last {first.losses}; "
             f"flat within {within:.3g}%"
         )
-        value, holds = finite(1e5 * first.falls), (-within, within)
-        return measured(value, finite(low), finite(high), holds, UNIT, seen, self.knows, first.verdict, text)
+        value, holds = finite(size * first.falls), (-within, within)
+        return measured(value, finite(low), finite(high), holds, unit, seen, self.knows, first.verdict, text)
 
     def describe(self) -> str:
         """The value, the threshold and, where unknown, why."""

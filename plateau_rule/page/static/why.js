@@ -43,7 +43,10 @@ function meterOf(reading) {
 // The number beside the title; its unit stands there where it is short, and in the sentence below otherwise.
 function valueOf(reading) {
   const { value, low, high, kind, seen, needs, unit } = reading;
-  if (kind === "clock") return `${whole(seen)} of ${whole(needs)}${unit.length > MOST_UNIT ? "" : ` ${unit}`}`;
+  if (kind === "clock") {
+    const what = unit.length > MOST_UNIT ? "" : ` ${unit}`;
+    return seen < needs ? `${whole(seen)} of ${whole(needs)}${what}` : `${whole(seen)}${what}, ${whole(needs)} needed`;
+  }
   if (value === null) return needs && seen < needs ? `${whole(seen)} of ${whole(needs)}` : "";
   const sign = unit.startsWith("%") ? " %" : "";
   return low === null || high === null ? short(value) + sign : `${short(low)} to ${short(high)}${sign}`;

@@ -265,6 +265,23 @@ guards = [{ plateau = { method = "trend", threshold = 0.02, per = "100 steps", c
 """
 
 
+@pytest.mark.parametrize("method", ["trend", "sure"])
+def test_a_rate_is_told_by_the_unit_of_the_file(method: str) -> None:
+    """Where the file says what its threshold is measured on, a fall is told for as many losses; else for 1000."""
+    spec = {"method": method, "threshold": 0.05}
+    detector = new_plateau(Plateau.model_validate({**spec, "per": "100 steps"}), 100.0)
+    for step in range(3200):
+        detector.push(1.0 - 1e-5 * step)
+    reading = detector.reading()
+    assert reading.unit == "% per 100 losses"
+    assert [round(bound or 0.0, 9) for bound in reading.holds] == [-5.0, 5.0]
+    assert reading.value == pytest.approx(0.1, abs=0.01)
+    assert "% per 100 losses, by the last" in reading.text
+    assert "flat within 5%" in reading.text
+    assert new_plateau(Plateau.model_validate({**spec, "per": "1 epoch"}), 1.0).reading().unit == "% per loss"
+    assert new_plateau(Plateau.model_validate(spec), None).reading().unit == "% per 1000 losses"
+
+
 @pytest.fixture(scope="module")
 def two_states() -> Curriculum:
     """Two states with a trend between them."""

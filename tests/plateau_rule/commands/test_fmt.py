@@ -56,13 +56,17 @@ def test_fmt_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert bad.read_text(encoding="utf-8") == PLATEAU
 
 
-def test_fmt_print(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """`fmt --print` leaves the file alone; it is also how to get a shipped curriculum."""
+def test_fmt_print(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fmt --print` leaves the file alone; it also prints a shipped curriculum, with a schema if it is there."""
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "mine.toml"
     file.write_text(UNTIDY, encoding="utf-8")
     assert plateau.main(["fmt", "--print", str(file)]) == 0
     assert plateau.main(["fmt", "--print", "plateau"]) == 0
-    assert capfd.readouterr().out == PLATEAU * 2
+    assert capfd.readouterr().out == PLATEAU + PLATEAU.partition("\n")[2]
+    assert plateau.main(["schema", "-o", "curriculum-1.schema.json"]) == 0
+    assert plateau.main(["fmt", "--print", "plateau"]) == 0
+    assert capfd.readouterr().out == PLATEAU
     assert file.read_text(encoding="utf-8") == UNTIDY
 
 

@@ -86,6 +86,18 @@ def test_a_report_is_html(folder: Path, capfd: pytest.CaptureFixture[str], name:
     assert not (folder / name).exists()
 
 
+@pytest.mark.parametrize(("command", "default"), [("plot", "curve.png"), ("report mine.toml", "run.html")])
+def test_a_default_name_is_no_input_either(
+    folder: Path, capfd: pytest.CaptureFixture[str], command: str, default: str
+) -> None:
+    """An output that was not named is one that the command reads: it is refused, and stays as it is."""
+    (folder / default).write_text("step,loss\n0,3.0\n1,2.0\n")
+    before = (folder / default).read_bytes()
+    assert plateau.main([*command.split(), default]) == 2
+    assert capfd.readouterr().err.startswith(f"{default}: this command reads that file, and would write over it")
+    assert (folder / default).read_bytes() == before
+
+
 @pytest.mark.parametrize("words", ["draw mine.toml -o a.svg", "schema -o a.json", "check . -o a.log"])
 def test_an_output_may_be_written_again(folder: Path, words: str) -> None:
     """A file that an earlier call wrote is replaced."""
