@@ -71,6 +71,15 @@ def test_why_not_at_a_step(page: Page) -> None:
     assert page.locator("[data-state].here").get_attribute("data-state") == "syntax"
     page.click("#now")
     page.locator("#now").wait_for(state="hidden")
+    step = page.get_by_role("spinbutton", name="Why at step", exact=True)
+    assert step.input_value() == ""
+    step.fill("300")
+    step.press("Enter")
+    page.locator("#why-title").filter(has_text="Why not at step 300").wait_for()
+    assert text(page, ".verdict") == "In words, held by flat."
+    step.fill("")
+    step.press("Enter")
+    page.locator("#now").wait_for(state="hidden")
 
 
 def test_other_windows_that_would_have_raised(page: Page) -> None:

@@ -32,6 +32,7 @@ class Page {
     this.whatIf = new WhatIf({ onChange: (path, value) => this.tune(path, value), onFocus: (path) => this.focusOn(path), canSimulate: Boolean(source.simulate) });
     this.pointer = new Pointer(byId("chart"), this);
     byId("now").addEventListener("click", () => this.pin(null));
+    byId("at-step").addEventListener("change", ({ target }) => this.goTo(target.value));
     byId("hold").addEventListener("click", () => this.hold());
     byId("reset").addEventListener("click", () => this.reset());
     byId("log").addEventListener("click", () => this.toggleLog());
@@ -270,8 +271,17 @@ class Page {
     this.point();
   }
 
+  // A step that was typed, as the log counts them; nothing typed is now.
+  goTo(typed) {
+    const step = Math.round(Number(typed)) - this.meta.first;
+    if (typed.trim() === "" || !Number.isFinite(step)) return this.pin(null);
+    if (step < this.view.from || step > this.view.to) this.zoomOut();
+    return this.pin(Math.max(0, step));
+  }
+
   pin(step) {
     this.pinned = step === null ? null : Math.min(step, this.meta.steps);
+    byId("at-step").value = this.pinned === null ? "" : this.pinned + this.meta.first;
     this.point();
     this.showPlace();
     this.showOthers();
