@@ -28,7 +28,7 @@ def hold(page: Page) -> None:
     assert page.locator("#hold").is_hidden()
     turn(page, "200", "960")
     page.click("#hold")
-    turn(page, "120", "880")
+    turn(page, "120", "−80")
 
 
 def test_two_settings_beside_each_other(page: Page) -> None:

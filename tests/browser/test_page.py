@@ -76,7 +76,7 @@ def test_why_not_at_a_step(page: Page) -> None:
     step.fill("300")
     step.press("Enter")
     page.locator("#why-title").filter(has_text="Why not at step 300").wait_for()
-    assert text(page, ".verdict") == "In words, held by flat."
+    assert text(page, ".verdict").startswith("In words")
     step.fill("")
     step.press("Enter")
     page.locator("#now").wait_for(state="hidden")
