@@ -7,6 +7,7 @@ import os
 import sys
 from math import isfinite
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -70,9 +71,9 @@ def generate(
     sampling = Sampling(temperature, top_p)
     with scoring(trained.model):
         writer = Writer(trained.model, before, sampling, seed, drafts=not byte_by_byte)
-        text, seconds = _written(writer, count)
+        text, passes_s = _written(writer, count)
         if stats:
-            _tell(trained, writer, before, sampling, seed, text, seconds)
+            _tell(trained, writer, before, sampling, seed, text, passes_s)
 
 
 def _prompt(prompt: str | None, prompt_file: Path | None) -> bytes:
@@ -87,15 +88,15 @@ def _prompt(prompt: str | None, prompt_file: Path | None) -> bytes:
     return content
 
 
-def _written(writer: Writer, count: int) -> tuple[bytes, float]:
-    """Write to the standard output as the bytes come; what was written, and the seconds that the model took."""
-    text, seconds = bytearray(), 0.0
+def _written(writer: Writer, count: int) -> tuple[bytes, list[float]]:
+    """Write to the standard output as the bytes come; what was written, and the seconds that each pass took."""
+    text, passes_s = bytearray(), list[float]()
     show = Shown(sys.stdout) if sys.stdout.isatty() else None
     try:
         while len(text) < count:
             begun = perf_counter()
             piece = writer.more(count - len(text))
-            seconds += perf_counter() - begun
+            passes_s.append(perf_counter() - begun)
             text += piece
             if show is not None:
                 show.write(piece)
@@ -105,7 +106,7 @@ def _written(writer: Writer, count: int) -> tuple[bytes, float]:
     finally:
         if show is not None:
             show.close()
-    return bytes(text), seconds
+    return bytes(text), passes_s
 
 
 class Shown:
@@ -139,22 +140,24 @@ class Shown:
 
 
 def _tell(
-    trained: Trained, writer: Writer, before: bytes, sampling: Sampling, seed: int, text: bytes, seconds: float
+    trained: Trained, writer: Writer, before: bytes, sampling: Sampling, seed: int, text: bytes, passes_s: list[float]
 ) -> None:
     """Say how fast a text was written, and compare it with one that is drawn byte by byte."""
     from plateau_rule.fftcore.generate import Writer as Again
 
-    speed = len(text) / max(seconds, 1e-9)
-    print(f"{trained}: {len(text):,} bytes in {seconds:.2f} s, {speed:,.0f} bytes/s", file=sys.stderr)
+    seconds = max(sum(passes_s), 1e-9)
+    print(f"{trained}: {len(text):,} bytes in {seconds:.2f} s, {len(text) / seconds:,.0f} bytes/s", file=sys.stderr)
     count = writer.count
     if not count.drafted:
         print(f"drafts: {writer.why_not or 'none'}", file=sys.stderr)
         return
-    again, slow = Again(trained.model, before, sampling, seed, drafts=False), bytearray()
-    begun = perf_counter()
+    again, slow, singly_s = Again(trained.model, before, sampling, seed, drafts=False), bytearray(), list[float]()
     while len(slow) < min(COMPARED, len(text)):
+        begun = perf_counter()
         slow += again.more(1)
-    ratio = speed * (perf_counter() - begun) / len(slow)
+        singly_s.append(perf_counter() - begun)
+    # By the middle pass of each: on a busy machine, a few take many times as long, and tell nothing.
+    ratio = len(text) / count.passes * median(singly_s) / median(passes_s)
     same = "the same" if text.startswith(slow) else "ANOTHER"
     print(
         f"drafts: {count.kept / count.drafted:.0%} stood, {len(text) / count.passes:.2f} bytes a pass"
