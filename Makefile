@@ -102,6 +102,7 @@ mutation: setup  ## does any test see it, if controller/ is changed in one place
 faults: setup    ## kill training runs 100 times and damage 1,000 run folders: each ends as it would have, or is refused
 	$(BIN)/python -m tests.faults.killing --kills 100
 	$(BIN)/python -m tests.faults.damaging --folders 1000
+	$(BIN)/python -m tests.faults.ranks
 
 format: setup    ## put the code into the form that lint asks for
 	$(BIN)/ruff check --fix .

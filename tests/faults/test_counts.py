@@ -74,3 +74,19 @@ def test_damaging_can_fail(pytestconfig: pytest.Config, plant: str, only: str) -
     code, found = counted(pytestconfig.rootpath, "damaging", "--folders", "8", "--only", only, "--plant", plant)
     assert code == 1
     assert found["wrong"] > 0
+
+
+@pytest.mark.slow
+def test_harmed_ranks(pytestconfig: pytest.Config) -> None:
+    """Of four ranks, one that is killed, not finite or has another bit in a weight is named; the run then goes on."""
+    code, found = counted(pytestconfig.rootpath, "ranks", "--times", "1", "--pieces", "0", "--steps", "200")
+    assert (code, found["wrong"]) == (0, 0), found["told"]
+    assert found["tries"] == {"killed": 1, "not_finite": 1, "turned": 1, "uneven": 2}
+
+
+@pytest.mark.slow
+def test_ranks_can_fail(pytestconfig: pytest.Config) -> None:
+    """Canary: controllers that see each the loss of their own rank are found."""
+    words = ("--times", "0", "--pieces", "0", "--steps", "200", "--plant", "own loss")
+    code, found = counted(pytestconfig.rootpath, "ranks", *words)
+    assert (code, found["wrong"]) == (1, 2), found["told"]

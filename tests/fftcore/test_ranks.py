@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from plateau_rule import Controller, loads
@@ -27,14 +26,8 @@ from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.lookout import Lookout
 from plateau_rule.fftcore.storage import Disk
-from tests.fftcore.micro import CURRICULUM, OVERRIDES, asked, micro_text, rows, run
-from tests.fftcore.ranked import ranked
-
-# Every request, and two forward passes in a step.
-REQUESTS = CURRICULUM.replace(
-    b'["lr_restart", "checkpoint"]', b'["lr_restart", "evaluate", "rollback", "reset_optimizer", "checkpoint"]'
-)
-SHAPE: dict[str, Any] = {"batch_size": 4, "accumulation": 2, "save_every": 5}
+from tests.fftcore.micro import OVERRIDES, asked, micro_text, rows
+from tests.fftcore.ranked import REQUESTS, SHAPE, differences, in_step, ranked, train
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +35,6 @@ def no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the pictures out, which take longer than these runs, and look no longer than needed for who is gone."""
     monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
     monkeypatch.setattr(ranks, "GRACE_S", 1.0)
-
-
-def train(out: Path, **changes: Any) -> int:
-    """Carry a run out that can be shared between ranks."""
-    overrides = {} if changes.get("resume") else {"overrides": SHAPE | changes.pop("overrides", {})}
-    return run(out, curriculum=REQUESTS, **changes, **overrides)
 
 
 @pytest.fixture(scope="module")
@@ -58,37 +45,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
         assert train(out) == 0
     return out
-
-
-def differences(one: Path, other: Path) -> list[str]:
-    """Say in what two runs differ, but for the rounding of sums."""
-    told = []
-    for name in ("decisions.jsonl", "metrics.jsonl"):
-        here, there = rows(one / name), rows(other / name)
-        if [row.keys() for row in here] != [row.keys() for row in there]:
-            told.append(f"{name}: other rows")
-        for mine, yours in zip(here, there, strict=False):
-            told += [f"{name}: {key}" for key in mine if not alike(mine[key], yours.get(key))]
-    return told
-
-
-def alike(mine: Any, yours: Any) -> bool:
-    """Whether two values of a log are the same, but for the rounding of sums; lines that explain are not compared."""
-    if isinstance(mine, float) and isinstance(yours, float):
-        return mine == pytest.approx(yours, rel=1e-5)
-    return isinstance(mine, list) or bool(mine == yours)
-
-
-def in_step(number: int, act: Callable[[Learner], None]) -> None:
-    """From now on, do something before one step of this process."""
-    step_of = Learner.step
-
-    def step(self: Learner, at: int, lr: float) -> Tensor:
-        if at == number:
-            act(self)
-        return step_of(self, at, lr)
-
-    Learner.step = step  # type: ignore[assignment,method-assign]
 
 
 def told_by(tmp_path: Path, codes: list[int], fault: Callable[[], None], **changes: Any) -> str:

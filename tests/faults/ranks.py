@@ -1,0 +1,256 @@
+"""Trains on one, two and four ranks, and harms one of them: the run ends as it would have, or all stop and it is named.
+
+`python -m tests.faults.ranks --times 10` prints a line for each fault after which that was not so, and one line of
+JSON, which counts. `--plant NAME` puts a defect in first, which must be found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from shutil import rmtree
+
+import torch
+
+import plateau_rule.fftcore.finish
+from plateau_rule import Binding, Controller, loads
+from plateau_rule.fftcore import ranks
+from plateau_rule.fftcore.data import WindowBatch, Windows
+from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.ranks import World, together
+from tests.faults.forks import temporary
+from tests.faults.killing import in_update, picture
+from tests.fftcore.micro import CURRICULUM, micro_text
+from tests.fftcore.ranked import REQUESTS, SHAPE, differences, in_step, ranked, train
+
+STEPS, LONG = 32, 200
+LONGER = REQUESTS.replace(b"epochs = 4", b"epochs = 8").replace(b"steps_per_epoch = 8", b"steps_per_epoch = 25")
+Fault = Callable[[], None]
+
+
+def nothing() -> None:
+    """Harm nobody."""
+
+
+class Ranks4:
+    """Runs on four ranks, each beside the run that one process trains.
+
+    Args:
+        folder: where they are.
+        dice: says when and where harm is done.
+        plant: a defect that each process has.
+    """
+
+    def __init__(self, folder: Path, dice: random.Random, plant: Fault) -> None:
+        self.folder, self.dice, self.plant = folder, dice, plant
+        (folder / "micro.txt").write_bytes(micro_text())
+
+    @cached_property
+    def whole(self) -> Path:
+        """The run that one process trained."""
+        return self._trained("whole", REQUESTS)
+
+    @cached_property
+    def long(self) -> Path:
+        """The same for a run of 200 steps."""
+        return self._trained("long", LONGER)
+
+    def _trained(self, name: str, curriculum: bytes) -> Path:
+        if self._on(1, self.folder / name, {}, curriculum) != [0]:
+            raise SystemExit(self._told())
+        return self.folder / name
+
+    def _on(
+        self, count: int, out: Path, faults: Mapping[int, Fault], curriculum: bytes = REQUESTS, resume: bool = False
+    ) -> list[int]:
+        def work(rank: int) -> int:
+            self.plant()
+            faults.get(rank, nothing)()
+            return train(out, curriculum=curriculum, resume=resume)
+
+        (self.folder / "told").unlink(missing_ok=True)
+        return ranked(count, work, self.folder / "told")
+
+    def _told(self) -> str:
+        return (self.folder / "told").read_text()
+
+    def harmed(self, count: int, rank: int, fault: Fault, codes: list[int], told: str) -> str:
+        """Train on some ranks with a fault in one, then go on with one process; say what was wrong, or nothing.
+
+        Args:
+            count: how many ranks.
+            rank: which is harmed.
+            fault: what happens there.
+            codes: the exit codes of all, but where the harmed rank is killed.
+            told: what is said, a regular expression.
+        """
+        out = self.folder / "run"
+        rmtree(out, ignore_errors=True)
+        found = self._on(count, out, {rank: fault})
+        if found != codes:
+            return f"exit codes {found}: {self._told()[-500:]}"
+        if not re.search(told, self._told()):
+            return f"not said: {told}: {self._told()[-500:]}"
+        if codes != [0] * count and (codes := self._on(1, out, {}, resume=(out / "run.json").exists())) != [0]:
+            return f"not resumed: {codes}: {self._told()[-500:]}"
+        return "; ".join(differences(self.whole, out)[:3]) if fault not in SPOILS else ""
+
+    def killed(self) -> str:
+        """Kill one of four ranks, before a step, in its update, or where it meets the others."""
+        rank, step = self.dice.randrange(4), self.dice.randrange(2, STEPS)
+        fault = self.dice.choice(
+            [partial(in_step, step, kill), partial(in_update, step), partial(in_meeting, 3 * step)]
+        )
+        codes = [-9 if one == rank else 2 for one in range(4)]
+        return self.harmed(4, rank, fault, codes, f"rank {rank} does not answer any more")
+
+    def not_finite(self) -> str:
+        """Make the loss of one rank NaN in one step."""
+        rank, step = self.dice.randrange(4), self.dice.randrange(STEPS - 1)
+        fault = partial(spoil_loss, step)
+        SPOILS.append(fault)
+        return self.harmed(4, rank, fault, [0] * 4, f"step {step}: the loss of rank {rank} alone is not finite")
+
+    def turned(self) -> str:
+        """Turn one bit of the weights of one rank."""
+        rank, step = self.dice.randrange(4), self.dice.randrange(STEPS - 1)
+        fault = partial(in_step, step, partial(turn_bit, self.dice))
+        # A bit that makes a loss infinite, or a gradient another one, is seen at once, any other at the next commit.
+        return self.harmed(4, rank, fault, [2] * 4, f"rank {rank} (has other weights|has another gradient)")
+
+    def pieces(self) -> str:
+        """Cut a run of 200 steps in ten pieces, on one, two and four ranks in turn."""
+        out = self.folder / "pieces"
+        rmtree(out, ignore_errors=True)
+        for number, step in enumerate([*sorted(self.dice.sample(range(1, LONG - 1), 9)), LONG]):
+            count = (1, 2, 4)[number % 3]
+            told = {self.dice.randrange(count): partial(in_step, step, end)}
+            codes = self._on(count, out, told, LONGER, resume=number > 0)
+            if codes != [0 if step == LONG else 143] * count:
+                return f"piece {number}, to step {step} on {count} ranks: {codes}: {self._told()[-500:]}"
+        return "; ".join(differences(self.long, out)[:3])
+
+
+SPOILS: list[Fault] = []  # after which a run is another
+
+
+def kill(learner: Learner) -> None:
+    """End this process."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end(learner: Learner) -> None:
+    """Tell this process to end."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def in_meeting(number: int) -> None:
+    """From now on, end this process where it meets the others for the `number`th time."""
+    gather_of, left = World.gather, [number]
+
+    def gather(self: World, own: list[float]) -> list[list[float]]:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return gather_of(self, own)
+
+    World.gather = gather  # type: ignore[assignment,method-assign]
+
+
+def spoil_loss(number: int) -> None:
+    """From now on, one step's hidden states are NaN."""
+    hooks = []
+
+    def spoil(learner: Learner) -> None:
+        hooks.append(learner.model.norm.register_forward_hook(lambda module, given, result: result * torch.nan))
+
+    in_step(number, spoil)
+    in_step(number + 1, lambda learner: hooks.pop().remove())
+
+
+def turn_bit(dice: random.Random, learner: Learner) -> None:
+    """Turn one bit of one weight, a low one: nothing shows but in the weight."""
+    bits = dice.choice(learner.parameters).data.view(torch.int32).flatten()
+    bits[dice.randrange(len(bits))] ^= 1 << dice.randrange(8)
+
+
+def uneven(count: int, steps: int, folder: Path, plant: Fault) -> str:
+    """Let controllers on some ranks observe losses that differ between them; say what went wrong, or nothing."""
+
+    def observe(world: World) -> int:
+        plant()
+        dice = random.Random(world.rank)
+        binding = Binding({"cutoff": 1025}, epochs=4, steps_per_epoch=steps // 4)
+        controller = Controller(loads(CURRICULUM, "micro.toml"), binding)
+        while controller.plan.stop is None:
+            step = controller.plan.step
+            world.agree(step, json.dumps(controller.state_dict()), [0])
+            own = 5 / (1 + step / 100) + dice.random() / (1 + world.rank)
+            (loss,) = world.mean_loss(step, [own], 1.0, print)
+            controller.observe(loss, step=step)
+        world.part()
+        return 0
+
+    codes = ranked(count, lambda rank: together(observe), folder / "told")
+    return "" if codes == [0] * count else f"exit codes {codes}: {(folder / 'told').read_text()[-500:]}"
+
+
+def planted(name: str) -> Fault:
+    """Return a defect of the trainer, to be put into each process."""
+    if name == "wrong share":  # every rank trains on the windows of the first
+        batch_of = Windows.batch
+
+        def batch(self: Windows, step: int, **how: int) -> WindowBatch:
+            return batch_of(self, step, **how | {"rank": 0})
+
+        return lambda: setattr(Windows, "batch", batch)
+    if name == "own loss":  # each controller sees the loss of its own rank
+        return lambda: setattr(World, "mean_loss", lambda self, step, losses, norm, say: list(losses))
+    if name == "own end":  # nobody is told of a signal that another rank was sent
+        agree_of = World.agree
+        return lambda: setattr(
+            World, "agree", lambda self, step, text, flags: [flags[0], *agree_of(self, step, text, flags)[1:]]
+        )
+    if name:
+        raise SystemExit(f"no such defect: {name}")
+    return nothing
+
+
+def main() -> int:
+    """Count, and return 1 if anything went otherwise than it should."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--times", type=int, default=10, help="of each fault")
+    asked.add_argument("--pieces", type=int, default=1, help="runs of 200 steps that are cut in ten")
+    asked.add_argument("--steps", type=int, default=10_000, help="of uneven losses")
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--plant", default="")
+    given = asked.parse_args()
+    torch.set_num_threads(1)
+    plateau_rule.fftcore.finish.draw_run = picture  # type: ignore[attr-defined]
+    ranks.GRACE_S = 2.0
+    plant, counts, wrong = planted(given.plant), Counter[str](), 0
+    with temporary() as folder:
+        runs = Ranks4(Path(folder), random.Random(given.seed), plant)
+        tries = [runs.killed, runs.not_finite, runs.turned] * given.times + [runs.pieces] * given.pieces
+        tries += [partial(uneven, count, given.steps, Path(folder), plant) for count in (2, 4)]
+        for one in tries:
+            name = one.func.__name__ if isinstance(one, partial) else one.__name__
+            counts[name] += 1
+            if fault := one():
+                wrong += 1
+                print(f"{name}: {fault}")
+    print(json.dumps({"tries": counts, "wrong": wrong, "shape": SHAPE}))
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
