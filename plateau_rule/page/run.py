@@ -130,6 +130,8 @@ class Run:
             until, gen, some, more = monotonic() + BUSY_S, self.gen, False, False
             while (rows := self.opened.tail.read(self.session.log.losses)) is not None:
                 some = True
+                if not len(self.session):
+                    self.session.reserve(int(1.05 * len(rows.losses) / self.opened.tail.share))
                 self._take(rows)
                 if more := monotonic() > until:
                     break

@@ -76,6 +76,7 @@ class Tail:
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
         self._offset, self._inode, self._known = 0, -1, b""
+        self.share = 1.0  # of the log that was read
         self._again = False  # whether a log that is known in part is read from its beginning again
 
     def read(self, known: Floats) -> Rows | None:
@@ -104,6 +105,7 @@ class Tail:
             return None
         self._offset += len(whole)
         self._known = (self._known + whole)[-KNOWN_BYTES:]
+        self.share = min(1.0, self._offset / max(1, status.st_size))
         rows = _rows_of(whole, 0 if begins and self._again else len(known))
         return self._differing(rows, known, begins) if self._again else _some(rows, len(known))
 

@@ -227,9 +227,7 @@ class Session:
         """
         new, before = np.asarray(losses, dtype=np.float64), len(self._player.decisions)
         if self._count + len(new) > len(self._buffer):
-            grown = np.empty(max(2 * len(self._buffer), self._count + len(new)))
-            grown[: self._count] = self._buffer[: self._count]
-            self._buffer = grown
+            self.reserve(max(2 * len(self._buffer), self._count + len(new)))
         self._buffer[self._count : self._count + len(new)] = new
         if kinds is not None or self._kinds is not None:
             before_all = np.full(self._count, LOGGED, np.int8) if self._kinds is None else self._kinds
@@ -240,6 +238,13 @@ class Session:
         self._log = None
         self._player.play(self.log, self._count)
         return tuple(self._player.decisions[before:])
+
+    def reserve(self, count: int) -> None:
+        """Make room for so many losses in all, so that a long log is not copied while it is read."""
+        if count > len(self._buffer):
+            grown = np.empty(count)
+            grown[: self._count] = self._buffer[: self._count]
+            self._buffer, self._log = grown, None
 
     def cut(self, step: int) -> None:
         """Forget all from `step` on: the run was killed, and resumed there."""

@@ -180,3 +180,13 @@ def test_rows_of_ours_are_read_without_json(log: Path, tail: Reader, monkeypatch
     assert tail.rows is not None
     assert tail.rows.metrics == {step: {"val_loss": 3.0} for step in range(9, 50, 10)}
     assert parsed == [5]
+
+
+def test_how_much_of_a_log_was_read(log: Path, tail: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a log that is read in pieces it is known after each which share of it that was."""
+    monkeypatch.setattr(module, "READ_BYTES", 300)
+    log.write_text("".join(row(step) for step in range(20)))
+    tail.read()
+    assert 0.4 < tail.tail.share < 0.8
+    tail.read()
+    assert tail.tail.share == 1.0
