@@ -12,9 +12,14 @@ from plateau_rule.fftcore.storage import Disk
 
 
 class CountedDisk(Disk):
-    """A disk that counts its calls, whichever thread makes them, and does `happen` before some of them."""
+    """A disk that counts its calls, whichever thread makes them, and does `happen` before each.
 
-    def __init__(self) -> None:
+    Args:
+        only: calls of one kind alone are counted, such as "fsync".
+    """
+
+    def __init__(self, only: str = "") -> None:
+        self._only = only
         self._numbers = count(1)  # one step of it is not interrupted by another thread
         self.calls = 0
 
@@ -22,6 +27,8 @@ class CountedDisk(Disk):
         """Do what is to happen before a call."""
 
     def _count(self, call: str) -> int:
+        if self._only not in ("", call):
+            return 0
         number = next(self._numbers)
         self.calls = max(self.calls, number)
         self.happen(call, number)
@@ -67,8 +74,8 @@ class CountedDisk(Disk):
 class FailingDisk(CountedDisk):
     """Call number `at` fails, and all after it if `for_ever`; a short write writes half and fails at the rest."""
 
-    def __init__(self, at: int, error: int, for_ever: bool, short: bool = False) -> None:
-        super().__init__()
+    def __init__(self, at: int, error: int, for_ever: bool, short: bool = False, only: str = "") -> None:
+        super().__init__(only)
         self.at, self.error, self.for_ever, self.short = at, error, for_ever, short
 
     def happen(self, call: str, number: int) -> None:

@@ -14,9 +14,12 @@ import random
 import re
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from functools import partial
+from itertools import accumulate, repeat
 from pathlib import Path
 from time import perf_counter
 
@@ -25,6 +28,7 @@ from torch import Tensor
 
 import plateau_rule.fftcore.finish
 import plateau_rule.fftcore.learner
+from plateau_rule.fftcore import saving
 from plateau_rule.fftcore.checkpoint import Checkpoints
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.muon import Muon
@@ -40,18 +44,29 @@ REQUESTS = CURRICULUM.replace(
 SAVE_EVERY = 4
 COMPARED = ("metrics.jsonl", "decisions.jsonl", "summary.json", "checkpoints/step-00000032/weights.safetensors")
 COMMIT = re.compile(r"step-\d{8}")
-ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+CALM = REQUESTS.replace(b'"rollback", ', b"")  # what runs that are saved by the clock are trained under
 Work = Callable[[], int]
 
 
-def micro(out: Path, resume: bool = False, disk: Disk | None = None) -> int:
-    """Carry out the run that is killed here, or go on with it."""
-    return run(out, resume=resume, curriculum=REQUESTS, disk=disk, overrides={"save_every": SAVE_EVERY})
+def micro(out: Path, resume: bool = False, disk: Disk | None = None, by_clock: bool = False) -> int:
+    """Carry out the run that is killed here, or go on with it; saved by its steps, or by the clock."""
+    save_every, curriculum = ("1 minute", CALM) if by_clock else (SAVE_EVERY, REQUESTS)
+    return run(out, resume=resume, curriculum=curriculum, disk=disk, overrides={"save_every": save_every})
 
 
-def resumed(out: Path, disk: Disk | None = None) -> int:
+def resumed(out: Path, disk: Disk | None = None, by_clock: bool = False) -> int:
     """Go on with a run; begin it if it was killed before there was one."""
-    return micro(out, resume=(out / "run.json").exists(), disk=disk)
+    return micro(out, (out / "run.json").exists(), disk, by_clock)
+
+
+def clock_jumps(out: Path, chance: random.Random) -> None:
+    """From now on, let the time of day jump by years and the other clock by hours, and date files anyhow."""
+    seconds = accumulate(repeat(0), lambda now, _: now + chance.choice((0, 1, 20, 3600)), initial=0)
+    saving.Saving = partial(saving.Saving, clock=lambda: next(seconds))  # type: ignore[misc,assignment]
+    time.time = lambda: chance.uniform(-1e9, 4e9)
+    for path in sorted(out.rglob("*")):
+        os.utime(path, (chance.uniform(0, 4e9), chance.uniform(0, 4e9)), follow_symlinks=False)
 
 
 def picture(folder: str | Path, path: str | Path) -> Path:
@@ -129,7 +144,7 @@ class Kills:
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.folder, self.chance = folder, chance
-        for name in ("whole", "calls"):
+        for name in ("whole", "calls", "calm"):
             (folder / name).mkdir()
         counted = CountedDisk()
         # Here and not in a child: what torch does only once is done then, and a child is three times as fast.
@@ -137,49 +152,57 @@ class Kills:
         began = perf_counter()
         micro(folder / "calls" / "run", disk=counted)
         self.run_s, self.calls = perf_counter() - began, counted.calls
-        self.expected = {name: (folder / "whole" / "run" / name).read_bytes() for name in COMPARED}
+        micro(folder / "calm" / "run", by_clock=True)
+        self.expected = {
+            by_clock: {name: (folder / place / "run" / name).read_bytes() for name in COMPARED}
+            for by_clock, place in ((False, "whole"), (True, "calm"))
+        }
         self.names = {path.name for path in (folder / "whole" / "run").iterdir()}
 
-    def ways(self, out: Path) -> Mapping[str, Work]:
+    def ways(self, out: Path, by_clock: bool) -> Mapping[str, Work]:
         """Return one way of each kind to interrupt a run, or a resumed one, at another place each time."""
+        go_on = partial(resumed, out, by_clock=by_clock)
         call, step, ending = self.chance.randint(1, self.calls), self.chance.randrange(32), self.chance.choice(ENDINGS)
         late = self.chance.randint(self.calls - 60, self.calls)  # the last save, what it removes, and the summary
         after_s = self.chance.uniform(0.05, 1) * self.run_s
 
         def at_any_time() -> int:
             signal.setitimer(signal.ITIMER_REAL, after_s)
-            return resumed(out)
+            return go_on()
 
-        def after(change: Callable[[], None]) -> Work:
+        def after(change: Callable[[], None], disk: Disk | None = None) -> Work:
             def work() -> int:
                 change()
-                return resumed(out)
+                return go_on(disk)
 
             return work
 
         return {
-            f"before call {call}": lambda: resumed(out, KillingDisk(call, torn=False)),
-            f"in call {call}": lambda: resumed(out, KillingDisk(call, torn=True)),
-            f"before call {late}": lambda: resumed(out, KillingDisk(late, torn=False)),
+            f"before call {call}": lambda: go_on(KillingDisk(call, torn=False)),
+            f"in call {call}": lambda: go_on(KillingDisk(call, torn=True)),
+            f"before call {late}": lambda: go_on(KillingDisk(late, torn=False)),
             f"in the update of step {step}": after(lambda: in_update(step)),
             f"at any time, {after_s:.3f} s": at_any_time,
             f"signal {ending} in step {step}": after(lambda: in_step(step, ending)),
             f"signal {ending} in the final score": after(lambda: in_score(ending)),
+            f"clocks that jump, before call {call}": after(
+                lambda: clock_jumps(out, self.chance), KillingDisk(call, False)
+            ),
             "signal 15 in step 15": after(lambda: in_step(15, signal.SIGTERM)),  # a rollback comes next
         }
 
     def tried(self, number: int) -> tuple[list[str], str]:
         """Interrupt a run once or more, let it end, and return how, and what is wrong with it then, if anything."""
-        out = self.folder / f"{number}" / "run"
+        out, by_clock = self.folder / f"{number}" / "run", number % 4 == 3
         out.parent.mkdir()
         told, done = out.parent / "told", []
         for turn in range(self.chance.choice((1, 1, 2, 3))):
-            ways = self.ways(out)
+            ways = self.ways(out, by_clock)
             way = list(ways)[(number + turn) % len(ways)]
             done.append(f"{way}: {forked(ways[way], told)}")
-        if code := forked(lambda: resumed(out), told):
+        if code := forked(lambda: resumed(out, by_clock=by_clock), told):
             return done, f"the resumed run ends with {code}: {told.read_text()[-600:]}"
-        for name, content in self.expected.items():
+        for name, content in self.expected[by_clock].items():
             if not (out / name).is_file() or (out / name).read_bytes() != content:
                 return done, f"{name} differs"
         litter = {path.name for path in out.iterdir()} ^ self.names
