@@ -61,7 +61,7 @@ def a_foreign_model(commit: Path, outside: Path) -> None:
     repaired(commit)
 
 
-WAYS = {
+WAYS: dict[Callable[[Path, Path], None], str] = {
     a_pickle_for_weights: "weights.safetensors cannot be read",
     a_pickle_beside_them: "it holds .*pytorch_model.bin.*, and its manifest names",
     a_path_that_leads_out: "it holds .*, and its manifest names .*outside/precious",
