@@ -25,9 +25,10 @@ def bounds_saved(machine: Machine) -> dict[str, Any]:
 
 
 def same_bounds(machine: Machine, bound: Mapping[str, Any]) -> bool:
-    """Whether the meters end a run where they did when it was saved."""
-    now = bounds_saved(machine)
-    return all(now.get(key) == bound.get(key) for key in BOUNDS[1:])
+    """Whether a run ends where it did when it was saved, by its epochs as by its meters."""
+    length = machine.run
+    now = {"epochs": length.epochs, "steps_per_epoch": length.steps_per_epoch, **bounds_saved(machine)}
+    return all(now.get(key) == bound.get(key) for key in ("steps_per_epoch", *BOUNDS))
 
 
 def counts_saved(machine: Machine, rate: RateClock, step: int) -> dict[str, Any]:

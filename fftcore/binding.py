@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import asdict, dataclass
 from math import prod
@@ -269,7 +270,7 @@ def override_config(config: Config, given: dict[str, Any]) -> Config:
         if first["type"] == "value_error":  # values that do not fit each other, in a sentence of the config's own
             raise RunError(str(first["ctx"]["error"])) from None
         flag = "--" + str(first["loc"][-1]).replace("_", "-")
-        asked = str(first["msg"]).replace("Input should be", "expected a number")  # pydantic's, as ours begin
+        asked = re.sub("^Input should be (a )?", lambda said: f"expected {said[1] or 'a number '}", str(first["msg"]))
         raise RunError(f"{flag} {first['input']}; {asked}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -174,7 +175,7 @@ def _carry_out(
     if written is not None:  # what was begun unchecked goes on so
         unchecked = asked.unchecked or written.checked is None
         record = record.model_copy(update={"checked": checked(controller, unchecked)})
-    world.share(record.model_dump_json().encode())
+    world.share(json.dumps(record.model_dump(mode="json")).encode())
     world.share_commit(commit)
     learner, threads = _learner(record, text, asked, commit, resume, world)
     total_steps = run.epochs * run.steps_per_epoch
@@ -271,7 +272,7 @@ def _follow(asked: RunOptions, disk: Disk, world: World) -> int:
     from plateau_rule.fftcore.signals import Caught
     from plateau_rule.fftcore.train import Training
 
-    record = Record.model_validate_json(world.share(None))
+    record = Record.model_validate(json.loads(world.share(None)))
     run, show = record.bound, Silence()
     curriculum = loads(record.curriculum.text, record.curriculum.name)
     length = (run.epochs, run.steps_per_epoch)

@@ -580,9 +580,9 @@ def test_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"overrides": {"d_model": 10**12}}, "--d-model 1000000000000: Input should be less than or equal to"),
+        ({"overrides": {"d_model": 10**12}}, "--d-model 1000000000000; expected a number less than or equal to"),
         ({"overrides": {"batch_size": 10**20}}, "--batch-size 1"),
-        ({"overrides": {"weight_decay": float("inf")}}, "--weight-decay inf: Input should be a finite number"),
+        ({"overrides": {"weight_decay": float("inf")}}, "--weight-decay inf; expected a finite number"),
         ({"steps_per_epoch": 10**23}, "more than the 999,999,999,999 steps that a run can have"),
     ],
 )

@@ -31,6 +31,7 @@ from plateau_rule import (
     Metric,
     NonFiniteLoss,
     ObservationWarning,
+    OwnGuard,
     Patience,
     Place,
     Plan,
@@ -50,8 +51,10 @@ from plateau_rule import (
     UnsoundError,
     bind,
     dumps,
+    forget_guard,
     load,
     loads,
+    register_guard,
     require_sound,
     verify,
 )
@@ -150,3 +153,22 @@ def mistakes(error: CurriculumError) -> list[str]:
 
 
 NAMES: list[str] = plateau_rule.__all__
+
+
+@register_guard("quiet")
+class Quiet(OwnGuard):
+    """The last value is small."""
+
+    window: int = 5
+    """Values."""
+
+    def push(self, memory: list[float], value: float) -> None:
+        memory[:] = [*memory, value][-self.window :]
+
+    def holds(self, memory: list[float]) -> bool:
+        return max(memory) < 1.0
+
+
+def forgetting() -> type[OwnGuard]:
+    forget_guard("quiet")
+    return Quiet

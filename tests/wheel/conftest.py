@@ -39,7 +39,9 @@ class Environment:
         """Run a program of this environment, such as `plateau`, in a folder."""
         program = self.folder / "bin" / words[0]
         env = clean_environment() | {"VIRTUAL_ENV": str(self.folder)}
-        return subprocess.run([program, *words[1:]], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [program, *words[1:]], cwd=cwd, env=env, capture_output=True, text=True, errors="replace", check=False
+        )
 
     def borrow(self, site_packages: str) -> None:
         """Let it also import what lies in another environment, behind everything of its own."""

@@ -180,7 +180,8 @@ REFUSED = {
         '3:37: [[transition]] 2, to: no state "b". Known here: a, next. [unknown-state]',
     ],
     TOP + STATE + WAY + "guards = [{ aa = 1, all = [{ zz = 1 }] }, { dwell = 'rest' }]\n": [
-        f'10:{column}: [[transition]] 1, guards 1{inside}: unknown key "{key}". Known here: {GUARDS}. [unknown-key]'
+        f'10:{column}: [[transition]] 1, guards 1{inside}: unknown key "{key}". Known here: {GUARDS}. '
+        "A guard of your own? Name the file that registers it: --words FILE.py. [unknown-key]"
         for column, inside, key in ((13, "", "aa"), (30, ", all 1", "zz"))
     ] + ['10:53: [[transition]] 1, guards 2, dwell: found "rest"; expected an amount of time such as "500 steps" '
          "[rest-here]"],

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch", reason="a dry run needs torch")
+
 from plateau_rule.commands import app as plateau
 from tests.fftcore.micro import CURRICULUM, contents, micro_text
 from tests.fftcore.test_introduction import MISALIGNED

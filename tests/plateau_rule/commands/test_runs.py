@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("torch", reason="the runs that are listed are trained with torch")
+
 from plateau_rule import Binding, Controller, load
 from plateau_rule.commands import app as plateau
 from plateau_rule.sim.run_folder import RunFolder

@@ -70,7 +70,7 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("micro.toml --data empty", "empty: the text to train on is empty"),
         ("micro.toml --data short", "short: 300 bytes leave 15 for validation, and one window takes 272"),
         ("micro.toml --data text --epochs 0", "epochs"),
-        ("micro.toml --data text --steps-per-epoch -1", "steps_per_epoch"),
+        ("micro.toml --data text --steps-per-epoch -1", "--steps-per-epoch -1; expected at least 1"),
         ("micro.toml --data text --kernel-groups 3", "d_model 128 is not a multiple of kernel_groups 3"),
         ("micro.toml --data text --dropout 1", "--dropout 1.0"),
         ("micro.toml --data text --published --kernel-groups 2", "the published model has one kernel a block"),

@@ -19,7 +19,7 @@ def test_a_replay_is_its_curve() -> None:
     html = replay(load(EXAMPLES / "sizes.toml"), read(EXAMPLES / "losses.csv"))._repr_html_()
     assert "sizes: large at step 2,000" in html
     assert "2,000 losses, 2 transitions; the run of 2,000 steps is over" in html
-    assert "<td>800</td><td>small → medium</td><td>plateau: flat: falls 13.4% to 47.9%" in html
+    assert "<td>800</td><td>small → medium</td><td>plateau: flat: falls 1.34% to 4.79%" in html
     picture = ElementTree.fromstring(html[html.index("<svg") : html.index("</svg>") + 6])
     texts = [text.text for text in picture.iter("text")]
     assert {"state", "loss", "image_size", "rate", "step", "small", "800", "1,600", "2,000"} <= {*texts}
