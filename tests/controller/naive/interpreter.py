@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.controller.naive.bound import Bound, is_number, spell
 from tests.controller.naive.certain import Coming, clockwork, coming
-from tests.controller.naive.counted import bounds, ends, units
+from tests.controller.naive.counted import bounds, ends, measure, units
 from tests.controller.naive.history import History, Turn
 from tests.controller.naive.rate import rate
 
@@ -153,7 +153,8 @@ class Naive(History):
             return
         if bound.became().get(self.stay.state) != self.stay.state:
             raise LookupError("the state is gone")
-        total = bound.total if self.total is None else self.total
+        # A length in one measure says nothing in another.
+        total = bound.total if self.total is None or measure(bound) != measure(self.bound) else self.total
         knobs = bound.knobs(self.stay.state, self.time, total)
         floors = self.floors()
         known = {k: floor for k, floor in floors.items() if k in knobs and bound.ranks(k, floor)}

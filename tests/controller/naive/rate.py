@@ -66,7 +66,8 @@ def rate(history: History) -> float:
         now = amounts[cycle] if len(amounts) > 1 else amounts[0]
         if turn.kind == "start":
             warm, start = warming(bound, turn.state, True)
-        if turn.kind != "extend" and amount(now) != amount(written):
+        # The rest of a run in another measure is another length, though it is written alike.
+        if turn.kind != "extend" and (amount(now) != amount(written) or unit_of(bound, now) != length[0]):
             written, length = now, measured(bound, now, anchor + warm)
         elif (
             now == "rest"
