@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 if Path(sys.path[0]) == Path(__file__).resolve().parent:
@@ -28,8 +29,13 @@ from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.learner import Learner, limits
 from plateau_rule.fftcore.saving import Saving
 from plateau_rule.fftcore.storage import Disk
+from plateau_rule.fftcore.tensors import Tensors
 
 MINUTE_S = 60
+
+
+def _with_state(tensors: Tensors) -> dict[str, bytes]:
+    return {STATE: b"{}", **tensors.packed()}
 
 
 def main() -> None:
@@ -52,13 +58,13 @@ def main() -> None:
             began, began_s = process_time(), perf_counter()
             tensors = learner.copied()
             copied.append(perf_counter() - began_s)
-            saving.begin(2 * turn, lambda tensors=tensors: {STATE: b"{}", **tensors.packed()})  # type: ignore[misc]
+            saving.begin(2 * turn, partial(_with_state, tensors))
             learner.step(1, 1e-3)
             saving.wait()
             beside.append(process_time() - began)
             began_s = perf_counter()
             tensors = learner.copied()
-            saving.begin(2 * turn + 1, tensors.packed)
+            saving.begin(2 * turn + 1, partial(_with_state, tensors))
             saving.wait()
             waited.append(perf_counter() - began_s)
         size = sum(path.stat().st_size for path in saving.checkpoints.path(2 * given.turns - 2).iterdir())

@@ -270,7 +270,8 @@ def override_config(config: Config, given: dict[str, Any]) -> Config:
         if first["type"] == "value_error":  # values that do not fit each other, in a sentence of the config's own
             raise RunError(str(first["ctx"]["error"])) from None
         flag = "--" + str(first["loc"][-1]).replace("_", "-")
-        asked = re.sub("^Input should be (a )?", lambda said: f"expected {said[1] or 'a number '}", str(first["msg"]))
+        asked = re.sub("^Input should be (?=less|greater)", "expected a number ", str(first["msg"]))
+        asked = asked.replace("Input should be", "expected")
         raise RunError(f"{flag} {first['input']}; {asked}") from None
 
 

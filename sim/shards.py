@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
-from plateau_rule.controller.language.own_words import load_words, loaded_words
+from plateau_rule.controller.language.own_words import OwnWordError, load_words, loaded_words
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -61,6 +61,8 @@ def spread(
 
 
 def _by_ray(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
+    if loaded_words():  # on another machine there is no such file, and a task that holds such a guard cannot be read
+        raise OwnWordError("--engine ray: guards of your own are known on this machine alone. Leave --engine out")
     import ray
 
     started = not ray.is_initialized()

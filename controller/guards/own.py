@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from math import inf
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from plateau_rule.controller.errors import PlateauError, visible
 from plateau_rule.controller.guards.detector import Soonest
@@ -60,11 +60,11 @@ class OwnGuard(Table):
             memory: what `empty` returned, as `push` has left it.
             value: of the metric.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass writes it; `_ask` says so where none did
 
     def holds(self, memory: Memory) -> bool | None:
         """Return whether the guard is true; None where that is not known. Asked once `needs()` values have come."""
-        raise NotImplementedError
+        raise NotImplementedError  # as for push
 
     def describe(self, memory: Memory) -> str:
         """Return in one line, for people, what the verdict rests on."""
@@ -83,11 +83,8 @@ class OwnDetector:
 
     def __init__(self, name: str, guard: OwnGuard) -> None:
         self.name, self.guard = name, guard
-        try:
-            self.knows = self.needs = guard.needs()
-            self._memory = guard.empty()
-        except Exception as error:
-            _failed(name, "needs() or empty()", error)
+        self.knows = self.needs = _ask(name, guard, "needs")
+        self._memory = _ask(name, guard, "empty")
         if type(self.needs) is not int or self.needs < 1:
             raise OwnGuardError(f"{name}: needs() returned {self.needs!r:.60}; expected a whole number of at least 1")
         self._seen, self._asked = 0, False
@@ -95,10 +92,7 @@ class OwnDetector:
 
     def push(self, value: float) -> None:
         """Take the next finite value."""
-        try:
-            self.guard.push(self._memory, value)
-        except Exception as error:
-            _failed(self.name, "push()", error)
+        _ask(self.name, self.guard, "push", self._memory, value)
         self._seen += 1
         self._asked = False
 
@@ -111,26 +105,20 @@ class OwnDetector:
     def _holds(self) -> bool | None:
         if self._seen < self.needs:
             return None
-        try:
-            answer = self.guard.holds(self._memory)
-        except Exception as error:
-            _failed(self.name, "holds()", error)
-        if answer is not None and type(answer) is not bool:
-            raise OwnGuardError(
-                f"{self.name}: holds() returned {answer!r:.60}; expected True, False or None. Write bool(…) around it"
-            )
-        return answer
+        answer = _ask(self.name, self.guard, "holds", self._memory)
+        if answer is None or type(answer) is bool:
+            return answer
+        raise OwnGuardError(
+            f"{self.name}: holds() returned {answer!r:.60}; expected True, False or None. Write bool(…) around it"
+        )
 
     def reading(self) -> Reading:
         """How many values have come, or what the guard says of itself."""
         if self._seen < self.needs:
             text = f"{self._seen} of {self.needs} values of {self.guard.metric}"
         else:
-            try:
-                text = visible(" ".join(str(self.guard.describe(self._memory)).split()))
-            except Exception as error:
-                _failed(self.name, "describe()", error)
-            text = text or f"{self._seen} values of {self.guard.metric}"
+            said = _ask(self.name, self.guard, "describe", self._memory)
+            text = visible(" ".join(str(said).split())) or f"{self._seen} values of {self.guard.metric}"
         seen = min(self._seen, self.needs)
         return measured(None, None, None, OPEN, self.guard.metric, seen, self.needs, "", text)
 
@@ -200,14 +188,18 @@ class OwnWord(MetricWord[OwnGuard]):
 
     def example(self, pick: Pick) -> Any:
         """None: how to fill the fields is not known, and drawn curricula hold the words of the language alone."""
-        raise NotImplementedError(self.name)
+        raise NotImplementedError(self.name)  # whoever draws words goes through LANGUAGE, where this one is not
 
 
-def _failed(name: str, method: str, error: Exception) -> NoReturn:
-    """Say which line of the user's code failed; the error itself is the cause, for whoever wants the traceback."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    at = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
-    what = "is not written" if isinstance(error, NotImplementedError) else f"raised {type(error).__name__}: {error}"
-    raise OwnGuardError(f"{name}: {method} {what}{at}") from error
+def _ask(name: str, guard: OwnGuard, method: str, *given: Any) -> Any:
+    """Call a method of a user's guard, and say which line of it failed; the error itself is the cause."""
+    try:
+        return getattr(guard, method)(*given)
+    except Exception as error:  # the code is the user's: it may raise anything
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        at = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+        missing = isinstance(error, NotImplementedError)
+        what = "is not written" if missing else f"raised {type(error).__name__}: {error}"
+        raise OwnGuardError(f"{name}: {method}() {what}{at}") from error

@@ -135,7 +135,7 @@ def _load(path: Path, said: str) -> None:
     except PlateauError as error:
         del sys.modules[name]
         raise OwnWordError(f"--words {said}: {error}") from None
-    except Exception as error:
+    except Exception as error:  # the file is the user's: it may raise anything
         del sys.modules[name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = lines[-1] if lines else getattr(error, "lineno", None)

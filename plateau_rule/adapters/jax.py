@@ -27,13 +27,13 @@ import optax
 from plateau_rule.adapters.base import Rule, Shape
 from plateau_rule.adapters.compiled import CompiledSteps
 from plateau_rule.adapters.errors import WiringError
+from plateau_rule.adapters.loop import LoopRule
 from plateau_rule.adapters.steps import StepResult
 from plateau_rule.adapters.telling import plain_name
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import SnapshotError
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.plan import Plan
 
 FRAMEWORK = "jax"
 RATE = "learning_rate"
@@ -65,7 +65,7 @@ class InFlight:
         }
 
 
-class OptaxRule:
+class OptaxRule(LoopRule):
     """A curriculum in a JAX loop: it writes rates into the optimizer's state, and takes the loss of each step.
 
     Args:
@@ -114,32 +114,6 @@ class OptaxRule:
         self._now, self._late = InFlight(), deque[InFlight]()
         self._rated = self._epoch_ends = False
         self._steps: list[CompiledSteps] = []
-
-    # What can be read
-
-    @property
-    def controller(self) -> Controller:
-        """The Controller."""
-        return self.start().controller
-
-    @property
-    def plan(self) -> Plan:
-        """What to do on the step under way; reading it changes nothing."""
-        return self.start().plan
-
-    @property
-    def knobs(self) -> Mapping[str, Any]:
-        """The knobs of the step under way; what is read here counts as applied."""
-        return self.start().knobs
-
-    @property
-    def stop(self) -> str | None:
-        """Why training should end here, or None."""
-        return self.start().stop
-
-    def shown(self) -> dict[str, float]:
-        """Numbers for a logger: rate, state and knobs in force."""
-        return self.start().shown()
 
     # One step
 
@@ -301,11 +275,7 @@ class OptaxRule:
         self.rule.end()
 
     def start(self) -> Rule:
-        """Begin, if that has not happened: whatever is asked of this object first does it, unless a state was loaded.
-
-        Returns:
-            The rule inside.
-        """
+        """Begin, if that has not happened; return the rule inside."""
         if not self.rule.begun:
             self._begin()
         return self.rule

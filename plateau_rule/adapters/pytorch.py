@@ -21,13 +21,13 @@ from torch.optim import Optimizer
 
 from plateau_rule.adapters.base import Rule, Shape
 from plateau_rule.adapters.errors import WiringError
+from plateau_rule.adapters.loop import LoopRule
 from plateau_rule.adapters.rows import Choose
 from plateau_rule.adapters.stamps import KnobLoader
 from plateau_rule.adapters.steps import StepResult
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.plan import Plan
 
 FRAMEWORK = "torch"
 
@@ -75,7 +75,7 @@ def _device() -> torch.device:
 _TAKEN: WeakKeyDictionary[object, ref[PlateauRule]] = WeakKeyDictionary()
 
 
-class PlateauRule:
+class PlateauRule(LoopRule):
     """A curriculum in a PyTorch loop: it sets the rates as the optimizer steps, and takes the loss of each step.
 
     Args:
@@ -145,30 +145,6 @@ class PlateauRule:
     def groups(self) -> list[MutableMapping[str, Any]]:
         """The parameter groups of all optimizers, in order."""
         return [group for optimizer in self._optimizers for group in optimizer.param_groups]
-
-    @property
-    def controller(self) -> Controller:
-        """The Controller."""
-        return self.start().controller
-
-    @property
-    def plan(self) -> Plan:
-        """What to do on the step under way; reading it changes nothing."""
-        return self.start().plan
-
-    @property
-    def knobs(self) -> Mapping[str, Any]:
-        """The knobs of the step under way; what is read here counts as applied."""
-        return self.start().knobs
-
-    @property
-    def stop(self) -> str | None:
-        """Why training should end here, or None."""
-        return self.start().stop
-
-    def shown(self) -> dict[str, float]:
-        """Numbers for a logger: rate, state and knobs in force."""
-        return self.start().shown()
 
     # Batches
 
@@ -291,11 +267,7 @@ class PlateauRule:
         self.rule.end()
 
     def start(self) -> Rule:
-        """Begin, if that has not happened: whatever is asked of this object first does it, unless a state was loaded.
-
-        Returns:
-            The rule inside.
-        """
+        """Begin, if that has not happened; return the rule inside."""
         if not self.rule.begun:
             given = self.rule.given
             self._begin(given.plan.step if isinstance(given, Controller) else 0)

@@ -121,3 +121,10 @@ def test_a_file_that_fails_has_no_traceback(folder: Path) -> None:
     (folder / "my_words.py").write_text("x = 1\nraise KeyError('y')\n")
     done = plateau(folder, "check", "mine.toml", "--words", "my_words.py")
     assert (done.returncode, done.stderr) == (2, "--words my_words.py:2: KeyError: 'y'\n")
+
+
+def test_ray_is_told_of_guards_of_ones_own(folder: Path) -> None:
+    """Where simulations would go to other machines, which lack the file, that is said before anything runs."""
+    done = plateau(folder, "simulate", "mine.toml", "--words", "my_words.py", "--learners", "8", "--engine", "ray")
+    assert done.returncode == 2
+    assert "guards of your own are known on this machine alone" in done.stderr
