@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch", reason="train needs torch")
+
 from plateau_rule.commands import app as plateau
 from plateau_rule.fftcore.record import read_record
 from tests.fftcore.micro import CURRICULUM, contents, micro_text
