@@ -45,6 +45,10 @@ def steps_between(save_every: int | str) -> int | None:
 SaveEvery = Annotated[int | str, PlainValidator(read_save_every)]
 
 
+# A run that was begun before a setting existed goes on at the setting's default. So the default of a new one is what
+# was done before there was one, and no default ever changes: what is better for new runs is said in PRESETS.
+
+
 class Model(BaseModel):
     """The shape of one model; a checkpoint fits exactly the model it was saved from.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,8 @@ from plateau_rule.sim.run_folder import CURRICULUM, RECORD
 FORMAT: Literal[2] = 2
 SUMMARY, CURVE = "summary.json", "curve.png"
 LARGEST_RECORD_BYTES = 1 << 22
+
+RESUMED = ("curriculum", "fingerprint", "checked", "ranks", "resumed")  # what a resume may change, or began elsewhere
 
 Natural = Annotated[int, Field(ge=0)]
 
@@ -94,13 +97,37 @@ class Record(Frozen):
 
     def identity(self) -> dict[str, Any]:
         """Return what no resume changes, in JSON's types: a checkpoint knows its run by it."""
-        own = self.model_dump(mode="json", exclude={"curriculum", "fingerprint", "checked", "ranks", "resumed"})
+        own = self.model_dump(mode="json", exclude=set(RESUMED))
         del own["bound"]["epochs"], own["text"]["name"]
         return own
 
-    def version(self) -> dict[str, Any]:
-        """Return how often the run was resumed, and the SHA-256 of all that the record said then."""
-        return {"resumed": len(self.resumed), "sha256": digest(self.model_dump(mode="json", exclude={"ranks"}))}
+    def identity_in(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an identity that a checkpoint holds in the terms of today.
+
+        A setting that it does not name is younger than it is, and was in force at its default.
+
+        Args:
+            said: the identity as it was written.
+
+        Raises:
+            ValueError: it is the identity of no run.
+        """
+        own = self.model_dump(mode="json")
+        whole: dict[str, Any] = {**said, **{name: own[name] for name in RESUMED}}
+        for name, key in (("bound", "epochs"), ("text", "name")):
+            if not isinstance(said.get(name), Mapping):
+                raise ValueError(f"{name} is missing")
+            whole[name] = {**said[name], key: own[name][key]}
+        return Record.model_validate(whole).identity()
+
+    def version(self, as_read: bool = False) -> dict[str, Any]:
+        """Return how often the run was resumed, and the SHA-256 of all that the record said then.
+
+        Args:
+            as_read: of what `run.json` said when it was read: an older version may not have known all that is here.
+        """
+        said = self.model_dump(mode="json", exclude={"ranks"}, exclude_unset=as_read)
+        return {"resumed": len(self.resumed), "sha256": digest(said)}
 
 
 def versions() -> dict[str, str]:

@@ -73,8 +73,12 @@ def refuse_another_run(commit: Commit, record: Record) -> None:
         commit: the one to go on from.
         record: as it was read. One that was written by a later resume may differ in what a resume can change.
     """
-    state, version = state_of(commit), record.version()
-    there, here = state.run, record.identity()
+    state, version = state_of(commit), record.version(as_read=True)
+    here = record.identity()
+    try:
+        there = record.identity_in(state.run)
+    except ValueError:
+        there = state.run
     if differing := sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key)):
         raise CheckpointError(
             f"{commit.path}: a checkpoint of another model or run: its {' and '.join(differing)} differs from what "
