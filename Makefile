@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup quick test lint types tests test-wheel test-adapters test-page coverage mutation verifier faults format demo bench bench-boundary bench-quality transitions constraints clean
+.PHONY: help docs setup quick test lint types tests test-wheel test-adapters test-page coverage mutation verifier faults release format demo bench bench-boundary bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -33,6 +33,7 @@ setup: $(STAMP)  ## make .venv with everything that is needed; does nothing the 
 $(STAMP): pyproject.toml constraints.txt Makefile
 	@[ -n "$(PYTHON)" ] || { echo "Plateau Rule needs Python 3.11 or newer with its venv module, and found none. Install one (Debian, Ubuntu: apt install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@[ -x $(BIN)/pip ] || { echo "Making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@for room in controller sim fftcore curricula; do [ -e plateau_rule/$$room ] || ln -s ../$$room plateau_rule/$$room; done  # an sdist has no links
 	@echo "Installing what constraints.txt pins"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling setuptools
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS)]'
@@ -103,6 +104,10 @@ faults: setup    ## kill, crash, refuse and damage runs: 10,000 killed saves, 5,
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.faults.ranks
 
+release: setup   ## the sdist and the wheel of this commit, into dist/, built twice and compared; nothing is uploaded
+	@$(BIN)/python -c 'import build, twine' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[release]'
+	$(BIN)/python -m tests.wheel.release
+
 format: setup    ## put the code into the form that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -125,7 +130,7 @@ transitions: setup ## a million transitions of curricula called sound, under ten
 constraints: ## pin anew: resolve in a fresh environment, write constraints.txt
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
-	"$$fresh/bin/python" -m pip install --quiet 'torch==$(TORCH)' hatchling '.[$(EXTRAS),page-test,docs]'; \
+	"$$fresh/bin/python" -m pip install --quiet 'torch==$(TORCH)' hatchling '.[$(EXTRAS),page-test,docs,release]'; \
 	{ sed '/^[^#]/,$$d' constraints.txt; "$$fresh/bin/python" -m pip freeze --all --exclude pip --exclude wheel --exclude plateau-rule | sed 's/+cpu$$//'; } > "$$fresh/pins"; \
 	cp "$$fresh/pins" constraints.txt; grep -c == constraints.txt
 
