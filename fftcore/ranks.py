@@ -6,6 +6,7 @@ What is here sees to it that all of them decide the same, and that a rank that i
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -17,20 +18,21 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from math import isfinite
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.fftcore.checkpoint import STATE, Commit
 from plateau_rule.fftcore.errors import RanksError, RunError
-from plateau_rule.fftcore.lookout import Lookout
+from plateau_rule.fftcore.lookout import GO_ON, LEAVE_S, LOST, NO_STORE, Lookout, end_process, gone, named, speaks_first
 from plateau_rule.fftcore.sealed import parse
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
 PATIENCE = timedelta(minutes=30)  # rank 0 may score or save for so long; torch's own default
+ARRIVAL_S = 600.0  # until all ranks have to be there
 GRACE_S = 10.0  # in which the ranks that are left find out who is not; torchrun kills them after 30
-GO_ON = "The checkpoints are as they were: go on with --resume, on as many ranks as there are then"
 
 
 class World:
@@ -52,11 +54,11 @@ class World:
         """Whether this rank is the one that writes and speaks for all."""
         return self.rank == 0
 
-    def waiting(self) -> AbstractContextManager[None]:
-        """Say which rank it is that the others wait for, if the block takes long."""
-        return nullcontext() if self.lookout is None else self.lookout.waiting()
+    def waiting(self, quiet: bool = False) -> AbstractContextManager[None]:
+        """Say which rank it is that the others wait for, if the block takes long and is not `quiet`."""
+        return nullcontext() if self.lookout is None else self.lookout.waiting(quiet)
 
-    def gather(self, own: Sequence[float]) -> list[list[float]]:
+    def gather(self, own: Sequence[float], quiet: bool = False) -> list[list[float]]:
         """Return what every rank has, in their order: numbers that float64 holds exactly, as many on each."""
         if self.size == 1:
             return [list(own)]
@@ -65,7 +67,7 @@ class World:
 
         own_N = torch.tensor(own, dtype=torch.float64)
         rows = [torch.empty_like(own_N) for _ in range(self.size)]
-        with self.waiting():
+        with self.waiting(quiet):
             distributed.all_gather(rows, own_N)
         return [row.tolist() for row in rows]
 
@@ -78,10 +80,11 @@ class World:
 
         own = bytearray(content or b"") if self.writes else bytearray()
         count = torch.tensor(len(own))
-        distributed.broadcast(count, 0)
-        own_N = torch.frombuffer(own, dtype=torch.uint8) if own else torch.empty(int(count), dtype=torch.uint8)
-        if len(own_N):
-            distributed.broadcast(own_N, 0)
+        with self.waiting(quiet=True):  # rank 0 may score, read or write meanwhile
+            distributed.broadcast(count, 0)
+            own_N = torch.frombuffer(own, dtype=torch.uint8) if own else torch.empty(int(count), dtype=torch.uint8)
+            if len(own_N):
+                distributed.broadcast(own_N, 0)
         return own_N.numpy().tobytes()
 
     def share_commit(self, commit: Commit | None) -> Commit | None:
@@ -167,27 +170,62 @@ class World:
         apart = [rank for rank, value in enumerate(values) if value != most]
         raise RanksError(f"step {step}: {named(apart)} {what} than the others; {then}. {GO_ON}")
 
+    def meet(self) -> None:
+        """Wait until all ranks are there, and join them.
+
+        Raises:
+            RanksError: one of them does not come.
+        """
+        from torch import distributed
+
+        backend = "cpu:gloo,cuda:nccl" if distributed.is_nccl_available() and _has_gpu() else "gloo"
+        if self._store is None or self.lookout is None:
+            return
+        until = time.monotonic() + ARRIVAL_S
+        while not self._store.check([f"plateau/pulse/{rank}" for rank in range(self.size)]):
+            if time.monotonic() >= until:
+                absent = [rank for rank, pulse in self.lookout.pulses().items() if not pulse]
+                raise RanksError(
+                    f"{named(absent)} of {self.size} did not come within {ARRIVAL_S:.0f} s: not started, ended, or "
+                    "out of reach. Look at what they say, and start all of them again"
+                )
+            time.sleep(0.05)
+        with self.waiting(quiet=True):
+            distributed.init_process_group(
+                backend, store=self._store, rank=self.rank, world_size=self.size, timeout=PATIENCE
+            )
+
     def part(self) -> None:
         """Leave the other ranks, when all have said all; whoever leaves earlier tears connections that are in use."""
         if self._store is None:
             return
-        self._store.set(f"plateau/done/{self.rank}", "")
-        while not all(self._store.check([f"plateau/done/{rank}"]) for rank in range(self.size)):
-            if any(self._ended(rank) for rank in range(self.size)):
-                raise RuntimeError("gloo: a rank has ended")
-            time.sleep(0.01)
+        self.gather([0.0], quiet=True)  # a rank that is gone by now is found here
+        self._note("done")
+        self._leave_together()
         if self.lookout is not None:
             self.lookout.close()
         from torch import distributed
 
         distributed.destroy_process_group()
-        self._store.set(f"plateau/gone/{self.rank}", "")
+        self._note("gone")
         if self.writes:  # the store may be in this process
             with suppress(RuntimeError):
                 self._store.wait([f"plateau/gone/{rank}" for rank in range(self.size)], timedelta(minutes=1))
         self._store = None
 
-    def _ended(self, rank: int) -> str | None:
+    def _note(self, what: str, content: str = "") -> None:
+        if self._store is not None:
+            self._store.set(f"plateau/{what}/{self.rank}", content)
+
+    def _leave_together(self) -> None:
+        """Wait until all have come as far as this; they were together a moment ago."""
+        until = time.monotonic() + LEAVE_S
+        while self._store is not None and not self._store.check([f"plateau/done/{rank}" for rank in range(self.size)]):
+            if time.monotonic() >= until:
+                raise RuntimeError("gloo: a rank has not come to the end")
+            time.sleep(0.01)
+
+    def _reason(self, rank: int) -> str | None:
         """Return why a rank has ended, if it said so."""
         key = f"plateau/ended/{rank}"
         if self._store is None or not self._store.check([key]):
@@ -196,40 +234,55 @@ class World:
 
     def note_end(self, why: str) -> None:
         """Tell the others why this rank ends."""
-        if self._store is not None:
-            with suppress(RuntimeError):
-                self._store.set(f"plateau/ended/{self.rank}", why)
+        with suppress(RuntimeError):
+            self._note("ended", why)
 
     def speaks_first(self, sentence: str) -> bool:
         """Whether no other rank has said this sentence."""
         if self._store is None:
             return True
         with suppress(RuntimeError):
-            return int(self._store.add(f"plateau/said/{hashlib.sha256(sentence.encode()).hexdigest()}", 1)) == 1
+            return speaks_first(self._store, sentence)
         return True
 
     def why_lost(self, error: RuntimeError) -> str:
-        """Find out which rank is gone, and why."""
-        others = [rank for rank in range(self.size) if rank != self.rank]
+        """Find out which rank is gone, and why; all ranks come to the sentence of the first that knows."""
+        found: list[str] = []
+        asking = Thread(target=lambda: found.append(self._why_lost(error)), name="roll call", daemon=True)
+        asking.start()
+        asking.join(GRACE_S + 10)
+        if found:
+            return found[0]
+        self._store = None  # one that does not even say that it is gone
+        return NO_STORE
+
+    def _why_lost(self, error: RuntimeError) -> str:
         if self._store is None:
             return _first_line(error)
-        with suppress(RuntimeError):
-            self._store.set(f"plateau/here/{self.rank}", "")
-            until = time.monotonic() + GRACE_S
-            absent = others
-            while absent and time.monotonic() < until:
-                for rank in others:
-                    if why := self._ended(rank):
-                        return f"rank {rank} has ended, and the run with it: {why}"
-                absent = [rank for rank in absent if not self._store.check([f"plateau/here/{rank}"])]
-                time.sleep(0.05)
-            if absent:
-                return (
-                    f"{named(absent)} does not answer any more: killed, stopped, or out of reach. The run ends here. "
-                    f"{GO_ON}"
-                )
-            return f"the ranks have lost each other: {_first_line(error)}. {GO_ON}"
-        return f"rank 0, or torchrun where it runs, does not answer any more. The run ends here. {GO_ON}"
+        try:
+            return str(self._store.compare_set(LOST, "", self._roll_call(error)).decode())
+        except RuntimeError:
+            return NO_STORE
+
+    def _roll_call(self, error: RuntimeError) -> str:
+        """See which of the ranks are alive: those whose pulse moves."""
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        if self._store is None or self.lookout is None:
+            return _first_line(error)
+        before = self.lookout.pulses()
+        absent, until = others, time.monotonic() + GRACE_S
+        while absent and time.monotonic() < until:
+            if self._store.check([LOST]):
+                return str(self._store.get(LOST).decode())
+            for rank in others:
+                if why := self._reason(rank):
+                    if rank == 0:  # who says it
+                        return why
+                    return f"rank {rank} has ended, and the run with it: {why}"
+            now = self.lookout.pulses()
+            absent = [rank for rank in absent if now[rank] == before[rank]]
+            time.sleep(0.1)
+        return gone(absent) if absent else f"the ranks have lost each other: {_first_line(error)}. {GO_ON}"
 
 
 ALONE = World()
@@ -246,53 +299,68 @@ def together(work: Callable[[World], int]) -> int:
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return work(ALONE)
-    world = _meet()
+    world = _world()
     try:
+        world.meet()
         return work(world)
     except PlateauError as error:
-        world.note_end(str(error))
+        _end_at_exit(2)
         told: PlateauError = error
+        first = world.speaks_first(str(told))
+        world.note_end(str(told))
     except RuntimeError as error:
         if not _is_of_ranks(error):
+            _end_at_exit(1)
             world.note_end(f"{type(error).__name__}: {_first_line(error)}")
             raise
+        _end_at_exit(2)
         with suppress(ValueError):  # outside of the main thread
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which torchrun sends to all as soon as one is gone
         told = RanksError(world.why_lost(error))
+        first = world.speaks_first(str(told))
     except BaseException as error:
+        _end_at_exit(1)
         world.note_end(f"{type(error).__name__}: {error}")
         raise
     finally:
         if world.lookout is not None:
             world.lookout.close()
-    if not world.speaks_first(str(told)):
+    if not first:
         return 2
     raise told if world.writes else RanksError(f"rank {world.rank}: {told}") from None
 
 
-def _meet() -> World:
-    """Join the ranks that are named by the environment, as torchrun sets it."""
-    import torch
-    from torch import distributed
+def _end_at_exit(code: int) -> None:
+    """When all is said, end this process at once: torch would wait for what is on its way to ranks that wait too."""
+    atexit.register(end_process, code)
+
+
+def _world() -> World:
+    """Find the ranks that are named by the environment, as torchrun sets it."""
+    from torch.distributed import DistError
     from torch.distributed.rendezvous import rendezvous
 
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
     try:
-        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        store, rank, size = next(rendezvous("env://", timeout=timedelta(seconds=ARRIVAL_S)))
+        store.set_timeout(PATIENCE)
     except ValueError as error:
         raise RunError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, so this is one of several ranks, and {_first_line(error)}. "
             "Start them by torchrun, which sets what they need, or unset WORLD_SIZE"
         ) from None
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    except DistError as error:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise RanksError(
+            f"the {os.environ['WORLD_SIZE']} ranks did not meet at {place} (MASTER_ADDR, MASTER_PORT) within "
+            f"{ARRIVAL_S:.0f} s: {_first_line(error)}. Start all of them, by torchrun"
+        ) from None
     return World(rank, size, store)
 
 
-def named(ranks: Sequence[int]) -> str:
-    """Name some ranks: "rank 2", "ranks 1 and 3"."""
-    if len(ranks) == 1:
-        return f"rank {ranks[0]}"
-    return f"ranks {', '.join(map(str, ranks[:-1]))} and {ranks[-1]}"
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _is_of_ranks(error: RuntimeError) -> bool:

@@ -23,7 +23,7 @@ import torch
 
 import plateau_rule.fftcore.finish
 from plateau_rule import Binding, Controller, loads
-from plateau_rule.fftcore import ranks
+from plateau_rule.fftcore import lookout, ranks
 from plateau_rule.fftcore.data import WindowBatch, Windows
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.ranks import World, together
@@ -236,7 +236,7 @@ def main() -> int:
     given = asked.parse_args()
     torch.set_num_threads(1)
     plateau_rule.fftcore.finish.draw_run = picture  # type: ignore[attr-defined]
-    ranks.GRACE_S = 2.0
+    ranks.GRACE_S, lookout.LOOK_S = 3.0, 0.1
     plant, counts, wrong = planted(given.plant), Counter[str](), 0
     with temporary() as folder:
         runs = Ranks4(Path(folder), random.Random(given.seed), plant)

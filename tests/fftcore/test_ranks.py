@@ -34,7 +34,8 @@ from tests.fftcore.ranked import REQUESTS, SHAPE, differences, in_step, ranked, 
 def no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the pictures out, which take longer than these runs, and look no longer than needed for who is gone."""
     monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
-    monkeypatch.setattr(ranks, "GRACE_S", 1.0)
+    monkeypatch.setattr(ranks, "GRACE_S", 2.0)
+    monkeypatch.setattr(lookout, "LOOK_S", 0.1)
 
 
 @pytest.fixture(scope="module")
