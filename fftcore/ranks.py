@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.fftcore.checkpoint import STATE, Commit
 from plateau_rule.fftcore.errors import RanksError, RunError
-from plateau_rule.fftcore.lookout import GO_ON, LEAVE_S, LOST, NO_STORE, Lookout, end_process, gone, named, speaks_first
+from plateau_rule.fftcore.lookout import GO_ON, LOST, NO_STORE, Lookout, end_process, gone, named, speaks_first
 from plateau_rule.fftcore.sealed import parse
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(minutes=30)  # rank 0 may score or save for so long; torch's own default
 ARRIVAL_S = 600.0  # until all ranks have to be there
+LEAVE_S = 30.0  # in which all leave that were together a moment ago
 GRACE_S = 10.0  # in which the ranks that are left find out who is not; torchrun kills them after 30
 
 
@@ -46,7 +47,7 @@ class World:
 
     def __init__(self, rank: int = 0, size: int = 1, store: Store | None = None) -> None:
         self.rank, self.size, self._store = rank, size, store
-        self.lookout = None if store is None else Lookout(store, rank, size)
+        self.lookout = None if store is None else Lookout(_own_connection(store), rank, size)
         self._named: tuple[int, ...] = ()
 
     @property
@@ -210,7 +211,7 @@ class World:
         self._note("gone")
         if self.writes:  # the store may be in this process
             with suppress(RuntimeError):
-                self._store.wait([f"plateau/gone/{rank}" for rank in range(self.size)], timedelta(minutes=1))
+                self._store.wait([f"plateau/gone/{rank}" for rank in range(self.size)], timedelta(seconds=LEAVE_S))
         self._store = None
 
     def _note(self, what: str, content: str = "") -> None:
@@ -283,6 +284,11 @@ class World:
             absent = [rank for rank in absent if now[rank] == before[rank]]
             time.sleep(0.1)
         return gone(absent) if absent else f"the ranks have lost each other: {_first_line(error)}. {GO_ON}"
+
+
+def _own_connection(store: Store) -> Store:
+    """Return the same store by a connection of its own: one that waits for a note lets nobody else ask meanwhile."""
+    return store.clone() if hasattr(store, "clone") else store  # torch 2.6 has none
 
 
 ALONE = World()

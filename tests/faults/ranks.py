@@ -13,11 +13,14 @@ import random
 import re
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
+from itertools import cycle
 from pathlib import Path
 from shutil import rmtree
+from threading import Timer
 
 import torch
 
@@ -27,12 +30,14 @@ from plateau_rule.fftcore import lookout, ranks
 from plateau_rule.fftcore.data import WindowBatch, Windows
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.ranks import World, together
+from plateau_rule.fftcore.storage import Disk
 from tests.faults.forks import temporary
 from tests.faults.killing import in_update, picture
 from tests.fftcore.micro import CURRICULUM, micro_text
 from tests.fftcore.ranked import REQUESTS, SHAPE, differences, in_step, ranked, train
 
-STEPS, LONG = 32, 200
+STEPS, LONG, MEETINGS = 32, 200, 70
+SILENT_S = 6.0  # until a rank that is stopped counts as gone
 LONGER = REQUESTS.replace(b"epochs = 4", b"epochs = 8").replace(b"steps_per_epoch = 8", b"steps_per_epoch = 25")
 Fault = Callable[[], None]
 
@@ -51,7 +56,7 @@ class Ranks4:
     """
 
     def __init__(self, folder: Path, dice: random.Random, plant: Fault) -> None:
-        self.folder, self.dice, self.plant = folder, dice, plant
+        self.folder, self.dice, self.plant, self.moments = folder, dice, plant, cycle(MOMENTS)
         (folder / "micro.txt").write_bytes(micro_text())
 
     @cached_property
@@ -70,7 +75,7 @@ class Ranks4:
         return self.folder / name
 
     def _on(
-        self, count: int, out: Path, faults: Mapping[int, Fault], curriculum: bytes = REQUESTS, resume: bool = False
+        self, size: int, out: Path, faults: Mapping[int, Fault], curriculum: bytes = REQUESTS, resume: bool = False
     ) -> list[int]:
         def work(rank: int) -> int:
             self.plant()
@@ -78,7 +83,7 @@ class Ranks4:
             return train(out, curriculum=curriculum, resume=resume)
 
         (self.folder / "told").unlink(missing_ok=True)
-        return ranked(count, work, self.folder / "told")
+        return ranked(size, work, self.folder / "told")
 
     def _told(self) -> str:
         return (self.folder / "told").read_text()
@@ -96,7 +101,12 @@ class Ranks4:
         out = self.folder / "run"
         rmtree(out, ignore_errors=True)
         found = self._on(count, out, {rank: fault})
-        if found != codes:
+        if (
+            found == [0 if code == 2 else code for code in codes]
+            and (out / "checkpoints" / f"step-{STEPS:08d}").exists()
+        ):
+            told = ""  # it was harmed when all was done
+        elif found != codes:
             return f"exit codes {found}: {self._told()[-500:]}"
         if not re.search(told, self._told()):
             return f"not said: {told}: {self._told()[-500:]}"
@@ -105,13 +115,14 @@ class Ranks4:
         return "; ".join(differences(self.whole, out)[:3]) if fault not in SPOILS else ""
 
     def killed(self) -> str:
-        """Kill one of four ranks, before a step, in its update, or where it meets the others."""
-        rank, step = self.dice.randrange(4), self.dice.randrange(2, STEPS)
-        fault = self.dice.choice(
-            [partial(in_step, step, kill), partial(in_update, step), partial(in_meeting, 3 * step)]
-        )
+        """Kill one of four ranks, at another place each time, or stop it so that it only seems to be there."""
+        rank, number = self.dice.randrange(4), self.dice.randrange(10_000)
+        name = next(self.moments)
+        if name == "saving":
+            rank = 0  # which is the one that does
         codes = [-9 if one == rank else 2 for one in range(4)]
-        return self.harmed(4, rank, fault, codes, f"rank {rank} does not answer any more")
+        fault = self.harmed(4, rank, partial(MOMENTS[name], number), codes, f"rank {rank} (does not answer|of 4 did)")
+        return fault and f"{name}, {number}, rank {rank}: {fault}"
 
     def not_finite(self) -> str:
         """Make the loss of one rank NaN in one step."""
@@ -143,27 +154,58 @@ class Ranks4:
 SPOILS: list[Fault] = []  # after which a run is another
 
 
-def kill(learner: Learner) -> None:
+def die() -> None:
     """End this process."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(place: type, method: str, number: int = 1, act: Fault = die) -> None:
+    """From now on, do something where a method is called for the `number`th time."""
+    called, left = getattr(place, method), [number]
+
+    def call(*given: object, **named: object) -> object:
+        left[0] -= 1
+        if left[0] == 0:
+            act()
+        return called(*given, **named)
+
+    setattr(place, method, call)
+
+
+def at_any_time(number: int) -> None:
+    """End this process within two seconds from when it takes its first step, whatever it does by then."""
+    before(Learner, "step", 1, lambda: Timer(number / 5_000, die).start())
+
+
+def stop(learner: Learner) -> None:
+    """Stop this process, which keeps its connections; when the others have left, it is killed."""
+    me = os.getpid()
+    if os.fork() == 0:
+        time.sleep(2 * SILENT_S + 6)
+        os.kill(me, signal.SIGKILL)
+        os._exit(0)
+    os.kill(me, signal.SIGSTOP)
+
+
+# Where a rank is killed; a number below 10,000 says when.
+MOMENTS: Mapping[str, Callable[[int], None]] = {
+    "before the others know it": lambda number: before(ranks, "_world"),  # type: ignore[arg-type]
+    "joining": lambda number: before(World, "meet"),
+    "handed something": lambda number: before(World, "share", 1 + number % 9),
+    "before a step": lambda number: in_step(number % STEPS, lambda learner: die()),
+    "in an update": lambda number: in_update(number % STEPS),
+    "in a meeting": lambda number: before(World, "gather", 1 + number % MEETINGS),
+    "at any time": at_any_time,
+    "saving": lambda number: before(Disk, "write_file", 1 + number % 30),
+    "parting": lambda number: before(World, "part"),
+    "parted": lambda number: before(World, "_leave_together"),
+    "stopped": lambda number: in_step(number % STEPS, stop),
+}
 
 
 def end(learner: Learner) -> None:
     """Tell this process to end."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def in_meeting(number: int) -> None:
-    """From now on, end this process where it meets the others for the `number`th time."""
-    gather_of, left = World.gather, [number]
-
-    def gather(self: World, own: list[float]) -> list[list[float]]:
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return gather_of(self, own)
-
-    World.gather = gather  # type: ignore[assignment,method-assign]
 
 
 def spoil_loss(number: int) -> None:
@@ -228,7 +270,7 @@ def planted(name: str) -> Fault:
 def main() -> int:
     """Count, and return 1 if anything went otherwise than it should."""
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--times", type=int, default=10, help="of each fault")
+    asked.add_argument("--times", type=int, default=len(MOMENTS), help="of each fault")
     asked.add_argument("--pieces", type=int, default=1, help="runs of 200 steps that are cut in ten")
     asked.add_argument("--steps", type=int, default=10_000, help="of uneven losses")
     asked.add_argument("--seed", type=int, default=0)
@@ -236,7 +278,8 @@ def main() -> int:
     given = asked.parse_args()
     torch.set_num_threads(1)
     plateau_rule.fftcore.finish.draw_run = picture  # type: ignore[attr-defined]
-    ranks.GRACE_S, lookout.LOOK_S = 3.0, 0.1
+    ranks.GRACE_S, ranks.ARRIVAL_S, ranks.LEAVE_S = 3.0, 10.0, 5.0
+    lookout.LOOK_S, lookout.LONG_S, lookout.SILENT_S, lookout.LEAVE_S = 0.1, 1.0, SILENT_S, 3.0
     plant, counts, wrong = planted(given.plant), Counter[str](), 0
     with temporary() as folder:
         runs = Ranks4(Path(folder), random.Random(given.seed), plant)

@@ -22,7 +22,7 @@ from plateau_rule.fftcore import lookout, ranks
 from plateau_rule.fftcore.binding import plan_run
 from plateau_rule.fftcore.checkpoint import Checkpoints
 from plateau_rule.fftcore.data import WindowBatch, Windows
-from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.errors import RanksError, RunError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.lookout import Lookout
 from plateau_rule.fftcore.storage import Disk
@@ -259,6 +259,77 @@ def test_a_slow_rank_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[0].startswith("rank 1: 0 s behind the others, which wait")
     assert lines[1] == "rank 1 came after 0 s; the run goes on"
     assert len(lines) == 2
+
+
+class Ended(list[str]):
+    """What a lookout says, and whether it has ended the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = Event()
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, store: HashStore) -> tuple[Ended, Lookout]:
+    """A lookout that has no patience: what it says, and itself."""
+    for name in ("LONG_S", "LOOK_S", "LEAVE_S"):
+        monkeypatch.setattr(lookout, name, 0.001)
+    monkeypatch.setattr(lookout, "SILENT_S", 2.0)
+    told = Ended()
+    return told, Lookout(store, 0, 3, told.append, told.event.set)
+
+
+def test_a_rank_without_a_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a rank whose pulse has stopped says that it is gone and ends the process."""
+    store = HashStore()
+    told, seen = watched(monkeypatch, store)
+    beat = Lookout(store, 2, 3, told.append, told.event.clear)
+    with seen.waiting(quiet=True):
+        assert told.event.wait(60)
+    seen.close()
+    beat.close()
+    assert told[0].startswith("rank 1 does not answer any more: killed, stopped, or out of reach. The run ends here")
+    assert store.get(lookout.LOST).decode() == told[0]
+
+
+def test_who_waits_though_a_rank_is_known_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits on though another rank has found out that one is gone ends, and says nothing that was said."""
+    store = HashStore()
+    monkeypatch.setattr(lookout, "LONG_S", 1e9)
+    store.set(lookout.LOST, "rank 1 is gone")
+    assert lookout.speaks_first(store, "rank 1 is gone")
+    told, seen = watched(monkeypatch, store)
+    with seen.waiting(quiet=True):
+        assert told.event.wait(60)
+    seen.close()
+    assert [line for line in told if "is gone" in line] == []
+
+
+def test_the_sentence_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All ranks end by one sentence, that of the first to know; a store that does not answer is a reason too."""
+    store = HashStore()
+    world = ranks.World(0, 2, store)
+    monkeypatch.setattr(ranks, "GRACE_S", 0.01)
+    first = world.why_lost(RuntimeError("gloo: reset"))
+    assert first.startswith("rank 1 does not answer any more")
+    assert world.why_lost(RuntimeError("gloo: closed")) == first
+    assert world.lookout is not None
+    world.lookout.close()
+
+    def out_of_reach(*given: object) -> str:
+        raise RuntimeError("Broken pipe")
+
+    monkeypatch.setattr(ranks.World, "_roll_call", out_of_reach)
+    assert world.why_lost(RuntimeError("gloo: closed")) == lookout.NO_STORE
+
+
+def test_a_rank_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has not come in time is named, before the ranks are joined."""
+    monkeypatch.setattr(ranks, "ARRIVAL_S", 0.0)
+    world = ranks.World(1, 4, HashStore())
+    with pytest.raises(RanksError, match=r"^ranks 0, (1, )?2 and 3 of 4 did not come within 0 s"):
+        world.meet()
+    assert world.lookout is not None
+    world.lookout.close()
 
 
 @pytest.mark.slow
