@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup quick test lint types tests test-wheel test-adapters test-page coverage mutation verifier faults release format demo bench bench-boundary bench-quality transitions constraints clean
+.PHONY: help docs setup quick test lint types tests test-wheel test-adapters examples test-page coverage mutation verifier faults release format demo bench bench-boundary bench-quality transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -76,6 +76,11 @@ $(ADAPTERS)/%/.set-up: pyproject.toml tests/conformance/constraints-%.txt
 	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt --no-build-isolation \
 	  --editable '.[pytorch,transformers,lightning,keras,jax,plot,test]' pytest pytest-xdist scikit-learn torchdata
 	@touch $@
+
+examples: $(ADAPTERS)/newest/.set-up  ## run the programs in examples/ whole, into runs/examples: each takes less than three minutes
+	@for program in fourier_operator language_model digits; do \
+	  echo "examples/$$program.py"; $(ADAPTERS)/newest/bin/python examples/$$program.py || exit; \
+	done
 
 test-page: setup  ## a browser looks at the page: Chromium, which is installed by apt-get where it is missing and can be
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[page-test]'

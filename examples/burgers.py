@@ -1,0 +1,104 @@
+"""Burgers' equation in one dimension, solved exactly: data for the two examples that train a Fourier neural operator.
+
+A wave u steepens into a shock, which viscosity keeps from breaking: u_t + u u_x = nu u_xx, on a circle of length 1.
+The operator to be learned takes the wave at time 0 to the wave at time 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plateau_rule import Curriculum, Run
+
+FULL = 512  # points of the grid that errors are measured on
+VISCOSITY = 0.004
+
+Waves = NDArray[np.float32]
+
+
+class Point(NamedTuple):
+    """A training as it stood after a step."""
+
+    steps: int
+    """Optimizer steps that were taken."""
+    cost: float
+    """In steps on the full grid, as the curriculum prices them."""
+    seconds: float
+    """Processor time spent on training; measuring the error is not counted."""
+    grid: int
+    loss: float
+    error: float
+    """Relative L2 error on the full grid, on waves that were held out."""
+
+
+def make_waves(count: int, seed: int) -> tuple[Waves, Waves]:
+    """Random smooth waves, and what becomes of each in a unit of time.
+
+    The substitution of Cole and Hopf turns Burgers' equation into the heat equation, whose solution is one Fourier
+    transform away: u = -2 nu phi_x / phi.
+
+    Args:
+        count: waves.
+        seed: of their random phases and heights.
+
+    Returns:
+        Both of shape (count, FULL).
+    """
+    chance = np.random.default_rng(seed)
+    k = np.arange(FULL // 2 + 1)
+    heights = np.where((k > 0) & (k <= 8), 1.0 / np.maximum(k, 1), 0.0)
+    spectrum = heights * (chance.normal(size=(count, len(k))) + 1j * chance.normal(size=(count, len(k))))
+    before = np.fft.irfft(spectrum * FULL / 8, FULL)
+    wave = 2j * np.pi * k
+    potential = np.fft.irfft(np.fft.rfft(before) / np.where(k, wave, 1), FULL)  # whose slope the wave is
+    heat = np.fft.rfft(np.exp(-potential / (2 * VISCOSITY))) * np.exp(VISCOSITY * wave**2)
+    after = -2 * VISCOSITY * np.fft.irfft(heat * wave, FULL) / np.fft.irfft(heat, FULL)
+    return before.astype(np.float32), after.astype(np.float32)
+
+
+def on_grid(waves: Waves, points: int) -> Waves:
+    """The waves on a coarser grid: every so many points."""
+    return waves[:, :: FULL // points]
+
+
+def with_budget(curriculum: Curriculum, budget: float) -> Curriculum:
+    """The same curriculum for a run of another cost."""
+    run = curriculum.run or Run(cost_per_step=[1])
+    return curriculum.model_copy(update={"run": run.model_copy(update={"cost": budget})})
+
+
+def draw(curves: dict[str, Sequence[Point]], path: Path) -> Path:
+    """Error on the full grid, and the grid trained on, against processor time."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    errors, grids = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    for name, curve in curves.items():
+        seconds = [point.seconds for point in curve]
+        errors.plot(seconds, [point.error for point in curve], marker=".", label=name)
+        grids.step(seconds, [point.grid for point in curve], where="pre")
+    errors.set(yscale="log", ylabel=f"relative error on {FULL} points, held out")
+    errors.legend()
+    grids.set(yscale="log", xlabel="processor time in seconds", ylabel="points trained on")
+    grids.set_yticks(sorted({point.grid for curve in curves.values() for point in curve}))
+    grids.minorticks_off()
+    grids.yaxis.set_major_formatter("{x:.0f}")
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def verdict(ladder: Sequence[Point], plain: Sequence[Point]) -> str:
+    """What came out, in words that fit it."""
+    last, other = ladder[-1], plain[-1]
+    ratio = last.error / other.error
+    word = "lower" if ratio < 0.98 else "higher" if ratio > 1.02 else "about the same"
+    return (
+        f"error on the full grid: {last.error:.4f} under the ladder ({last.steps} steps, {last.seconds:.0f} s of "
+        f"processor time), {other.error:.4f} on the full grid throughout ({other.steps} steps, {other.seconds:.0f} s): "
+        f"{word} with the ladder, {ratio:.2f} times. One seed says little: `plateau compare` takes several"
+    )

@@ -1,0 +1,82 @@
+"""The programs in examples/ that are loops of one's own, cut short; whole they are run by `make examples`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from plateau_rule import Curriculum, bind, load, loads, require_sound
+from tests.conftest import ROOT
+
+EXAMPLES = ROOT / "examples"
+TWO_GRIDS = """
+name = "two-grids"
+run  = { cost = 6, cost_per_step = [1] }
+lr   = { peak = 2e-3, shape = "constant" }
+knob = { grid = { ladder = [64, 128], cost = [0.5, 1] } }
+state = [{ name = "coarse", set = { grid = 64 } }, { name = "fine", set = { grid = 128 } }]
+transition = [{ from = "coarse", to = "fine", guards = [{ dwell = "2 cost" }], actions = ["lr_restart"] }]
+"""
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports a program as it is imported when it is run: from its folder."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def two_grids() -> Curriculum:
+    return loads(TWO_GRIDS)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_curricula_are_sound(path: Path) -> None:
+    """Every curriculum beside a program passes `plateau check`."""
+    require_sound(bind(load(path)))
+
+
+def test_waves_obey_the_equation(example: Any) -> None:
+    """The exact solution is where steps through time by Runge and Kutta's method lead."""
+    burgers = example("burgers")
+    before, after = (waves.astype(float) for waves in burgers.make_waves(2, 3))
+    k = 2j * np.pi * np.arange(burgers.FULL // 2 + 1)
+    steps = 1000
+    decay = np.exp(burgers.VISCOSITY * k**2 / (2 * steps))  # of half a step
+
+    def push(wave: Any) -> Any:
+        return -0.5 * k * np.fft.rfft(np.fft.irfft(wave) ** 2) / steps
+
+    wave = np.fft.rfft(before)
+    for _ in range(steps):
+        a = push(wave)
+        b = push(decay * (wave + a / 2))
+        c = push(decay * wave + b / 2)
+        d = push(decay * (decay * wave + c))
+        wave = decay**2 * (wave + a / 6) + decay * (b + c) / 3 + d / 6
+    np.testing.assert_allclose(np.fft.irfft(wave), after, atol=1e-5)
+
+
+def test_operator_trains_on_the_grid_that_is_asked_for(example: Any, two_grids: Curriculum, tmp_path: Path) -> None:
+    """The curve ends at the budget, on the finer grid; a second training from the same seed is the same."""
+    pytest.importorskip("torch")
+    operator, burgers = example("fourier_operator"), example("burgers")
+    curve = operator.train(two_grids, budget=6, seed=1)
+    again = operator.train(two_grids, budget=6, seed=1)
+    assert [point._replace(seconds=0) for point in curve] == [point._replace(seconds=0) for point in again]
+    assert (curve[0].grid, curve[-1].grid) == (64, 128)
+    assert (curve[-1].steps, curve[-1].cost) == (8, 6)
+    assert burgers.draw({"ladder": curve}, tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("error", "word"), [(0.5, "lower with"), (1.0, "about the same"), (2.0, "higher with")])
+def test_verdict_fits_what_came_out(example: Any, error: float, word: str) -> None:
+    """A ladder that loses is said to."""
+    burgers = example("burgers")
+    point = burgers.Point(99, 100.0, 5.0, 512, 1.0, 1.0)
+    assert word in burgers.verdict([point._replace(error=error)], [point])
