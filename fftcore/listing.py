@@ -82,7 +82,8 @@ def list_runs(folder: Path) -> list[ListedRun]:
         RunError: there is no such folder, or no run in it.
     """
     if not folder.is_dir():
-        raise RunError(f"{folder}: is no folder. Name one that holds runs, or a run's own")
+        wrong = f"{folder} is no folder" if folder.exists() else f"there is no folder {folder} here"
+        raise RunError(f"{wrong}. Name one that holds runs, or a run's own: plateau runs FOLDER")
     found = [_listed(place) for place in _run_folders(folder)]
     if not found:
         raise RunError(f"{folder}: no run is here or below, that is, no folder with a {RECORD}. Name another folder")

@@ -30,6 +30,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
     from plateau_rule.controller.binding import Binding, bind
     from plateau_rule.controller.controller import Controller
     from plateau_rule.controller.errors import (
@@ -152,6 +153,8 @@ _HOMES = {
 if not TYPE_CHECKING:  # to a type checker, a module with __getattr__ has every name
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return import_module("importlib.metadata").version("plateau-rule")
         for home, names in _HOMES.items():
             if name in names.split():
                 value = getattr(import_module(f"plateau_rule.controller.{home}"), name)

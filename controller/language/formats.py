@@ -19,7 +19,16 @@ _PYTHON = re.compile(
 _MEMBER = re.compile(r"^[ \t]*(?:\{[ \t]*)?[\"'][\w.-]+[\"'][ \t]*:", re.MULTILINE)  # of JSON, or of a dict
 _DICT = re.compile(r"^[A-Za-z_]\w*[ \t]*=[ \t]*\{[ \t]*(?:\n[ \t]*)?[\"'][\w.-]+[\"'][ \t]*:", re.MULTILINE)
 _FIRST = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*")  # blank lines and comments before anything else
+# A heading of names and a row of as many values, at least one of them a number.
+_CSV = re.compile(
+    r"[^\n\"'=\[\]{}#,]+(?:,[^\n\"'=\[\]{}#,]*)+\n(?:[^\n,=]*,)*[ \t]*-?\d[\d.eE+-]*[ \t]*(?:,[^\n=]*)?(?:\n|$)"
+)
 _EXAMPLE = "See what one looks like: plateau fmt plateau --print"
+
+
+def _log(file: str) -> str:
+    """What to do with a log that was named in place of a curriculum."""
+    return f"To show a log to a curriculum: plateau replay CURRICULUM {visible(file)}"
 
 
 def empty_file(text: str, file: str) -> Fault:
@@ -39,14 +48,17 @@ def other_format(text: str, file: str) -> Fault | None:
     """The fault of a text that is no TOML because it is something else; None where it is to be TOML."""
     first = _FIRST.match(text)
     begin = first.end() if first else 0
-    body = text[begin:]
+    body, hint = text[begin:], _EXAMPLE
     python = None if _HEADER.search(text) else _PYTHON.search(text) or _DICT.search(text)
     if text.startswith("#!") and "python" in text.split("\n")[0]:
         name, at = "Python", 0
     elif body.startswith("<") and not body.startswith("<<<<"):
         name, at = "XML or HTML", begin
+    elif _CSV.match(body):
+        name, at, hint = "CSV", begin, _log(file)
     elif body.startswith("{") or (body.startswith("[") and _MEMBER.search(body) and not _HEADER.match(body)):
         name, at = "JSON", begin
+        hint = _log(file) if '"loss"' in text else hint
     elif _YAML_MARK.match(body):
         name, at = "YAML", begin
     elif python is not None:
@@ -57,6 +69,4 @@ def other_format(text: str, file: str) -> Fault | None:
         return None
     end = text.find("\n", at)
     shown = len(text[at : end if end >= 0 else len(text)].rstrip())
-    return Fault(
-        "other-format", (), f"the file is {name}", "TOML", _EXAMPLE, place_at(text, file, at, at + max(1, shown))
-    )
+    return Fault("other-format", (), f"the file is {name}", "TOML", hint, place_at(text, file, at, at + max(1, shown)))

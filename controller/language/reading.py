@@ -6,6 +6,7 @@ import re
 import tomllib
 from dataclasses import replace
 from importlib.resources import files
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from plateau_rule.controller.arguments import kind_of
-from plateau_rule.controller.errors import ArgumentError, CurriculumError, Fault, Place, nearest, visible
+from plateau_rule.controller.errors import ArgumentError, CurriculumError, Fault, Place, closest, nearest, visible
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.scanning import LARGEST_FILE_BYTES, within_limits
+
+MOST_BESIDE = 200  # files of a folder that are looked at for a name that was misspelt
 
 
 def load(source: str | PathLike[str]) -> Curriculum:
@@ -40,6 +43,9 @@ def contents(source: str | PathLike[str]) -> tuple[bytes, str]:
     """
     path = find(source)
     try:
+        if path.is_dir():
+            found = f"{visible(str(path))} is a folder"
+            raise CurriculumError([Fault("not-a-file", (), found, "the file of a curriculum")])
         if not path.is_file():
             raise CurriculumError([Fault("not-a-file", (), f"{visible(str(path))} is not a regular file")])
         with path.open("rb") as file:
@@ -76,11 +82,22 @@ def find(source: str | PathLike[str]) -> Path:
     known = nearest(name.removesuffix(".toml"), shipped())
     if "\n" in str(source):
         hint = "To read a curriculum from its text, use loads."
+    elif (meant := _file_like(path)) is not None and not known.startswith("Did you"):
+        hint = f'Did you mean "{visible(meant)}"?'
     else:
         hint = known if bare else "Give a path to a .toml file, or the bare name of a shipped curriculum."
     if not bare and isinstance(source, str) and path.name == source and known.startswith("Did you"):
         hint += f" {known}"
     raise CurriculumError([Fault("no-such-file", (), f'there is no curriculum "{name}"', "", hint)])
+
+
+def _file_like(path: Path) -> str | None:
+    """The curriculum's file that was probably meant by a path, as it would be written; None where none is like it."""
+    try:
+        beside = [str(path.with_name(file.name)) for file in islice(path.parent.glob("*.toml"), MOST_BESIDE)]
+    except (OSError, ValueError):
+        return None
+    return f"{path}.toml" if f"{path}.toml" in beside else closest(str(path), beside)
 
 
 def loads(content: bytes | str, file: str = "<text>") -> Curriculum:

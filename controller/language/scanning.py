@@ -8,10 +8,11 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from plateau_rule.controller.errors import CurriculumError, Fault, Key, Place
+from plateau_rule.controller.errors import CurriculumError, Fault, Key, Place, visible
 
 LARGEST_FILE_BYTES = 64 * 1024
 LONGEST_LINE_CHARACTERS = 1000
+LOGS = (".csv", ".json", ".jsonl", ".log", ".tsv", ".txt")  # how logs end, which no curriculum does
 DEEPEST_NESTING = 32  # brackets and dots, one inside the other
 _TOKEN = re.compile(
     r'(?P<string>"""(?:\\.|[^\\])*?"{3,5}|"""[\s\S]*|\'\'\'[\s\S]*?\'{3,5}|\'\'\'[\s\S]*'
@@ -59,8 +60,10 @@ def within_limits(content: bytes | str, file: str) -> str:
         head = content[:LARGEST_FILE_BYTES]
         head = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
         place = _place(head, len(head), file)
+        log = f"To show a log to a curriculum: plateau replay CURRICULUM {visible(file)}"
+        hint = log if file.endswith(LOGS) else ""
         raise CurriculumError(
-            [Fault("file-too-large", (), "a file of more than 64 KiB", "65,536 bytes at most", place=place)]
+            [Fault("file-too-large", (), "a file of more than 64 KiB", "65,536 bytes at most", hint, place)]
         )
     if isinstance(content, bytes) and (found := _utf_16(content, file)) is not None:
         raise CurriculumError([found])
@@ -117,6 +120,9 @@ def _decoded(content: bytes | str, file: str) -> str:
         content.encode("utf-8")
         return content
     except UnicodeError as error:
+        if isinstance(content, bytes) and 0 in content:
+            place = Place(file, 1, 1, 1, "")
+            raise CurriculumError([Fault("not-utf8", (), "binary data", "a text in UTF-8", place=place)]) from None
         start = error.start  # type: ignore[attr-defined]
         before = content[:start]
         before = before.decode("utf-8", "replace") if isinstance(before, bytes) else before

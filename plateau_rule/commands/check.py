@@ -20,6 +20,7 @@ from plateau_rule.commands.options import (
     BoundOptions,
     Flag,
     JsonFlag,
+    Lines,
     Output,
     UsageError,
     bound_to,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 Form = Literal["text", "brief", "json", "github", "sarif"]
 WORST = (0, 3, 1, 2)  # exit codes, from the best to the worst
 QUIET_S = 0.5  # before a line of progress is shown
+FIRST_LINE_S = 3.0  # before the first line that says how many files are done
 
 
 def check(
@@ -84,10 +86,16 @@ def check(
     form = "json" if as_json else form or "text"
     names, single = curricula(files), one_file(files)
     binding = bound.binding()
-    files_read = [_read(name) for name in names]
+    lines = Lines("read", "files", first_s=FIRST_LINE_S)
+    files_read: list[FileRead] = []
+    for name in names:
+        lines(len(files_read), len(names))
+        files_read.append(_read(name))
     require_knobs(binding, *[one.curriculum for one in files_read if one.curriculum])
     results: list[CheckedFile] = []
+    lines = Lines("checked", "files", first_s=FIRST_LINE_S)
     for one in files_read:
+        lines(len(results), len(files_read))
         try:
             results.append(_checked(one, binding, budget, log, mend))
         except CurriculumError as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
-from plateau_rule.commands.options import JsonFlag, print_json
+from plateau_rule.commands.options import JsonFlag, UsageError, print_json
+from plateau_rule.commands.sources import is_curriculum
+from plateau_rule.controller.errors import visible
 from plateau_rule.controller.language.codes import CODES
 from plateau_rule.controller.language.codes import explain as explained
 
@@ -16,6 +19,11 @@ def explain(code: str | None = None, /, *, as_json: JsonFlag = False) -> int:
         code: The code, such as off-ladder. Without one, all codes are listed.
         as_json: Print JSON.
     """
+    if code is not None and (is_curriculum(code) or Path(code).exists()):
+        raise UsageError(
+            "plateau explain takes the code at the end of a finding, such as misaligned. "
+            f"To check a file: plateau check {visible(code)}"
+        )
     chosen = CODES if code is None else {code.strip().strip("[]").lower(): explained(code)}
     if as_json:
         print_json([{"code": name, **found._asdict()} for name, found in chosen.items()])

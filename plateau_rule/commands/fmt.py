@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plateau_rule.commands.options import Flag
+from plateau_rule.commands.options import Flag, UsageError
 from plateau_rule.commands.sources import STDIN, Source, content_of, refuse_options
 from plateau_rule.controller.errors import CurriculumError, Fault, visible
 from plateau_rule.controller.language.reading import find, shipped
@@ -29,11 +29,9 @@ def fmt(
         to_stdout: Print the result instead of changing the files.
     """
     if not files:
-        raise CurriculumError(
-            [Fault("no-such-file", (), "no file is named", "at least one, or - for the standard input")]
-        )
+        raise UsageError("plateau fmt: FILE is missing. See: plateau fmt --help")
     refuse_options("fmt", files)
-    changed, faults = 0, list[Fault]()
+    changed, unchanged, faults = 0, 0, list[Fault]()
     for name in files:
         try:
             content, shown = content_of(name)
@@ -48,6 +46,10 @@ def fmt(
             if not check:
                 _overwrite(name, text.encode())
             print(f"{visible(shown)}: {'would change' if check else 'formatted'}")
+        else:
+            unchanged += 1
+    if unchanged:
+        print(f"{unchanged:,} file{'s'[: unchanged > 1]} unchanged")
     if faults:
         raise CurriculumError(faults)
     return 1 if check and changed else 0

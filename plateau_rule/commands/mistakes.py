@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from cyclopts import (
@@ -49,6 +50,10 @@ def remedy(error: Exception, commands: Iterable[str]) -> str | None:
 
 def unknown_command(word: str, commands: Iterable[str]) -> str:
     """Say which word is no command, and which are; cyclopts' own sentence would load every command for it."""
+    if word == "help":
+        return "To see all commands: plateau --help"
+    if word.endswith(".toml") or Path(word).exists():
+        return f'"{visible(word)}" is no command, and a command comes first: plateau check {visible(word)}'
     return f'Unknown command "{word}".{_near(word, commands)} Commands: {", ".join(commands)}.'
 
 

@@ -172,11 +172,12 @@ class Lines:
         what: is under way.
         unit: of what is counted.
         clock: seconds, from whenever.
+        first_s: seconds before the first line.
     """
 
-    def __init__(self, what: str, unit: str, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, what: str, unit: str, clock: Callable[[], float] = monotonic, first_s: float = QUIET_S) -> None:
         self._what, self._unit, self._clock = what, unit, clock
-        self._next = clock() + QUIET_S
+        self._next = clock() + first_s
 
     def __call__(self, done: int, total: int | None) -> None:
         """Say it if it is time."""

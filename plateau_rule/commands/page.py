@@ -14,6 +14,8 @@ from cyclopts.validators import Number
 
 from plateau_rule.commands.options import LATE, READING, Flag, LateOptions, ReadingOptions, UsageError, read_logs
 from plateau_rule.commands.sources import is_curriculum
+from plateau_rule.controller.errors import closest, visible
+from plateau_rule.controller.language.reading import shipped
 
 if TYPE_CHECKING:
     from plateau_rule.page.opening import Opened
@@ -89,7 +91,7 @@ def open_words(
         if folder is not None:
             found.append(open_folder(folder, curriculum, given))
         elif curriculum is None:
-            raise UsageError(f"{run}: no folder of a run, which would say its curriculum. Name one: {how}")
+            raise UsageError(_no_folder(run, how))
         elif follow and not found:
             read = partial(read_logs, [run], reading, given.steps_per_epoch)
             again = partial(read, quiet=True)
@@ -97,3 +99,12 @@ def open_words(
         else:
             found.append(open_log(read_logs([run], reading, given.steps_per_epoch), run, curriculum, given))
     return found
+
+
+def _no_folder(run: str, how: str) -> str:
+    if Path(run).exists():
+        return f"{run}: no folder of a run, which would say its curriculum. Name one: {how}"
+    meant = closest(run, shipped())
+    return f"{visible(run)}: there is no such folder or file, and no shipped curriculum of that name. " + (
+        f'Did you mean "{meant}"?' if meant else f"Name one: {how}"
+    )

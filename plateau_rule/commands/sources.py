@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ STDIN = "-"
 # The name of a file, or `-`. So that - may be one, cyclopts lets any option pass for one: see `refuse_options`.
 Source = Annotated[str, Parameter(allow_leading_hyphen=True)]
 SCENARIOS = ".test.toml"  # files for `plateau test`
+VENV = "pyvenv.cfg"  # lies at the top of a virtual environment
 OTHERS = {"pyproject.toml", "Cargo.toml", "ruff.toml", "uv.toml", "book.toml", "netlify.toml"}  # of well-known tools
 
 
@@ -65,17 +67,40 @@ def _named(word: str) -> Iterator[str]:
     if word == STDIN or word in shipped():
         yield word
     elif path.is_dir():
-        yield from _some(sorted(str(file) for file in path.rglob("*.toml") if _curriculum(file, path)), word)
+        yield from _some(sorted(map(str, _files(path))), word)
     elif glob.has_magic(word) and not path.exists():
         yield from _some(sorted(glob.glob(word, recursive=True)), word)  # noqa: PTH207  # pathlib takes no absolute ones
     else:
         yield word
 
 
-def _curriculum(file: Path, folder: Path) -> bool:
-    """Whether a TOML file in a folder is one of ours; hidden folders are passed over."""
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.is_file() and file.name not in OTHERS and not file.name.endswith(SCENARIOS)
+def _files(folder: Path, scenarios: bool = False) -> Iterator[Path]:
+    """The curricula in a folder and below, or the scenarios; not in hidden folders, nor in virtual environments."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and not (Path(place, name, VENV)).exists()]
+        for name in names:
+            wanted = name.endswith(".toml") and name.endswith(SCENARIOS) is scenarios and name not in OTHERS
+            if wanted and not name.startswith(".") and (file := Path(place, name)).is_file():
+                yield file
+
+
+def scenarios_in(word: Path) -> list[Path]:
+    """The scenario files that a word names: itself, or those in a folder and below it.
+
+    Raises:
+        UsageError: A folder holds none, a file is empty, or the word names a shipped curriculum.
+    """
+    if word.is_file() and word.stat().st_size == 0:
+        raise UsageError(f"{word} is an empty file; expected scenarios: curriculum = FILE, and [[scenario]]")
+    if str(word) in shipped() and not word.exists():
+        expected = f"expected the file of scenarios, such as mine{SCENARIOS}. To check it: plateau check {word}"
+        raise UsageError(f"{word} is a shipped curriculum; {expected}")
+    if not word.is_dir():
+        return [word]
+    found = sorted(_files(word, scenarios=True))
+    if not found:
+        raise UsageError(f"no scenarios in {visible(str(word))}; expected files that end in {SCENARIOS}")
+    return found
 
 
 def _some(files: list[str], word: str) -> list[str]:

@@ -19,11 +19,12 @@ def test(*files: Path, cover: Flag = False, log: Several = (), bound: BoundOptio
     Exits with 0 if everything expected happened, 1 if not, 2 if a file cannot be carried out.
 
     Args:
-        files: Scenario files.
+        files: Scenario files, or folders of files that end in .test.toml.
         cover: List the transitions and guards that no scenario and no log ever took.
         log: With --cover: a log that each curriculum is replayed over; repeat it for parts of one run.
         bound: What the curricula are bound to, in place of what the scenario files say.
     """
+    from plateau_rule.commands.sources import scenarios_in
     from plateau_rule.controller.verifier.coverage import Coverage
     from plateau_rule.sim.testing.cover import Tried
     from plateau_rule.sim.testing.report import report
@@ -35,7 +36,7 @@ def test(*files: Path, cover: Flag = False, log: Several = (), bound: BoundOptio
         raise UsageError("plateau test: --log is for --cover; plateau replay replays a log")
     asked, failed = bound.binding(), 0
     tried: dict[str, Tried] = {}
-    suites = [read(file) for file in files]
+    suites = [read(file) for word in files for file in scenarios_in(word)]
     require_knobs(asked, *[suite.curriculum for suite in suites])
     for suite in suites:
         binding = bound_to(suite.curriculum, asked)

@@ -18,14 +18,14 @@ UNTIDY = PLATEAU.replace('name        = "plateau"', 'name="plateau"')
 
 
 def test_fmt(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """`fmt` lays out a file in place and says so; a second time it has nothing to do and says nothing."""
+    """`fmt` lays out a file in place and says so; a second time it has nothing to do, and says that."""
     file = tmp_path / "mine.toml"
     file.write_text(UNTIDY, encoding="utf-8")
     assert plateau.main(["fmt", str(file)]) == 0
     assert file.read_text(encoding="utf-8") == PLATEAU
     assert capfd.readouterr().out == f"{file}: formatted\n"
     assert plateau.main(["fmt", str(file)]) == 0
-    assert capfd.readouterr().out == ""
+    assert capfd.readouterr().out == "1 file unchanged\n"
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -35,7 +35,7 @@ def test_fmt_check(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     good.write_text(PLATEAU, encoding="utf-8")
     bad.write_text(UNTIDY, encoding="utf-8")
     assert plateau.main(["fmt", "--check", str(good), str(bad)]) == 1
-    assert capfd.readouterr().out == f"{bad}: would change\n"
+    assert capfd.readouterr().out == f"{bad}: would change\n1 file unchanged\n"
     worse = tmp_path / "worse.toml"
     worse.write_text(UNTIDY, encoding="utf-8")
     assert plateau.main(["fmt", "--check", str(worse), str(bad)]) == 1
@@ -113,9 +113,7 @@ def test_fmt_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypa
     assert file.read_text() == "name = 5\n"
     assert f"{file}:1:8: name: found 5" in capfd.readouterr().err
     assert plateau.main(["fmt"]) == 2
-    assert capfd.readouterr().err == (
-        "no file is named; expected at least one, or - for the standard input [no-such-file]\n"
-    )
+    assert capfd.readouterr().err == "plateau fmt: FILE is missing. See: plateau fmt --help\n"
     assert plateau.main(["fmt", "--chekc", str(file)]) == 2
     assert capfd.readouterr().err == (
         'plateau fmt: unknown option --chekc. Did you mean "--check"? See: plateau fmt --help\n'

@@ -137,7 +137,7 @@ def test_of_other_trainers(runs: Path, capsys: pytest.CaptureFixture[str]) -> No
     ]
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("absent", "is no folder"), (".", "no run is here or below")])
+@pytest.mark.parametrize(("name", "sentence"), [("absent", "there is no folder"), (".", "no run is here or below")])
 def test_nothing_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, sentence: str) -> None:
     """A folder that is missing, or holds no run, is one sentence."""
     assert plateau.main(["runs", str(tmp_path / name)]) == 2
