@@ -73,6 +73,8 @@ def rehearse(record: Record, controller: Controller, learner: Learner) -> Iterat
     prices = remaining.prices(plan)
     sizes = {price: _bytes(learner, price) for price in prices}
     yield from (*controller.machine.notes, *silent_states(controller.machine))
+    if (ranks := learner.world.size) > 1:
+        yield f"{ranks} ranks: the steps that are timed are taken by all of them; memory is that of one"
     yield _length(record, plan, sizes)
     dearest = max(prices, key=lambda price: (sizes[price], price))
     learner.turn(dict(dearest))
@@ -181,12 +183,17 @@ def _step_s(learner: Learner, plan: Plan, price: Price) -> float:
         while len(times_s) < TIMED_STEPS and sum(times_s) < LONGEST_S:
             began = perf_counter()
             learner.step(plan.step, plan.lr).tolist()
-            times_s.append(perf_counter() - began)
+            (took_s,) = max(learner.world.gather([perf_counter() - began]))  # all ranks take as many steps
+            times_s.append(took_s)
     return sorted(times_s)[len(times_s) // 2]
 
 
 def _score_s(learner: Learner, windows_BW: Tensor) -> float:
-    """Seconds that these windows take to be scored, by an eighth of their length."""
+    """Seconds that these windows take to be scored, by an eighth of their length: on rank 0, as in a run."""
+    return learner.world.share_scores(lambda: {"took_s": _part_scored_s(learner, windows_BW)})["took_s"]
+
+
+def _part_scored_s(learner: Learner, windows_BW: Tensor) -> float:
     chunk = learner.config.model.chunk
     length = windows_BW.shape[1] - chunk
     part = max(1, length // SCORED_SHARE)

@@ -17,17 +17,15 @@ from plateau_rule.controller.language.reading import loads
 from plateau_rule.fftcore.binding import (
     Resume,
     RunOptions,
-    bind_to_trainer,
     checked,
     continue_run,
     plan_run,
     read_same_text,
 )
-from plateau_rule.fftcore.config import steps_between
-from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError
+from plateau_rule.fftcore.errors import StorageError
+from plateau_rule.fftcore.preparation import bind_record, make_learner, open_checkpoints
 from plateau_rule.fftcore.ranks import World, together
 from plateau_rule.fftcore.record import (
-    CURVE,
     SUMMARY,
     Record,
     Resumed,
@@ -48,7 +46,6 @@ from plateau_rule.sim.run_folder import CURRICULUM, RECORD
 if TYPE_CHECKING:
     from plateau_rule.fftcore.checkpoint import Checkpoints, Commit
     from plateau_rule.fftcore.data import Text
-    from plateau_rule.fftcore.learner import Learner
     from plateau_rule.fftcore.progress import Progress
     from plateau_rule.fftcore.signals import Caught
     from plateau_rule.fftcore.train import Training
@@ -108,18 +105,22 @@ def _resume(curriculum: Curriculum, source: bytes, asked: RunOptions, disk: Disk
 
 
 def rehearse_run(curriculum: Curriculum, source: bytes, asked: RunOptions, resume: Resume) -> int:
-    """Say what `begin_or_resume` would do, and what that would take; nothing is written.
+    """Say what `begin_or_resume` would do, and what that would take, on as many ranks; nothing is written.
 
     Returns:
-        1 if the curriculum is broken, else 0.
+        1 if the curriculum is broken, else 0; on ranks other than the first, 0.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return together(lambda world: _rehearse(curriculum, source, replace(asked, ranks=world.size), resume, world))
+
+
+def _rehearse(curriculum: Curriculum, source: bytes, asked: RunOptions, resume: Resume, world: World) -> int:
     from plateau_rule.fftcore.device import enough_memory
     from plateau_rule.fftcore.rehearsal import check_in_words, rehearse
     from plateau_rule.fftcore.state import state_of
 
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise RunError("--dry-run times the steps of one process: give it without torchrun")
+    if not world.writes:
+        return _rehearse_along(asked, world)
     written = None
     if resume is True or (resume == "auto" and holds_run(asked.out)):
         written = read_record(asked.out)
@@ -128,23 +129,48 @@ def rehearse_run(curriculum: Curriculum, source: bytes, asked: RunOptions, resum
     else:
         refuse_used_folder(asked.out)
         record, text = plan_run(curriculum, source, replace(asked, unchecked=True))
-    run = record.bound
-    controller = bind_to_trainer(curriculum, record.config, run.epochs, run.steps_per_epoch, run.peak, run.lag)
-    _, commit = _checkpoints(record, written, controller, asked, Disk())
+    controller = bind_record(record, curriculum, asked)
+    _, commit = open_checkpoints(record, written, controller, asked, Disk())
     if commit is not None:
         for line in controller.load_state_dict(state_of(commit).controller, on_change=asked.on_change):
             print(line)
     code = check_in_words(controller.machine, source, print)
     if code and not asked.unchecked:
         print("A dry run ends here: nothing is trained under a curriculum that is broken. Mend it, or say --unchecked")
+        world.share(OVER)
+        world.part()
         return code
     word = "would begin" if commit is None else f"would go on at step {commit.step}"
     print(f"A dry run: nothing is written, and the steps that are timed are forgotten. The run {word} in {asked.out}")
+    world.share(GO)
+    world.share(json.dumps(record.model_dump(mode="json")).encode())
+    world.share_commit(commit)
     with enough_memory():
-        learner, threads = _learner(record, text, asked, commit, written is not None, World())
+        learner, threads = make_learner(record, text, asked, commit, written is not None, world)
         for line in filter(None, (threads, *rehearse(record, controller, learner))):
             print(line)
+    world.part()
     return code
+
+
+def _rehearse_along(asked: RunOptions, world: World) -> int:
+    """Take the steps that rank 0 times, and say nothing."""
+    from plateau_rule.fftcore.device import enough_memory
+    from plateau_rule.fftcore.rehearsal import rehearse
+    from plateau_rule.fftcore.state import state_of
+
+    if world.share(None) == GO:
+        record = Record.model_validate(json.loads(world.share(None)))
+        controller = bind_record(record, loads(record.curriculum.text, record.curriculum.name), asked)
+        commit = world.share_commit(None)
+        if commit is not None:
+            controller.load_state_dict(state_of(commit).controller, on_change=asked.on_change)
+        with enough_memory():
+            learner, _ = make_learner(record, read_same_text(record, asked), asked, commit, commit is not None, world)
+            for _ in rehearse(record, controller, learner):
+                pass
+    world.part()
+    return 0
 
 
 # Carrying it out
@@ -169,15 +195,14 @@ def _carry_out(
     from plateau_rule.fftcore.train import Training
 
     run, resume = record.bound, written is not None
-    length = (run.epochs, run.steps_per_epoch)
-    controller = bind_to_trainer(curriculum, record.config, *length, run.peak, run.lag, asked.ranks)
-    checkpoints, commit = _checkpoints(record, written, controller, asked, disk)
+    controller = bind_record(record, curriculum, asked)
+    checkpoints, commit = open_checkpoints(record, written, controller, asked, disk)
     if written is not None:  # what was begun unchecked goes on so
         unchecked = asked.unchecked or written.checked is None
         record = record.model_copy(update={"checked": checked(controller, unchecked)})
     world.share(json.dumps(record.model_dump(mode="json")).encode())
     world.share_commit(commit)
-    learner, threads = _learner(record, text, asked, commit, resume, world)
+    learner, threads = make_learner(record, text, asked, commit, resume, world)
     total_steps = run.epochs * run.steps_per_epoch
     remaining = Remaining(controller.machine, total_steps)
     with progress(total_steps, asked.log_every, remaining) as show, Caught(world.size) as caught:
@@ -236,22 +261,6 @@ def _set_off(
     return True
 
 
-def _checkpoints(
-    record: Record, written: Record | None, controller: Controller, asked: RunOptions, disk: Disk
-) -> tuple[Checkpoints, Commit | None]:
-    """Return the run's checkpoints, and the one to go on from, if there is one."""
-    from plateau_rule.fftcore.checkpoint import CHECKPOINTS, Checkpoints
-    from plateau_rule.fftcore.state import refuse_another_run
-
-    checkpoints = Checkpoints(asked.out / CHECKPOINTS, steps_between(record.config.save_every), disk, asked.keep)
-    commit = None if written is None else checkpoints.newest()
-    if commit is not None:
-        refuse_another_run(commit, written or record)
-    elif written is not None:
-        _refuse_lost_checkpoints(record, controller, asked, checkpoints.folder)
-    return checkpoints, commit
-
-
 def _signal(training: Training, caught: Caught, show: Progress) -> int | None:
     """Return the signal that told the run to end; one that a rank has caught tells all of them."""
     if training.world.size == 1:
@@ -273,14 +282,12 @@ def _follow(asked: RunOptions, disk: Disk, world: World) -> int:
     from plateau_rule.fftcore.train import Training
 
     record = Record.model_validate(json.loads(world.share(None)))
-    run, show = record.bound, Silence()
-    curriculum = loads(record.curriculum.text, record.curriculum.name)
-    length = (run.epochs, run.steps_per_epoch)
-    controller = bind_to_trainer(curriculum, record.config, *length, run.peak, run.lag, asked.ranks)
+    show, curriculum = Silence(), loads(record.curriculum.text, record.curriculum.name)
+    controller = bind_record(record, curriculum, asked)
     text = read_same_text(record, asked)
     commit = world.share_commit(None)
     with enough_memory(), Caught(world.size) as caught:
-        learner, _ = _learner(record, text, asked, commit, commit is not None, world)
+        learner, _ = make_learner(record, text, asked, commit, commit is not None, world)
         saving = Saving(Checkpoints(asked.out, None, disk), record.config.save_every, asked.on_save_error, show.say)
         training = Training(record, controller, learner, asked.out, show, saving, text, disk)
         try:
@@ -295,42 +302,6 @@ def _follow(asked: RunOptions, disk: Disk, world: World) -> int:
         finally:
             training.close()
     return 128 + training.told if training.told else 0
-
-
-def _learner(
-    record: Record, text: Text, asked: RunOptions, commit: Commit | None, resume: bool, world: World
-) -> tuple[Learner, str | None]:
-    """Return what is trained, and what is to be said about its threads."""
-    import torch
-
-    from plateau_rule.fftcore.checkpoint import read_commit
-    from plateau_rule.fftcore.device import device_of, take_threads
-    from plateau_rule.fftcore.learner import Learner
-
-    goes_on = resume or world.size > 1
-    device = device_of(record, asked.device, world.size) if goes_on else torch.device(record.device)
-    threads = take_threads(record, device, world.size)
-    learner = Learner(record.config, text, record.seed, device, record.heads_only, world)
-    if record.backbone is not None and commit is None:
-        backbone = world.share_commit(read_commit(Path(record.backbone)) if world.writes else None)
-        if backbone is not None:
-            _take_backbone(learner, backbone)
-    return learner, threads
-
-
-def _refuse_lost_checkpoints(record: Record, controller: Controller, asked: RunOptions, folder: Path) -> None:
-    """Refuse to begin a run again that has left something behind: its logs would be overwritten."""
-    from plateau_rule.fftcore.train import LOGS
-
-    if controller.fingerprint != record.fingerprint and asked.on_change == "refuse":
-        raise RunError(f"{asked.out}: was begun under another curriculum. Resume with {asked.out}/curriculum.toml")
-    left = [name for name in (*LOGS, SUMMARY, CURVE) if os.path.lexists(asked.out / name)]
-    left = [name for name in left if name not in LOGS or (asked.out / name).lstat().st_size]
-    if left or record.resumed:
-        raise CheckpointError(
-            f"{folder}: there is no checkpoint, and by {' and '.join(left) or RECORD} the run had some. Put them back "
-            "from a copy, or begin a new run with another --out; nothing was touched"
-        )
 
 
 def _note_resume(record: Record, controller: Controller, asked: RunOptions, show: Progress, disk: Disk) -> Record:
@@ -358,15 +329,6 @@ def _without_output(error: OSError, over: bool, saved: int | None, out: Path) ->
     with suppress(OSError):
         print(told, file=sys.stderr)
     return 128 + signal.SIGPIPE
-
-
-def _take_backbone(learner: Learner, commit: Commit) -> None:
-    """Put the weights of a commit into a learner, but for its chunk head, which begins anew."""
-    from plateau_rule.fftcore.tensors import unpack_weights
-
-    own = {name: value.clone() for name, value in learner.model.chunk_head.state_dict().items()}
-    unpack_weights(commit, learner.model)
-    learner.model.chunk_head.load_state_dict(own)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from plateau_rule.fftcore.data import WindowBatch, Windows
 from plateau_rule.fftcore.errors import RanksError, RunError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.lookout import Lookout
+from plateau_rule.fftcore.run import rehearse_run
 from plateau_rule.fftcore.storage import Disk
 from tests.fftcore.micro import OVERRIDES, asked, micro_text, rows
 from tests.fftcore.ranked import REQUESTS, SHAPE, differences, in_step, ranked, train
@@ -160,6 +161,32 @@ def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     told = told_by(tmp_path, [0, 0], fault)
     assert told.count("step 9: the loss of rank 1 alone is not finite; the step is skipped on all ranks") == 1
     assert [row["step"] for row in rows(tmp_path / "run" / "metrics.jsonl") if row.get("skipped")] == [9]
+
+
+def rehearsed(folder: Path) -> tuple[list[int], str]:
+    """The exit codes of a dry run on two ranks, and what was said."""
+    (folder / "micro.txt").write_bytes(micro_text())
+    line = asked(folder / "run", overrides=SHAPE)
+    codes = ranked(2, lambda rank: rehearse_run(loads(REQUESTS), REQUESTS, line, False), folder / "told")
+    return codes, (folder / "told").read_text()
+
+
+def test_a_dry_run(tmp_path: Path) -> None:
+    """A dry run on two ranks takes its steps on both; one speaks, all exit with 0, and nothing is written."""
+    codes, told = rehearsed(tmp_path)
+    assert codes == [0, 0], told
+    assert told.count("2 ranks: the steps that are timed are taken by all of them") == 1
+    assert told.count("the run takes") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_that_is_refused(tmp_path: Path) -> None:
+    """What is refused in a dry run, or in a run, is said once, by rank 0; all exit with 2."""
+    (tmp_path / "run").write_bytes(b"")
+    codes, told = rehearsed(tmp_path)
+    assert codes == [2, 2]
+    assert told.strip().count("\n") == 0
+    assert "run: is a file, and a run takes a folder" in told
 
 
 def test_a_rank_that_dies(alone: Path, tmp_path: Path) -> None:
