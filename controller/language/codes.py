@@ -316,7 +316,7 @@ CODES = {
         "a guard on an evaluation that is looked at before the evaluation comes",
         'What a step brings is looked at first, its evaluation after it: a transition with at = "epoch" sees the '
         "evaluation of this epoch only when the next one closes.",
-        'Write at = "eval" in the transition.',
+        'Write at = "eval" in the transition; or at = "step" under [metric.NAME], if its values come with the loss.',
     ),
     "not-of-the-loss": Code(
         "[metric.loss] says what the loss is not",

@@ -61,7 +61,8 @@ def _seen_late(curriculum: Curriculum) -> Iterator[Finding]:
         if transition.at == "epoch" and late:
             yield Finding("seen-late", "order", "note", ("transition", index, "at"),
                           f'"{late[0]}" comes with evaluations: when an epoch closes, the one of its last step has not '
-                          "been seen yet", 'Write at = "eval"')  # fmt: skip
+                          "been seen yet", 'Write at = "eval"; or, if it comes with each step\'s loss, '
+                          f'at = "step" under [metric."{late[0]}"]')  # fmt: skip
 
 
 def _metrics(curriculum: Curriculum, conditions: Iterable[Guard | str]) -> Iterator[str]:

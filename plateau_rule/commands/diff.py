@@ -100,7 +100,7 @@ def _replayed(
     """The transitions that each takes over a log."""
     from plateau_rule.sim.replayer.replay import replay
 
-    history = read_logs(log, reading, binding.steps_per_epoch)
+    history = read_logs(log, reading, binding.steps_per_epoch, curricula=curricula)
     old, new = (list(replay(curriculum, history, binding).decisions) for curriculum in curricula)
     return old, new
 

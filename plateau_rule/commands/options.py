@@ -135,13 +135,19 @@ def short(run: str) -> str:
 
 
 def read_logs(
-    logs: Sequence[str], reading: ReadingOptions, steps_per_epoch: int | None = None, quiet: bool = False
+    logs: Sequence[str],
+    reading: ReadingOptions,
+    steps_per_epoch: int | None = None,
+    quiet: bool = False,
+    curricula: Sequence[Curriculum] = (),
 ) -> Log:
     """Read logs that are parts of one run.
 
     steps_per_epoch: for logs that count steps within epochs; None leaves it to the log. quiet: show no progress.
+    curricula: whose guards' metrics are read with the losses.
     """
     from plateau_rule.commands.sources import is_curriculum
+    from plateau_rule.controller.language.metrics import guarded
     from plateau_rule.sim.logs import read
 
     if not logs:
@@ -161,6 +167,7 @@ def read_logs(
             ema=reading.ema,
             keep_zeros=reading.keep_zeros,
             steps_per_epoch=steps_per_epoch,
+            metrics={name for curriculum in curricula for name in guarded(curriculum)},
             progress=progress,
         )
 

@@ -15,7 +15,7 @@ from cyclopts.validators import Number
 from plateau_rule.commands.options import LATE, READING, Flag, LateOptions, ReadingOptions, UsageError, read_logs
 from plateau_rule.commands.sources import is_curriculum
 from plateau_rule.controller.errors import closest, visible
-from plateau_rule.controller.language.reading import shipped
+from plateau_rule.controller.language.reading import load, shipped
 
 if TYPE_CHECKING:
     from plateau_rule.page.opening import Opened
@@ -85,19 +85,20 @@ def open_words(
     if not runs:
         assert curriculum is not None
         return [open_nothing(curriculum, given)]
-    found = []
+    found: list[Opened] = []
+    watched = [load(curriculum)] if curriculum is not None else []
     for run in runs:
         folder = run_folder(run)
+        read = partial(read_logs, [run], reading, given.steps_per_epoch, curricula=watched)
         if folder is not None:
             found.append(open_folder(folder, curriculum, given))
         elif curriculum is None:
             raise UsageError(_no_folder(run, how))
         elif follow and not found:
-            read = partial(read_logs, [run], reading, given.steps_per_epoch)
             again = partial(read, quiet=True)
             found.append(follow_log(run, curriculum, given, read, again, lambda why: print(why, file=sys.stderr)))
         else:
-            found.append(open_log(read_logs([run], reading, given.steps_per_epoch), run, curriculum, given))
+            found.append(open_log(read(), run, curriculum, given))
     return found
 
 

@@ -60,7 +60,7 @@ def replay(
     loaded = [load(name) for name in curricula]
     given = bound.binding()
     require_knobs(given, *loaded)
-    history = read_logs(logs, reading, given.steps_per_epoch)
+    history = read_logs(logs, reading, given.steps_per_epoch, curricula=loaded)
     timelines = []
     for curriculum in loaded:
         with bar(f"replaying {curriculum.name}", "points") as progress:

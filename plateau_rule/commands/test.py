@@ -61,5 +61,5 @@ def _replay(tried: Tried, log: Sequence[str], binding: Binding) -> None:
     from plateau_rule.commands.options import READING, read_logs
     from plateau_rule.sim.replayer.replay import replay
 
-    history = read_logs(log, READING, binding.steps_per_epoch)
+    history = read_logs(log, READING, binding.steps_per_epoch, curricula=[tried.curriculum])
     tried.note_replay(replay(tried.curriculum, history, binding))

@@ -235,7 +235,7 @@ class Gather:
         found = []
         for name in block.columns:
             known = name in self.evals or name in self.into.evals or len(self.evals) < MOST_EVALS
-            if known and name != self.roles.loss and is_eval(name):
+            if known and name != self.roles.loss and (is_eval(name) or name.rpartition("/")[2] in self.wanted.metrics):
                 value, kind = numbers(block.column(name))
                 has = placed & (kind == NUMBER)
                 if has.any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -26,7 +26,7 @@ from plateau_rule.sim.logs.points import Points, Repeats, Spool, in_order
 from plateau_rule.sim.logs.printed import Printed
 from plateau_rule.sim.logs.report import LogReport
 from plateau_rule.sim.logs.rows import Chain, Reader
-from plateau_rule.sim.logs.series import Roles, Wanted, is_loss
+from plateau_rule.sim.logs.series import Roles, Wanted, is_eval, is_loss
 from plateau_rule.sim.logs.smoothing import Unsmooth
 from plateau_rule.sim.logs.source import Source
 from plateau_rule.sim.logs.survey import meaning, oddities, survey
@@ -48,6 +48,7 @@ def read(
     ema: float | None = None,
     keep_zeros: bool = False,
     steps_per_epoch: int | None = None,
+    metrics: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> Log:
     """Read logged losses, whatever tool wrote them.
@@ -69,6 +70,7 @@ def read(
         keep_zeros: take exact zeros in logs of Hugging Face's Trainer for zeros; it writes 0.0 where the loss was NaN.
         steps_per_epoch: how long an epoch is where the log counts steps within epochs; by default what the log says, or
             the longest that it shows.
+        metrics: what to read beside what evaluations brought, such as "grad_norm", where the log holds it.
         progress: called now and then with the bytes read so far and the size of all files, None if it is not known.
 
     Returns:
@@ -85,7 +87,7 @@ def read(
     names = [str(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     if not names:
         raise LogError("no log", "no file was named", remedy="Name at least one log")
-    wanted = Wanted(column, metric, step_column, None if run is None else str(run), steps_per_epoch)
+    wanted = Wanted(column, metric, step_column, None if run is None else str(run), steps_per_epoch, frozenset(metrics))
     gathered = Gathered()
     meter = Meter(names, progress)
     with np.errstate(all="ignore"):  # losses may be NaN, infinite, and too large to be squared
@@ -246,7 +248,12 @@ def _finish(
     found = survey(points)
     reader, roles = files[0]
     what, effect = meaning(
-        found, reader, roles, gathered.counted, ema, max((spool.count for spool in evals.values()), default=0)
+        found,
+        reader,
+        roles,
+        gathered.counted,
+        ema,
+        max((spool.count for name, spool in evals.items() if is_eval(name)), default=0),
     )
     if what == "epoch value" and found.spacing == 1:
         gathered.counted = "epoch"  # TensorBoard's callback in Keras hands epochs over as steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+from plateau_rule.sim.logs.series import is_eval
 from plateau_rule.sim.logs.spans import Span
 
 
@@ -72,8 +73,10 @@ class LogReport:
         for reason, count in self.dropped.items():
             place = f" (first: {self.places[reason]})" if reason in self.places else ""
             lines.append(f"  dropped   {count:,}: {reason}{place}")
-        if self.evals:
-            lines.append("  evals     " + ", ".join(f"{name} ({count:,})" for name, count in self.evals.items()))
+        counts = {name: f"{name} ({count:,})" for name, count in self.evals.items()}
+        for title, said in (("evals", True), ("metrics", False)):
+            if names := [text for name, text in counts.items() if is_eval(name) is said]:
+                lines.append(f"  {title:<8}  {', '.join(names)}")
         lines += [f"  note      {warning}" for warning in self.warnings]
         return "\n".join(lines)
 

@@ -168,6 +168,7 @@ class Wanted:
     step_column: str | None = None
     run: str | None = None
     steps_per_epoch: int | None = None
+    metrics: frozenset[str] = frozenset()  # what guards watch, by whatever name
 
 
 @dataclass(frozen=True, slots=True)

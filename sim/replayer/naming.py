@@ -11,14 +11,14 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.metrics import metric_of
 from plateau_rule.controller.verifier.declared import sounds_like_score
 from plateau_rule.sim.logs import Log
-from plateau_rule.sim.logs.series import EVAL, words
+from plateau_rule.sim.logs.series import EVAL, is_eval, words
 
 
 def alike_in(metric: str, has: Iterable[str]) -> str | None:
     """The log's name for a metric of evaluations: the same words but for that of the split (eval_loss for val_loss)."""
     asked = words(metric)
     if not asked & EVAL:
-        return None
+        return next((name for name in has if name.rpartition("/")[2] == metric and not is_eval(name)), None)
     names = [name for name in has if name.rpartition("/")[2] == metric] or [
         name for name in has if words(name) & EVAL and words(name) - EVAL == asked - EVAL
     ]

@@ -23,6 +23,7 @@ from plateau_rule.controller.guards import Reached
 from plateau_rule.controller.horizon import FastForward
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.fingerprint import fingerprints
+from plateau_rule.controller.language.metrics import comes_at
 from plateau_rule.controller.plan import Decision, count_ends
 from plateau_rule.controller.state import SILENT
 from plateau_rule.sim.logs import Log
@@ -98,6 +99,7 @@ class _Replay:
         self.tail = (np.empty(0, dtype=np.int64), np.empty(0))  # points before the current chunk
         self.chunk = self.tail
         self.eval_steps, self.evals = self._evaluations()
+        self.of_steps = {name for name in self.curriculum.metric if comes_at(self.curriculum, name) != "eval"}
         # A late loss that must not enter a window comes as late as any other.
         self.withheld = {step + setting.lag for step in setting.withheld}
         self.special = sorted({*self.eval_steps, *self.withheld})
@@ -117,7 +119,9 @@ class _Replay:
     def _evaluations(self) -> tuple[list[int], dict[int, dict[str, float]]]:
         """What evaluations brought, by step, under the names that the curriculum's guards use."""
         found: dict[int, dict[str, float]] = {}
-        wanted = {metric for state in self.controller.machine.states for metric in self._metrics_of(state)} - {"loss"}
+        machine = self.controller.machine
+        stays = [machine.stay(state, machine.length).detectors for state in machine.states]
+        wanted = {metric for detectors in stays for metric, _ in detectors.values()} - {"loss"}
         pairs, notes = evaluations_of(self.curriculum, self.log, wanted)
         self.notes += notes
         for metric, name in pairs:
@@ -126,10 +130,6 @@ class _Replay:
                 if step >= 0:
                     found.setdefault(step, {})[metric] = value
         return sorted(found), found
-
-    def _metrics_of(self, state: Any) -> set[str]:
-        stay = self.controller.machine.stay(state, self.controller.machine.length)
-        return {metric for metric, _ in stay.detectors.values()}
 
     def run(self, progress: Progress | None) -> Timeline:
         """Go through the log."""
@@ -246,9 +246,8 @@ class _Replay:
         self.points += value is not None
         metrics: dict[str, Any] = dict(self.evals.get(special, {}))
         skipped = special in self.withheld
-        self._observed(
-            lambda: self.controller.observe(value, eval_end=bool(metrics), skipped=skipped, **metrics), bool(metrics)
-        )
+        ends = bool(metrics.keys() - self.of_steps)
+        self._observed(lambda: self.controller.observe(value, eval_end=ends, skipped=skipped, **metrics), ends)
 
     def _observed(self, observe: Callable[[], Decision | None], eval_end: bool) -> None:
         run, before = self.run_state, self.run_state.waiting

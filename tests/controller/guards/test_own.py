@@ -17,6 +17,7 @@ from plateau_rule import (
     CurriculumError,
     OwnGuard,
     PlateauError,
+    bind,
     dumps,
     forget_guard,
     loads,
@@ -26,6 +27,8 @@ from plateau_rule import register_guard as register
 from plateau_rule.controller.guards.own import OwnGuardError
 from plateau_rule.controller.language.own_words import OwnWordError, load_words, own_words
 from plateau_rule.controller.language.schema import schema, schema_text
+from plateau_rule.sim.logs import read
+from plateau_rule.sim.replayer.replay import replay
 from plateau_rule.sim.testing.own_guards import assert_guard_is_sound
 from tests.conftest import ROOT
 
@@ -92,6 +95,31 @@ def test_the_page_works_as_written(from_page: dict[str, Any]) -> None:
     from_page["test_my_guard_is_sound"]()
 
 
+def test_the_second_guard_of_the_page(from_page: dict[str, Any], tmp_path: Path) -> None:
+    """The noise scale's guard is sound; checked, replayed from a log's column, run live, resumed: the same raises."""
+    (text,) = [text for kind, text in BLOCKS if kind == "toml" and "noise_scale" in text]
+    curriculum = loads(text)
+    report = verify(bind(curriculum))
+    assert {one.property: one.answer for one in report.verdicts}["monotone"] == "proved"
+    assert not [finding for finding in report.findings if finding.code == "seen-late"]
+    assert_guard_is_sound(from_page["NoiseScaleAbove"](value=64, window=5))
+    scales = [20 * 1.0015**step for step in range(2000)]
+    file = tmp_path / "run.csv"
+    rows = (f"{step},{2 - step / 2000},{scale}\n" for step, scale in enumerate(scales))
+    file.write_text("step,loss,train/noise_scale\n" + "".join(rows))
+    log = read(file, metrics={"noise_scale"})
+    raises = [decision.step for decision in replay(curriculum, log).decisions]
+    controller, live = Controller(curriculum), []
+    for step, scale in enumerate(scales):
+        if controller.observe(2 - step / 2000, noise_scale=scale):
+            live.append(step + 1)
+        if step % 333 == 0:
+            saved = json.loads(json.dumps(controller.state_dict()))
+            controller = Controller(curriculum)
+            controller.load_state_dict(saved)
+    assert raises == live == [900, 1300]
+
+
 def test_saved_after_every_step_it_goes_on_alike(from_page: dict[str, Any]) -> None:
     """A run that is saved and resumed after any step raises at the same one."""
     norms = [3.0, 0.5, 0.5, 2.0] + [0.25] * 8
@@ -117,6 +145,7 @@ def test_a_forgotten_word_is_unknown_again(from_page: dict[str, Any]) -> None:
     assert "grad_norm_calm" in with_it
     forget_guard("grad_norm_calm")
     forget_guard("grad_norm_calm")
+    forget_guard("noise_scale_above")
     assert schema_text() == (ROOT / "curricula" / "curriculum-1.schema.json").read_text()
     with pytest.raises(CurriculumError, match="unknown key"):
         loads(SHORT)
