@@ -89,7 +89,7 @@ class Alignment:
     def __init__(self, machine: Machine, budget: Budget | Part) -> None:
         self.machine, self.budget, self.total = machine, budget, machine.run.total_steps
         self.shares = Shares(machine)
-        self.meterings = Meterings(machine) if machine.meters else None
+        self.meterings = Meterings.deciding(machine)
         self.align = machine.align
         self.due = self.align.within_steps - 1  # steps after a raise on which `min` is asked
         self.judged = max(self.due, self.align.steps)  # steps after a raise on which anything is asked

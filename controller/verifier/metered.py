@@ -39,6 +39,13 @@ class Meterings:
             every = sorted({price for both in found for price in both})
             self._skews.append(tuple(every if len(every) <= MOST_SKEWS else every[:1] + every[-1:]))
 
+    @classmethod
+    def deciding(cls, machine: Machine) -> Meterings | None:
+        """Those of a machine whose run or rate is measured by a meter; None where meters only count."""
+        rates = [state.rate for state in machine.states if not state.rate.cycles]
+        decides = machine.bounds or any(machine.meter_of(rate.length) is not None for rate in rates)
+        return cls(machine) if decides else None
+
     def tally(self, state: BoundState) -> StayTally:
         """What is counted in a stay in a state."""
         return self.machine.tally(state, self.machine.length)
@@ -71,8 +78,17 @@ class Meterings:
         longest = max([self.machine.warmup.steps, *(state.rate.warmup.steps for state in self.machine.states)])
         for meter, (_, high) in enumerate(self.prices):
             most, wide = self._bounds.get(meter, WHOLE), (ANYTHING,) * len(self._skews[meter])
-            found.append(CountSpan((0, most), (-longest * high, most), (0, most + longest * high), wide, wide))
+            skews = ((0, ANYTHING[1]), *wide[1:-1], (ANYTHING[0], 0)) if len(wide) > 1 else ((0, 0),)
+            found.append(CountSpan((0, most), (-longest * high, most), (0, most + longest * high), skews, wide))
         return tuple(found)
+
+    def gone_on(self, zone: Zone, old: BoundState, spent: Range) -> Spans:
+        """After a stay, in the next state, where nobody asks for the rate's phase."""
+        return tuple(
+            wide._replace(run=run, skews=skews)
+            for meter, (span, wide) in enumerate(zip(self.tight(zone), self.anything(), strict=True))
+            for run, skews, _ in [self._gone_on(meter, span, old, spent)]
+        )
 
     # From one stay to the next
 
@@ -139,6 +155,12 @@ class Meterings:
         # A state is entered only while the run is not over.
         run = span.run[0] + low, min(span.run[1] + high, self._bounds.get(meter, WHOLE + 1) - 1)
         return run, skews, moved
+
+    def ended(self, meter: int, span: CountSpan, state: BoundState, spent: Range, steps: Range) -> Range:
+        """What a meter has counted at the end of a run that is over in a state, after so many steps in all."""
+        low, high = self._counted(meter, state, spent)
+        _, skews, _ = self._gone_on(meter, span, state, spent)
+        return _within((span.run[0] + low, span.run[1] + high), self._skews[meter], skews, steps)
 
     # What follows
 

@@ -8,7 +8,9 @@ from plateau_rule.controller.errors import Key
 from plateau_rule.controller.language.amounts import steps_in
 from plateau_rule.controller.machine import LATE_SHARE, BoundState, Machine
 from plateau_rule.controller.rate import multiplier
+from plateau_rule.controller.verifier.counting import Counting
 from plateau_rule.controller.verifier.findings import Finding, Severity, Spent, percent
+from plateau_rule.controller.verifier.metered import Meterings
 from plateau_rule.controller.verifier.zone_graph import Node, Reach
 from plateau_rule.controller.verifier.zones import FAR, Spans
 
@@ -24,10 +26,15 @@ def spent(machine: Machine, reach: Reach) -> Iterator[Spent]:
     over = [(node, end) for node, end in ends if end is not None]
     found = []
     if isinstance(number, int) and over:
-        steps = min(n.zone.entry_low + e[0] for n, e in over), max(n.zone.entry_high + e[1] for n, e in over)
-        found.append(Spent("tokens", steps[0] * number, None if steps[1] >= FAR // 2 else steps[1] * number))
+        steps = [_steps(machine, reach, *one) for one in over]
+        fewest, longest = min(low for low, _ in steps), max(high for _, high in steps)
+        found.append(Spent("tokens", fewest * number, None if longest >= FAR // 2 else longest * number))
+    counting = Counting(machine, reach) if machine.meters and reach.meterings is None else None
     for place, meter in enumerate(machine.meters):
-        counts = [_counted(machine, reach, node, end, place) for node, end in over]
+        spans = [_tight(reach, node) if counting is None else counting.at(node) for node, _ in over]
+        counts = [
+            _counted(machine, reach, *one, spans=counted, meter=place) for one, counted in zip(over, spans, strict=True)
+        ]
         least, most = min(low for low, _ in counts), max(high for _, high in counts)
         unbounded = any(end[1] >= FAR // 2 for _, end in over)
         exact = meter.scale == 1
@@ -63,9 +70,18 @@ def _ends(machine: Machine, reach: Reach, node: Node) -> Range | None:
     least = 0 if by_hand else FAR if total is None else max(0, total - node.zone.entry_high)
     most = FAR if total is None else max(0, total - node.zone.entry_low)
     if reach.meterings is not None and reach.metered:
-        least = min(least if total is not None else FAR, reach.meterings.over_from(state, node.zone))
+        least = min(least, reach.meterings.over_from(state, node.zone))
         most = min(most, reach.meterings.over_by(state, node.zone))
     return (0, FAR) if least >= FAR else (least, most)
+
+
+def _steps(machine: Machine, reach: Reach, node: Node, end: Range) -> Range:
+    """The steps of a run that is over in a node, after so many there."""
+    total = machine.total_steps
+    if total is not None and reach.state(node).stop is None and not reach.metered:
+        return total, total
+    low, high = node.zone.entry_low + end[0], node.zone.entry_high + end[1]
+    return low, high if total is None else min(high, total)
 
 
 def _tight(reach: Reach, node: Node) -> Spans:
@@ -73,15 +89,15 @@ def _tight(reach: Reach, node: Node) -> Spans:
     return reach.meterings.tight(node.zone) if reach.meterings is not None else ()
 
 
-def _counted(machine: Machine, reach: Reach, node: Node, end: Range, meter: int) -> Range:
-    """What a meter has counted at the end of a run that is over in a node."""
-    state, span = reach.state(node), _tight(reach, node)[meter]
-    tally = machine.tally(state, machine.length)
-    low, high = span.run[0] + tally.at(meter, end[0]), span.run[1] + tally.at(meter, end[1])
+def _counted(machine: Machine, reach: Reach, node: Node, end: Range, spans: Spans, meter: int) -> Range:
+    """What a meter has counted at the end of a run that is over in a node, entered with such counts."""
+    state, span = reach.state(node), spans[meter]
+    tally, meterings = machine.tally(state, machine.length), reach.meterings or Meterings(machine)
+    low, high = meterings.ended(meter, span, state, end, _steps(machine, reach, node, end))
     bound = machine.meters[meter].bound
     if bound is not None:
         high = min(high, bound - 1 + tally.extremes(meter)[1])
-        if len(machine.bounds) == 1 and machine.total_steps is None and state.stop is None:
+        if len(machine.bounds) == 1 and machine.run.epochs is None and state.stop is None:
             low = max(low, bound)
     return low, high
 
@@ -153,7 +169,7 @@ def _behind(machine: Machine, reach: Reach, node: Node) -> tuple[float, float] |
             )
         return (low - warm) / length, (high - warm) / length
     span, length = _tight(reach, node)[meter], machine.count_in(state.rate.length, machine.length)
-    counted = _counted(machine, reach, node, end, meter)
+    counted = _counted(machine, reach, node, end, _tight(reach, node), meter)
     tally = machine.tally(state, machine.length)
     low = max(span.since[0] + tally.at(meter, end[0]), counted[0] - span.begun[1])
     high = min(span.since[1] + tally.at(meter, end[1]), counted[1] - span.begun[0])

@@ -99,7 +99,7 @@ class Reach:
         self.budget = budget or Budget(inf)
         self.period = machine.run.steps_per_epoch or 1
         self.total = None if endless else machine.run.total_steps
-        self.meterings = Meterings(machine) if machine.meters else None
+        self.meterings = Meterings.deciding(machine)
         self.metered = self.meterings is not None and bool(machine.bounds) and not endless  # whether one ends the run
         most = self.meterings.run_steps()[1] if self.meterings and self.metered else self.total
         self.last = FAR if most is None else most - 1  # the last step on which a state can be entered

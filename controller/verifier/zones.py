@@ -192,16 +192,21 @@ def hull(one: Zone, other: Zone) -> Zone:
         max(one.since_high, other.since_high),
         one.entry_arc if one.entry_arc == other.entry_arc else None,
         one.anchor_arc if one.anchor_arc == other.anchor_arc else None,
-        tuple(
-            CountSpan(
-                _around(mine.run, others.run),
-                _around(mine.since, others.since),
-                _around(mine.begun, others.begun),
-                tuple(map(_around, mine.skews, others.skews)),
-                tuple(map(_around, mine.phase_skews, others.phase_skews)),
-            )
-            for mine, others in zip(one.spans, other.spans, strict=True)
-        ),
+        around(one.spans, other.spans),
+    )
+
+
+def around(one: Spans, other: Spans) -> Spans:
+    """What was counted in one of two cases, nobody knows in which."""
+    return tuple(
+        CountSpan(
+            _around(mine.run, others.run),
+            _around(mine.since, others.since),
+            _around(mine.begun, others.begun),
+            tuple(map(_around, mine.skews, others.skews)),
+            tuple(map(_around, mine.phase_skews, others.phase_skews)),
+        )
+        for mine, others in zip(one, other, strict=True)
     )
 
 

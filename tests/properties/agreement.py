@@ -40,7 +40,7 @@ LIMITS = (3, 9)  # of a ramp to `full`, where the trainer gives no limit; no run
 
 def disagreements(report: Report, found: Found) -> list[str]:
     """What some stream does and the report does not say, or says cannot be."""
-    wrong = [*_entries(report, found)]
+    wrong = [*_entries(report, found), *_spent(report, found)]
     answers = {verdict.property: verdict.answer for verdict in report.verdicts}
     if tuple(answers) != PROPERTIES:
         wrong.append(f"verdicts on {tuple(answers)}")
@@ -70,6 +70,13 @@ def _entries(report: Report, found: Found) -> Iterator[str]:
                 yield f"{entry} and {sorted(steps)}"
         if entry.certain and entry.state in found.missed:
             yield f"{entry}, and a run ends without it"
+
+
+def _spent(report: Report, found: Found) -> Iterator[str]:
+    for one in report.spent:
+        took = found.spent.get(one.clock, set())
+        if took and (min(took) < one.least or (one.most is not None and max(took) > one.most)):
+            yield f"{one}, and runs took {min(took)} to {max(took)}"
 
 
 def _wrongly_said(finding: Finding, found: Found) -> Iterator[str]:

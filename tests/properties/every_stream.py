@@ -55,7 +55,7 @@ class Found:
     states that were entered with nothing left of what leads out of them. fallen, low: transitions on which a knob falls
     unmarked, that raise one into a low rate. rounds: whether a state was entered again without a counted transition on
     the way. vanished: whether the peak in force was no number any more. verdicts: of each guard of each transition and
-    of each guard inside it, at looks, by where they stand.
+    of each guard inside it, at looks, by where they stand. spent: what whole runs took, by clock.
     """
 
     covered: bool = True
@@ -69,6 +69,7 @@ class Found:
     rounds: bool = False
     vanished: bool = False
     verdicts: dict[tuple[int | str, ...], set[bool | None]] = field(default_factory=lambda: defaultdict(set))
+    spent: dict[str, set[float]] = field(default_factory=lambda: defaultdict(set))
 
 
 class Raised(NamedTuple):
@@ -138,6 +139,7 @@ class EveryStream:
         for point in chosen:
             if self.machine.states[point.state].stop is not None:
                 self.found.missed |= self._others(point.entered)
+                self._spent(point)
                 continue
             by_hand = self.total is None and point.hands[1] >= (self.machine.run.epochs or 10**9)
             if by_hand or used_up(self.machine, point.rate, point.hands[0]):
@@ -153,6 +155,15 @@ class EveryStream:
     def _over(self, point: Point) -> None:
         self.found.stays |= not point.entered & self.goal
         self.found.missed |= self._others(point.entered)
+        self._spent(point)
+
+    def _spent(self, point: Point) -> None:
+        """Note what a run that is over has taken."""
+        step, number = point.hands[0], self.machine.run.tokens_per_step
+        if isinstance(number, int):
+            self.found.spent["tokens"].add(step * number)
+        for place, meter in enumerate(self.machine.meters):
+            self.found.spent[meter.name].add(point.rate.counts.at(place, step) / meter.scale)
 
     def _others(self, entered: frozenset[int]) -> set[str]:
         return {state.name for place, state in enumerate(self.machine.states) if place not in entered}
