@@ -251,6 +251,6 @@ class TwoInterpreters(RuleBasedStateMachine):
 
 
 def test_two_interpreters() -> None:
-    """No history of observations, saves, crashes, extensions and edits tells the two interpreters apart: 300 of 50."""
-    examples = max(300, settings().max_examples * 2 // 5)
+    """No history of observations, saves, crashes, extensions and edits tells the two interpreters apart: 100 of 50."""
+    examples = max(100, settings().max_examples * 2 // 5)
     run_state_machine_as_test(TwoInterpreters, settings=settings(max_examples=examples, stateful_step_count=50))
