@@ -74,7 +74,7 @@ $(ADAPTERS)/%/.set-up: pyproject.toml tests/conformance/constraints-%.txt
 	@echo "Installing what tests/conformance/constraints-$*.txt pins"
 	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt hatchling setuptools
 	@$(@D)/bin/python -m pip install --quiet --constraint tests/conformance/constraints-$*.txt --no-build-isolation \
-	  --editable '.[pytorch,transformers,lightning,keras,jax,plot,test]' pytest pytest-xdist scikit-learn torchdata
+	  --editable '.[pytorch,transformers,lightning,keras,jax,tensorboard,plot,test]' pytest pytest-xdist scikit-learn torchdata
 	@touch $@
 
 examples: $(ADAPTERS)/newest/.set-up  ## run the programs in examples/ whole, into runs/examples: each takes less than three minutes

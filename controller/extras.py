@@ -11,13 +11,17 @@ EXTRAS = {
     "hypothesis": "test",
     "lsprotocol": "lsp",
     "matplotlib": "plot",
+    "mlflow": "mlflow",
     "optuna": "tune",
     "pygls": "lsp",
     "ray": "ray",
     "safetensors": "train",
     "starlette": "page",
+    "tensorboard": "tensorboard",
     "torch": "train",
+    "trackio": "trackio",
     "uvicorn": "page",
+    "wandb": "wandb",
     "yaml": "yaml",
 }
 

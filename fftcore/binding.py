@@ -96,6 +96,7 @@ class RunOptions:
     ranks: int = 1
     keep: int = 2
     on_save_error: OnSaveError = "stop"
+    track: tuple[str, ...] = ()
     overrides: Overrides = NOTHING
 
 

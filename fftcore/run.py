@@ -42,6 +42,7 @@ from plateau_rule.fftcore.record import (
 )
 from plateau_rule.fftcore.storage import Disk, locked
 from plateau_rule.sim.run_folder import CURRICULUM, RECORD
+from plateau_rule.sim.trackers import open_tracks
 
 if TYPE_CHECKING:
     from plateau_rule.fftcore.checkpoint import Checkpoints, Commit
@@ -214,6 +215,8 @@ def _carry_out(
         try:
             if not _set_off(training, commit, resume, asked, checkpoints):
                 return 0
+            if asked.track and world.writes:
+                training.tracks = open_tracks(asked.track, asked.out.resolve().name, controller)
             training.run(caught)
         finally:
             training.close()

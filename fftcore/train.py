@@ -28,6 +28,7 @@ from plateau_rule.fftcore.signals import Caught
 from plateau_rule.fftcore.state import state_of
 from plateau_rule.fftcore.storage import AppendLog, Disk
 from plateau_rule.sim.run_folder import DECISIONS, METRICS, decision_row, one_line, plan_row, spelled
+from plateau_rule.sim.trackers import Tracks
 
 LOGS = (METRICS, DECISIONS)
 
@@ -79,6 +80,9 @@ class Training:
         saving: makes its commits.
         text: that it is trained on.
         disk: what writes.
+
+    Attributes:
+        tracks: the trackers that are told, if any are; on the rank that writes.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Training:
         self._late: deque[Late] = deque()
         self._finite = True
         self._logs: list[AppendLog] = []
+        self.tracks: Tracks | None = None
         # Of the plan's requests, how many are answered, and what they brought.
         self._answered = 0
         self._scores: dict[str, float] = {}
@@ -172,6 +177,8 @@ class Training:
             return
         for log in self._logs:
             log.sync()
+        if self.tracks is not None:
+            self.tracks.flush()
         state = {
             "step": step,
             "run": self.record.identity(),
@@ -199,6 +206,8 @@ class Training:
         self.saving.close()
         for log_file in self._logs:
             log_file.close()
+        if self.tracks is not None:
+            self.tracks.close()
 
     # The loop
 
@@ -272,7 +281,7 @@ class Training:
             )
         try:
             metrics: dict[str, Any] = dict(scores)
-            return self.controller.observe(loss, eval_end=bool(scores), step=plan.step, skipped=skipped, **metrics)
+            decision = self.controller.observe(loss, eval_end=bool(scores), step=plan.step, skipped=skipped, **metrics)
         except NonFiniteLoss as error:
             for late in self._late:
                 self._settle(late)
@@ -281,6 +290,9 @@ class Training:
             last = "there is none" if saved is None else f"it is of step {saved}, {folder}"
             last = self.world.share(last.encode()).decode()
             raise NonFiniteLoss(f"{error}. The last checkpoint of a finite state: {last}") from None
+        if self.tracks is not None:
+            self.tracks.meters(decision)
+        return decision
 
     def _settle(self, late: Late) -> None:
         """Wait for a loss that is still on the device, and write its row down."""
@@ -295,10 +307,14 @@ class Training:
         if late.skipped:
             row["skipped"] = True
         self._write(METRICS, row)
+        if self.tracks is not None:
+            self.tracks.row(row)
         self.show.step(late.plan, row, late.trained_bytes, self.controller.explain)
 
     def _decided(self, decision: Decision) -> None:
         self._write(DECISIONS, decision_row(decision, self.controller.plan.requests))
+        if self.tracks is not None:
+            self.tracks.decision(decision, self.controller.plan.requests)
         self.show.decided(decision)
 
     def _write(self, log: str, row: Mapping[str, Any]) -> None:

@@ -187,7 +187,23 @@ def test_missing_extras_are_named(pytestconfig: pytest.Config) -> None:
     brings = {extra: {CALLED.get(package, package) for package in found} for extra, found in packages.items()}
     assert all(package in brings[extra] for package, extra in EXTRAS.items())
     assert EXTRAS.keys() == set.union(
-        *(brings[extra] for extra in ("train", "plot", "test", "tune", "lsp", "page", "ray", "yaml"))
+        *(
+            brings[extra]
+            for extra in [
+                "train",
+                "plot",
+                "test",
+                "tune",
+                "lsp",
+                "page",
+                "ray",
+                "yaml",
+                "mlflow",
+                "tensorboard",
+                "trackio",
+                "wandb",
+            ]
+        )
     )
 
 

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from math import nan
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 from plateau_rule.adapters.beginning import (
@@ -68,6 +67,7 @@ class Rule:
         rows: for knobs that choose the rows of a batch: the function that chooses by each, such as `count_rows`.
         applied: knobs that the user's own code turns, which this object cannot see.
         out: a run folder to write, like that of `plateau train`; none by default.
+        track: trackers that get series and decisions, such as "tensorboard:runs/tensorboard"; one or several.
         combine: what a step's loss is of its micro-batches' losses: their weighted "mean", or their "sum", where each
             is a share of the step's already.
         ranks: the processes that train together; this one alone by default.
@@ -92,6 +92,7 @@ class Rule:
         rows: Mapping[str, Choose] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
+        track: str | Iterable[str] = (),
         combine: Literal["mean", "sum"] = "mean",
         ranks: Ranks | None = None,
         on_change: Literal["refuse", "accept"] = "refuse",
@@ -101,7 +102,7 @@ class Rule:
         self.given = curriculum if isinstance(curriculum, Curriculum | Controller) else load(curriculum)
         self._binding = binding or Binding()
         self._shape = dict(shape or {})
-        self.record = RunRecord(None if out is None else Path(out))
+        self.record = RunRecord(out, track)
         self._combine, self._on_change, self._framework = combine, on_change, framework
         self._checked = checked
         self._ranks: Ranks = ranks or OneRank()
@@ -229,7 +230,7 @@ class Rule:
         return tuple(notes)
 
     def end(self) -> None:
-        """Training is over: the run folder is closed, and evaluations that still come are no part of the run."""
+        """Training is over: folder and trackers are closed, and evaluations that still come are no part of the run."""
         self._trains = False
         self.record.end()
 
@@ -315,6 +316,7 @@ class Rule:
         told = None if late else loss
         self.record.step(plan, told, skipped, metrics)
         decision = self.controller.observe(told, epoch_end, step=plan.step, skipped=skipped, **metrics)
+        self.record.looked(decision)
         if self._held:
             decision = self._evaluate(plan.step, plan.epoch, self._held) or decision
             self._held = {}
@@ -377,14 +379,10 @@ class Rule:
 
     def state(self) -> dict[str, Any]:
         """What belongs into the trainer's own checkpoint, as JSON-able data."""
+        self.record.flush()
+        controller, ratios = self.controller.state_dict(), self._rates.ratios
         saved = SavedRule(
-            self.controller.state_dict(),
-            self._rates.ratios,
-            self._framework,
-            self.accumulation,
-            self._share,
-            self.stamping.place,
-            self._held,
+            controller, ratios, self._framework, self.accumulation, self._share, self.stamping.place, self._held
         )
         return saved.plain()
 

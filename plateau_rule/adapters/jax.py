@@ -79,6 +79,7 @@ class OptaxRule(LoopRule):
         applied: knobs that your own code turns in a way that is not seen here.
         accumulation: micro-batches in an optimizer step, as `optax.MultiSteps` counts them.
         out: a run folder to write, like that of `plateau train`.
+        track: trackers that get series and decisions, such as "tensorboard:runs/tensorboard"; one or several.
         checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
 
     Raises:
@@ -95,6 +96,7 @@ class OptaxRule(LoopRule):
         applied: Iterable[str] = (),
         accumulation: int = 1,
         out: str | PathLike[str] | None = None,
+        track: str | Iterable[str] = (),
         checked: bool = True,
     ) -> None:
         self._places = _places_of_rates(opt_state)
@@ -107,6 +109,7 @@ class OptaxRule(LoopRule):
             shape=shape,
             applied=applied,
             out=out,
+            track=track,
             checked=checked,
             framework=FRAMEWORK,
         )

@@ -40,6 +40,7 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
             the data gives: arrays, or a tuple (x, y) or (x, y, sample_weight) of them.
         applied: knobs that your own code turns, by reading `callback.rule.knobs`.
         out: a run folder to write, as `plateau train` does; none by default.
+        track: trackers that get series and decisions, such as "tensorboard:runs/tensorboard"; one or several.
         resume_from: the file that the model was loaded from. It is needed only where no ModelCheckpoint or
             BackupAndRestore among the callbacks writes into its folder.
         checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
@@ -56,6 +57,7 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
         shape: Mapping[str, Shape] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
+        track: str | Iterable[str] = (),
         resume_from: str | PathLike[str] | None = None,
         checked: bool = True,
         **binding: Unpack[Said],
@@ -67,6 +69,7 @@ class CurriculumCallback(keras.callbacks.Callback):  # type: ignore[misc, unused
             shape=shape,
             applied=applied,
             out=out,
+            track=track,
             checked=checked,
             framework="keras",
         )

@@ -44,6 +44,7 @@ class CurriculumCallback(Callback):
             `{"batch_size": count_rows}`.
         applied: knobs that your own code turns, by reading `callback.rule.knobs`.
         out: a run folder to write, as `plateau train` does; none by default.
+        track: trackers that get series and decisions, such as "tensorboard:runs/tensorboard"; one or several.
         checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
         binding: fields of a Binding, such as `limits` and `peak`. The run's length is the trainer's.
 
@@ -61,6 +62,7 @@ class CurriculumCallback(Callback):
         rows: Mapping[str, Choose] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
+        track: str | Iterable[str] = (),
         checked: bool = True,
         **binding: Unpack[Said],
     ) -> None:
@@ -72,6 +74,7 @@ class CurriculumCallback(Callback):
             rows=rows,
             applied=applied,
             out=out,
+            track=track,
             checked=checked,
             ranks=TorchRanks(),
             framework="lightning",

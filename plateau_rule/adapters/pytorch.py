@@ -92,6 +92,7 @@ class PlateauRule(LoopRule):
         scaler: the gradient scaler, if there is one: it drops steps. Close a step after its `update`.
         accumulation: micro-batches in an optimizer step.
         out: a run folder to write, like that of `plateau train`.
+        track: trackers that get series and decisions, such as "tensorboard:runs/tensorboard"; one or several.
         checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
 
     Raises:
@@ -111,6 +112,7 @@ class PlateauRule(LoopRule):
         scaler: Any = None,
         accumulation: int = 1,
         out: str | PathLike[str] | None = None,
+        track: str | Iterable[str] = (),
         checked: bool = True,
     ) -> None:
         self._wrapper, self._optimizers = optimizer, [_innermost(each) for each in (optimizer, *others)]
@@ -121,6 +123,7 @@ class PlateauRule(LoopRule):
             rows=rows,
             applied=applied,
             out=out,
+            track=track,
             checked=checked,
             ranks=TorchRanks(),
             framework=FRAMEWORK,

@@ -47,6 +47,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
             `{"batch_size": count_rows}`. The arguments then need `max_steps`.
         applied: knobs that your own code turns, by reading `callback.rule.knobs`.
         out: a run folder to write, as `plateau train` does; none by default.
+        track: trackers that get series and decisions, such as "tensorboard:runs/tensorboard"; one or several.
         checked: whether `plateau check` is asked before the first step; what it calls broken is then refused.
         binding: fields of a Binding, such as `limits` and `peak`. The run's length is the trainer's.
 
@@ -74,6 +75,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
         rows: Mapping[str, Choose] | None = None,
         applied: Iterable[str] = (),
         out: str | PathLike[str] | None = None,
+        track: str | Iterable[str] = (),
         checked: bool = True,
         _restored: bool = False,
         **binding: Unpack[Said],
@@ -88,6 +90,7 @@ class CurriculumCallback(TrainerCallback, ExportableState):
             rows=rows,
             applied=applied,
             out=out,
+            track=track,
             checked=checked,
             combine="sum",
             ranks=TorchRanks(),

@@ -15,6 +15,7 @@ from plateau_rule.fftcore.binding import NOTHING, Overrides, Resume, RunOptions
 from plateau_rule.fftcore.run import begin_or_resume, rehearse_run
 from plateau_rule.fftcore.saving import OnSaveError
 from plateau_rule.fftcore.storage import Disk
+from plateau_rule.sim.trackers import require_trackers
 
 
 @Parameter(name="*")
@@ -56,6 +57,9 @@ class TrainOptions:
     """Steps between lines where the output is not a terminal."""
     unchecked: Flag = False
     """Train without asking `plateau check`; the run's record says so."""
+    track: tuple[str, ...] = ()
+    """A tracker that gets series and decisions: `tensorboard:FOLDER`, `mlflow:FOLDER`, `wandb:PROJECT` or
+    `trackio:PROJECT`."""
 
 
 PLAIN = TrainOptions()
@@ -89,6 +93,7 @@ def train(
         0; 128 and the signal's number when the run was told to end, and was saved: 143, 130, 129, or 138 by SIGUSR1; 1
         if it went to its end and that could not be saved. Of a dry run, that of `plateau check`.
     """
+    require_trackers(options.track)
     source, name = contents(curriculum)
     machine = loads(source, name)
     folder = out if out is not None else Path("runs") / machine.name

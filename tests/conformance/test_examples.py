@@ -53,7 +53,13 @@ def test_examples_raise_and_draw(library: str, script: str, raises: list[str], t
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "page"),
-    [("transformers", "transformers"), ("lightning", "lightning"), ("keras", "keras"), ("optax", "jax")],
+    [
+        ("transformers", "transformers"),
+        ("lightning", "lightning"),
+        ("keras", "keras"),
+        ("optax", "jax"),
+        ("tensorboard", "trackers"),
+    ],
 )
 def test_guides_run(library: str, page: str, tmp_path: Path) -> None:
     """The Python on each page runs as it stands, beside the README's sizes.toml."""
