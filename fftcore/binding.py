@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -20,7 +21,6 @@ from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.record import BoundRun, CurriculumRecord, Record, TextRecord, command_line, versions
 from plateau_rule.fftcore.saving import OnSaveError
-from plateau_rule.fftcore.storage import Disk
 
 if TYPE_CHECKING:
     from plateau_rule.fftcore.data import Text
@@ -100,21 +100,26 @@ class RunOptions:
     overrides: Overrides = NOTHING
 
 
-def plan_run(curriculum: Curriculum, source: bytes, asked: RunOptions) -> tuple[Record, Text]:
+def plan_run(
+    curriculum: Curriculum, source: bytes, asked: RunOptions, say: Callable[[str], None] = print
+) -> tuple[Record, Text]:
     """Work out all that a new run is, and read its text, before anything is written."""
     import torch
 
-    from plateau_rule.fftcore.checkpoint import read_commit
     from plateau_rule.fftcore.data import read_text
     from plateau_rule.fftcore.device import card_of, choose_device
+    from plateau_rule.fftcore.reading import read_commit_in
     from plateau_rule.fftcore.state import config_of
 
     device = choose_device(asked.device)
     config = PRESETS[asked.preset or DEFAULT_PRESET]
     backbone = None
     if asked.freeze_backbone is not None:
-        backbone = commit_at(asked.freeze_backbone)
-        config = config.model_copy(update={"model": config_of(read_commit(backbone)).model})
+        commit, passed_over = read_commit_in(asked.freeze_backbone)
+        for line in passed_over:
+            say(f"passed over: {line}")
+        backbone = commit.path
+        config = config.model_copy(update={"model": config_of(commit).model})
     config = override_config(config, asked.overrides.given())
     refuse_zero_phase(config)
     text = read_text(asked.data)
@@ -352,21 +357,3 @@ def refuse_uneven_batches(controller: Controller, ranks: int) -> None:
                 f'state "{state.name}": {uneven[0]} cannot be shared out equally among {ranks} ranks. '
                 f"Let every batch_size be a multiple of {ranks}, or start another number of ranks"
             )
-
-
-def commit_at(path: Path) -> Path:
-    """Find the newest whole commit at a path: a commit's own folder, a run's, or its checkpoints'.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
-    from plateau_rule.fftcore.errors import CheckpointError
-
-    for folder in (path / "checkpoints", path):
-        commit = Checkpoints(folder, 1, Disk()).newest()
-        if commit is not None:
-            return commit.path
-    if (path / "manifest.json").exists():
-        return read_commit(path).path
-    raise CheckpointError(f"{path}: there is no checkpoint here. Name a run's folder, or one of its checkpoints")

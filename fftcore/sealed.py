@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -39,13 +40,15 @@ def unseal(source: bytes) -> dict[str, Any]:
 
 
 def parse(source: bytes) -> dict[str, Any]:
-    """Return a JSON object.
+    """Return a JSON object: UTF-8 without a byte-order mark, each name once, as it is written here.
 
     Raises:
         ValueError: it is none, or holds a number that JSON does not have.
     """
+    if source.startswith(BOM_UTF8):
+        raise ValueError("it begins with a byte-order mark, and was written without one")
     try:
-        found = json.loads(source, parse_constant=_refuse)
+        found = json.loads(source.decode(), parse_constant=_refuse, object_pairs_hook=_each_once)
     except RecursionError:
         raise ValueError("it holds broken JSON: too deeply nested") from None
     except ValueError as error:
@@ -64,6 +67,15 @@ def first_fault(error: ValidationError) -> str:
 
 def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object: of a name that stands twice, whoever reads it would take another value."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = next(name for at, (name, _) in enumerate(pairs) if name in dict(pairs[:at]))
+        raise ValueError(f'"{twice:.100}" stands twice')
+    return content
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

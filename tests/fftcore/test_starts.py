@@ -139,12 +139,19 @@ def test_two_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert contents(out) == {"run.json": b"another's"}
 
 
-def test_a_frozen_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line that begins a run over a frozen backbone also goes on with it; another backbone is refused."""
+def test_a_frozen_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line that begins a run over a frozen backbone also goes on with it; another backbone is refused.
+
+    A checkpoint of the backbone's run that is damaged is passed over, and that is said.
+    """
     for name in ("first", "second"):
         assert run(tmp_path / name) == 0
+    (tmp_path / "first" / "checkpoints" / "step-00000032" / "weights.safetensors").write_bytes(b"")
+    capsys.readouterr()
     with monkeypatch.context() as patch:
         in_steps(patch, {7: signal.SIGTERM})
         assert auto(tmp_path / "run", freeze_backbone=tmp_path / "first") == 143
+    passed = f"passed over: {tmp_path}/first/checkpoints/step-00000032: weights.safetensors has 0 bytes"
+    assert capsys.readouterr().out.count(passed) == 1
     refused(tmp_path / "run", RunError, "--freeze-backbone .* contradicts", freeze_backbone=tmp_path / "second")
     assert auto(tmp_path / "run", freeze_backbone=tmp_path / "first") == 0

@@ -84,7 +84,7 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("micro.toml --data text --resume --out text", "text: there is no run to resume here"),
         ("micro.toml --data text --out text", "text: is a file"),
         ("micro.toml --data text --out full", "full: holds files that are no run (a, b)"),
-        ("micro.toml --data text --freeze-backbone full", "full: there is no checkpoint here"),
+        ("micro.toml --data text --freeze-backbone full", "full: holds no run of `plateau train`"),
         ("image.toml --data text", 'this trainer cannot turn the knob "image_size"'),
         ("scored.toml --data text", 'this trainer does not give the metric "val_acc"'),
         ("endless.toml --data text", "how long is the run?"),
