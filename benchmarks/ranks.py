@@ -81,6 +81,7 @@ def main() -> None:
     asked.add_argument("--steps", type=int, default=5, help="optimizer steps in a turn")
     asked.add_argument("--json", type=Path, default=RESULTS / "ranks.json")
     given = asked.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in a run; what is started here inherits it
     groups = {"one process, two threads": begun(1, given.preset), "two ranks": begun(CORES, given.preset)}
     turns = [
         {name: seconds_of(ends, given.steps) for name, ends in groups.items()} for _ in range(WARM_UP + given.turns)
