@@ -105,7 +105,7 @@ def _lint_of(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str | int,
     threshold = rate * spec.window / 2
     chance = false_raise(spec.window, threshold, noise.sigma, noise.rho)
     needed = whole_repeats(window_needed(rate, noise.sigma, noise.rho), rate, noise)
-    seen = f"sigma {noise.sigma:.2%}, rho {noise.rho:.2f}"
+    seen = f"sigma {noise.sigma:.2%}, rho {noise.rho:z.2f}"
     sentence = (
         f"one look, over {spec.window} losses, calls the loss flat with probability {chance:.1%} although it still "
         f"improves at twice the threshold ({seen}); the threshold stands for {noise.told(rate)}."
@@ -162,7 +162,7 @@ def _lint_of_trend(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str 
     needed = max(spec.min_window or MIN_WINDOW, ceil((12 * variance * (quantile + 1.282) ** 2 / rate**2) ** (1 / 3)))
     sentence = (
         f"`trend` bounds false raises by itself (confidence {spec.confidence:g}); in noise of sigma {noise.sigma:.2%}, "
-        f"rho {noise.rho:.2f} it needs about {needed} losses that are flat before it says so."
+        f"rho {noise.rho:z.2f} it needs about {needed} losses that are flat before it says so."
     )
     return Lint(path, title, False, sentence, "", None, needed)
 
@@ -180,7 +180,7 @@ def _lint_of_sure(spec: Plateau, run: RunLength, noise: Noise, path: tuple[str |
             break
     sentence = (
         f"`sure` is wrong in at most {spec.alpha:.3g} of all states, by itself; in noise of sigma {noise.sigma:.2%}, "
-        f"rho {noise.rho:.2f} {told}"
+        f"rho {noise.rho:z.2f} {told}"
     )
     return Lint(path, title, False, sentence, "", None, needed)
 

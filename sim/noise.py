@@ -158,7 +158,9 @@ def noise_of(log: Log | Iterable[tuple[ArrayLike, ArrayLike]], steps_per_epoch: 
         points += count if len(losses) else len(rest)
         rest = np.concatenate((rest[count:], losses)) if len(losses) else losses
     counted = log.report.counted if isinstance(log, Log) else "step"
-    noise = _pooled(np.concatenate(parts), size, points, spacing, low < 0 < high, counted)
+    blocks = np.concatenate(parts)
+    parts.clear()
+    noise = _pooled(blocks, size, points, spacing, low < 0 < high, counted)
     noise = replace(noise, period=thinned.period(_points_per_epoch(log, steps_per_epoch, spacing)))
     if points >= 8 * size:
         return noise

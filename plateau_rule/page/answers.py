@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import log1p
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ SMOOTH_SHARE = 80  # the mean that is drawn is that of so small a part of the ru
 MOST_DECISIONS = 2000
 MOST_NOISE = 0.5
 NOISE_EVERY = 7  # of a run that grows, the noise is estimated anew after each seventh more
-BATCH = 1 << 16  # losses at a time
+BATCH = 1 << 14  # losses at a time
 Settings = Sequence[tuple[str, float]]
 
 
@@ -53,6 +54,7 @@ class Answers:
         self.run, self.others = run, others
         self._check: dict[str, Any] | None = None
         self._noise: tuple[tuple[int, int], Noise] | None = None
+        self._estimates = Lock()
 
     def meta(self) -> dict[str, Any]:
         """Where the run is, what it did, and what may be turned."""
@@ -70,6 +72,7 @@ class Answers:
                 "live": run.goes_on,
                 "follows": run.follows,
                 "quiet": run.quiet,
+                "reading": run.reading,
                 "ended": session.ended,
                 "points": len(session) if session.log.points is None else len(session.log.points),
                 "steps": plan.step,
@@ -175,10 +178,10 @@ class Answers:
             session = self.run.session
             edits = [(self._path(path), value) for path, value in settings]
             try:
-                text, played = session.edited(edits), session.whatif(edits)
+                played = session.whatif(edits)
             except PlateauError as error:
                 return {"error": str(error)}
-            return self._tried(played) | {"text": text, "error": None}
+            return self._tried(played) | {"text": played.text, "error": None}
 
     def _tried(self, played: PlayedLog) -> dict[str, Any]:
         """What was decided, beside what the file decided."""
@@ -201,17 +204,14 @@ class Answers:
 
     def grid(self, path: str, values: Sequence[float], settings: Settings) -> dict[str, Any]:
         """A row for each value of one number: the states that the run would have been in."""
-        with self.run.lock:
-            session = self.run.session
-            edits = [(self._path(one), value) for one, value in settings]
-            rows = [
-                {
-                    "value": row.value,
-                    "stays": [] if row.played is None else stays(row.played.machine, row.played.decisions),
-                    "error": row.error,
-                }
-                for row in session.grid(self._path(path), values, edits)
-            ]
+        rows = []
+        for value in values:
+            with self.run.lock:  # row by row, so that what is asked meanwhile need not wait for all of them
+                session = self.run.session
+                edits = [(self._path(one), other) for one, other in settings]
+                for row in session.grid(self._path(path), [value], edits):
+                    found = [] if row.played is None else stays(row.played.machine, row.played.decisions)
+                    rows.append({"value": row.value, "stays": found, "error": row.error})
         return {"rows": rows}
 
     def tried_beside(self, path: str, value: float) -> dict[str, Any]:
@@ -227,26 +227,25 @@ class Answers:
 
     def noise(self, settings: Settings) -> dict[str, Any]:
         """What the noise of these losses does to the plateau guards: how often they raise too early, and how late."""
-        with self.run.lock:
-            session = self.run.session
-            try:
-                edits = [(self._path(path), value) for path, value in settings]
-                curriculum = loads(session.edited(edits), session.file)
-                found = lint(curriculum, self._noise_of_log())
-            except PlateauError as error:
-                return {"lines": [], "why": str(error)}
+        try:
+            with self.run.lock:
+                session, gen, log = self.run.session, self.run.gen, self.run.session.log
+                text = session.edited([(self._path(path), value) for path, value in settings])
+            found = lint(loads(text, session.file), self._noise_of_log(gen, log))
+        except PlateauError as error:
+            return {"lines": [], "why": str(error)}
         lines = [
             {"guard": one.guard, "text": one.sentence, "remedy": one.remedy, "warns": one.warning} for one in found
         ]
         return {"lines": lines, "why": None}
 
-    def _noise_of_log(self) -> Noise:
-        log = self.run.session.log
-        key = (self.run.gen, int(NOISE_EVERY * log1p(len(log))))
-        if self._noise is None or self._noise[0] != key:
-            noise = noise_of(batches(log), self.run.session.machine.steps_per_epoch)
-            self._noise = key, noise
-        return self._noise[1]
+    def _noise_of_log(self, gen: int, log: LossLog) -> Noise:
+        """Estimated once for each log; other questions are answered meanwhile."""
+        key = (gen, int(NOISE_EVERY * log1p(len(log))))
+        with self._estimates:
+            if self._noise is None or self._noise[0] != key:
+                self._noise = key, noise_of(batches(log), self.run.session.machine.steps_per_epoch)
+            return self._noise[1]
 
     def save(self, settings: Settings) -> dict[str, Any]:
         """Save what is tried into the curriculum's file."""

@@ -11,6 +11,7 @@ import orjson
 from starlette.concurrency import run_in_threadpool
 
 POLL_S = 0.25
+BREATH_S = 0.005  # between two looks at a log that is still being read, in which questions are answered
 BEAT_S = 15.0  # a line now and then, so that a connection that nobody reads any more is noticed
 
 
@@ -51,7 +52,7 @@ class News:
             event = await run_in_threadpool(self._poll)
             if event is not None:
                 self.tell(event)
-            pause = self._poll_s if event is None or not event.get("more") else self._poll_s / 10
+            pause = self._poll_s if event is None or not event.get("more") else BREATH_S
 
     def tell(self, event: dict[str, Any]) -> None:
         """Tell every page; one that has not taken the last event yet gets only the newest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from threading import RLock
+from threading import Lock
 from time import monotonic, time
 from typing import Any
 
@@ -20,8 +20,23 @@ from plateau_rule.sim.whatif.log import LOGGED
 from plateau_rule.sim.whatif.session import Edit, Session
 
 BUSY_S = 0.2  # for one look; what is left then is for the next one
+FIRST_S = 0.05  # for the first one, before there is a page at all
 SEED, NOISE = 1, 0.03  # of simulated losses
 QUIET_S = 60.0  # without a new loss, after which a run no longer counts as one that goes on
+
+
+class Turns:
+    """A lock that whoever waits for it gets before its last holder can take it again: long work lets others in."""
+
+    def __init__(self) -> None:
+        self._door, self._room = Lock(), Lock()
+
+    def __enter__(self) -> None:
+        with self._door:
+            self._room.acquire()
+
+    def __exit__(self, *raised: object) -> None:
+        self._room.release()
 
 
 class Run:
@@ -37,12 +52,13 @@ class Run:
         gen: changes whenever something that was shown is no longer so.
         noise: of simulated losses; None where they were logged.
         cut: the step that the run was cut back to last; None where it never was.
+        reading: whether there is more in its log that was not read yet.
         lock: to be held while anything is asked or changed.
     """
 
     def __init__(self, opened: Opened, whole: bool = True) -> None:
         self.opened = opened
-        self.lock = RLock()
+        self.lock = Turns()
         self.session = _session(opened)
         self.track = GuardTrack(self.session)
         self.gen, self.cut = 0, None
@@ -51,7 +67,8 @@ class Run:
         self.noise: float | None = None
         if opened.simulated is not None:
             self.simulate(NOISE)
-        while self.poll() is not None and whole:
+        self.reading = False
+        while self.poll(BUSY_S if whole else FIRST_S) is not None and whole:
             pass
         self.gen, self.cut = 0, None
 
@@ -116,8 +133,11 @@ class Run:
         except OSError:
             return True
 
-    def poll(self) -> dict[str, Any] | None:
+    def poll(self, busy_s: float = BUSY_S) -> dict[str, Any] | None:
         """Take in what was logged since the last look.
+
+        Args:
+            busy_s: seconds after which the rest of a long log is left to the next look.
 
         Returns:
             What to tell the pages; None where nothing is new.
@@ -127,17 +147,19 @@ class Run:
         if self.opened.tail is None:
             return None
         with self.lock:
-            until, gen, some, more = monotonic() + BUSY_S, self.gen, False, False
+            until, gen, some = monotonic() + busy_s, self.gen, self.reading
+            self.reading = False
             while (rows := self.opened.tail.read(self.session.log.losses)) is not None:
                 some = True
                 if not len(self.session):
                     self.session.reserve(int(1.05 * len(rows.losses) / self.opened.tail.share))
                 self._take(rows)
-                if more := monotonic() > until:
+                if monotonic() > until:
+                    self.reading = True
                     break
             if not some:
                 return None
-            event: dict[str, Any] = {"n": len(self.session), "gen": self.gen, "more": more}
+            event: dict[str, Any] = {"n": len(self.session), "gen": self.gen, "more": self.reading}
             return event | ({"cut": self.cut} if self.gen > gen else {})
 
     def _read_again(self, growing: GrowingLog) -> dict[str, Any] | None:

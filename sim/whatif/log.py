@@ -26,12 +26,14 @@ class LossLog:
         evaluations: what came with the observation of a step beside its loss, by step.
         kinds: [step], how each step was logged; None where all were, and none was dropped.
         evaluates: whether what came beside a loss is an evaluation even where no guard asks for it.
+        finite: whether all losses are known to be finite.
     """
 
     losses: Floats
     evaluations: Evaluations
     kinds: Kinds | None = None
     evaluates: bool = False
+    finite: bool = False
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -56,6 +58,8 @@ class LossLog:
     @cached_property
     def _shown(self) -> NDArray[np.bool_] | None:
         """[step], whether detectors see the loss; None where they see all."""
+        if self.finite and self.kinds is None:
+            return None
         finite = np.isfinite(self.losses)
         if self.kinds is not None:
             finite &= self.kinds == LOGGED

@@ -36,12 +36,14 @@ class PlayedLog(NamedTuple):
     """What a curriculum did with a log.
 
     Attributes:
+        text: the curriculum file.
         machine: the bound curriculum.
         decisions: the transitions, in order.
         plan: of the step after the last one that was observed.
         ended: why nothing more was observed; None where the log simply ends.
     """
 
+    text: str
     machine: Machine
     decisions: tuple[Decision, ...]
     plan: Plan
@@ -111,7 +113,7 @@ def play(
         CurriculumError: the text is no curriculum.
         BindingError: it does not fit.
     """
-    return _played(bound(text, binding, file), LossLog(np.asarray(losses, dtype=np.float64), evaluations or {}))
+    return _played(text, bound(text, binding, file), LossLog(np.asarray(losses, dtype=np.float64), evaluations or {}))
 
 
 def bound(text: str, binding: Binding | None = None, file: str = "<text>", restate: Restate | None = None) -> Machine:
@@ -133,10 +135,10 @@ def bound(text: str, binding: Binding | None = None, file: str = "<text>", resta
         return bind(loaded if restate is None else restate(loaded), binding or Binding())
 
 
-def _played(machine: Machine, log: LossLog) -> PlayedLog:
+def _played(text: str, machine: Machine, log: LossLog) -> PlayedLog:
     player = LogPlayer(machine)
     player.play(log, len(log.losses))
-    return PlayedLog(machine, tuple(player.decisions), plan_of(machine, player.run), player.ended)
+    return PlayedLog(text, machine, tuple(player.decisions), plan_of(machine, player.run), player.ended)
 
 
 class Session:
@@ -176,8 +178,9 @@ class Session:
         self._evaluates = evaluates
         self.text, self.file, self.binding, self._restate = text, file, binding or Binding(), restate
         self.machine = bound(text, self.binding, file, restate)
-        self._buffer, self._count = np.empty(1024), 0
+        self._buffer, self._count, self._finite = np.empty(1024), 0, True
         self._kinds: Kinds | None = None
+        self._tunables: tuple[Tunable, ...] | None = None
         self._log: LossLog | None = None  # as it is now, until it grows or is cut
         self._evaluations: dict[int, Mapping[str, float]] = {}
         self._player = LogPlayer(self.machine, SNAPSHOTS)
@@ -189,7 +192,8 @@ class Session:
     def log(self) -> LossLog:
         """All that was logged."""
         if self._log is None:
-            self._log = LossLog(self._buffer[: self._count], self._evaluations, self._kinds, self._evaluates)
+            losses = self._buffer[: self._count]
+            self._log = LossLog(losses, self._evaluations, self._kinds, self._evaluates, self._finite)
         return self._log
 
     @property
@@ -229,6 +233,7 @@ class Session:
         if self._count + len(new) > len(self._buffer):
             self.reserve(max(2 * len(self._buffer), self._count + len(new)))
         self._buffer[self._count : self._count + len(new)] = new
+        self._finite = self._finite and bool(np.isfinite(new).all())  # so that a long log is not searched at each look
         if kinds is not None or self._kinds is not None:
             before_all = np.full(self._count, LOGGED, np.int8) if self._kinds is None else self._kinds
             after_all = np.full(len(new), LOGGED, np.int8) if kinds is None else kinds
@@ -353,7 +358,9 @@ class Session:
 
     def tunables(self) -> tuple[Tunable, ...]:
         """The numbers of the curriculum file that can be turned, in the order of the file."""
-        return tunables(self.text, self.file)
+        if self._tunables is None:
+            self._tunables = tunables(self.text, self.file)
+        return self._tunables
 
     def edited(self, edits: Sequence[Edit]) -> str:
         """The curriculum file with these numbers changed in their places, each given by its path."""
@@ -368,7 +375,8 @@ class Session:
         Raises:
             PlateauError: with these numbers it cannot be read, or bound.
         """
-        return _played(bound(self.edited(edits), self.binding, self.file, self._restate), self.log)
+        text = self.edited(edits)
+        return _played(text, bound(text, self.binding, self.file, self._restate), self.log)
 
     def grid(self, path: Path, values: Iterable[float], edits: Sequence[Edit] = ()) -> Iterator[Variant]:
         """A raise map: what the curriculum would have decided with each of these values, one row after the other.

@@ -35,7 +35,10 @@ export function showFile(name, text, tried) {
   box.dataset.text = text;
   if (!known) box.scrollTop = LINE_PX * Math.max(0, lines.findIndex((line) => line.startsWith("[guard") || line.startsWith("[[transition")));
   else box.scrollTop = scrolled;
-  if (changed) box.scrollTop = Math.max(0, changed.offsetTop - box.offsetTop - 24);
+  if (!changed) return;
+  box.scrollTop = Math.max(0, changed.offsetTop - box.offsetTop - 24);
+  const spot = changed.querySelector("ins");
+  box.scrollLeft = Math.max(0, spot.offsetLeft - box.offsetLeft + spot.offsetWidth + 24 - box.clientWidth);
 }
 
 export async function copyText(text) {

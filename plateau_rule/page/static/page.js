@@ -47,8 +47,7 @@ class Page {
     await this.refresh();
     document.body.dataset.ready = "true";
     if (this.source.live && this.meta?.follows) this.followRun();
-    await this.askCheck();
-    document.body.dataset.checked = "true";
+    await this.checkOnce();
   }
 
   // What a question brings; what goes wrong is said, and the last good picture stays.
@@ -67,23 +66,27 @@ class Page {
   async refresh() {
     await this.ask(this.source.meta(), (meta) => this.takeMeta(meta));
     if (!this.meta) return;
+    if (this.meta.reading) { // the curve grows, and the rest can wait
+      await this.askCurve();
+      this.draw();
+      return;
+    }
     await Promise.all([this.askCurve(), this.askWhy(), this.askTrack()]);
     this.draw();
     await Promise.all([this.askHeld(), this.askWhatIf(), this.askMap()]);
     await this.askNoise();
   }
 
-  // While a long log is still being read, the curve grows, and the rest can wait.
-  async refreshCurve() {
-    await this.ask(this.source.meta(), (meta) => this.takeMeta(meta));
-    await this.askCurve();
-    this.draw();
-  }
-
   askNoise() {
     if (!this.meta.points) return null;
     const tried = this.settings.size > 0;
     return this.ask(this.source.noise([...this.settings]), (answer) => showNoise(answer, tried && !this.source.single));
+  }
+
+  async checkOnce() {
+    if (this.report || this.meta?.reading) return;
+    await this.askCheck();
+    document.body.dataset.checked = "true";
   }
 
   askCheck() {
@@ -322,7 +325,6 @@ class Page {
     else this.settings.set(path, value);
     this.path = path;
     this.whatIf.show(this.meta, this.settings, this.path);
-    this.draw();
     await Promise.all([this.askWhatIf(), this.askMap()]);
     return this.askNoise();
   }
@@ -395,12 +397,11 @@ class Page {
     follow((event) => {
       if (event.cut !== undefined) this.mapKey = "";
       this.showLive();
-      this.reading = Boolean(event.more);
-      due ??= setTimeout(() => {
+      due ??= setTimeout(async () => {
         due = null;
-        if (this.reading) this.refreshCurve();
-        else this.refresh();
-      }, this.reading ? READING_MS : REFRESH_MS);
+        await this.refresh();
+        await this.checkOnce();
+      }, event.more ? READING_MS : REFRESH_MS);
     }, () => this.showLive(true));
   }
 }
