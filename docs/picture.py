@@ -17,6 +17,8 @@ from playwright.sync_api import sync_playwright
 DOCS = Path(__file__).resolve().parent
 EXAMPLE = ["sizes.toml", "losses.csv"]
 COLOURS = 256
+WIDE, PHONE = (1280, 800), (390, 844)
+VIEWS = [("page", *WIDE, "light"), ("dark", *WIDE, "dark"), ("phone", *PHONE, "light"), ("phone-dark", *PHONE, "dark")]
 STEP = "530"  # of which it is asked why
 
 
@@ -25,8 +27,7 @@ def take(url: str, folder: Path | None) -> None:
     with sync_playwright() as driver:
         chromium = os.environ.get("PLATEAU_BROWSER") or shutil.which("chromium")
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        for name, width, height, scheme in (("page", 1280, 800, "light"), ("dark", 1280, 800, "dark"),
-                                            ("phone", 390, 844, "light"), ("phone-dark", 390, 844, "dark")):  # fmt: skip
+        for name, width, height, scheme in VIEWS:
             if folder is None and name != "page":
                 continue
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
