@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup quick test lint types tests test-wheel test-adapters examples test-page coverage mutation verifier faults release format demo bench bench-boundary bench-quality transitions constraints clean
+.PHONY: help docs setup quick test lint types tests test-wheel test-adapters examples test-page coverage mutation verifier faults release format demo bench bench-boundary bench-quality bench-page transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -120,14 +120,17 @@ format: setup    ## put the code into the form that lint asks for
 demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, a few minutes
 	@env -u OMP_NUM_THREADS $(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 20 --steps-per-epoch 80
 
-bench: setup     ## run the benchmarks, but for the next three
-	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/transitions.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
+bench: setup     ## run the benchmarks, but for the next four
+	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/transitions.py benchmarks/page.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
 
 bench-boundary: setup ## how often a loss at the stated rate is called flat in 100,000 steps, half an hour on two cores
 	$(BIN)/python -P benchmarks/boundary.py
 
 bench-quality: setup  ## train the models that docs/model.md compares, 45 minutes at most; goes on where it was cut off
 	$(BIN)/python -P benchmarks/quality.py
+
+bench-page: setup ## how long the page makes a user wait, in the browser of `make test-page`, which is to have run
+	$(BIN)/python -P benchmarks/page.py
 
 transitions: setup ## a million transitions of curricula called sound, under ten minutes
 	$(BIN)/python -P benchmarks/transitions.py

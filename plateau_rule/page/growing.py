@@ -176,6 +176,7 @@ def follow_log(
     def opens(reads: Callable[[], Log]) -> Opened:
         return open_log(reads(), named, curriculum, _while_it_grows(curriculum, given))
 
+    loads(*contents(curriculum))  # a mistake in it is told before anybody waits for a log
     growing = GrowingLog(Path(named), partial(opens, again))
     try:
         opened = growing.whole(partial(opens, read)) if growing.fresh else open_log(read(), named, curriculum, given)

@@ -1,4 +1,5 @@
-"""A real browser that looks at the page: `make test-page` runs these tests, and names the browser by PLATEAU_BROWSER.
+"""A real browser that looks at the page: `make test-page` runs these tests, and names the browser by PLATEAU_BROWSER: Chromium,
+or a Firefox as new as Playwright expects.
 
 Whatever goes wrong in a page, an error, a warning on the console, or a request to anybody but its own server, fails the
 test that opened it.
@@ -41,7 +42,10 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        if "firefox" in Path(BROWSER).name:
+            started = driver.firefox.launch(channel="moz-firefox", executable_path=BROWSER)
+        else:
+            started = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
         yield started
         started.close()
 
