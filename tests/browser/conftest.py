@@ -1,5 +1,6 @@
-"""A real browser that looks at the page: `make test-page` runs these tests, and names the browser by PLATEAU_BROWSER: Chromium,
-or a Firefox as new as Playwright expects.
+"""A real browser that looks at the page: `make test-page` runs these tests, and names the browser by PLATEAU_BROWSER.
+
+It is Chromium, or a Firefox as new as Playwright expects.
 
 Whatever goes wrong in a page, an error, a warning on the console, or a request to anybody but its own server, fails the
 test that opened it.
