@@ -138,18 +138,21 @@ class LogPlayer:
     # Point by point
 
     def _play_points(self, log: LossLog, stop: int) -> None:
-        """A log that lacks steps: clocks go on over these, and a look that is due there is due, as in a replay."""
+        """A log that lacks steps: clocks go on over these, and a look that is due there is due, as in a replay.
+
+        A late loss comes as late where steps are lacking, and nothing comes where it lacks.
+        """
         run, kinds, late = self.run, log.kinds, self.machine.lag
         assert kinds is not None
         while run.step < (here := self._within(stop)) and self.ended is None:
-            step = run.step
             target = min(here, self._next_mark()) if self.most else here
-            if kinds[step] == PASSED:
-                self._pass(log, min(target, log.next_point(step)))
+            of = run.step - late  # the step whose loss comes now
+            if kinds[max(0, of)] == PASSED:
+                self._pass(log, min(target, log.next_point(max(0, of)) + late))
+            elif of < 0:
+                self._one(log, None)
             else:
-                given = None if step < late else float(log.losses[step - late])
-                dropped = bool(step >= late and kinds[step - late] == DROPPED)
-                self._one(log, given, dropped)
+                self._one(log, float(log.losses[of]), bool(kinds[of] == DROPPED))
             if self.most and run.step % self.apart == 0:
                 self._save()
         self.ended = self.ended or stop_reason(self.machine, run)

@@ -90,13 +90,15 @@ def test_a_report_draws_a_log_of_epochs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lag", [1, 3])
-def test_late_losses_of_a_log_with_gaps(lag: int, tmp_path: Path) -> None:
-    """Where each step was logged, late losses come as late as the replay has them."""
-    path, given = log_of(tmp_path, "each"), Binding(epochs=12, steps_per_epoch=500, lag=lag)
+@pytest.mark.parametrize("kind", ["each", "tenth", "uneven"])
+def test_late_losses_of_a_log_with_gaps(kind: str, lag: int, tmp_path: Path) -> None:
+    """Late losses come as late as the replay has them; where a step was not logged, nothing comes for it."""
+    path, given = log_of(tmp_path, kind), Binding(epochs=12, steps_per_epoch=500, lag=lag)
     log = read(str(path), column="loss")
     run = Run(open_log(log, str(path), "plateau", given))
     timeline = replay(load("plateau"), log, given)
     assert [one.step for one in run.session.decisions] == [one.step for one in timeline.decisions]
+    assert run.session.plan[:5] == timeline.final[:5]
 
 
 @pytest.mark.parametrize(
