@@ -84,6 +84,7 @@ def test_import_contracts(pytestconfig: pytest.Config) -> None:
         ("fftcore/train.py", "import cyclopts", "fftcore: pictures"),
         ("sim/curves.py", "from plateau_rule.page import server", "controller <- sim <- fftcore"),
         ("page/server.py", "from plateau_rule.fftcore import train", "controller <- sim <- fftcore"),
+        ("fftcore/train.py", "from plateau_rule.trials import probe", "controller <- sim <- fftcore"),
         ("sim/curves.py", "import starlette", "page: the server"),
         ("controller/errors.py", "import plateau_rule.controller.controller", "controller: values ->"),
         ("sim/curves.py", "def show():\n    import torch", "sim: no torch"),
@@ -110,6 +111,8 @@ def test_import_contracts_can_fail(
         "commands/__init__.py",
         "page/__init__.py",
         "page/server.py",
+        "trials/__init__.py",
+        "trials/probe.py",
         "__init__.py",
     ):
         (tmp_path / "plateau_rule" / file).parent.mkdir(exist_ok=True, parents=True)
@@ -162,6 +165,7 @@ HOUSE = (
     "plateau_rule/commands",
     "plateau_rule/language_server",
     "plateau_rule/page",
+    "plateau_rule/trials",
     "benchmarks",
 )
 # Needed by another of its packages, which imports it.

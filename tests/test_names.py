@@ -17,6 +17,7 @@ ROOMS = (
     "plateau_rule/adapters",
     "plateau_rule/commands",
     "plateau_rule/language_server",
+    "plateau_rule/trials",
 )
 
 # Names that are taken twice, and why nobody can mistake one for the other.

@@ -37,6 +37,7 @@ COMMANDS = {
     "test": "Carry out scenario files: does a curriculum do what was expected of it?",
     "lsp": "Serve an editor: findings while one types, hover, completion.",
     "train": "Train the byte-level language model under a curriculum, or resume a run.",
+    "probe": "Hold each rung of a ladder for a budget: where does the next one get ahead?",
     "runs": "List runs and their checkpoints, and verify each.",
     "generate": "Let a trained model write on after a prompt.",
     "evaluate": "Score a trained model on a file: bits per byte.",

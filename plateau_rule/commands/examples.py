@@ -26,6 +26,7 @@ EXAMPLES = {
     "test": "plateau test tests/",
     "lsp": "plateau lsp",
     "train": "plateau train sizes.toml --data corpus.txt --out runs/sizes",
+    "probe": "plateau probe sizes.toml --trainer mine.py:train --budget '90 s' -o probe.png",
     "runs": "plateau runs runs/",
     "generate": "plateau generate runs/sizes --prompt 'To be' --bytes 1000",
     "evaluate": "plateau evaluate runs/sizes --data other.txt",

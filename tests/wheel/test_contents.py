@@ -26,7 +26,7 @@ def wheel(wheel_path: Path) -> zipfile.ZipFile:
 def expected() -> set[str]:
     """Every file of the packages, by its name in the wheel."""
     own = ROOT / "plateau_rule"
-    folders = ("adapters", "commands", "language_server", "page")
+    folders = ("adapters", "commands", "language_server", "page", "trials")
     face = [*own.glob("*.*"), *(path for folder in folders for path in (own / folder).rglob("*"))]
     rooms = [path for room in ROOMS for path in (ROOT / room).rglob("*")]
     names = [path.relative_to(ROOT).as_posix() for path in face if path.is_file()]

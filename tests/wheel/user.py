@@ -29,11 +29,28 @@ USES = {
     "fit": "fit losses.jsonl",
     "test": "test mine.test.toml",
     "lsp": "lsp",
+    "probe": "probe rungs.toml --trainer toy.py:train --budget 40cost --seeds 1 --workers 1",
     "runs": "runs .",
     "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu --unchecked",
     "generate": "generate run --bytes 20 --device cpu",
     "evaluate": "evaluate run --data mine.toml --device cpu",
     "export": "export run --out model",
+}
+# A ladder of two rungs, and a function that trains under it.
+RUNGS = {
+    "rungs.toml": """
+name = "rungs"
+run  = { steps_per_epoch = 10 }
+lr   = { peak = 1e-3, length = "40 steps" }
+knob = { size = { ladder = [1, 2], cost = [0.5, 1] } }
+state = [{ name = "small", set = { size = 1 } }, { name = "large", set = { size = 2 } }]
+transition = [{ from = "small", to = "large", actions = ["lr_restart"], guards = [{ dwell = "20 steps" }] }]
+""",
+    "toy.py": """
+def train(curriculum, budget, seed):
+    size = curriculum.state[0].set["size"]
+    return [{"step": step, "score": size / step} for step in range(1, 80 // size + 1)]
+""",
 }
 TRAINED = ("generate", "evaluate", "export")  # these use what `train` has left
 # The extras that commands need; all others need none.
@@ -49,6 +66,8 @@ def write(folder: Path) -> None:
         '[[scenario]]\nname = "waits"\nlosses = ["flat 3 for 1 epoch"]\nexpect = [{ raises = 0 }]\n'
     )
     (folder / "arguments.sh").write_text("train --lr 1e-4 --train-iters 1000 --lr-warmup-iters 10\n")
+    for name, text in RUNGS.items():
+        (folder / name).write_text(text)
     with (folder / "losses.jsonl").open("w") as log:
         for step in range(3000):
             loss = 2 + 3 * math.exp(-step / 300) + 0.05 * math.sin(step * 2.4)

@@ -1,0 +1,62 @@
+"""Options that `probe` and `compare` share: what trains, and where it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from plateau_rule.commands.options import OUT
+
+if TYPE_CHECKING:
+    from plateau_rule.controller.language.curriculum import Curriculum
+    from plateau_rule.trials.trainer import Trainer
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TrialOptions:
+    """What trains, and where it is kept."""
+
+    trainer: str = "fftcore"
+    """`fftcore` with options of `plateau train` ("fftcore --data corpus.txt"); a function `mine.py:train` of
+    (curriculum, budget, seed) that gives points of a curve; or a command line with {curriculum}, {seed}, {out}."""
+    first_seed: Annotated[int, Parameter(validator=Number(gte=0, lte=2**31))] = 0
+    """The first of the seeds."""
+    steps_per_epoch: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    """Optimizer steps in an epoch, in place of the curriculum's; a trainer scores when an epoch closes."""
+    workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    """Trainings at a time, each in a process of its own; one per core by default."""
+    out: Annotated[Path | None, OUT] = None
+    """The folder of the experiment. By default, `trials/`, the command and the curriculum's name."""
+
+    def read_trainer(self) -> Trainer:
+        """What trains."""
+        from plateau_rule.trials.trainer import Trainer
+
+        return Trainer.read(self.trainer)
+
+    def load(self, name: str) -> Curriculum:
+        """A curriculum, with what these options say of its run."""
+        from plateau_rule.controller.language.reading import load
+        from plateau_rule.trials.budget import changed
+
+        curriculum = load(name)
+        if self.steps_per_epoch is None:
+            return curriculum
+        run = changed(curriculum.run, steps_per_epoch=self.steps_per_epoch)
+        return changed(curriculum, run=run)
+
+    def seeds(self, count: int) -> range:
+        """That many seeds."""
+        return range(self.first_seed, self.first_seed + count)
+
+    def folder(self, command: str, curriculum: str) -> Path:
+        """The folder of the experiment."""
+        return self.out if self.out is not None else Path("trials") / f"{command}-{Path(curriculum).stem}"
+
+
+TRIALS = TrialOptions()

@@ -1,0 +1,174 @@
+"""Cells of `fftcore`: each is a run of `plateau train`, resumed where it was interrupted; and what a step takes."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import TYPE_CHECKING, Any
+
+from plateau_rule.controller.binding import Binding, bind
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.reading import load
+from plateau_rule.controller.machine import Machine
+from plateau_rule.sim.run_folder import METRICS
+from plateau_rule.trials.budget import TrialError
+
+if TYPE_CHECKING:
+    from plateau_rule.fftcore.learner import Learner
+    from plateau_rule.fftcore.record import Record
+    from plateau_rule.trials.cell import Cell
+
+ROUNDS, STEPS = 7, 3  # a setting is timed so often, so many steps each, in turns with the others
+SCORE = "val_bpb"
+
+
+def train_run(cell: Cell, run: Path) -> list[Mapping[str, Any]]:
+    """Train a cell as a run in a folder, or go on with it.
+
+    Returns:
+        Bits per byte of held-out text, after each epoch and at the end.
+
+    Raises:
+        TrialError: `plateau train` failed; what it said stands in the log.
+    """
+    _plateau_train(run.parent / "curriculum.toml", run, "--resume=auto", "--seed", str(cell.seed), *cell.trainer.words)
+    record = _record(run)
+    machine = _machine(cell.curriculum, record)
+    step_s = {_key(knobs): seconds for knobs, seconds in cell.step_s}
+    points: list[Mapping[str, Any]] = []
+    spent = {"tokens": 0.0, "cost": 0.0, "time_s": 0.0}
+    row: dict[str, Any] = {}
+    for row in _rows(run / METRICS):
+        for meter in machine.meters:
+            spent[meter.name] += meter.price(row["knobs"])
+        spent["time_s"] += step_s.get(_key(row["knobs"]), 0.0)
+        if SCORE in row:
+            points.append(_point(row["step"] + 1, row[SCORE], spent, machine, step_s))
+    if row and SCORE not in row:
+        points.append(_point(row["step"] + 1, _score_at_the_end(run, record), spent, machine, step_s))
+    return points
+
+
+def _point(
+    step: int, score: float | str, spent: Mapping[str, float], machine: Machine, step_s: Mapping[Any, float]
+) -> dict[str, Any]:
+    scales = {meter.name: meter.scale for meter in machine.meters}
+    point = {"step": step, "score": float(score)}
+    point |= {name: spent[name] / scale for name, scale in scales.items()}
+    if isinstance(machine.run.tokens_per_step, int):
+        point["tokens"] = step * machine.run.tokens_per_step
+    return point | ({"time_s": spent["time_s"]} if step_s else {})
+
+
+def _plateau_train(curriculum: Path, run: Path, *words: str) -> None:
+    command = [sys.executable, "-m", "plateau_rule", "train", str(curriculum), "--out", str(run), *words]
+    sys.stdout.flush()
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise TrialError(f"plateau train ended with {code}: its own words stand above")
+
+
+def _record(run: Path) -> Record:
+    from plateau_rule.fftcore.record import read_record
+
+    return read_record(run)
+
+
+def _machine(curriculum: Curriculum, record: Record) -> Machine:
+    """The curriculum as the run has bound it."""
+    run = record.bound
+    binding = Binding(
+        run.limits,
+        epochs=run.epochs,
+        steps_per_epoch=run.steps_per_epoch,
+        tokens_per_step=run.tokens_per_step,
+        peak=run.peak,
+    )
+    return bind(curriculum, binding)
+
+
+def _rows(metrics: Path) -> Iterator[dict[str, Any]]:
+    with metrics.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _key(knobs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(knobs.items()))
+
+
+def _learner(record: Record) -> Learner:
+    import torch
+
+    from plateau_rule.fftcore.data import EMBEDDED, read_text
+    from plateau_rule.fftcore.learner import Learner
+
+    text = read_text(None if record.text.name == EMBEDDED else Path(record.text.name))
+    return Learner(record.config, text, record.seed, torch.device(record.device), record.heads_only)
+
+
+def _score_at_the_end(run: Path, record: Record) -> float:
+    """Bits per byte after the last step, on the text that epochs are scored on."""
+    from plateau_rule.fftcore.checkpoint import CHECKPOINTS, Checkpoints
+    from plateau_rule.fftcore.storage import Disk
+
+    commit = Checkpoints(run / CHECKPOINTS, None, Disk()).newest()
+    if commit is None:
+        raise TrialError(f"{run}: the run is over and has no checkpoint")
+    learner = _learner(record)
+    learner.restore(commit)
+    learner.turn(next(reversed(list(_rows(run / METRICS))))["knobs"])
+    return learner.score()[SCORE]
+
+
+# What a step takes
+
+
+def measure(folder: Path) -> None:
+    """Time steps under the settings that `folder` names, and write down what was found.
+
+    What a run is bound to comes from one of a single step, under the curriculum there.
+    """
+    asked = json.loads((folder / "asked.json").read_bytes())
+    run = folder / "run"
+    _plateau_train(
+        folder / "curriculum.toml", run, "--resume=auto", "--epochs=1", "--steps-per-epoch=1", *asked["words"]
+    )
+    record = _record(run)
+    machine = bind(load(folder / "curriculum.toml"), record.bound.limits)
+    limits = machine.limits or {}
+    settings = [
+        {name: limits.get(name, v) if v == "full" else v for name, v in knobs.items()} for knobs in asked["settings"]
+    ]
+    seconds = _step_s(_learner(record), settings)
+    found = {"limits": limits, "tokens_per_step": record.bound.tokens_per_step, "settings": settings, "step_s": seconds}
+    beside = folder / ".prices.json.unfinished"
+    beside.write_text(json.dumps(dict(found, limits=dict(limits)), indent=1) + "\n")
+    beside.replace(folder / "prices.json")
+
+
+def _step_s(learner: Learner, settings: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Processor seconds of a step under each setting: the median of a few, taken in turns."""
+    times_s: list[list[float]] = [[] for _ in settings]
+    gc.disable()
+    for knobs in settings:
+        learner.turn(knobs)
+        learner.step(0, 0.0).tolist()  # which makes room, and does not count
+    for _ in range(ROUNDS):
+        for own, knobs in zip(times_s, settings, strict=True):
+            learner.turn(knobs)
+            began = process_time()
+            for step in range(STEPS):
+                learner.step(step, 0.0).tolist()
+            own.append((process_time() - began) / STEPS)
+    gc.enable()
+    return [median(own) for own in times_s]
+
+
+if __name__ == "__main__":
+    measure(Path(sys.argv[1]))

@@ -1,0 +1,336 @@
+"""`plateau probe`: each rung of a ladder held for a whole budget, and where the next one gets ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil, isfinite
+from pathlib import Path
+
+import numpy as np
+
+from plateau_rule.controller.binding import Binding, bind
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.trials.budget import TrainingBudget, TrialError, bounded, changed, has_prices
+from plateau_rule.trials.cell import Cell
+from plateau_rule.trials.curve import Curve, Floats
+from plateau_rule.trials.pool import Progress, train_cells
+from plateau_rule.trials.prices import Prices, measure_prices
+from plateau_rule.trials.rungs import Setting, constant, ladder, moved, priced, settings_of
+from plateau_rule.trials.statistics import PairedDifference, difference, spread
+from plateau_rule.trials.trainer import Trainer
+
+PLACES = 200  # at which curves are compared
+FEWEST = 4  # points of a curve, with which it is one
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where a harder rung gets ahead of the one that was best until then.
+
+    Attributes:
+        rung, over: their places.
+        begin: what is spent by then: from there on, to the end, it is ahead by more than the spread over the seeds.
+        by_seed: the same for each seed by itself, as soon as it is ahead for good; None where it never is.
+    """
+
+    rung: int
+    over: int
+    begin: float
+    by_seed: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs that a probe holds, and the run that it holds them for.
+
+    Attributes:
+        curriculum: whose ladder it is, its prices in it where they were measured.
+        settings: the rungs, easiest first.
+        spends: the budget of each training, in what is counted: cost or tokens.
+        most_steps: that it lasts for, where the trainer must know.
+    """
+
+    curriculum: Curriculum
+    settings: tuple[Setting, ...]
+    spends: TrainingBudget
+    most_steps: int | None
+
+    def rung(self, place: int) -> Curriculum:
+        """A run that stays on one rung."""
+        name = f"{self.curriculum.name}-rung-{place + 1}"
+        return bounded(constant(self.curriculum, self.settings[place], name), self.spends, self.most_steps)
+
+    def climb(self, places: Sequence[int], begins: Sequence[float]) -> Curriculum:
+        """A run that goes from rung to rung, each but the first from what is spent by then."""
+        waits = [f"{_figures(b - a)} {self.spends.unit}" for a, b in pairwise([0.0, *begins])]
+        rungs = [self.settings[place] for place in places]
+        climbs = ladder(self.curriculum, rungs, waits, f"{self.curriculum.name}-probed")
+        return bounded(climbs, self.spends, self.most_steps)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe has found.
+
+    Attributes:
+        rungs: that were held.
+        budget: as it was asked for.
+        axis: what is spent, in the curves: "cost" or "tokens".
+        curves: of each rung, one a seed.
+        prices: of the rungs, where they were measured.
+        start: the rung that is best at first.
+        crossings: on the way up from it.
+        end: each rung's scores at the end of the budget against the best rung's.
+    """
+
+    rungs: Ladder
+    budget: TrainingBudget
+    axis: str
+    curves: tuple[tuple[Curve, ...], ...]
+    prices: Prices | None
+    start: int
+    crossings: tuple[Crossing, ...]
+    end: tuple[PairedDifference, ...]
+
+    @property
+    def climbed(self) -> tuple[int, ...]:
+        """The rungs of the ladder that is advised, by their places."""
+        return (self.start, *(crossing.rung for crossing in self.crossings))
+
+    @property
+    def best(self) -> int:
+        """The rung that is best at the end, by its mean."""
+        return int(np.argmin([np.mean([curve.last for curve in rung]) for rung in self.curves]))
+
+    def knobs(self, rung: int) -> Setting:
+        """The knobs that move from rung to rung, as they stand on one of them."""
+        settings = self.rungs.settings
+        return {name: settings[rung][name] for name in moved(settings)}
+
+    def named(self, rung: int) -> str:
+        """A rung by its number and its knobs."""
+        return f"rung {rung + 1} ({', '.join(f'{name} = {value}' for name, value in self.knobs(rung).items())})"
+
+    def in_words(self, spent: float) -> str:
+        """So much of what is spent, as it was asked for: in seconds where the budget was."""
+        if self.budget.unit == "s" and self.prices is not None:
+            return f"{spent * self.prices.unit_s:.3g} s"
+        return f"{_figures(spent)} {self.axis}"
+
+    def ladder(self) -> Curriculum:
+        """The ladder that is advised; a single rung where none gets ahead of the first."""
+        return self.rungs.climb(self.climbed, [crossing.begin for crossing in self.crossings])
+
+
+def _figures(amount: float) -> str:
+    """An amount to three figures, as a file may say it."""
+    number = Fraction(f"{amount:.3g}")
+    return str(number.numerator) if number.denominator == 1 else f"{float(number):.6f}".rstrip("0")
+
+
+def probe(
+    curriculum: Curriculum,
+    budget: TrainingBudget,
+    seeds: Sequence[int],
+    trainer: Trainer,
+    folder: Path,
+    knob: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Probed:
+    """Train every rung as a constant for the whole budget, on each seed, and see where harder ones get ahead.
+
+    Args:
+        curriculum: whose ladder is probed.
+        budget: of each training: seconds, cost or tokens.
+        seeds: of the weights and the data, the same for each rung.
+        trainer: what trains.
+        folder: of the experiment; what is finished in it is not trained again.
+        knob: whose ladder is meant, where it is not that of the states.
+        workers: trainings at a time.
+        progress: is told how many are finished.
+
+    Raises:
+        TrialError: it cannot be carried out, or a training failed.
+    """
+    if budget.unit == "steps":
+        raise TrialError(
+            'a budget in steps says nothing of what they cost: give seconds, cost or tokens, such as "60 s"'
+        )
+    settings = tuple(settings_of(curriculum, knob))
+    prices, spends, most_steps = None, budget, None
+    if trainer.kind == "fftcore" or budget.unit == "s" or (budget.unit == "cost" and not has_prices(curriculum)):
+        timed = list(settings) if budget.unit == "tokens" else _to_be_timed(curriculum, settings)
+        prices = measure_prices(curriculum, timed, trainer, folder, progress)
+        curriculum = _with_prices(curriculum, settings, prices) if budget.unit != "tokens" else curriculum
+        if budget.unit == "s":
+            spends = TrainingBudget(Fraction(f"{float(budget.amount) / prices.unit_s:.6g}"), "cost")
+    if prices is not None and trainer.kind == "fftcore":
+        most_steps = _most_steps(curriculum, settings, spends, prices)
+    ladder_of = Ladder(curriculum, settings, spends, most_steps)
+    step_s = tuple(zip(prices.bound, prices.step_s, strict=True)) if prices is not None and prices.bound else ()
+    cells = [Cell(ladder_of.rung(i), trainer, seed, spends, step_s) for i in range(len(settings)) for seed in seeds]
+    curves = train_cells(cells, folder, workers, progress)
+    by_rung = tuple(tuple(curves[i : i + len(seeds)]) for i in range(0, len(curves), len(seeds)))
+    axis = "tokens" if budget.unit == "tokens" else "cost"
+    require_comparable(by_rung, axis)
+    start, crossings = find_crossings(by_rung, axis)
+    scores = [np.array([curve.last for curve in rung]) for rung in by_rung]
+    best = int(np.argmin([rung.mean() for rung in scores]))
+    end = tuple(difference(rung, scores[best]) for rung in scores)
+    return Probed(ladder_of, budget, axis, by_rung, prices, start, crossings, end)
+
+
+def _with_prices(curriculum: Curriculum, settings: Sequence[Setting], prices: Prices | None) -> Curriculum:
+    """The curriculum with a price for each rung of the knob that moves, and with the trainer's tokens."""
+    if prices is None:
+        return curriculum
+    if not has_prices(curriculum):
+        knob = moved(settings)[0]
+        rungs = [{**settings[-1], knob: rung} for rung in curriculum.knob[knob].ladder or []]
+        curriculum = priced(curriculum, knob, [prices.of(rung) for rung in rungs])
+    if (own := prices.tokens_per_step) is not None:
+        tokens = own if isinstance(own, int) else list(own)
+        curriculum = changed(curriculum, run=changed(curriculum.run, tokens_per_step=tokens))
+    return curriculum
+
+
+def _to_be_timed(curriculum: Curriculum, settings: Sequence[Setting]) -> list[Setting]:
+    """The rungs, and those of the same ladder that no state has: a file that has one price must have all."""
+    knobs = moved(settings)
+    if has_prices(curriculum):
+        return list(settings)
+    if len(knobs) > 1:
+        raise TrialError(
+            f"{curriculum.name}: {' and '.join(knobs)} move together, and a price belongs to a rung of one knob. Write "
+            "prices into the file, [knob.NAME] cost = [ … ], probe one of them by --knob, or give a budget in tokens"
+        )
+    rungs = curriculum.knob[knobs[0]].ladder
+    if rungs is None:
+        raise TrialError(f"{curriculum.name}: {knobs[0]} has a range, and prices belong to a ladder. Write a ladder")
+    others = [{**settings[-1], knobs[0]: rung} for rung in rungs]
+    return [*settings, *(each for each in others if each not in settings)]
+
+
+def _most_steps(curriculum: Curriculum, settings: Sequence[Setting], spends: TrainingBudget, prices: Prices) -> int:
+    """Steps that a budget lasts for on the cheapest rung."""
+    machine = bind(constant(curriculum, settings[0], curriculum.name), Binding(prices.limits))
+    if spends.unit == "tokens" and isinstance(machine.run.tokens_per_step, int):
+        return ceil(spends.amount / machine.run.tokens_per_step)
+    meter = next(meter for meter in machine.meters if meter.name == spends.unit)
+    least = min(meter.price(prices.bound[prices.settings.index(dict(setting))]) for setting in settings)
+    return ceil(spends.amount * meter.scale / least)
+
+
+# Where curves cross
+
+
+def require_comparable(curves: Sequence[Sequence[Curve]], axis: str) -> None:
+    """Raise TrialError where curves cannot be laid over one another."""
+    every = [curve for rung in curves for curve in rung]
+    if any(axis not in curve.spent for curve in every):
+        raise TrialError(f'the points of this trainer do not say its {axis}: give "{axis}" in each of them')
+    if (fewest := min(len(curve.score) for curve in every)) < FEWEST:
+        raise TrialError(
+            f"a curve has {fewest} points, and where it crosses another cannot be said of fewer than {FEWEST}: score "
+            "more often (a smaller --steps-per-epoch), or give a larger budget"
+        )
+
+
+def places_of(curves: Sequence[Sequence[Curve]], axis: str) -> Floats:
+    """Where all curves have scores, from the first to the last such place."""
+    every = [curve.spent[axis] for rung in curves for curve in rung]
+    return np.linspace(max(spent[0] for spent in every), min(spent[-1] for spent in every), PLACES)
+
+
+def find_crossings(curves: Sequence[Sequence[Curve]], axis: str) -> tuple[int, tuple[Crossing, ...]]:
+    """The rung that is best at first, and where harder ones get ahead of the one before, to stay ahead.
+
+    A rung gets ahead where, from there to the end, its mean over the seeds is better by more than the spread of the
+    paired differences. With one seed there is no spread, and any difference counts; what is said of it says so.
+    """
+    places = places_of(curves, axis)
+    scores = np.array([[curve.at(axis, places) for curve in rung] for rung in curves])  # rung, seed, place
+    start, climbed = 0, list[tuple[int, int]]()  # a rung, and the place where it is entered
+    while True:
+        now, begin = climbed[-1] if climbed else (start, 0)
+        ahead = {rung: _ahead_from(scores[rung] - scores[now]) for rung in range(now + 1, len(scores))}
+        firsts = [(place, -rung) for rung, place in ahead.items() if place is not None]
+        if not firsts:
+            break
+        place, rung = min(firsts)[0], -min(firsts)[1]
+        if place > begin:
+            climbed.append((rung, place))
+        elif climbed:  # ahead of that one before it is entered: it is passed over
+            climbed[-1] = (rung, begin)
+        else:
+            start = rung
+    found, over = [], start
+    for rung, place in climbed:
+        alone = [_ahead_from(one[None]) for one in scores[rung] - scores[over]]
+        by_seed = tuple(None if own is None else float(places[own]) for own in alone)
+        found.append(Crossing(rung, over, float(places[place]), by_seed))
+        over = rung
+    return start, tuple(found)
+
+
+def _ahead_from(differences: Floats) -> int | None:
+    """The first place from which on scores are better to the end; differences are (seed, place)."""
+    mean = differences.mean(0)
+    margin = differences.std(0, ddof=1) if len(differences) > 1 else np.zeros_like(mean)
+    behind = np.flatnonzero(~(mean < -margin))
+    first = int(behind[-1]) + 1 if len(behind) else 0
+    return first if first < len(mean) else None
+
+
+def seed_spread(rung: Sequence[Curve]) -> float:
+    """The spread of a rung's scores at the end over its seeds."""
+    return spread(np.array([curve.last for curve in rung]))
+
+
+# What is said
+
+
+def advice(probed: Probed) -> list[str]:
+    """What a probe says: a sentence a line."""
+    seeds = len(probed.curves[0])
+    lines = [
+        f"{probed.named(place)} ended with a score that is not finite, and is never ahead"
+        for place, rung in enumerate(probed.curves)
+        if not all(isfinite(curve.last) for curve in rung)
+    ]
+    for crossing in probed.crossings:
+        own = [place for place in crossing.by_seed if place is not None]
+        each = f"{probed.in_words(min(own))} to {probed.in_words(max(own))}" if own else "nowhere"
+        but = f", on {seeds - len(own)} not at all" if len(own) < seeds else ""
+        lines.append(
+            f"{probed.named(crossing.rung)} is ahead of {probed.named(crossing.over)} from "
+            f"{probed.in_words(crossing.begin)} on: raise there" + (f" (seed by seed: {each}{but})" * (seeds > 1))
+        )
+    if not probed.crossings:
+        lines.append(_without_crossing(probed))
+    if seeds == 1:
+        lines.append("One seed has no spread: whether this is more than chance cannot be said. Give --seeds 3 or more")
+    return lines
+
+
+def _without_crossing(probed: Probed) -> str:
+    best, start = probed.best, probed.start
+    if best > start:
+        scores = [np.array([curve.last for curve in probed.curves[rung]]) for rung in (start, best)]
+        lead = difference(*scores)
+        return (
+            f"{probed.named(best)} ends ahead of {probed.named(start)} by {lead.mean:.3g}, which is no more than the "
+            f"spread of {lead.spread:.3g} over the seeds: not decided. Give more seeds, or a larger budget"
+        )
+    if start > 0:
+        return (
+            f"{probed.named(start)} is ahead from the first score to the last: use it from the start; no ladder can be "
+            "expected to pay"
+        )
+    return (
+        f"they don't cross within your budget: use the cheap rung, {probed.named(0)}; no ladder can be expected to pay"
+    )

@@ -1,0 +1,119 @@
+"""What experiments print: tables, sentences, TOML to paste, and the same as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plateau_rule.controller.language.writing import dumps
+from plateau_rule.trials.curve import AXES, Curve
+from plateau_rule.trials.probe import Probed, advice, seed_spread
+from plateau_rule.trials.statistics import PairedDifference
+
+
+def mean_and_spread(curves: Sequence[Curve]) -> str:
+    """Scores at the end, over the seeds."""
+    scores = np.array([curve.last for curve in curves])
+    margin = seed_spread(curves)
+    return f"{scores.mean():.4f}" + (f" ± {margin:.4f}" if isfinite(margin) else "")
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows with their columns below each other, the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            word.ljust(width) if i == 0 else word.rjust(width)
+            for i, (word, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def print_probe(probed: Probed, written: Sequence[Path]) -> None:
+    """Print what a probe has found."""
+    name, seeds = probed.rungs.curriculum.name, len(probed.curves[0])
+    print(f"{name}: {len(probed.curves)} rungs, each held for {probed.budget}, {seeds} seed{'s' * (seeds > 1)}")
+    print()
+    rows = [["rung", "a step", "steps", "score at the end", "behind the best by"]]
+    for place, curves in enumerate(probed.curves):
+        took = "" if probed.prices is None else f"{probed.prices.step_s[place] * 1000:.3g} ms"
+        behind = "" if place == probed.best else _margin(probed.end[place])
+        steps = f"{np.mean([curve.spent['step'][-1] for curve in curves]):,.0f}"
+        rows.append([probed.named(place), took, steps, mean_and_spread(curves), behind])
+    for line in in_columns(rows):
+        print(line)
+    print()
+    for line in advice(probed):
+        print(line)
+    if probed.prices is not None and probed.axis == "cost":
+        print("\nPrices of a step, as measured here, to be pasted into the file:\n")
+        print(prices_as_toml(probed), end="")
+    if probed.crossings:
+        print("\nThe ladder:\n")
+        print(dumps(probed.ladder()), end="")
+        print(f"\nIt stands in {written[0]}, and each rung that it climbs beside it")
+
+
+def prices_as_toml(probed: Probed) -> str:
+    """The prices of the ladder's rungs, as a file says them."""
+    lines = []
+    for name, knob in probed.rungs.curriculum.knob.items():
+        if knob.cost is not None:
+            prices = ", ".join(f"{price:g}" for price in knob.cost)
+            lines.append(f"[knob.{name}]\ncost = [{prices}]\n")
+    return "".join(lines)
+
+
+def _margin(found: PairedDifference) -> str:
+    return f"{found.mean:.4f}" + (f" ± {found.spread:.4f}" if isfinite(found.spread) else "")
+
+
+def number(value: float) -> float | None:
+    """A number as JSON has it."""
+    return value if isfinite(value) else None
+
+
+def curve_as_data(curve: Curve) -> dict[str, list[float | None]]:
+    """A curve as lists by axis."""
+    axes: dict[str, list[float | None]] = {
+        axis: [float(each) for each in curve.spent[axis]] for axis in AXES if axis in curve.spent
+    }
+    return {**axes, "score": [number(float(score)) for score in curve.score]}
+
+
+def probe_as_data(probed: Probed) -> dict[str, Any]:
+    """What a probe has found, for programs."""
+    return {
+        "curriculum": probed.rungs.curriculum.name,
+        "budget": str(probed.budget),
+        "axis": probed.axis,
+        "rungs": [
+            {
+                "knobs": probed.knobs(place),
+                "step_s": None if probed.prices is None else probed.prices.step_s[place],
+                "score": [number(curve.last) for curve in curves],
+                "behind": number(probed.end[place].mean),
+                "spread": number(probed.end[place].spread),
+                "curves": [curve_as_data(curve) for curve in curves],
+            }
+            for place, curves in enumerate(probed.curves)
+        ],
+        "start": probed.start + 1,
+        "raises": [
+            {
+                "to": crossing.rung + 1,
+                "from": crossing.over + 1,
+                "at": crossing.begin,
+                "by_seed": list(crossing.by_seed),
+            }
+            for crossing in probed.crossings
+        ],
+        "advice": advice(probed),
+        "prices": {name: knob.cost for name, knob in probed.rungs.curriculum.knob.items() if knob.cost is not None},
+        "ladder": dumps(probed.ladder()) if probed.crossings else None,
+    }
