@@ -36,6 +36,8 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 plot_html_show_source_link = False
 plot_html_show_formats = False
 plot_formats = [("svg", 96)]
+# The adapters' docstrings are read without their frameworks.
+autodoc_mock_imports = ["accelerate", "jax", "keras", "lightning", "optax", "torch", "tqdm", "transformers"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_default_options = {"members": True, "show-inheritance": True}
