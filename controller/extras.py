@@ -16,6 +16,7 @@ EXTRAS = {
     "pygls": "lsp",
     "ray": "ray",
     "safetensors": "train",
+    "scipy": "compare",
     "starlette": "page",
     "tensorboard": "tensorboard",
     "torch": "train",

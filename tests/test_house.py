@@ -173,7 +173,9 @@ BROUGHT_ALONG = {"accelerate"}  # by the Trainer of transformers
 CALLED = {"PyYAML": "yaml"}  # what is imported has another name than what is installed
 
 
-@pytest.mark.parametrize("extra", ["train", "plot", "test", "tune", "lsp", "page", "ray", "yaml", "frameworks"])
+@pytest.mark.parametrize(
+    "extra", ["train", "plot", "test", "tune", "compare", "lsp", "page", "ray", "yaml", "frameworks"]
+)
 def test_extras_are_used(extra: str, pytestconfig: pytest.Config) -> None:
     """Every package of an extra is imported: by the rooms, or by the tests where the extra is for them alone."""
     root = pytestconfig.rootpath
@@ -198,6 +200,7 @@ def test_missing_extras_are_named(pytestconfig: pytest.Config) -> None:
                 "plot",
                 "test",
                 "tune",
+                "compare",
                 "lsp",
                 "page",
                 "ray",

@@ -38,6 +38,7 @@ COMMANDS = {
     "lsp": "Serve an editor: findings while one types, hover, completion.",
     "train": "Train the byte-level language model under a curriculum, or resume a run.",
     "probe": "Hold each rung of a ladder for a budget: where does the next one get ahead?",
+    "compare": "Train under several curricula at one budget: does a difference go beyond the spread over the seeds?",
     "runs": "List runs and their checkpoints, and verify each.",
     "generate": "Let a trained model write on after a prompt.",
     "evaluate": "Score a trained model on a file: bits per byte.",

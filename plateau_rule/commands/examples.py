@@ -27,6 +27,7 @@ EXAMPLES = {
     "lsp": "plateau lsp",
     "train": "plateau train sizes.toml --data corpus.txt --out runs/sizes",
     "probe": "plateau probe sizes.toml --trainer mine.py:train --budget '90 s' -o probe.png",
+    "compare": "plateau compare sizes.toml full.toml --trainer mine.py:train --budget '90 s' --seeds 5",
     "runs": "plateau runs runs/",
     "generate": "plateau generate runs/sizes --prompt 'To be' --bytes 1000",
     "evaluate": "plateau evaluate runs/sizes --data other.txt",

@@ -22,8 +22,7 @@ class TrialOptions:
     """What trains, and where it is kept."""
 
     trainer: str = "fftcore"
-    """`fftcore` with options of `plateau train` ("fftcore --data corpus.txt"); a function `mine.py:train` of
-    (curriculum, budget, seed) that gives points of a curve; or a command line with {curriculum}, {seed}, {out}."""
+    """`fftcore` with its options, a function `mine.py:train`, or a command line: see docs/where-it-pays.md."""
     first_seed: Annotated[int, Parameter(validator=Number(gte=0, lte=2**31))] = 0
     """The first of the seeds."""
     steps_per_epoch: Annotated[int | None, Parameter(validator=Number(gte=1))] = None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Any, Literal, TypeVar
 
 from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.language.amounts import RunLength
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.values import Table
+from plateau_rule.controller.meters import KnobClock, meters_of, product_of
 
 AnyTable = TypeVar("AnyTable", bound=Table)
 Unit = Literal["steps", "tokens", "cost", "s"]
@@ -110,3 +113,8 @@ def bounded(curriculum: Curriculum, budget: TrainingBudget, most_steps: int | No
 def has_prices(curriculum: Curriculum) -> bool:
     """Whether a file says what its steps cost."""
     return curriculum.run.cost_per_step is not None or any(knob.cost is not None for knob in curriculum.knob.values())
+
+
+def meters_in(curriculum: Curriculum, limits: Mapping[str, float | None] | None = None) -> tuple[KnobClock, ...]:
+    """The clocks of a curriculum that follow its knobs, under a trainer's limits."""
+    return meters_of(curriculum, RunLength(tokens_per_step=product_of(curriculum)), limits)

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from plateau_rule.controller.errors import PlateauError
-from plateau_rule.controller.language.amounts import RunLength
 from plateau_rule.controller.language.canonical import digest
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load
 from plateau_rule.controller.language.writing import dumps
-from plateau_rule.controller.meters import KnobClock, meters_of, product_of
-from plateau_rule.trials.budget import TrainingBudget, TrialError
+from plateau_rule.controller.meters import KnobClock
+from plateau_rule.trials.budget import TrainingBudget, TrialError, meters_in
 from plateau_rule.trials.curve import Curve, read_curve, write_curve
 from plateau_rule.trials.trainer import Trainer
 
@@ -173,9 +172,10 @@ def _counted(curriculum: Curriculum, points: list[Mapping[str, Any]]) -> Iterato
 def _constant_meters(curriculum: Curriculum) -> tuple[KnobClock, ...]:
     if len(curriculum.state) > 1 or curriculum.state[0].ramp or curriculum.state[0].each:
         return ()
-    meters = meters_of(curriculum, RunLength(tokens_per_step=product_of(curriculum)), None)
     return tuple(
-        meter for meter in meters if all(not isinstance(curriculum.state[0].set[name], str) for name in meter.knobs)
+        meter
+        for meter in meters_in(curriculum)
+        if all(not isinstance(curriculum.state[0].set[name], str) for name in meter.knobs)
     )
 
 

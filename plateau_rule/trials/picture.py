@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plateau_rule.sim.plots.page import COLOURS, DASHES, INK, page
-from plateau_rule.trials.curve import Curve
+from plateau_rule.trials.compare import Compared, verdict
+from plateau_rule.trials.curve import LABELS, Curve
 from plateau_rule.trials.probe import PLACES, Probed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-LABELS = {"step": "steps", "tokens": "tokens", "cost": "cost", "time_s": "time (s)"}
 
 
 def draw_probe(probed: Probed, path: Path) -> Path:
@@ -47,6 +47,25 @@ def draw_probe(probed: Probed, path: Path) -> Path:
         )
         ax.legend(frameon=False, fontsize=9)
         _zoom(ax, [curve for rung in probed.curves for curve in rung])
+    return path
+
+
+def draw_comparison(compared: Compared, path: Path) -> Path:
+    """Draw every curriculum's scores against each thing that was spent."""
+    axes = compared.axes
+    rows = (len(axes) + 1) // 2
+    with page(path, (9.6, 0.9 + 3.4 * rows) if len(axes) > 1 else (8.0, 4.6)) as figure:
+        panels = figure.subplots(rows, min(2, len(axes)), squeeze=False, sharey=True).ravel()
+        for panel, axis in zip(panels, axes, strict=False):
+            for place, (name, curves) in enumerate(zip(compared.names, compared.curves, strict=True)):
+                _draw_mean(panel, curves, axis, place, name)
+            panel.set_xlabel(LABELS[axis])
+            panel.set_ylabel("held-out score (less is better)" if panel is panels[0] else "")
+            _zoom(panel, [curve for curves in compared.curves for curve in curves])
+        for panel in panels[len(axes) :]:
+            panel.set_visible(False)
+        panels[0].legend(frameon=False, fontsize=9)
+        figure.suptitle("\n".join(wrap(verdict(compared), 100)), fontsize=10, x=0.01, ha="left")
     return path
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -14,11 +17,11 @@ import numpy as np
 from plateau_rule.controller.language.canonical import digest
 from plateau_rule.controller.language.curriculum import Curriculum, Run
 from plateau_rule.controller.language.writing import dumps
-from plateau_rule.trials.budget import TrainingBudget, TrialError, changed
+from plateau_rule.trials.budget import TrainingBudget, TrialError, bounded, changed, has_prices, meters_in
 from plateau_rule.trials.cell import LOG, Cell
 from plateau_rule.trials.curve import Curve
 from plateau_rule.trials.pool import Progress, logged, train_cells
-from plateau_rule.trials.rungs import Setting, constant
+from plateau_rule.trials.rungs import Setting, constant, moved, priced
 from plateau_rule.trials.trainer import Trainer
 
 EPOCHS, STEPS = 4, 5  # of a run that is timed; its fastest epoch counts, for a busy machine only makes steps slower
@@ -34,6 +37,7 @@ class Prices:
         bound: the settings as the trainer has them, `full` as a number, where it says so.
         limits: the trainer's largest values, where it says them.
         tokens_per_step: of the trainer, where it says them.
+        unit_s: seconds of a unit of cost.
     """
 
     settings: tuple[Setting, ...]
@@ -41,11 +45,7 @@ class Prices:
     bound: tuple[Setting, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
     tokens_per_step: Any = None
-
-    @property
-    def unit_s(self) -> float:
-        """Seconds of a unit of cost: a step under the dearest setting."""
-        return max(self.step_s)
+    unit_s: float = 1.0
 
     def of(self, setting: Setting) -> float:
         """The price of a step under a setting, that of the dearest one being 1; at least a millionth."""
@@ -118,3 +118,130 @@ def _of_the_byte_model(curriculum: Curriculum, settings: Sequence[Setting], trai
         found["limits"],
         found["tokens_per_step"],
     )
+
+
+# What a trainer is given
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A curriculum that a budget can be counted in.
+
+    Attributes:
+        curriculum: with the prices of its steps, and the tokens, where they were measured.
+        spends: the budget, in what is counted: seconds have become a cost.
+        prices: what steps take, where it was measured.
+        most_steps: that the budget lasts for, where the trainer must know.
+    """
+
+    curriculum: Curriculum
+    spends: TrainingBudget
+    prices: Prices | None
+    most_steps: int | None
+
+    def bounded(self, curriculum: Curriculum) -> Curriculum:
+        """This curriculum, or one made from it, in a run that ends with the budget."""
+        return bounded(curriculum, self.spends, self.most_steps)
+
+    @property
+    def step_s(self) -> tuple[tuple[Setting, float], ...]:
+        """Seconds of a step for the settings, where the trainer does not measure them in a run."""
+        return () if self.prices is None else tuple(zip(self.prices.bound, self.prices.step_s, strict=False))
+
+    @property
+    def unit_s(self) -> float | None:
+        """Seconds of a unit of cost, where they were measured."""
+        return None if self.prices is None else self.prices.unit_s
+
+
+def prepare(
+    curriculum: Curriculum,
+    settings: Sequence[Setting],
+    budget: TrainingBudget,
+    trainer: Trainer,
+    folder: Path,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Measure what a budget is counted by, where the file and the trainer do not say it.
+
+    Args:
+        curriculum: to be trained under.
+        settings: of its knobs.
+        budget: of each training.
+        trainer: what trains.
+        folder: of the experiment.
+        progress: is told how many timings are finished.
+
+    Raises:
+        TrialError: it cannot be measured.
+    """
+    counts_cost = budget.unit in ("s", "cost")
+    if trainer.kind != "fftcore" and budget.unit != "s" and (not counts_cost or has_prices(curriculum)):
+        return Prepared(curriculum, budget, None, None)
+    timed = _to_be_timed(curriculum, settings) if counts_cost else list(settings)
+    prices, spends = measure_prices(curriculum, timed, trainer, folder, progress), budget
+    curriculum = _with_tokens(curriculum, prices)
+    if counts_cost:
+        prices = replace(prices, unit_s=_unit_s(curriculum, prices))
+        curriculum = _with_prices(curriculum, settings, prices)
+    if budget.unit == "s":
+        spends = TrainingBudget(Fraction(f"{float(budget.amount) / prices.unit_s:.6g}"), "cost")
+    most_steps = None
+    if trainer.kind == "fftcore" and budget.unit != "steps":
+        most_steps = _most_steps(curriculum, settings, spends, prices)
+    return Prepared(curriculum, spends, prices, most_steps)
+
+
+def _unit_s(curriculum: Curriculum, prices: Prices) -> float:
+    """Seconds of a unit of cost: by the prices of the file where it has some, else a step under the dearest setting."""
+    if not has_prices(curriculum):
+        return max(prices.step_s)
+    meter = next(meter for meter in meters_in(curriculum, prices.limits or None) if meter.name == "cost")
+    bound = prices.bound or prices.settings
+    each = [seconds * meter.scale / meter.price(knobs) for knobs, seconds in zip(bound, prices.step_s, strict=True)]
+    return median(each)
+
+
+def _with_prices(curriculum: Curriculum, settings: Sequence[Setting], prices: Prices) -> Curriculum:
+    """The curriculum with a price for each rung of the knob that moves, and with the trainer's tokens."""
+    if not has_prices(curriculum) and not (knobs := moved(settings)):
+        curriculum = changed(curriculum, run=changed(curriculum.run, cost_per_step=[1]))
+    elif not has_prices(curriculum):
+        knob = knobs[0]
+        rungs = [{**settings[-1], knob: rung} for rung in curriculum.knob[knob].ladder or []]
+        curriculum = priced(curriculum, knob, [prices.of(rung) for rung in rungs])
+    return curriculum
+
+
+def _with_tokens(curriculum: Curriculum, prices: Prices) -> Curriculum:
+    """The curriculum with the tokens of a step that the trainer says."""
+    if (own := prices.tokens_per_step) is None:
+        return curriculum
+    tokens = own if isinstance(own, int) else list(own)
+    return changed(curriculum, run=changed(curriculum.run, tokens_per_step=tokens))
+
+
+def _to_be_timed(curriculum: Curriculum, settings: Sequence[Setting]) -> list[Setting]:
+    """The rungs, and those of the same ladder that no state has: a file that has one price must have all."""
+    knobs = moved(settings)
+    if has_prices(curriculum) or not knobs:
+        return list(settings)
+    if len(knobs) > 1:
+        raise TrialError(
+            f"{curriculum.name}: {' and '.join(knobs)} move together, and a price belongs to a rung of one knob. Write "
+            "prices into the file, [knob.NAME] cost = [ … ], probe one of them by --knob, or give a budget in tokens"
+        )
+    rungs = curriculum.knob[knobs[0]].ladder
+    if rungs is None:
+        raise TrialError(f"{curriculum.name}: {knobs[0]} has a range, and prices belong to a ladder. Write a ladder")
+    others = [{**settings[-1], knobs[0]: rung} for rung in rungs]
+    return [*settings, *(each for each in others if each not in settings)]
+
+
+def _most_steps(curriculum: Curriculum, settings: Sequence[Setting], spends: TrainingBudget, prices: Prices) -> int:
+    """Steps that a budget lasts for on the cheapest rung."""
+    if spends.unit == "tokens" and isinstance(curriculum.run.tokens_per_step, int):
+        return ceil(spends.amount / curriculum.run.tokens_per_step)
+    meter = next(meter for meter in meters_in(curriculum, prices.limits) if meter.name == spends.unit)
+    least = min(meter.price(prices.bound[prices.settings.index(dict(setting))]) for setting in settings)
+    return ceil(spends.amount * meter.scale / least)

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from math import ceil, isfinite
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 
-from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.trials.budget import TrainingBudget, TrialError, bounded, changed, has_prices
+from plateau_rule.trials.budget import TrainingBudget, TrialError
 from plateau_rule.trials.cell import Cell
 from plateau_rule.trials.curve import Curve, Floats
 from plateau_rule.trials.pool import Progress, train_cells
-from plateau_rule.trials.prices import Prices, measure_prices
-from plateau_rule.trials.rungs import Setting, constant, ladder, moved, priced, settings_of
+from plateau_rule.trials.prices import Prepared, Prices, prepare
+from plateau_rule.trials.rungs import Setting, constant, ladder, moved, settings_of
 from plateau_rule.trials.statistics import PairedDifference, difference, spread
 from plateau_rule.trials.trainer import Trainer
 
@@ -47,28 +46,29 @@ class Ladder:
     """The rungs that a probe holds, and the run that it holds them for.
 
     Attributes:
-        curriculum: whose ladder it is, its prices in it where they were measured.
+        prepared: the curriculum whose ladder it is, and the budget of each training.
         settings: the rungs, easiest first.
-        spends: the budget of each training, in what is counted: cost or tokens.
-        most_steps: that it lasts for, where the trainer must know.
     """
 
-    curriculum: Curriculum
+    prepared: Prepared
     settings: tuple[Setting, ...]
-    spends: TrainingBudget
-    most_steps: int | None
+
+    @property
+    def curriculum(self) -> Curriculum:
+        """Whose ladder it is, its prices in it where they were measured."""
+        return self.prepared.curriculum
 
     def rung(self, place: int) -> Curriculum:
         """A run that stays on one rung."""
         name = f"{self.curriculum.name}-rung-{place + 1}"
-        return bounded(constant(self.curriculum, self.settings[place], name), self.spends, self.most_steps)
+        return self.prepared.bounded(constant(self.curriculum, self.settings[place], name))
 
     def climb(self, places: Sequence[int], begins: Sequence[float]) -> Curriculum:
         """A run that goes from rung to rung, each but the first from what is spent by then."""
-        waits = [f"{_figures(b - a)} {self.spends.unit}" for a, b in pairwise([0.0, *begins])]
+        waits = [f"{_figures(b - a)} {self.prepared.spends.unit}" for a, b in pairwise([0.0, *begins])]
         rungs = [self.settings[place] for place in places]
         climbs = ladder(self.curriculum, rungs, waits, f"{self.curriculum.name}-probed")
-        return bounded(climbs, self.spends, self.most_steps)
+        return self.prepared.bounded(climbs)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,6 @@ class Probed:
         budget: as it was asked for.
         axis: what is spent, in the curves: "cost" or "tokens".
         curves: of each rung, one a seed.
-        prices: of the rungs, where they were measured.
         start: the rung that is best at first.
         crossings: on the way up from it.
         end: each rung's scores at the end of the budget against the best rung's.
@@ -90,10 +89,14 @@ class Probed:
     budget: TrainingBudget
     axis: str
     curves: tuple[tuple[Curve, ...], ...]
-    prices: Prices | None
     start: int
     crossings: tuple[Crossing, ...]
     end: tuple[PairedDifference, ...]
+
+    @property
+    def prices(self) -> Prices | None:
+        """What steps take on the rungs, where it was measured."""
+        return self.rungs.prepared.prices
 
     @property
     def climbed(self) -> tuple[int, ...]:
@@ -161,18 +164,13 @@ def probe(
             'a budget in steps says nothing of what they cost: give seconds, cost or tokens, such as "60 s"'
         )
     settings = tuple(settings_of(curriculum, knob))
-    prices, spends, most_steps = None, budget, None
-    if trainer.kind == "fftcore" or budget.unit == "s" or (budget.unit == "cost" and not has_prices(curriculum)):
-        timed = list(settings) if budget.unit == "tokens" else _to_be_timed(curriculum, settings)
-        prices = measure_prices(curriculum, timed, trainer, folder, progress)
-        curriculum = _with_prices(curriculum, settings, prices) if budget.unit != "tokens" else curriculum
-        if budget.unit == "s":
-            spends = TrainingBudget(Fraction(f"{float(budget.amount) / prices.unit_s:.6g}"), "cost")
-    if prices is not None and trainer.kind == "fftcore":
-        most_steps = _most_steps(curriculum, settings, spends, prices)
-    ladder_of = Ladder(curriculum, settings, spends, most_steps)
-    step_s = tuple(zip(prices.bound, prices.step_s, strict=True)) if prices is not None and prices.bound else ()
-    cells = [Cell(ladder_of.rung(i), trainer, seed, spends, step_s) for i in range(len(settings)) for seed in seeds]
+    prepared = prepare(curriculum, settings, budget, trainer, folder, progress)
+    held = Ladder(prepared, settings)
+    cells = [
+        Cell(held.rung(i), trainer, seed, prepared.spends, prepared.step_s)
+        for i in range(len(settings))
+        for seed in seeds
+    ]
     curves = train_cells(cells, folder, workers, progress)
     by_rung = tuple(tuple(curves[i : i + len(seeds)]) for i in range(0, len(curves), len(seeds)))
     axis = "tokens" if budget.unit == "tokens" else "cost"
@@ -181,48 +179,7 @@ def probe(
     scores = [np.array([curve.last for curve in rung]) for rung in by_rung]
     best = int(np.argmin([rung.mean() for rung in scores]))
     end = tuple(difference(rung, scores[best]) for rung in scores)
-    return Probed(ladder_of, budget, axis, by_rung, prices, start, crossings, end)
-
-
-def _with_prices(curriculum: Curriculum, settings: Sequence[Setting], prices: Prices | None) -> Curriculum:
-    """The curriculum with a price for each rung of the knob that moves, and with the trainer's tokens."""
-    if prices is None:
-        return curriculum
-    if not has_prices(curriculum):
-        knob = moved(settings)[0]
-        rungs = [{**settings[-1], knob: rung} for rung in curriculum.knob[knob].ladder or []]
-        curriculum = priced(curriculum, knob, [prices.of(rung) for rung in rungs])
-    if (own := prices.tokens_per_step) is not None:
-        tokens = own if isinstance(own, int) else list(own)
-        curriculum = changed(curriculum, run=changed(curriculum.run, tokens_per_step=tokens))
-    return curriculum
-
-
-def _to_be_timed(curriculum: Curriculum, settings: Sequence[Setting]) -> list[Setting]:
-    """The rungs, and those of the same ladder that no state has: a file that has one price must have all."""
-    knobs = moved(settings)
-    if has_prices(curriculum):
-        return list(settings)
-    if len(knobs) > 1:
-        raise TrialError(
-            f"{curriculum.name}: {' and '.join(knobs)} move together, and a price belongs to a rung of one knob. Write "
-            "prices into the file, [knob.NAME] cost = [ … ], probe one of them by --knob, or give a budget in tokens"
-        )
-    rungs = curriculum.knob[knobs[0]].ladder
-    if rungs is None:
-        raise TrialError(f"{curriculum.name}: {knobs[0]} has a range, and prices belong to a ladder. Write a ladder")
-    others = [{**settings[-1], knobs[0]: rung} for rung in rungs]
-    return [*settings, *(each for each in others if each not in settings)]
-
-
-def _most_steps(curriculum: Curriculum, settings: Sequence[Setting], spends: TrainingBudget, prices: Prices) -> int:
-    """Steps that a budget lasts for on the cheapest rung."""
-    machine = bind(constant(curriculum, settings[0], curriculum.name), Binding(prices.limits))
-    if spends.unit == "tokens" and isinstance(machine.run.tokens_per_step, int):
-        return ceil(spends.amount / machine.run.tokens_per_step)
-    meter = next(meter for meter in machine.meters if meter.name == spends.unit)
-    least = min(meter.price(prices.bound[prices.settings.index(dict(setting))]) for setting in settings)
-    return ceil(spends.amount * meter.scale / least)
+    return Probed(held, budget, axis, by_rung, start, crossings, end)
 
 
 # Where curves cross

@@ -39,6 +39,11 @@ def difference(one: Floats, other: Floats) -> PairedDifference:
     return PairedDifference(float(both.mean()), spread(both))
 
 
+def require_tests() -> None:
+    """Load what the tests need: an ImportError here comes before anything is trained."""
+    import scipy.stats  # noqa: F401
+
+
 def tested(one: Floats, other: Floats) -> PairedDifference:
     """The same with the p of the paired t-test; it needs scipy.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from plateau_rule.controller.language.writing import dumps
-from plateau_rule.trials.curve import AXES, Curve
+from plateau_rule.trials.compare import Compared
+from plateau_rule.trials.compare import verdict as comparison_verdict
+from plateau_rule.trials.curve import AXES, LABELS, Curve
 from plateau_rule.trials.probe import Probed, advice, seed_spread
 from plateau_rule.trials.statistics import PairedDifference
 
@@ -56,7 +59,8 @@ def print_probe(probed: Probed, written: Sequence[Path]) -> None:
     if probed.crossings:
         print("\nThe ladder:\n")
         print(dumps(probed.ladder()), end="")
-        print(f"\nIt stands in {written[0]}, and each rung that it climbs beside it")
+        names, budget = " ".join(str(path) for path in written), shlex.quote(str(probed.budget))
+        print(f"\nWhether it pays, a comparison says: plateau compare {names} --budget {budget}")
 
 
 def prices_as_toml(probed: Probed) -> str:
@@ -117,3 +121,43 @@ def probe_as_data(probed: Probed) -> dict[str, Any]:
         "prices": {name: knob.cost for name, knob in probed.rungs.curriculum.knob.items() if knob.cost is not None},
         "ladder": dumps(probed.ladder()) if probed.crossings else None,
     }
+
+
+def print_comparison(compared: Compared) -> None:
+    """Print what a comparison has found: one table, one sentence."""
+    first = compared.names[0]
+    print(f"{len(compared.names)} curricula, {compared.budget} each, {compared.seeds} seed{'s' * (compared.seeds > 1)}")
+    print()
+    axes = compared.axes
+    rows = [["curriculum", *(LABELS[axis] for axis in axes), "score at the end", f"more than {first}", "p"]]
+    for place, (name, curves) in enumerate(zip(compared.names, compared.curves, strict=True)):
+        spent = [f"{np.mean([curve.spent[axis][-1] for curve in curves]):,.5g}" for axis in axes]
+        found = compared.differences[place - 1] if place else None
+        held = ["", ""] if found is None else [_margin(found), f"{found.p:.2g}" if isfinite(found.p) else ""]
+        rows.append([name, *spent, mean_and_spread(curves), *held])
+    for line in in_columns(rows):
+        print(line)
+    print()
+    print(comparison_verdict(compared))
+    if len(compared.differences) > 1:
+        print(f"p: paired t-tests, corrected for {len(compared.differences)} comparisons (Holm)")
+
+
+def comparison_as_data(compared: Compared) -> dict[str, Any]:
+    """What a comparison has found, for programs."""
+    rows = []
+    for place, (name, curves) in enumerate(zip(compared.names, compared.curves, strict=True)):
+        found = compared.differences[place - 1] if place else None
+        held = (
+            None
+            if found is None
+            else {
+                "mean": number(found.mean),
+                "spread": number(found.spread),
+                "p_holm": number(found.p),
+                "larger_than_spread": found.is_larger_than_spread,
+            }
+        )
+        score = [number(curve.last) for curve in curves]
+        rows.append({"name": name, "score": score, "more": held, "curves": [curve_as_data(curve) for curve in curves]})
+    return {"budget": str(compared.budget), "curricula": rows, "verdict": comparison_verdict(compared)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from math import cos, pi
 from typing import Any
 
 import pytest
@@ -234,6 +235,28 @@ def test_cost_is_counted_in_millionths() -> None:
         controller.observe(1.0)
     assert [state for state, _ in rates] == ["coarse"] * 10 + ["fine"] * 8
     assert controller.plan.stop == "the run of 10 cost is over"
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear", "wsd"])
+def test_the_rate_s_trace_is_its_formula_of_the_cost(shape: str) -> None:
+    """On every step the rate is its shape's formula of the share of the cost that is spent, to 1e-12."""
+    text = GRID.replace('shape = "linear"', f'shape = "{shape}"\nfloor = 0.1').replace("cost = 10", "cost = 100", 1)
+    controller, spent = Controller(loads(text), {"grid": 64}), Fraction(0)
+    while controller.plan.stop is None:
+        share = float(spent / 100)
+        falls = {"cosine": (1 + cos(pi * share)) / 2, "linear": 1 - share, "wsd": min(1.0, (1 - share) / 0.2)}
+        assert controller.plan.lr == pytest.approx(0.1 + 0.9 * falls[shape], abs=1e-12)
+        spent += Fraction("0.28") if controller.plan.state == "coarse" else 1
+        controller.observe(1.0)
+
+
+def test_a_decay_beyond_the_budget_is_refused() -> None:
+    """A decay that would begin where the cost is spent is an error, whatever the losses are; one that fits is not."""
+    for length, code in (("20 cost", 1), ("10 cost", 0)):
+        text = GRID.replace('shape = "linear"', f'shape = "wsd"\nlength = "{length}"')
+        report = verify(Controller(loads(text), {"grid": 64}).machine)
+        unfinished = [one for one in report.findings if one.code == "decay-unfinished" and one.severity == "error"]
+        assert len(unfinished) == code
 
 
 def test_a_limit_takes_the_price_of_the_easiest_rung_that_it_makes_equal() -> None:

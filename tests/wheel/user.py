@@ -30,6 +30,7 @@ USES = {
     "test": "test mine.test.toml",
     "lsp": "lsp",
     "probe": "probe rungs.toml --trainer toy.py:train --budget 40cost --seeds 1 --workers 1",
+    "compare": "compare rungs.toml full --trainer toy.py:train --budget 40cost",
     "runs": "runs .",
     "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu --unchecked",
     "generate": "generate run --bytes 20 --device cpu",
@@ -54,7 +55,14 @@ def train(curriculum, budget, seed):
 }
 TRAINED = ("generate", "evaluate", "export")  # these use what `train` has left
 # The extras that commands need; all others need none.
-EXTRAS = {"plot": "plot", "tune": "tune", "lsp": "lsp", "page": "page", **dict.fromkeys(("train", *TRAINED), "train")}
+EXTRAS = {
+    "plot": "plot",
+    "tune": "tune",
+    "compare": "compare",
+    "lsp": "lsp",
+    "page": "page",
+    **dict.fromkeys(("train", *TRAINED), "train"),
+}
 
 
 def write(folder: Path) -> None:

@@ -140,10 +140,9 @@ def test_shipped_ladders_have_rungs(name: str) -> None:
 
 
 def test_prices_are_shares_of_the_dearest() -> None:
-    """The dearest setting costs 1, and a unit of cost is as long as a step of it."""
-    prices = Prices(({"grid": 16}, {"grid": 64}), (0.002, 0.008))
+    """A price is a setting's share of the unit, a step of the dearest."""
+    prices = Prices(({"grid": 16}, {"grid": 64}), (0.002, 0.008), unit_s=0.008)
     assert [prices.of({"grid": rung}) for rung in (16, 64)] == [0.25, 1.0]
-    assert prices.unit_s == 0.008
 
 
 def test_a_probe_from_end_to_end(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

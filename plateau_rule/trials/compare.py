@@ -1,0 +1,128 @@
+"""`plateau compare`: curricula at one budget, on the same seeds, held against the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+
+from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.controller.language.rungs import spelled_out
+from plateau_rule.trials.budget import TrainingBudget
+from plateau_rule.trials.cell import Cell
+from plateau_rule.trials.curve import AXES, Curve
+from plateau_rule.trials.pool import Progress, train_cells
+from plateau_rule.trials.prices import Prepared, prepare
+from plateau_rule.trials.rungs import Setting
+from plateau_rule.trials.statistics import PairedDifference, holm, tested
+from plateau_rule.trials.trainer import Trainer
+
+SURE = 0.05  # a corrected p below this is called more than chance
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison has found.
+
+    Attributes:
+        names: of the curricula, in the order in which they were given.
+        budget: of each training.
+        curves: of each curriculum, one a seed.
+        differences: scores at the end less those of the first curriculum; p corrected for their number (Holm).
+    """
+
+    names: tuple[str, ...]
+    budget: TrainingBudget
+    curves: tuple[tuple[Curve, ...], ...]
+    differences: tuple[PairedDifference, ...]
+
+    @property
+    def seeds(self) -> int:
+        """How many there were."""
+        return len(self.curves[0])
+
+    @property
+    def axes(self) -> list[str]:
+        """What every curve says that it has spent."""
+        return [axis for axis in AXES if all(axis in curve.spent for curves in self.curves for curve in curves)]
+
+
+def compare(
+    curricula: Mapping[str, Curriculum],
+    budget: TrainingBudget,
+    seeds: Sequence[int],
+    trainer: Trainer,
+    folder: Path,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Compared:
+    """Train under each curriculum, on each seed, with one budget, and hold the scores against those of the first.
+
+    Args:
+        curricula: by their names; the first is what the others are held against.
+        budget: of each training.
+        seeds: of the weights and the data, the same for each curriculum.
+        trainer: what trains.
+        folder: of the experiment; what is finished in it is not trained again.
+        workers: trainings at a time.
+        progress: is told how many are finished.
+
+    Raises:
+        TrialError: it cannot be carried out, or a training failed.
+    """
+    cells, ready = [], []
+    for curriculum in curricula.values():
+        prepared = prepare(curriculum, _settings(curriculum), budget, trainer, folder, progress)
+        ready.append(prepared)
+        bound = prepared.bounded(prepared.curriculum)
+        cells += [Cell(bound, trainer, seed, prepared.spends, prepared.step_s) for seed in seeds]
+    curves = train_cells(cells, folder, workers, progress)
+    own = [curves[i : i + len(seeds)] for i in range(0, len(curves), len(seeds))]
+    timed = tuple(tuple(_timed(curve, prepared) for curve in each) for each, prepared in zip(own, ready, strict=True))
+    scores = [np.array([curve.last for curve in each]) for each in timed]
+    differences = [tested(each, scores[0]) for each in scores[1:]]
+    corrected = holm([each.p for each in differences])
+    found = [replace(each, p=p) for each, p in zip(differences, corrected, strict=True)]
+    return Compared(tuple(curricula), budget, timed, tuple(found))
+
+
+def _settings(curriculum: Curriculum) -> list[Setting]:
+    """Every setting of the knobs in a state, once."""
+    found: list[Setting] = []
+    for state in spelled_out(curriculum).state:
+        if state.stop is None and dict(state.set) not in found:
+            found.append(dict(state.set))
+    return found
+
+
+def _timed(curve: Curve, prepared: Prepared) -> Curve:
+    """The curve with the time that its cost stands for, where it has no other."""
+    if prepared.unit_s is None or "cost" not in curve.spent or "time_s" in curve.spent:
+        return curve
+    return Curve(curve.score, {**curve.spent, "time_s": curve.spent["cost"] * prepared.unit_s})
+
+
+def verdict(compared: Compared) -> str:
+    """One sentence: whether the best of the others differs from the first by more than the spread over the seeds."""
+    means = [np.mean([curve.last for curve in curves]) for curves in compared.curves]
+    place = 1 + int(np.argmin(means[1:]))
+    name, first, found = compared.names[place], compared.names[0], compared.differences[place - 1]
+    if not isfinite(found.mean):
+        return f"no score of {name} can be held against {first}: some are not finite"
+    word = "better" if found.mean < 0 else "worse"
+    lead = f"{name} is {word} than {first} by {abs(found.mean):.3g}"
+    if compared.seeds == 1:
+        return f"{lead} on one seed, which has no spread: nothing follows from it. Give --seeds 5 or more"
+    lead = f"{lead} ± {found.spread:.2g}"
+    p = f"p = {found.p:.2g}" if isfinite(found.p) else "p is not defined"
+    if not found.is_larger_than_spread:
+        return f"{lead}, which is no more than the spread over {compared.seeds} seeds ({p}): no difference was found"
+    if isfinite(found.p) and found.p >= SURE:
+        return (
+            f"{lead}, which is more than the spread over {compared.seeds} seeds, and may still be chance ({p}): "
+            "give more seeds"
+        )
+    return f"{lead}, which is more than the spread over {compared.seeds} seeds ({p})"
