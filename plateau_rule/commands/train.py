@@ -58,8 +58,7 @@ class TrainOptions:
     unchecked: Flag = False
     """Train without asking `plateau check`; the run's record says so."""
     track: tuple[str, ...] = ()
-    """A tracker that gets series and decisions: `tensorboard:FOLDER`, `mlflow:FOLDER`, `wandb:PROJECT` or
-    `trackio:PROJECT`."""
+    """A tracker, `tensorboard:FOLDER`, `mlflow:FOLDER`, `wandb:PROJECT` or `trackio:PROJECT`; repeat it for each."""
 
 
 PLAIN = TrainOptions()
