@@ -57,7 +57,7 @@ types: setup     ## type checker
 	$(BIN)/mypy
 
 tests: setup     ## the tests alone, side by side
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m 'not faults'
 
 test-wheel: setup  ## build the wheel, install it bare and with its light extras, and use it; a part of `tests`
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/wheel
@@ -106,6 +106,7 @@ mutation: setup  ## does any test see it, if controller/ is changed in one place
 	  END { for (file in all) { printf "%-36s %5d of %5d  %5.1f %%\n", file, killed[file], all[file], 100 * killed[file] / all[file] } }' | sort
 
 faults: setup    ## kill, crash, refuse and damage runs: 10,000 killed saves, 5,000 damaged folders, ...; half an hour
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m faults tests/faults
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.faults.ranks
 

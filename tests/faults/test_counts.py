@@ -1,6 +1,6 @@
 """kill −9 and signals at any moment, and damage to any file: a run ends as it would have, or is refused.
 
-`make faults` counts thousands of each; here are a few, and defects that the counts must find.
+`make faults` counts thousands of each, after the defects that the counts must find (marked `faults`); here are a few.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def test_killed_runs(pytestconfig: pytest.Config) -> None:
     assert found["ended"]["-9"] > 3
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("plant", ["no moments", "no sweep"])
 def test_killing_can_fail(pytestconfig: pytest.Config, plant: str) -> None:
@@ -50,6 +51,7 @@ def test_killed_saves(pytestconfig: pytest.Config) -> None:
     assert found["reported"] > 50
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("plant", ["early", "in place"])
 def test_saves_can_fail(pytestconfig: pytest.Config, plant: str) -> None:
@@ -67,6 +69,7 @@ def test_crashes(pytestconfig: pytest.Config) -> None:
     assert found["crashes"] > 100
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("plant", ["folders", "files"])
 def test_crashes_can_fail(pytestconfig: pytest.Config, plant: str) -> None:
@@ -84,6 +87,7 @@ def test_refusals(pytestconfig: pytest.Config) -> None:
     assert found["of"] > 1000
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize("plant", ["unsaid", "room first"])
 def test_refusals_can_fail(pytestconfig: pytest.Config, plant: str) -> None:
@@ -101,6 +105,7 @@ def test_damaged_folders(pytestconfig: pytest.Config) -> None:
     assert found["became"]["refused"] > 5
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 @pytest.mark.parametrize(("plant", "only"), [("links followed", "left_behind"), ("no comparison", "tensors_repaired")])
 def test_damaging_can_fail(pytestconfig: pytest.Config, plant: str, only: str) -> None:
@@ -110,6 +115,7 @@ def test_damaging_can_fail(pytestconfig: pytest.Config, plant: str, only: str) -
     assert found["wrong"] > 0
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_harmed_ranks(pytestconfig: pytest.Config) -> None:
     """Of four ranks, one that is killed, not finite or has another bit in a weight is named; the run then goes on."""
@@ -118,6 +124,7 @@ def test_harmed_ranks(pytestconfig: pytest.Config) -> None:
     assert found["tries"] == {"killed": 1, "not_finite": 1, "turned": 1, "uneven": 2}
 
 
+@pytest.mark.faults
 @pytest.mark.slow
 def test_ranks_can_fail(pytestconfig: pytest.Config) -> None:
     """Canary: controllers that see each the loss of their own rank are found."""

@@ -15,7 +15,8 @@ from tests.wheel.conftest import Environment
 PUBLIC = (
     "tests/machines",
     "tests/hostile",
-    "tests/plateau_rule",
+    "tests/plateau_rule/adapters",
+    "tests/plateau_rule/commands",
     "tests/sim/testing",
     "tests/controller/test_shipped.py",
 )

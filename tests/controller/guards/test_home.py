@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "plateau_rule/commands/": "the command, and the shipped curriculum, of that name",
         "sim/plots/page.py": "a salt for the ids in a picture",
         "sim/testing/plugin.py": "pytest's group of options",
+        "sim/trackers/tracks.py": "the series' prefix",
     },
     "nonfinite": {
         "controller/guards/in_state.py": "the clock's hand of that name",
@@ -65,18 +67,26 @@ def mentions(source: str, word: str) -> Iterator[int]:
 
     An English word may stand in a sentence; one with an underscore, or `dwell`, is always the guard.
     """
-    tree = ast.parse(source)
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     technical = "_" in word or word == "dwell"
     pattern = re.compile(rf"\b{word}\b" if technical else rf"^{word}$|\b{word} ?= ")
+    for line, text, is_name in _said(source):
+        if (technical and text == word) if is_name else pattern.search(text):
+            yield line
+
+
+@cache
+def _said(source: str) -> tuple[tuple[int, str, bool], ...]:
+    """The texts of code that are no docstrings, and its names, each with its line; read once for all words."""
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-            if pattern.search(node.value):
-                yield node.lineno
-        elif isinstance(node, ast.Attribute | ast.Name | ast.keyword) and technical:
+            found.append((node.lineno, node.value, False))
+        elif isinstance(node, ast.Attribute | ast.Name | ast.keyword):
             name = {ast.Attribute: "attr", ast.Name: "id", ast.keyword: "arg"}[type(node)]
-            if getattr(node, name) == word:
-                yield node.lineno
+            found.append((node.lineno, getattr(node, name) or "", True))
+    return tuple(found)
 
 
 def is_home(file: str, word: str) -> bool:
