@@ -64,7 +64,7 @@ def test_file_in_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("plateu.toml", "no-such-file", 'Did you mean "plateau"?'),
         ("\0", "no-such-file", 'there is no curriculum "�"'),
         ("x" * 5000, "no-such-file", "there is no curriculum"),
-        (os.path.dirname(__file__), "not-a-file", "is not a regular file [not-a-file]"),  # noqa: PTH120  # a string
+        (os.path.dirname(__file__), "not-a-file", "is a folder; expected the file of a curriculum [not-a-file]"),  # noqa: PTH120  # a string
     ],
 )
 def test_no_file(source: str, code: str, message: str) -> None:

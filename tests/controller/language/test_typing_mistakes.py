@@ -849,9 +849,14 @@ WHOLE_FILES = [
     ),
     (
         '{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n',
-        "1:1: the file is JSON; expected TOML. See what one looks like: plateau fmt plateau --print [other-format]",
+        "1:1: the file is JSON; expected TOML. To show a log to a curriculum: plateau replay CURRICULUM x.toml"
+        " [other-format]",
     ),
-    ("step,loss\n1,3.0\n2,2.9\n", '1:1: "step,loss"; expected KEY = value. Comments begin with #. [not-toml]'),
+    (
+        "step,loss\n1,3.0\n2,2.9\n",
+        "1:1: the file is CSV; expected TOML. To show a log to a curriculum: plateau replay CURRICULUM x.toml"
+        " [other-format]",
+    ),
     (
         "[run]\nepochs = 50\nshape = cosine\n",
         '3:9: found cosine; expected a value. Texts stand in quotation marks: "cosine". [not-toml]',
