@@ -70,13 +70,15 @@ class Bound(NamedTuple):
         unit, run = measure(self), self.curriculum.run
         return {"tokens": run.tokens, "cost": run.cost and Fraction(str(run.cost))}.get(unit, self.last)
 
-    def steps(self, text: str, total: Any, since: int = 0, state: str | None = None) -> int:
-        """An amount in steps; one that knobs decide, from the entry into a state on."""
+    def steps(self, text: str, total: Any, since: int = 0, state: str | None = None, most: float = inf) -> Any:
+        """An amount in steps, or more than `most`; one that knobs decide, from the entry into a state on."""
         if state is not None and unit_of(self, text) != "steps":
-            time, counted = 0, Fraction(0)
+            time, counted, amount = 0, Fraction(0), amount_of(self, text, total)
             for time, knobs in enumerate(self.course(state, total)):
-                if counted >= amount_of(self, text, total):
+                if counted >= amount:
                     return time
+                if time > most:
+                    return inf
                 counted += price(self, unit_of(self, text), knobs)
         if text == "rest":
             return 1 if total is None else max(0, total - since)

@@ -15,12 +15,13 @@ def coming(run: Any) -> Coming | None:
     """The first look from here on at which a transition is taken whatever comes, if it is one that waits."""
     ways = [(place, to) for place, to in run.bound.ways(run.stay.state) if not run.used_up(place)]
     rows = {place: _in_a_row(run.looks.get(place, [])) for place, _ in ways}
+    needs: dict[str, float] = {}
     for time in range(run.time + 1, MOST if run.bound.lead else 0):
         for place, to in ways:
             way, per_epoch = run.bound.curriculum.transition[place], run.bound.run[1]
             if way.at == "eval" or (way.at == "epoch" and (per_epoch is None or (run.stay.step + time) % per_epoch)):
                 continue
-            sure = all(_verdicts(run, guard, time) == {True} for guard in way.guards)
+            sure = all(_verdicts(run, guard, time, needs) == {True} for guard in way.guards)
             rows[place] = rows[place] + 1 if sure else 0
             if rows[place] >= way.sustain:
                 wait = run.bound.wait(place, run.stay.state, to)
@@ -32,15 +33,15 @@ def _in_a_row(looks: list[bool]) -> int:
     return next((n for n, held in enumerate(reversed(looks)) if not held), len(looks))
 
 
-def _verdicts(run: History, condition: Any, time: int) -> set[bool | None]:
-    """Every verdict that a guard can have at a look."""
+def _verdicts(run: History, condition: Any, time: int, needs: dict[str, float]) -> set[bool | None]:
+    """Every verdict that a guard can have at a look; `needs` keeps how long amounts take in this stay."""
     guard = run.bound.curriculum.resolve(condition)
     word, asked, by_hand = guard.word, guard.value, run.bound.run[1] is None
     if word in ("any", "all"):
-        combined = product(*(_verdicts(run, part, time) for part in asked))
+        combined = product(*(_verdicts(run, part, time, needs) for part in asked))
         return {_joined(word == "any", set(verdicts)) for verdicts in combined}
     if word == "not":
-        return {None if verdict is None else not verdict for verdict in _verdicts(run, asked, time)}
+        return {None if verdict is None else not verdict for verdict in _verdicts(run, asked, time, needs)}
     if word == "nonfinite":
         return {True, False} if time >= asked else {False}
     if word == "min_step":
@@ -54,7 +55,9 @@ def _verdicts(run: History, condition: Any, time: int) -> set[bool | None]:
     if word in ("dwell", "ramp_done"):
         state = next(s for s in run.bound.curriculum.state if s.name == run.stay.state)
         amount = asked if word == "dwell" else state.ramp[asked].over
-        return {time >= run.bound.steps(amount, run.total, state=state.name)}
+        if amount not in needs:
+            needs[amount] = run.bound.steps(amount, run.total, state=state.name, most=MOST)
+        return {time >= needs[amount]}
     return {True, False, None}
 
 

@@ -121,7 +121,7 @@ class History:
         if word in ("dwell", "ramp_done"):
             state = next(s for s in self.bound.curriculum.state if s.name == self.stay.state)
             amount = asked if word == "dwell" else state.ramp[asked].over
-            return self.time >= self.bound.steps(amount, self.total, state=state.name)
+            return self.time >= self.bound.steps(amount, self.total, state=state.name, most=self.time)
         over = None
         if word in ("gap", "plateau"):
             length = asked.over if word == "gap" else asked.per
