@@ -38,6 +38,7 @@ class Meterings:
             self.prices.append((min(low for low, _ in found), max(high for _, high in found)))
             every = sorted({price for both in found for price in both})
             self._skews.append(tuple(every if len(every) <= MOST_SKEWS else every[:1] + every[-1:]))
+        self._anything = self._widest()
 
     @classmethod
     def deciding(cls, machine: Machine) -> Meterings | None:
@@ -74,6 +75,9 @@ class Meterings:
 
     def anything(self) -> Spans:
         """Where nothing is known."""
+        return self._anything
+
+    def _widest(self) -> Spans:
         found = []
         longest = max([self.machine.warmup.steps, *(state.rate.warmup.steps for state in self.machine.states)])
         for meter, (_, high) in enumerate(self.prices):

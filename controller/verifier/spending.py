@@ -29,12 +29,13 @@ def spent(machine: Machine, reach: Reach) -> Iterator[Spent]:
         steps = [_steps(machine, reach, *one) for one in over]
         fewest, longest = min(low for low, _ in steps), max(high for _, high in steps)
         found.append(Spent("tokens", fewest * number, None if longest >= FAR // 2 else longest * number))
-    counting = Counting(machine, reach) if machine.meters and reach.meterings is None else None
+    meterings, spans = reach.meterings, [_tight(reach, node) for node, _ in over]
+    if machine.meters and meterings is None:
+        counting = Counting(machine, reach)
+        meterings, spans = counting.meterings, [counting.at(node) for node, _ in over]
     for place, meter in enumerate(machine.meters):
-        spans = [_tight(reach, node) if counting is None else counting.at(node) for node, _ in over]
-        counts = [
-            _counted(machine, reach, *one, spans=counted, meter=place) for one, counted in zip(over, spans, strict=True)
-        ]
+        assert meterings is not None, "there are meters"
+        counts = [_counted(reach, meterings, *one, each, place) for one, each in zip(over, spans, strict=True)]
         least, most = min(low for low, _ in counts), max(high for _, high in counts)
         unbounded = any(end[1] >= FAR // 2 for _, end in over)
         exact = meter.scale == 1
@@ -89,10 +90,10 @@ def _tight(reach: Reach, node: Node) -> Spans:
     return reach.meterings.tight(node.zone) if reach.meterings is not None else ()
 
 
-def _counted(machine: Machine, reach: Reach, node: Node, end: Range, spans: Spans, meter: int) -> Range:
+def _counted(reach: Reach, meterings: Meterings, node: Node, end: Range, spans: Spans, meter: int) -> Range:
     """What a meter has counted at the end of a run that is over in a node, entered with such counts."""
-    state, span = reach.state(node), spans[meter]
-    tally, meterings = machine.tally(state, machine.length), reach.meterings or Meterings(machine)
+    machine, state, span = reach.machine, reach.state(node), spans[meter]
+    tally = machine.tally(state, machine.length)
     low, high = meterings.ended(meter, span, state, end, _steps(machine, reach, node, end))
     bound = machine.meters[meter].bound
     if bound is not None:
@@ -168,8 +169,9 @@ def _behind(machine: Machine, reach: Reach, node: Node) -> tuple[float, float] |
                 min(high, machine.total_steps - zone.anchor_low),
             )
         return (low - warm) / length, (high - warm) / length
-    span, length = _tight(reach, node)[meter], machine.count_in(state.rate.length, machine.length)
-    counted = _counted(machine, reach, node, end, _tight(reach, node), meter)
+    assert reach.meterings is not None, "a meter measures the rate"
+    spans, length = reach.meterings.tight(node.zone), machine.count_in(state.rate.length, machine.length)
+    span, counted = spans[meter], _counted(reach, reach.meterings, node, end, spans, meter)
     tally = machine.tally(state, machine.length)
     low = max(span.since[0] + tally.at(meter, end[0]), counted[0] - span.begun[1])
     high = min(span.since[1] + tally.at(meter, end[1]), counted[1] - span.begun[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -31,7 +30,7 @@ def compare(
 
     Args:
         curricula: Curriculum files, or names of shipped curricula; the first is what the others are held against.
-        budget: What each training may spend: "90 s" of training, "500 cost", "2e6 tokens" or "2000 steps".
+        budget: What each training may spend: "90 s" of training, "500 cost" by the files, "2e6 tokens" or "2000 steps".
         seeds: Number of seeds.
         as_json: Print one JSON object instead of a table.
         plot: Draw scores against steps, tokens, cost and time, those that are known, into this file (.png or .svg).
@@ -46,7 +45,7 @@ def compare(
     require_drawable(plot)
     require_tests()
     spends, trainer, loaded = TrainingBudget.read(budget), options.read_trainer(), _loaded(curricula, options)
-    folder = options.out if options.out is not None else Path("trials") / "compare"
+    folder = options.folder("compare")
     with bar("training", "trainings") as progress:
         compared = compare_curricula(loaded, spends, options.seeds(seeds), trainer, folder, options.workers, progress)
     if as_json:

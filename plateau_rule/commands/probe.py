@@ -46,7 +46,7 @@ def probe(
 
     require_drawable(plot)
     spends, trainer = TrainingBudget.read(budget), options.read_trainer()
-    ladder, folder = options.load(curriculum), options.folder("probe", curriculum)
+    ladder, folder = options.load(curriculum), options.folder(f"probe-{Path(curriculum).stem}")
     with bar("training", "trainings") as progress:
         probed = probe_rungs(ladder, spends, options.seeds(seeds), trainer, folder, knob, options.workers, progress)
     written = _write_curricula(probed, folder)

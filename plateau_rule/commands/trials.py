@@ -30,7 +30,7 @@ class TrialOptions:
     workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
     """Trainings at a time, each in a process of its own; one per core by default."""
     out: Annotated[Path | None, OUT] = None
-    """The folder of the experiment. By default, `trials/`, the command and the curriculum's name."""
+    """The folder of the experiment; by default one below `trials/`."""
 
     def read_trainer(self) -> Trainer:
         """What trains."""
@@ -53,9 +53,9 @@ class TrialOptions:
         """That many seeds."""
         return range(self.first_seed, self.first_seed + count)
 
-    def folder(self, command: str, curriculum: str) -> Path:
-        """The folder of the experiment."""
-        return self.out if self.out is not None else Path("trials") / f"{command}-{Path(curriculum).stem}"
+    def folder(self, name: str) -> Path:
+        """The folder of the experiment, if none is named, below `trials/`."""
+        return self.out if self.out is not None else Path("trials") / name
 
 
 TRIALS = TrialOptions()

@@ -52,7 +52,7 @@ class TrainingBudget:
         elif word in ("step", "token"):
             unit = "steps" if word == "step" else "tokens"
         elif word in ("steps", "tokens", "cost"):
-            unit = word  # type: ignore[assignment]
+            unit = word  # type: ignore[assignment]  # mypy does not narrow a text by `in`
         if unit is None or not 0 < number <= 10**15 or (unit in ("steps", "tokens") and number.denominator != 1):
             raise TrialError(
                 f'budget "{text}"; expected a number and a unit, such as "90 s", "10 minutes", "500 cost", '

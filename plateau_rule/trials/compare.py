@@ -11,7 +11,7 @@ import numpy as np
 
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.rungs import spelled_out
-from plateau_rule.trials.budget import TrainingBudget
+from plateau_rule.trials.budget import TrainingBudget, TrialError, has_prices
 from plateau_rule.trials.cell import Cell
 from plateau_rule.trials.curve import AXES, Curve
 from plateau_rule.trials.pool import Progress, train_cells
@@ -73,6 +73,12 @@ def compare(
     Raises:
         TrialError: it cannot be carried out, or a training failed.
     """
+    unpriced = [name for name, curriculum in curricula.items() if not has_prices(curriculum)]
+    if unpriced and budget.unit == "cost":  # measured, each would have a unit of its own: its dearest step
+        raise TrialError(
+            f"{unpriced[0]}: a budget in cost is the same for all only by prices in the files, [knob.NAME] cost = "
+            "[ … ], and there are none in this one. Write them (plateau probe measures them), or give seconds"
+        )
     cells, ready = [], []
     for curriculum in curricula.values():
         prepared = prepare(curriculum, _settings(curriculum), budget, trainer, folder, progress)
@@ -81,7 +87,10 @@ def compare(
         cells += [Cell(bound, trainer, seed, prepared.spends, prepared.step_s) for seed in seeds]
     curves = train_cells(cells, folder, workers, progress)
     own = [curves[i : i + len(seeds)] for i in range(0, len(curves), len(seeds))]
-    timed = tuple(tuple(_timed(curve, prepared) for curve in each) for each, prepared in zip(own, ready, strict=True))
+    timed = tuple(
+        tuple(_timed(curve, prepared, not unpriced) for curve in each)
+        for each, prepared in zip(own, ready, strict=True)
+    )
     scores = [np.array([curve.last for curve in each]) for each in timed]
     differences = [tested(each, scores[0]) for each in scores[1:]]
     corrected = holm([each.p for each in differences])
@@ -98,11 +107,14 @@ def _settings(curriculum: Curriculum) -> list[Setting]:
     return found
 
 
-def _timed(curve: Curve, prepared: Prepared) -> Curve:
-    """The curve with the time that its cost stands for, where it has no other."""
-    if prepared.unit_s is None or "cost" not in curve.spent or "time_s" in curve.spent:
-        return curve
-    return Curve(curve.score, {**curve.spent, "time_s": curve.spent["cost"] * prepared.unit_s})
+def _timed(curve: Curve, prepared: Prepared, comparable: bool) -> Curve:
+    """The curve with the time that its cost stands for, where it has no other; without a cost that others count not."""
+    spent = dict(curve.spent)
+    if prepared.unit_s is not None and "cost" in spent:
+        spent.setdefault("time_s", spent["cost"] * prepared.unit_s)
+    if not comparable:
+        spent.pop("cost", None)
+    return Curve(curve.score, spent)
 
 
 def verdict(compared: Compared) -> str:

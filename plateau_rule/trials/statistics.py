@@ -41,7 +41,7 @@ def difference(one: Floats, other: Floats) -> PairedDifference:
 
 def require_tests() -> None:
     """Load what the tests need: an ImportError here comes before anything is trained."""
-    import scipy.stats  # noqa: F401
+    import scipy.stats  # noqa: F401  # to see that it is there
 
 
 def tested(one: Floats, other: Floats) -> PairedDifference:

@@ -91,7 +91,7 @@ class Trainer:
         if not callable(function := getattr(module, name, None)):
             near = nearest(name, [word for word in vars(module) if callable(vars(module)[word])])
             raise TrialError(f"{where}: there is no function {name} in it. {near}")
-        return function  # type: ignore[no-any-return]
+        return function  # type: ignore[no-any-return]  # it is callable, and the user says what it takes
 
     def command(self, curriculum: Path, seed: int, budget: TrainingBudget, out: Path) -> list[str]:
         """The words of the command for one cell."""

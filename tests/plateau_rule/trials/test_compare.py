@@ -92,6 +92,24 @@ def test_a_comparison_from_end_to_end(
     assert "time (s)" in (tmp_path / "both.svg").read_text()
 
 
+def test_cost_without_prices_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Files that say no prices would each be measured in a unit of their own: a cost is refused, seconds have none."""
+    monkeypatch.chdir(tmp_path)
+    free = LADDER.replace("cost   = [0.25, 1]\n", "")
+    (tmp_path / "grid.toml").write_text(free)
+    (tmp_path / "coarse.toml").write_text(
+        free.partition('[[state]]\nname = "fine"')[0].replace('name = "grid"', 'name = "coarse"')
+    )
+    words = ["compare", "coarse.toml", "grid.toml", "--trainer", f"{TOY}:train", "--seeds", "1", "--json"]
+    assert plateau.main([*words, "--budget", "160 cost"]) == 2
+    assert "coarse: a budget in cost is the same for all only by prices in the files" in capfd.readouterr().out
+    assert plateau.main([*words, "--budget", "1 s"]) == 0
+    curves = [row["curves"][0] for row in json.loads(capfd.readouterr().out)["curricula"]]
+    assert all("cost" not in curve and abs(curve["time_s"][-1] - 1) < 0.02 for curve in curves)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
