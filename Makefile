@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.set-up
 WHEELS := $(VENV)/wheels
 ADAPTERS := .venv-adapters
-LIGHT  := plot,test,tune,lsp,page
+LIGHT  := compare,plot,test,tune,lsp,page
 EXTRAS := dev,train,$(LIGHT)
 TORCH  := 2.13.0
 

@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(install: Install) -> Environment:
     """The wheel with its light extras, and pytest."""
-    return install("plot", "test", "tune", packages=("pytest",))
+    return install("compare", "plot", "test", "tune", packages=("pytest",))
 
 
 @pytest.mark.parametrize("command", [name for name in user.USES if name not in ("lsp", "page", "train", *user.TRAINED)])

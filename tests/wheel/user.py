@@ -30,7 +30,7 @@ USES = {
     "test": "test mine.test.toml",
     "lsp": "lsp",
     "probe": "probe rungs.toml --trainer toy.py:train --budget 40cost --seeds 1 --workers 1",
-    "compare": "compare rungs.toml full --trainer toy.py:train --budget 40cost",
+    "compare": "compare rungs.toml full --trainer toy.py:train --budget 40steps --steps-per-epoch 10",
     "runs": "runs .",
     "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu --unchecked",
     "generate": "generate run --bytes 20 --device cpu",
@@ -49,7 +49,7 @@ transition = [{ from = "small", to = "large", actions = ["lr_restart"], guards =
 """,
     "toy.py": """
 def train(curriculum, budget, seed):
-    size = curriculum.state[0].set["size"]
+    size = curriculum.state[0].set.get("size", 1)
     return [{"step": step, "score": size / step} for step in range(1, 80 // size + 1)]
 """,
 }
