@@ -18,6 +18,7 @@ LONG_S = 10.0  # until it is said that the others wait
 SILENT_S = 120.0  # until a rank whose pulse has stopped counts as gone
 LEAVE_S = 30.0  # in which a rank that waits should see by itself that another is gone
 LOOK_S = 1.0
+WORKS = -1  # in the place of the number of a meeting: that of a rank that does not wait
 LOST = "plateau/lost"
 GO_ON = "The checkpoints are as they were: go on with --resume, on as many ranks as there are then"
 
@@ -53,7 +54,8 @@ def gone(ranks: Sequence[int]) -> str:
 class Lookout:
     """A thread that wakes once a second: it counts a pulse, by which the others see that its process is alive.
 
-    Where its rank waits it leaves a note, and whoever has left none is waited for. If one of the ranks is known to be
+    While its rank waits there is a note, and who waits is not waited for, unless it died there: when a rank dies, some
+    of the others wait in the meeting that it was in, and some in the next. If one of the ranks is known to be
     gone, and the main thread waits on all the same, it ends the process: what the ranks are joined by sees that a rank
     is gone by a connection that breaks, and those who have none to it wait for each other.
 
@@ -77,6 +79,7 @@ class Lookout:
         self._meetings, self._since_s, self._quiet = 0, 0.0, False
         self._said: tuple[int, str] | None = None
         self._pulses: dict[int, tuple[int, float]] = {}
+        self._noted = WORKS
         self._lost_s, self._alone_s = 0.0, 0.0
         self._over = Event()
         self._thread = Thread(target=self._look_often, name="lookout", daemon=True)
@@ -124,22 +127,33 @@ class Lookout:
         meeting, since_s = self._meetings, self._since_s
         waited_s = monotonic() - since_s
         if not since_s or waited_s < LOOK_S:
-            self._lost_s = 0.0
+            self._lost_s, self._pulses = 0.0, {}
+            self._note(WORKS)
             return
-        self._store.set(f"plateau/waiting/{self._rank}", str(meeting))
+        self._note(meeting)
         self._leave_if_lost()
+        silences_s = self._silences_s()
         if waited_s < LONG_S:
-            self._pulses = {}
             return
-        if silent := self._silent():
+        if silent := [rank for rank, silence_s in silences_s.items() if silence_s >= SILENT_S]:
             self._store.compare_set(LOST, "", gone(silent))
-        late = [rank for rank in range(self._size) if self._last_of(rank) < meeting]
+        still = {rank for rank, silence_s in silences_s.items() if silence_s >= LONG_S / 2}
+        late = [
+            rank
+            for rank, waits_in in ((rank, self._waits_in(rank)) for rank in range(self._size))
+            if waits_in == WORKS or (waits_in < meeting and rank in still)
+        ]
         here = [rank for rank in range(self._size) if rank not in late]
         if self._quiet or not late or here[0] != self._rank or (self._said and self._said[0] == meeting):
             return
         who = ", ".join(f"rank {rank}" for rank in late)
         self._said = (meeting, who)
         self._say(f"{who}: {waited_s:.0f} s behind the others, which wait: slow, stopped or out of reach")
+
+    def _note(self, waits_in: int) -> None:
+        if waits_in != self._noted:
+            self._store.set(f"plateau/waiting/{self._rank}", str(waits_in))
+            self._noted = waits_in
 
     def _leave_if_lost(self) -> None:
         """End the process if it has waited on for long, though a rank is known to be gone."""
@@ -160,18 +174,18 @@ class Lookout:
             self._say(NO_STORE)
             self._end()
 
-    def _silent(self) -> list[int]:
-        """Return the ranks whose pulse has not moved for long."""
+    def _silences_s(self) -> dict[int, float]:
+        """Return for how long each rank's pulse has stood still, in seconds, as far as it was looked at."""
         now = monotonic()
         for rank, pulse in self.pulses().items():
             if rank not in self._pulses or self._pulses[rank][0] != pulse:
                 self._pulses[rank] = pulse, now
-        return [rank for rank, (_, since_s) in self._pulses.items() if now - since_s >= SILENT_S]
+        return {rank: now - since_s for rank, (_, since_s) in self._pulses.items()}
 
-    def _last_of(self, rank: int) -> int:
-        """Return at which meeting a rank has last waited long; −1 if it never did."""
+    def _waits_in(self, rank: int) -> int:
+        """Return the number of the meeting in which a rank waits, by its note."""
         key = f"plateau/waiting/{rank}"
-        return int(self._store.get(key)) if self._store.check([key]) else -1
+        return int(self._store.get(key)) if self._store.check([key]) else WORKS
 
 
 def speaks_first(store: Store, sentence: str) -> bool:

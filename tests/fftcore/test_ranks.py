@@ -288,6 +288,31 @@ def test_a_slow_rank_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lines) == 2
 
 
+def test_who_waits_as_well_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ranks that wait in the meeting before, only one whose pulse has stopped is named, not one that is alive."""
+    store, lines, said = HashStore(), list[str](), Event()
+    monkeypatch.setattr(lookout, "LONG_S", 1.0)
+    monkeypatch.setattr(lookout, "LOOK_S", 0.001)
+    store.set("plateau/waiting/1", "1")
+    store.set("plateau/waiting/2", "1")
+    alive = Lookout(store, 2, 3, lines.append)
+
+    def say(line: str) -> None:
+        lines.append(line)
+        said.set()
+
+    seen = Lookout(store, 0, 3, say)
+    with alive.waiting(quiet=True):
+        with seen.waiting(quiet=True):
+            pass
+        with seen.waiting():
+            assert said.wait(60)
+    seen.close()
+    alive.close()
+    assert lines[0].startswith("rank 1: ")
+    assert len(lines) == 2
+
+
 class Ended(list[str]):
     """What a lookout says, and whether it has ended the process."""
 
