@@ -44,7 +44,7 @@ def test_horizons_that_are_too_short_are_told(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("lead", [1, 3])
 def test_check_is_right_under_a_lead(lead: int) -> None:
     """What some stream does under a lead, no report calls impossible, and every counterexample happens."""
-    assert [said for seed in range(60) if (said := disagreements_of(seed, 800, 3000, lead)[0])] == []
+    assert [said for seed in range(30) if (said := disagreements_of(seed, 800, 3000, lead)[0])] == []
 
 
 def test_a_report_that_forgets_the_lead_is_contradicted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,8 +55,8 @@ def test_a_report_that_forgets_the_lead_is_contradicted(monkeypatch: pytest.Monk
 
 def test_four_ways_to_run_under_a_lead() -> None:
     """A Controller, one resumed after every step, a Batch and the naive interpreter decide alike, for leads up to 5."""
-    assert [where for seed in range(90) if (where := parting(seed)[1])] == []
-    assert [where for seed in range(60) if (where := parting(seed, clocks=True)[1])] == []
+    assert [where for seed in range(45) if (where := parting(seed)[1])] == []
+    assert [where for seed in range(30) if (where := parting(seed, clocks=True)[1])] == []
 
 
 def test_ways_that_part_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

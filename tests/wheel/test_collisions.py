@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.wheel import user
-from tests.wheel.conftest import Environment
+from tests.wheel.conftest import ALL_LIGHT, Environment
 
 pytestmark = pytest.mark.slow
 Install = Callable[..., Environment]
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(install: Install) -> Environment:
     """The wheel with its light extras, and pytest."""
-    return install("compare", "plot", "test", "tune", packages=("pytest",))
+    return install(*ALL_LIGHT, packages=("pytest", "httpx2"))
 
 
 @pytest.mark.parametrize("command", [name for name in user.USES if name not in ("lsp", "page", "train", *user.TRAINED)])
