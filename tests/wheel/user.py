@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 from plateau_rule import Binding, Controller, load
@@ -63,6 +64,15 @@ EXTRAS = {
     "page": "page",
     **dict.fromkeys(("train", *TRAINED), "train"),
 }
+
+
+# How far something is, said every now and then on a slow machine.
+PROGRESS = re.compile(r"[^:\n]+: [\d,]+( of [\d,]+)? \w+\n")
+
+
+def complaints(errors: str) -> str:
+    """What a command said on its standard error, but for how far it was."""
+    return PROGRESS.sub("", errors)
 
 
 def write(folder: Path) -> None:
