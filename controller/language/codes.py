@@ -559,8 +559,9 @@ CODES = {
     "decay-unfinished": Code(
         "a run that ends before its decay",
         "A rate that decays is to be low at the end of the run, whatever the losses are. Where knobs change how many "
-        "tokens a step has, steps times a constant are not its tokens. A wsd whose decay is cut off is an error; a "
-        "cosine or a line of which less than half is over a warning, and a note where it is more.",
+        "tokens a step has, steps times a constant are not its tokens. A wsd whose decay is cut off is an error, and "
+        "so is a length in cost, which is a budget; another cosine or line of which less than half is over is a "
+        "warning, and a note where it is more.",
         "Give the length that the run has, or rest; write tokens_per_step as the product of the knobs that decide it.",
     ),
     "warmup-unfinished": Code(

@@ -133,6 +133,7 @@ def _unfinished(state: BoundState, path: tuple[Key, ...], over: float) -> Findin
 
     The decay of `wsd` is there to be taken, and one that is cut off is an error. Another shape falls all the way, and
     some schedules were published that end before its end; where less than half of it is over, its length is a slip.
+    A length in cost is a budget, and none of those: its floor is to be reached within what the run may cost.
     """
     rate = state.rate
     said = f"when the run ends, at most {percent(over)} of the rate's length of {rate.length} are over in "
@@ -148,9 +149,10 @@ def _unfinished(state: BoundState, path: tuple[Key, ...], over: float) -> Findin
     sentence = (
         f'{said}"{state.name}": it is still at {percent(least)} of the peak or more, its floor is {percent(rate.floor)}'
     )
-    severity: Severity = "warning" if over < HALF else "note"
+    advice = "Give" if rate.length.unit == "cost" else "If that is not meant, give"
+    severity: Severity = "error" if rate.length.unit == "cost" else "warning" if over < HALF else "note"
     return Finding("decay-unfinished", "timing", severity, path, sentence,
-                   f'If that is not meant, give the length that the run has, or "rest"{product}')  # fmt: skip
+                   f'{advice} the length that the run has, or "rest"{product}')  # fmt: skip
 
 
 def _behind(machine: Machine, reach: Reach, node: Node) -> tuple[float, float] | None:

@@ -250,10 +250,11 @@ def test_the_rate_s_trace_is_its_formula_of_the_cost(shape: str) -> None:
         controller.observe(1.0)
 
 
-def test_a_decay_beyond_the_budget_is_refused() -> None:
-    """A decay that would begin where the cost is spent is an error, whatever the losses are; one that fits is not."""
-    for length, code in (("20 cost", 1), ("10 cost", 0)):
-        text = GRID.replace('shape = "linear"', f'shape = "wsd"\nlength = "{length}"')
+@pytest.mark.parametrize("shape", ["wsd", "cosine", "linear"])
+def test_a_decay_beyond_the_budget_is_refused(shape: str) -> None:
+    """A rate that can't reach its floor within the cost is an error, whatever the losses are; one that can is not."""
+    for length, code in (("20 cost", 1), ("13 cost", 1), ("10 cost", 0)):
+        text = GRID.replace('shape = "linear"', f'shape = "{shape}"\nlength = "{length}"')
         report = verify(Controller(loads(text), {"grid": 64}).machine)
         unfinished = [one for one in report.findings if one.code == "decay-unfinished" and one.severity == "error"]
         assert len(unfinished) == code
