@@ -214,11 +214,11 @@ def find_crossings(curves: Sequence[Sequence[Curve]], axis: str) -> tuple[int, t
     start, climbed = 0, list[tuple[int, int]]()  # a rung, and the place where it is entered
     while True:
         now, begin = climbed[-1] if climbed else (start, 0)
-        ahead = {rung: _ahead_from(scores[rung] - scores[now]) for rung in range(now + 1, len(scores))}
-        firsts = [(place, -rung) for rung, place in ahead.items() if place is not None]
+        ahead = {rung: _ahead_from(scores[rung] - scores[now]) for rung in _reachable(scores, now)}
+        firsts = [(place, rung) for rung, place in ahead.items() if place is not None]
         if not firsts:
             break
-        place, rung = min(firsts)[0], -min(firsts)[1]
+        place, rung = min(firsts)
         if place > begin:
             climbed.append((rung, place))
         elif climbed:  # ahead of that one before it is entered: it is passed over
@@ -232,6 +232,16 @@ def find_crossings(curves: Sequence[Sequence[Curve]], axis: str) -> tuple[int, t
         found.append(Crossing(rung, over, float(places[place]), by_seed))
         over = rung
     return start, tuple(found)
+
+
+def _reachable(scores: Floats, now: int) -> list[int]:
+    """The harder rungs that a ladder may go on to: not those that an easier one among them leaves behind in the end."""
+    harder = range(now + 1, len(scores))
+    return [
+        rung
+        for rung in harder
+        if all(_ahead_from(scores[other] - scores[rung]) is None for other in harder if other < rung)
+    ]
 
 
 def _ahead_from(differences: Floats) -> int | None:

@@ -70,6 +70,12 @@ def test_a_rung_that_leads_from_the_start_is_the_first() -> None:
     assert find_crossings([[falling(0.1, 0.2)] * 2, [falling(0.2, 0.0)] * 2], "cost") == (1, ())
 
 
+def test_a_rung_that_an_easier_one_beats_is_not_climbed() -> None:
+    """The hardest rung leads the first from the start and ends behind the middle one: the ladder begins there."""
+    rungs = [[falling(0.05, 0.4)] * 2, [falling(0.1, 0.0)] * 2, [falling(0.2, 0.2)] * 2]
+    assert find_crossings(rungs, "cost") == (1, ())
+
+
 def test_a_run_that_diverges_is_never_ahead() -> None:
     """An infinite score is not better than any."""
     wild = Curve(np.full(100, np.inf), falling(0.1, 0.0).spent)
