@@ -127,18 +127,10 @@ def plan_run(
     lag = 1 if device.type == "cuda" else 0  # one step late, and the device need not be waited for
     length = (asked.epochs, asked.steps_per_epoch)
     controller = bind_to_trainer(curriculum, config, *length, config.peak, lag, asked.ranks)
-    run = controller.machine.run
     return Record(
         fingerprint=controller.fingerprint,
         curriculum=CurriculumRecord(name=curriculum.name, text=source.decode()),
-        bound=BoundRun(
-            limits=dict(_limits(config)),
-            epochs=run.epochs or 0,
-            steps_per_epoch=run.steps_per_epoch or 0,
-            tokens_per_step=_tokens_per_step(curriculum, config),
-            peak=controller.machine.peak,
-            lag=lag,
-        ),
+        bound=bound_run(controller, config),
         preset=asked.preset or DEFAULT_PRESET,
         config=config,
         seed=asked.seed or 0,
@@ -153,6 +145,19 @@ def plan_run(
         command=command_line(),
         checked=checked(controller, asked.unchecked),
     ), text
+
+
+def bound_run(controller: Controller, config: Config) -> BoundRun:
+    """What a run's record says that its curriculum was bound to."""
+    run = controller.machine.run
+    return BoundRun(
+        limits=dict(_limits(config)),
+        epochs=run.epochs or 0,
+        steps_per_epoch=run.steps_per_epoch or 0,
+        tokens_per_step=_tokens_per_step(controller.machine.curriculum, config),
+        peak=controller.machine.peak,
+        lag=controller.lag,
+    )
 
 
 def checked(controller: Controller, unchecked: bool) -> dict[str, str] | None:

@@ -62,6 +62,13 @@ class Resumed(Frozen):
     command: tuple[str, ...]
 
 
+class Branched(Frozen):
+    """The run that the steps before `step` were trained in, under another curriculum."""
+
+    run: str
+    step: Count
+
+
 class Record(Frozen):
     """All that is known of a run when it begins.
 
@@ -74,6 +81,7 @@ class Record(Frozen):
         threads: that torch used on the CPU.
         ranks: how many processes it was begun on.
         checked: what `plateau check` said of each property before the first step; None where nobody asked it.
+        branched: where it was branched off another run, if it was.
     """
 
     format: Literal[2] = FORMAT
@@ -94,6 +102,7 @@ class Record(Frozen):
     command: tuple[str, ...]
     checked: dict[str, str] | None = None
     resumed: tuple[Resumed, ...] = ()
+    branched: Branched | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what no resume changes, in JSON's types: a checkpoint knows its run by it."""

@@ -37,6 +37,7 @@ COMMANDS = {
     "test": "Carry out scenario files: does a curriculum do what was expected of it?",
     "lsp": "Serve an editor: findings while one types, hover, completion.",
     "train": "Train the byte-level language model under a curriculum, or resume a run.",
+    "branch": "Begin a run under another curriculum at the steps that it shares with one that was trained.",
     "probe": "Hold each rung of a ladder for a budget: where does the next one get ahead?",
     "compare": "Train under several curricula at one budget: does a difference go beyond the spread over the seeds?",
     "runs": "List runs and their checkpoints, and verify each.",
@@ -95,8 +96,8 @@ app = App(
     default_parameter=Parameter(negative="", converter=converted),  # no --no-json, no --empty-limit
 )
 for name, sentence in COMMANDS.items():
-    # The --out of train is a folder, and import writes TOML: they refuse what is there themselves.
-    spare = None if name in ("train", "import") else spare_inputs
+    # The --out of train and branch is a folder, and import writes TOML: they refuse what is there themselves.
+    spare = None if name in ("train", "branch", "import") else spare_inputs
     config = take_config if name == "train" else None
     place = ":".join(2 * [python_name(name)])
     app.command(f"plateau_rule.commands.{place}", name=name, help=sentence, validator=spare, config=config)

@@ -26,6 +26,7 @@ EXAMPLES = {
     "test": "plateau test tests/",
     "lsp": "plateau lsp",
     "train": "plateau train sizes.toml --data corpus.txt --out runs/sizes",
+    "branch": "plateau branch runs/sizes edited.toml --out runs/edited",
     "probe": "plateau probe sizes.toml --trainer mine.py:train --budget '90 s' -o probe.png",
     "compare": "plateau compare sizes.toml full.toml --trainer mine.py:train --budget '90 s' --seeds 5",
     "runs": "plateau runs runs/",

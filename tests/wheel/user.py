@@ -34,6 +34,7 @@ USES = {
     "compare": "compare rungs.toml full --trainer toy.py:train --budget 40steps --steps-per-epoch 10",
     "runs": "runs .",
     "train": "train mine.toml --out run --epochs 1 --steps-per-epoch 2 --device cpu --unchecked",
+    "branch": "branch run mine.toml --out longer --epochs 2 --unchecked",
     "generate": "generate run --bytes 20 --device cpu",
     "evaluate": "evaluate run --data mine.toml --device cpu",
     "export": "export run --out model",
@@ -54,7 +55,7 @@ def train(curriculum, budget, seed):
     return [{"step": step, "score": size / step} for step in range(1, 80 // size + 1)]
 """,
 }
-TRAINED = ("generate", "evaluate", "export")  # these use what `train` has left
+TRAINED = ("branch", "generate", "evaluate", "export")  # these use what `train` has left
 # The extras that commands need; all others need none.
 EXTRAS = {
     "plot": "plot",
