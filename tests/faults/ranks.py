@@ -1,7 +1,9 @@
 """Trains on one, two and four ranks, and harms one of them: the run ends as it would have, or all stop and it is named.
 
-`python -m tests.faults.ranks --times 10` prints a line for each fault after which that was not so, and one line of
-JSON, which counts. `--plant NAME` puts a defect in first, which must be found.
+`python -m tests.faults.ranks --times 10` prints a line for each try, which says what was wrong if anything was, and one
+line of JSON, which counts. `--only "in a meeting"` kills a rank at this moment and does nothing else. What tells a dead
+rank from a slow one is a wait of seconds: `--patience 5` makes each five times as long, on a machine that does other
+work. `--plant NAME` puts a defect in first, which must be found.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from shutil import rmtree
 from threading import Timer
@@ -37,7 +39,16 @@ from tests.fftcore.micro import CURRICULUM, micro_text
 from tests.fftcore.ranked import REQUESTS, SHAPE, differences, in_step, ranked, train
 
 STEPS, LONG, MEETINGS = 32, 200, 70
-SILENT_S = 6.0  # until a rank that is stopped counts as gone
+# Seconds that tests wait where a run waits minutes: until a rank that is stopped counts as gone, and so on.
+WAITS_S = {
+    (lookout, "LOOK_S"): 0.1,
+    (lookout, "LONG_S"): 1.0,
+    (lookout, "SILENT_S"): 6.0,
+    (lookout, "LEAVE_S"): 3.0,
+    (ranks, "GRACE_S"): 3.0,
+    (ranks, "ARRIVAL_S"): 10.0,
+    (ranks, "LEAVE_S"): 5.0,
+}
 LONGER = REQUESTS.replace(b"epochs = 4", b"epochs = 8").replace(b"steps_per_epoch = 8", b"steps_per_epoch = 25")
 Fault = Callable[[], None]
 
@@ -56,7 +67,7 @@ class Ranks4:
     """
 
     def __init__(self, folder: Path, dice: random.Random, plant: Fault) -> None:
-        self.folder, self.dice, self.plant, self.moments = folder, dice, plant, cycle(MOMENTS)
+        self.folder, self.dice, self.plant = folder, dice, plant
         (folder / "micro.txt").write_bytes(micro_text())
 
     @cached_property
@@ -114,15 +125,14 @@ class Ranks4:
             return f"not resumed: {codes}: {self._told()[-500:]}"
         return "; ".join(differences(self.whole, out)[:3]) if fault not in SPOILS else ""
 
-    def killed(self) -> str:
-        """Kill one of four ranks, at another place each time, or stop it so that it only seems to be there."""
+    def killed(self, name: str) -> str:
+        """Kill one of four ranks at one of the moments, or stop it so that it only seems to be there."""
         rank, number = self.dice.randrange(4), self.dice.randrange(10_000)
-        name = next(self.moments)
         if name == "saving":
             rank = 0  # which is the one that does
         codes = [-9 if one == rank else 2 for one in range(4)]
         fault = self.harmed(4, rank, partial(MOMENTS[name], number), codes, f"rank {rank} (does not answer|of 4 did)")
-        return fault and f"{name}, {number}, rank {rank}: {fault}"
+        return fault and f"{number}, rank {rank}: {fault}"
 
     def not_finite(self) -> str:
         """Make the loss of one rank NaN in one step."""
@@ -181,7 +191,7 @@ def stop(learner: Learner) -> None:
     """Stop this process, which keeps its connections; when the others have left, it is killed."""
     me = os.getpid()
     if os.fork() == 0:
-        time.sleep(2 * SILENT_S + 6)
+        time.sleep(3 * lookout.SILENT_S)
         os.kill(me, signal.SIGKILL)
         os._exit(0)
     os.kill(me, signal.SIGSTOP)
@@ -267,30 +277,44 @@ def planted(name: str) -> Fault:
     return nothing
 
 
+def tries_of(given: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield what is asked for, each with its name."""
+    plant = planted(given.plant)
+    runs = Ranks4(folder, random.Random(given.seed), plant)
+    for moment in given.only or islice(cycle(MOMENTS), given.times):
+        yield f"killed, {moment}", partial(runs.killed, moment)
+        if not given.only:
+            yield "not_finite", runs.not_finite
+            yield "turned", runs.turned
+    if not given.only:
+        yield from [("pieces", runs.pieces)] * given.pieces
+        for count in (2, 4):
+            yield f"uneven, {count} ranks", partial(uneven, count, given.steps, folder, plant)
+
+
 def main() -> int:
     """Count, and return 1 if anything went otherwise than it should."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--times", type=int, default=len(MOMENTS), help="of each fault")
+    asked.add_argument("--only", choices=MOMENTS, action="append", help="the moment of a kill; can be given repeatedly")
     asked.add_argument("--pieces", type=int, default=1, help="runs of 200 steps that are cut in ten")
     asked.add_argument("--steps", type=int, default=10_000, help="of uneven losses")
+    asked.add_argument("--patience", type=float, default=1.0, help="how many times as long each wait is")
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--plant", default="")
     given = asked.parse_args()
     torch.set_num_threads(1)
     plateau_rule.fftcore.finish.draw_run = picture  # type: ignore[attr-defined]
-    ranks.GRACE_S, ranks.ARRIVAL_S, ranks.LEAVE_S = 3.0, 10.0, 5.0
-    lookout.LOOK_S, lookout.LONG_S, lookout.SILENT_S, lookout.LEAVE_S = 0.1, 1.0, SILENT_S, 3.0
-    plant, counts, wrong = planted(given.plant), Counter[str](), 0
+    for (module, name), wait_s in WAITS_S.items():
+        setattr(module, name, wait_s * (1 if name == "LOOK_S" else given.patience))
+    counts, wrong = Counter[str](), 0
     with temporary() as folder:
-        runs = Ranks4(Path(folder), random.Random(given.seed), plant)
-        tries = [runs.killed, runs.not_finite, runs.turned] * given.times + [runs.pieces] * given.pieces
-        tries += [partial(uneven, count, given.steps, Path(folder), plant) for count in (2, 4)]
-        for one in tries:
-            name = one.func.__name__ if isinstance(one, partial) else one.__name__
-            counts[name] += 1
-            if fault := one():
-                wrong += 1
-                print(f"{name}: {fault}")
+        for name, carry_out in tries_of(given, Path(folder)):
+            counts[name.partition(",")[0]] += 1
+            began = time.perf_counter()
+            fault = carry_out()
+            wrong += bool(fault)
+            print(f"{name}: {fault or 'right'}, {time.perf_counter() - began:.0f} s", flush=True)
     print(json.dumps({"tries": counts, "wrong": wrong, "shape": SHAPE}))
     return int(wrong > 0)
 

@@ -21,7 +21,7 @@ from plateau_rule.controller.errors import PlateauError
 from plateau_rule.fftcore.learner import Learner
 from tests.fftcore.micro import CURRICULUM, rows, run
 
-LONGEST_S = 300
+LONGEST_S = 600
 
 # Every request, and two forward passes in a step.
 REQUESTS = CURRICULUM.replace(
