@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import toml_rs
-
 from plateau_rule.controller.errors import Key, Place
 from plateau_rule.controller.language.scanning import headers
+from plateau_rule.controller.language.staying import import_to_stay
+
+toml_rs = import_to_stay("toml_rs")  # 0.4.3 frees with that thread what every later call reads
 
 # What toml-rs says of a text that is no TOML: a headline, the line itself, carets, and what is wrong with it.
 _REPORT = re.compile(r"TOML parse error at line (\d+), column (\d+)\n[^\n]*\n[^\n]*\n *\| *(\^*)\n(.*)", re.DOTALL)
