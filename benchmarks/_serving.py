@@ -14,7 +14,8 @@ from urllib.request import urlopen
 
 from plateau_rule import Controller, loads
 from plateau_rule.controller.language.reading import contents
-from plateau_rule.sim.run_folder import METRICS, RunFolder, one_line
+from plateau_rule.sim.run_files import METRICS
+from plateau_rule.sim.run_folder import RunFolder, one_line
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

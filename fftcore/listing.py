@@ -18,7 +18,7 @@ from plateau_rule.fftcore.record import LARGEST_RECORD_BYTES, Record, read_recor
 from plateau_rule.fftcore.sealed import parse
 from plateau_rule.fftcore.state import SavedState, refuse_another_run, state_of
 from plateau_rule.fftcore.storage import Disk, opened_file, read_file
-from plateau_rule.sim.run_folder import METRICS, RECORD
+from plateau_rule.sim.run_files import METRICS, RECORD
 
 SCORE = "val_bpb"
 LONGEST_ROW_BYTES = 1 << 16

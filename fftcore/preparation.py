@@ -14,7 +14,7 @@ from plateau_rule.fftcore.errors import CheckpointError, RunError
 from plateau_rule.fftcore.ranks import World
 from plateau_rule.fftcore.record import CURVE, SUMMARY, Record
 from plateau_rule.fftcore.storage import Disk
-from plateau_rule.sim.run_folder import RECORD
+from plateau_rule.sim.run_files import RECORD
 
 if TYPE_CHECKING:
     from plateau_rule.fftcore.checkpoint import Checkpoints, Commit

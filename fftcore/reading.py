@@ -22,7 +22,7 @@ from plateau_rule.fftcore.state import config_of, state_of
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.fftcore.tensors import WEIGHTS, read_tensors
 from plateau_rule.fftcore.trained import ModelKnobs, Trained, load_model
-from plateau_rule.sim.run_folder import RECORD
+from plateau_rule.sim.run_files import RECORD
 
 CHECKPOINTS = "checkpoints"
 ATTEMPTS = 3  # a run that is going on may remove a commit while it is read; it has a newer one then

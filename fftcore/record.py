@@ -17,7 +17,7 @@ from plateau_rule.fftcore.config import Config, Count, Positive
 from plateau_rule.fftcore.errors import RunError, StorageError
 from plateau_rule.fftcore.sealed import Frozen, first_fault, seal, unseal
 from plateau_rule.fftcore.storage import Disk, read_file, unfinished
-from plateau_rule.sim.run_folder import CURRICULUM, RECORD
+from plateau_rule.sim.run_files import CURRICULUM, RECORD
 
 FORMAT: Literal[2] = 2
 SUMMARY, CURVE = "summary.json", "curve.png"

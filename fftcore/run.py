@@ -41,7 +41,7 @@ from plateau_rule.fftcore.record import (
     write_record,
 )
 from plateau_rule.fftcore.storage import Disk, locked
-from plateau_rule.sim.run_folder import CURRICULUM, RECORD
+from plateau_rule.sim.run_files import CURRICULUM, RECORD
 from plateau_rule.sim.trackers import open_tracks
 
 if TYPE_CHECKING:

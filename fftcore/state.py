@@ -11,7 +11,7 @@ from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.errors import CheckpointError
 from plateau_rule.fftcore.record import Record
 from plateau_rule.fftcore.sealed import Frozen, first_fault
-from plateau_rule.sim.run_folder import RECORD
+from plateau_rule.sim.run_files import RECORD
 
 Natural = Annotated[int, Field(ge=0, strict=True)]
 

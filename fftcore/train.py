@@ -27,7 +27,8 @@ from plateau_rule.fftcore.saving import Saving
 from plateau_rule.fftcore.signals import Caught
 from plateau_rule.fftcore.state import state_of
 from plateau_rule.fftcore.storage import AppendLog, Disk
-from plateau_rule.sim.run_folder import DECISIONS, METRICS, decision_row, one_line, plan_row, spelled
+from plateau_rule.sim.run_files import DECISIONS, METRICS
+from plateau_rule.sim.run_folder import decision_row, one_line, plan_row, spelled
 from plateau_rule.sim.trackers import Tracks
 
 LOGS = (METRICS, DECISIONS)

@@ -19,8 +19,8 @@ from plateau_rule.controller.language.canonical import digest
 from plateau_rule.controller.language.writing import dumps
 from plateau_rule.controller.machine import Action
 from plateau_rule.controller.plan import Decision, Plan
+from plateau_rule.sim.run_files import CURRICULUM, DECISIONS, METRICS, RECORD
 
-METRICS, DECISIONS, RECORD, CURRICULUM = "metrics.jsonl", "decisions.jsonl", "run.json", "curriculum.toml"
 FORMAT = 1
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from plateau_rule.commands.options import LATE, READING, Flag, LateOptions, ReadingOptions, UsageError, read_logs
-from plateau_rule.commands.sources import is_curriculum
 from plateau_rule.controller.errors import closest, visible
-from plateau_rule.controller.language.reading import load, shipped
 
 if TYPE_CHECKING:
+    from plateau_rule.page.answers import Answers
     from plateau_rule.page.opening import Opened
+    from plateau_rule.page.record import Recorded
 
 HOW = "plateau page RUN, or plateau page CURRICULUM LOG"
 
@@ -46,14 +47,80 @@ def page(
         reading: How to read the log.
         bound: What the run was, where neither its record nor the log tells.
     """
-    from plateau_rule.page.run import Run
-    from plateau_rule.page.serving import serve
+    from plateau_rule.page.desk import Desk
+    from plateau_rule.page.folder import run_folder
+    from plateau_rule.page.link import listen, show_link
 
     given = words if edit is None or str(edit) in words else (str(edit), *words)
-    first, *rest = open_words("page", given, reading, bound, follow=True)
-    if edit is not None:
-        first = replace(first, edit=edit)
-    return serve(Run(first, whole=False), port, not no_browser, [Run(each) for each in rest])
+    if not given or bound != LATE or not all(map(run_folder, given)):
+        first_look(given, bound)
+
+    def outlines() -> dict[str, Any] | None:
+        from plateau_rule.page.outline import outline_of
+
+        return outline_of(first_look(given, bound))
+
+    def opens() -> Answers:
+        from plateau_rule.page.answers import Answers
+        from plateau_rule.page.run import Run
+
+        first, *rest = open_words("page", given, reading, bound, follow=True)
+        if edit is not None:
+            first = replace(first, edit=edit)
+        return Answers(Run(first, whole=False), [Run(each) for each in rest])
+
+    listening = listen(port)
+    token = show_link(listening, not no_browser)  # a browser starts while the server is loaded
+    gc.disable()  # until the run is open: nothing of what is loaded till then is garbage
+    from plateau_rule.page.serving import serve
+
+    return serve(Desk(opens, outlines), token, listening)
+
+
+def first_look(words: Sequence[str], bound: LateOptions) -> Recorded:
+    """What is known of a run before its log is read.
+
+    Args:
+        words: what the user gave.
+        bound: what the run was.
+
+    Raises:
+        PlateauError: they name too little, or too much, or a curriculum or a record that cannot be read.
+    """
+    from plateau_rule.page.folder import run_folder
+    from plateau_rule.page.record import read_curriculum, read_record
+
+    curriculum, runs = sort_words("page", words)
+    given = bound.binding()
+    for run in runs:
+        if curriculum is None and run_folder(run) is None:
+            raise UsageError(_no_folder(run, HOW))
+        if run != "-" and not Path(run).exists():
+            from plateau_rule.sim.logs import LogError
+
+            raise LogError(run, "there is no such file", remedy="Check the path")
+    folder = run_folder(runs[0]) if runs else None
+    if folder is not None:
+        return read_record(folder, curriculum, given)
+    assert curriculum is not None
+    return read_curriculum(runs[0] if runs else curriculum, curriculum, given)
+
+
+def sort_words(command: str, words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The curriculum that words name, and the runs and logs.
+
+    Raises:
+        UsageError: they name too little, or too much.
+    """
+    from plateau_rule.commands.sources import is_curriculum
+
+    how = HOW.replace("plateau page", f"plateau {command}")
+    curricula = [word for word in words if is_curriculum(word)]
+    if not words:
+        raise UsageError(f"plateau {command}: name what to show: {how}")
+    if len(curricula) > 1:
+        raise UsageError(f"plateau {command}: {' and '.join(curricula)}; expected one curriculum: {how}")
+    return curricula[0] if curricula else None, [word for word in words if word not in curricula]
 
 
 def open_words(
@@ -71,17 +138,13 @@ def open_words(
     Raises:
         UsageError: they name too little, or too much.
     """
+    from plateau_rule.controller.language.reading import load
+    from plateau_rule.page.folder import run_folder
     from plateau_rule.page.growing import follow_log
-    from plateau_rule.page.opening import open_folder, open_log, open_nothing, run_folder
+    from plateau_rule.page.opening import open_folder, open_log, open_nothing
 
-    how = HOW.replace("plateau page", f"plateau {command}")
-    curricula = [word for word in words if is_curriculum(word)]
-    runs = [word for word in words if word not in curricula]
-    if not words:
-        raise UsageError(f"plateau {command}: name what to show: {how}")
-    if len(curricula) > 1:
-        raise UsageError(f"plateau {command}: {' and '.join(curricula)}; expected one curriculum: {how}")
-    given, curriculum = bound.binding(), curricula[0] if curricula else None
+    curriculum, runs = sort_words(command, words)
+    given = bound.binding()
     if not runs:
         assert curriculum is not None
         return [open_nothing(curriculum, given)]
@@ -93,7 +156,7 @@ def open_words(
         if folder is not None:
             found.append(open_folder(folder, curriculum, given))
         elif curriculum is None:
-            raise UsageError(_no_folder(run, how))
+            raise UsageError(_no_folder(run, HOW.replace("plateau page", f"plateau {command}")))
         elif follow and not found:
             again = partial(read, quiet=True)
             found.append(follow_log(run, curriculum, given, read, again, lambda why: print(why, file=sys.stderr)))
@@ -105,6 +168,8 @@ def open_words(
 def _no_folder(run: str, how: str) -> str:
     if Path(run).exists():
         return f"{run}: no folder of a run, which would say its curriculum. Name one: {how}"
+    from plateau_rule.controller.language.reading import shipped
+
     meant = closest(run, shipped())
     return f"{visible(run)}: there is no such folder or file, and no shipped curriculum of that name. " + (
         f'Did you mean "{meant}"?' if meant else f"Name one: {how}"

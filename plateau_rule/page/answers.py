@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import log1p
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from plateau_rule.controller.edit.numbers import Path
 from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.reading import loads
-from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.page.as_data import (
-    as_json,
     checked,
     decision_as_data,
     drawn_machine,
@@ -23,16 +21,18 @@ from plateau_rule.page.as_data import (
     level,
     metrics_of,
     plain,
+    plan_as_data,
     stays,
     ways_as_data,
 )
+from plateau_rule.page.errors import PageError
 from plateau_rule.page.means import means_around
-from plateau_rule.page.opening import PageError
 from plateau_rule.page.run import Run
-from plateau_rule.sim.lint import lint
-from plateau_rule.sim.noise import Noise, noise_of
 from plateau_rule.sim.whatif.log import PASSED, LossLog
 from plateau_rule.sim.whatif.session import PlayedLog
+
+if TYPE_CHECKING:
+    from plateau_rule.sim.noise import Noise
 
 SMOOTH_SHARE = 80  # the mean that is drawn is that of so small a part of the run, whatever part of it is shown
 MOST_DECISIONS = 2000
@@ -72,6 +72,7 @@ class Answers:
                 "live": run.goes_on,
                 "follows": run.follows,
                 "quiet": run.quiet,
+                "opening": False,
                 "reading": run.reading,
                 "ended": session.ended,
                 "points": len(session) if session.log.points is None else len(session.log.points),
@@ -79,14 +80,7 @@ class Answers:
                 "first": run.opened.first,
                 "total": machine.total_steps,
                 "per": machine.steps_per_epoch,
-                "plan": {
-                    "step": plan.step,
-                    "epoch": plan.epoch,
-                    "state": plan.state,
-                    "knobs": as_json(plan.knobs),
-                    "lr": plan.lr,
-                    "stop": plan.stop,
-                },
+                "plan": plan_as_data(plan),
                 **drawn_machine(machine),
                 "stays": stays(machine, decisions),
                 "decisions": [decision_as_data(one) for one in decisions[:MOST_DECISIONS]],
@@ -227,6 +221,8 @@ class Answers:
 
     def noise(self, settings: Settings) -> dict[str, Any]:
         """What the noise of these losses does to the plateau guards: how often they raise too early, and how late."""
+        from plateau_rule.sim.lint import lint
+
         try:
             with self.run.lock:
                 session, gen, log = self.run.session, self.run.gen, self.run.session.log
@@ -241,6 +237,8 @@ class Answers:
 
     def _noise_of_log(self, gen: int, log: LossLog) -> Noise:
         """Estimated once for each log; other questions are answered meanwhile."""
+        from plateau_rule.sim.noise import noise_of
+
         key = (gen, int(NOISE_EVERY * log1p(len(log))))
         with self._estimates:
             if self._noise is None or self._noise[0] != key:
@@ -271,6 +269,8 @@ class Answers:
     def check(self) -> dict[str, Any]:
         """What `plateau check` says of the curriculum; worked out once."""
         if self._check is None:
+            from plateau_rule.controller.verifier.verify import verify
+
             self._check = {"lines": checked(verify(self.run.session.machine))}
         return self._check
 

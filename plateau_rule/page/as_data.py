@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plateau_rule.controller.clamping import as_bound
 from plateau_rule.controller.drawing import arrows, facts
 from plateau_rule.controller.edit.numbers import Path
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.notebook.checked import lines_of
-from plateau_rule.controller.plan import Decision
+from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.controller.readings import Way
 from plateau_rule.controller.verifier.findings import Finding, Report
-from plateau_rule.sim.whatif.session import Session
+
+if TYPE_CHECKING:
+    from plateau_rule.sim.whatif.session import Session
 
 MOST_POINTS = 800  # of a metric
 
@@ -58,6 +60,18 @@ def decision_as_data(decision: Decision) -> dict[str, Any]:
         "knobs": as_json(decision.knobs),
         "lr": decision.lr,
         "lr_before": decision.lr_before,
+    }
+
+
+def plan_as_data(plan: Plan) -> dict[str, Any]:
+    """What holds for the step that comes next."""
+    return {
+        "step": plan.step,
+        "epoch": plan.epoch,
+        "state": plan.state,
+        "knobs": as_json(plan.knobs),
+        "lr": plan.lr,
+        "stop": plan.stop,
     }
 
 

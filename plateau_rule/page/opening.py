@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.binding import Binding
-from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.curriculum import Curriculum
-from plateau_rule.controller.language.fingerprint import fingerprints
 from plateau_rule.controller.language.metrics import guarded
 from plateau_rule.controller.language.reading import contents, loads
+from plateau_rule.page.errors import PageError
+from plateau_rule.page.record import read_record
 from plateau_rule.page.tail import Floats, Rows, Tail
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.replayer.naming import evaluations_of
 from plateau_rule.sim.replayer.setting import Setting, per_point, setting_of
-from plateau_rule.sim.run_folder import METRICS, RECORD
+from plateau_rule.sim.whatif.bound import bound
 from plateau_rule.sim.whatif.log import LOGGED, PASSED
-from plateau_rule.sim.whatif.session import bound
 
 if TYPE_CHECKING:
     from plateau_rule.page.growing import GrowingLog
@@ -32,11 +30,6 @@ if TYPE_CHECKING:
 Metrics = dict[int, dict[str, float]]
 UNBOUND_STEPS, MOST_SIMULATED = 5000, 200_000
 MOST_STEPS = 50_000_000
-BOUND = ("limits", "epochs", "steps_per_epoch", "tokens_per_step", "peak", "lag", "lead")
-
-
-class PageError(PlateauError):
-    """What cannot be shown on a page."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +65,6 @@ class Opened:
     edit: Path | None = None
 
 
-def run_folder(named: str) -> Path | None:
-    """The folder of a run, if that is what was named, by itself or by its log."""
-    path = Path(named)
-    folder = path.parent if path.name == METRICS else path
-    return folder if (folder / RECORD).is_file() else None
-
-
 def open_folder(folder: Path, curriculum: str | None, given: Binding) -> Opened:
     """The folder of a run, under its own curriculum or another one.
 
@@ -86,39 +72,8 @@ def open_folder(folder: Path, curriculum: str | None, given: Binding) -> Opened:
         PageError: its record cannot be read.
         CurriculumError: the curriculum cannot.
     """
-    path = folder / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        own = Binding(**{name: record["bound"].get(name) for name in BOUND})
-        text = str(record["curriculum"]["text"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PageError(
-            f"{path}: the record of the run cannot be read ({type(error).__name__}: {error}). Name its log and a "
-            f"curriculum instead: plateau page {folder / METRICS} CURRICULUM"
-        ) from None
-    file, notes = f"{folder.name}/curriculum.toml", []
-    if curriculum is not None:
-        content, file = contents(curriculum)
-        other = content.decode("utf-8-sig", errors="replace")
-        if _means(other, file) != _means(text, file):
-            knobs = loads(other, file).knob
-            product = own.tokens_per_step if isinstance(own.tokens_per_step, tuple) else ()
-            tokens = own.tokens_per_step if all(n in knobs for n in product if isinstance(n, str)) else None
-            own = replace(own, peak=None, limits=_known(own.limits, knobs), tokens_per_step=tokens)
-            notes.append(f"under {Path(file).name}, which is not the curriculum that the run was trained under")
-        text = other
-    said = {name: value for name, value in vars(given).items() if value is not None}
-    return Opened(str(folder), text, Path(file).name, replace(own, **said), notes=tuple(notes), tail=Tail(folder))
-
-
-def _means(text: str, file: str) -> str:
-    return fingerprints(loads(text, file))[0]
-
-
-def _known(limits: Mapping[str, Any] | None, knobs: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The limits of knobs that a curriculum has, if each of its knobs has one."""
-    found = {name: limit for name, limit in (limits or {}).items() if name in knobs}
-    return found if found.keys() == knobs.keys() else None
+    said = read_record(folder, curriculum, given)
+    return Opened(said.origin, said.text, said.file, said.binding, notes=said.notes, tail=Tail(folder))
 
 
 def ours(setting: Setting, steps: NDArray[np.int64]) -> NDArray[np.int64]:

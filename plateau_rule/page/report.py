@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -13,7 +12,7 @@ from typing import Any
 import orjson
 
 from plateau_rule.page.answers import Answers
-from plateau_rule.page.assets import MODULES, static
+from plateau_rule.page.assets import joined, static
 from plateau_rule.page.run import Run
 
 COLUMNS = 8000
@@ -51,14 +50,6 @@ def report_of(answers: Answers) -> str:
 def hashed(text: str) -> str:
     """By what a content security policy knows an inline script or style."""
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
-
-
-def joined() -> str:
-    """All modules as one, without what they say to each other."""
-    texts = (static(f"{name}.js").decode() for name in MODULES)
-    return "\n".join(
-        re.sub(r"^export ", "", re.sub(r"^import .*\n", "", text, flags=re.M), flags=re.M) for text in texts
-    )
 
 
 def kept(answers: Answers) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from plateau_rule.controller.language.writing import formatted
+from plateau_rule.page.errors import PageError
 from plateau_rule.page.growing import GrowingLog, news_of
-from plateau_rule.page.opening import Opened, PageError
+from plateau_rule.page.opening import Opened
 from plateau_rule.page.tail import Rows
 from plateau_rule.page.track import GuardTrack
 from plateau_rule.sim.curves import power

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,16 +19,13 @@ from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plateau_rule.controller.errors import PlateauError
-from plateau_rule.page.answers import Answers
-from plateau_rule.page.assets import MODULES, static
+from plateau_rule.page.assets import joined, static
+from plateau_rule.page.desk import Desk
 from plateau_rule.page.news import News
 
 # Everything that is sent as a file: a table, so that no path of a client ever becomes a path on the disk.
-STATIC = {
-    "": ("index.html", "text/html"),
-    "page.css": ("page.css", "text/css"),
-    **{f"{name}.js": (f"{name}.js", "text/javascript") for name in MODULES},
-}
+SCRIPT = "page.js"  # all modules in one
+STATIC = {"": ("index.html", "text/html"), "page.css": ("page.css", "text/css"), SCRIPT: (SCRIPT, "text/javascript")}
 HOSTS = {"127.0.0.1", "localhost", "[::1]"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -97,11 +95,11 @@ class Guard:
         return None
 
 
-def make_app(answers: Answers, token: str, news: News | None = None) -> ASGIApp:
+def make_app(desk: Desk, token: str, news: News | None = None) -> ASGIApp:
     """The application.
 
     Args:
-        answers: what is known of a run.
+        desk: where questions go.
         token: the first part of every path, which only the link that the command prints holds.
         news: follows a run that goes on; None where nothing can come any more.
     """
@@ -128,27 +126,33 @@ def make_app(answers: Answers, token: str, news: News | None = None) -> ASGIApp:
             raise HTTPException(404)
         return StreamingResponse(news.stream(), media_type="text/event-stream")
 
-    routes = [Route(f"/{name}", question(answer)) for name, answer in questions(answers).items()]
-    routes += [Route(f"/{path}", _sent(*file)) for path, file in STATIC.items()]
+    routes = [Route(f"/{name}", question(answer)) for name, answer in questions(desk).items()]
+    routes += [Route(f"/{path}", _sent(path, desk)) for path in STATIC]
     routes.append(Route("/events", events))
-    routes.append(Route("/save", question(lambda asked: spelled(answers.save(settings(asked)))), methods=["POST"]))
+    routes.append(
+        Route("/save", question(lambda asked: spelled(desk.answers().save(settings(asked)))), methods=["POST"])
+    )
     app = Starlette(routes=[Mount(f"/{token}", app=Router(routes, redirect_slashes=False))], lifespan=lifespan)
     return Guard(app, token)
 
 
-def _sent(name: str, kind: str) -> Callable[[Request], Response]:
-    def endpoint(request: Request) -> Response:
+def _sent(path: str, desk: Desk) -> Callable[[Request], Any]:
+    name, kind = STATIC[path]
+
+    async def endpoint(request: Request) -> Response:
+        if name == SCRIPT:
+            return Response(joined(), media_type=kind, background=BackgroundTask(desk.load))
         return Response(static(name), media_type=kind)
 
     return endpoint
 
 
-def questions(answers: Answers) -> Mapping[str, Answer]:
+def questions(desk: Desk) -> Mapping[str, Answer]:
     """What can be asked, by its path."""
     return {
-        "meta": lambda asked: spelled(answers.meta()),
+        "meta": lambda asked: spelled(desk.meta()),
         "curve": lambda asked: Response(
-            answers.curve(
+            desk.answers().curve(
                 number(asked, "from"),
                 number(asked, "to"),
                 number(asked, "width", MOST_COLUMNS),
@@ -157,14 +161,14 @@ def questions(answers: Answers) -> Mapping[str, Answer]:
             media_type="application/octet-stream",
         ),
         "track": lambda asked: spelled(
-            answers.track(number(asked, "from"), number(asked, "to"), number(asked, "width", MOST_COLUMNS))
+            desk.answers().track(number(asked, "from"), number(asked, "to"), number(asked, "width", MOST_COLUMNS))
         ),
-        "why": lambda asked: spelled(answers.why(number(asked, "step"))),
-        "whatif": lambda asked: spelled(answers.whatif(settings(asked))),
-        "grid": lambda asked: spelled(answers.grid(word(asked, "path"), values(asked), settings(asked))),
-        "noise": lambda asked: spelled(answers.noise(settings(asked))),
-        "simulate": lambda asked: spelled(answers.simulate(number(asked, "permille", 1000) / 1000)),
-        "check": lambda asked: spelled(answers.check()),
+        "why": lambda asked: spelled(desk.answers().why(number(asked, "step"))),
+        "whatif": lambda asked: spelled(desk.answers().whatif(settings(asked))),
+        "grid": lambda asked: spelled(desk.answers().grid(word(asked, "path"), values(asked), settings(asked))),
+        "noise": lambda asked: spelled(desk.answers().noise(settings(asked))),
+        "simulate": lambda asked: spelled(desk.answers().simulate(number(asked, "permille", 1000) / 1000)),
+        "check": lambda asked: spelled(desk.answers().check()),
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.sim.logs.jsonl import parse
-from plateau_rule.sim.run_folder import METRICS
+from plateau_rule.sim.run_files import METRICS
 from plateau_rule.sim.whatif.log import DROPPED, LOGGED, Kinds
 
 Floats = NDArray[np.float64]

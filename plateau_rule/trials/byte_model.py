@@ -15,7 +15,7 @@ from plateau_rule.controller.binding import Binding, bind
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load
 from plateau_rule.controller.machine import Machine
-from plateau_rule.sim.run_folder import METRICS
+from plateau_rule.sim.run_files import METRICS
 from plateau_rule.trials.budget import TrialError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from plateau_rule.controller.limits import for_every_knob
 from plateau_rule.controller.machine import Limits, limits_shown
 from plateau_rule.sim.logs import Log
 from plateau_rule.sim.logs.epochs import first_step_of, steps_per_epoch_of
-from plateau_rule.sim.run_folder import METRICS, RECORD
+from plateau_rule.sim.run_files import METRICS, RECORD
 
 
 class ReplayError(PlateauError):

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import index
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from plateau_rule.controller.binding import Binding, bind
+from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.edit.numbers import Path, Tunable, edited, tunables
-from plateau_rule.controller.errors import ArgumentError, BindingWarning, PlateauError
+from plateau_rule.controller.errors import ArgumentError, PlateauError
 from plateau_rule.controller.horizon import certain_steps
-from plateau_rule.controller.language.curriculum import Curriculum, Rung
-from plateau_rule.controller.language.reading import loads
+from plateau_rule.controller.language.curriculum import Rung
 from plateau_rule.controller.machine import Knobs, Machine
 from plateau_rule.controller.plan import Decision, Plan, knobs_at, plan_of
 from plateau_rule.controller.rate import advance, learning_rate
 from plateau_rule.controller.readings import Way
 from plateau_rule.controller.state import RunState
 from plateau_rule.controller.step import readings
+from plateau_rule.sim.whatif.bound import Restate, bound
 from plateau_rule.sim.whatif.log import LOGGED, Evaluations, Kinds, LossLog
 from plateau_rule.sim.whatif.player import LogPlayer
 from plateau_rule.sim.whatif.thin import Columns, thin
 
 SNAPSHOTS = 126  # along a run, between which it is played again
 SAMPLES = 600  # of the rate over a run, at most
-Restate = Callable[[Curriculum], Curriculum]
 Edit = tuple[Path, float]
 
 
@@ -114,25 +112,6 @@ def play(
         BindingError: it does not fit.
     """
     return _played(text, bound(text, binding, file), LossLog(np.asarray(losses, dtype=np.float64), evaluations or {}))
-
-
-def bound(text: str, binding: Binding | None = None, file: str = "<text>", restate: Restate | None = None) -> Machine:
-    """A curriculum file, bound; states that a limit makes equal are merged without a word.
-
-    Args:
-        text: a curriculum file.
-        binding: what the run is.
-        file: the name that errors show.
-        restate: what is to be done with the curriculum before it is bound.
-
-    Raises:
-        CurriculumError: the text is no curriculum.
-        BindingError: it does not fit.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BindingWarning)
-        loaded = loads(text, file)
-        return bind(loaded if restate is None else restate(loaded), binding or Binding())
 
 
 def _played(text: str, machine: Machine, log: LossLog) -> PlayedLog:

@@ -18,9 +18,12 @@ from typing import Any
 import pytest
 
 from plateau_rule.controller.binding import Binding
+from plateau_rule.page.answers import Answers
+from plateau_rule.page.desk import Desk
+from plateau_rule.page.link import listen
 from plateau_rule.page.opening import Opened, open_folder
 from plateau_rule.page.run import Run
-from plateau_rule.page.serving import listen, make_server
+from plateau_rule.page.serving import make_server
 from tests.plateau_rule.page.runs import Training
 
 BROWSER = os.environ.get("PLATEAU_BROWSER", "")
@@ -52,10 +55,10 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def served(opened: Opened) -> Iterator[str]:
-    """Serve a run in a thread; the address of its page."""
+def served(desk: Desk) -> Iterator[str]:
+    """Serve a page in a thread; its address."""
     listening = listen(0)
-    server = make_server(Run(opened), TOKEN)
+    server = make_server(desk, TOKEN)
     thread = Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -70,7 +73,7 @@ def served(opened: Opened) -> Iterator[str]:
 def serve() -> Iterator[Callable[[Opened], str]]:
     """A function that serves a run until the test is over."""
     with ExitStack() as stack:
-        yield lambda opened: stack.enter_context(served(opened))
+        yield lambda opened: stack.enter_context(served(Desk.of(Answers(Run(opened)))))
 
 
 @pytest.fixture

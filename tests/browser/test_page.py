@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.page.answers import Answers
+from plateau_rule.page.desk import Desk
 from plateau_rule.page.opening import Opened, open_folder, open_log, open_nothing
+from plateau_rule.page.outline import outline_of
+from plateau_rule.page.record import read_record
 from plateau_rule.page.report import write_report
 from plateau_rule.page.run import Run
 from plateau_rule.sim.logs import read
-from tests.browser.conftest import Page, raised, watch
+from tests.browser.conftest import Page, raised, served, watch
 from tests.plateau_rule.page.runs import Training
 
 Look = Callable[..., Page]
@@ -375,3 +379,25 @@ def test_answers_of_a_report_are_the_servers(finished: Path) -> None:
     """What stands in a report is what the server answers."""
     answers = Answers(Run(open_folder(finished, None, Binding())))
     assert answers.tried_beside('["guard","flat","plateau","window"]', 200)["parts"] == 160
+
+
+def test_the_machine_is_drawn_while_the_log_is_read(browser: Page, finished: Path, problems: list[str]) -> None:
+    """Before the log is read the page stands there with its machine; then the curve comes by itself."""
+    release = Event()
+
+    def opens() -> Answers:
+        release.wait()
+        return Answers(Run(open_folder(finished, None, Binding())))
+
+    with served(Desk(opens, lambda: outline_of(read_record(finished, None, Binding())))) as url:
+        page = browser.new_page()
+        watch(page, url, problems)
+        page.goto(url)
+        page.locator("#machine svg").wait_for()
+        assert page.locator("h1").inner_text() == "Reading the run"
+        assert page.locator("#chart .mean").count() == 0
+        release.set()
+        page.locator("h1").filter(has_text="full since step 560").wait_for()
+        page.locator("#chart .mean").wait_for()
+        page.close()
+    assert problems == []

@@ -129,7 +129,7 @@ export class Chart {
     const middle = (lane.top + lane.bottom) / 2;
     const parts = [svg("text", { class: "label", x: LEFT - 6, y: lane.top + 9 }, this.shown.log ? "log loss" : "loss")];
     if (!curve || !curve.count) {
-      return [...parts, svg("text", { class: "waiting", x: LEFT + this.width / 2, y: middle }, "No loss yet. The curve appears with the first ones.")];
+      return [...parts, svg("text", { class: "waiting", x: LEFT + this.width / 2, y: middle }, this.shown.meta.reading ? "Reading the log …" : "No loss yet. The curve appears with the first ones.")];
     }
     const [least, most] = rangeOf([curve, ...this.shown.others], this.scale);
     const isLog = this.shown.log && least > 0;

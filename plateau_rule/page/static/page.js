@@ -66,10 +66,15 @@ class Page {
   async refresh() {
     await this.ask(this.source.meta(), (meta) => this.takeMeta(meta));
     if (!this.meta) return;
+    if (this.meta.opening) { // the machine stands there; the curve comes once there is one
+      this.meta.opening = false;
+      this.draw();
+      await this.askCurve();
+      return this.refresh();
+    }
     if (this.meta.reading) { // the curve grows, and the rest can wait
       await this.askCurve();
-      this.draw();
-      return;
+      return this.draw();
     }
     await Promise.all([this.askCurve(), this.askWhy(), this.askTrack()]);
     this.draw();

@@ -51,7 +51,7 @@ export function wordsAt(meta, curve, step) {
 export function showHead(meta) {
   const { plan, first, stays } = meta;
   const since = stays.at(-1)?.from ?? 0;
-  byId("headline").textContent = !meta.points ? `${plan.state}, before the first loss` : since ? `${plan.state} since step ${whole(since + first)}` : `${plan.state} from the start`;
+  byId("headline").textContent = !meta.points && meta.reading ? "Reading the run" : !meta.points ? `${plan.state}, before the first loss` : since ? `${plan.state} since step ${whole(since + first)}` : `${plan.state} from the start`;
   const words = [`step ${whole(meta.steps)}${meta.total ? ` of ${whole(meta.total)}` : ""}`];
   if (meta.per) words.push(`epoch ${whole(plan.epoch)}`);
   words.push(...knobsInWords(plan.knobs).slice(0, 4), `rate ${short(plan.lr)}`);

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.page.answers import Answers
+from plateau_rule.page.desk import Desk
 from plateau_rule.page.opening import open_folder
 from plateau_rule.page.run import Run
 from plateau_rule.page.server import make_app
@@ -35,7 +36,7 @@ def answers(finished: Path) -> Answers:
 @pytest.fixture
 def client(answers: Answers) -> TestClient:
     """A browser's place: asks the server of that run as its own page would."""
-    return TestClient(make_app(answers, TOKEN), base_url="http://127.0.0.1:8421", raise_server_exceptions=True)
+    return TestClient(make_app(Desk.of(answers), TOKEN), base_url="http://127.0.0.1:8421", raise_server_exceptions=True)
 
 
 @pytest.fixture

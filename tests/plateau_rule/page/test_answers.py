@@ -20,8 +20,9 @@ from plateau_rule.controller.errors import CurriculumError
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.controller.language.writing import formatted
 from plateau_rule.page.answers import Answers
+from plateau_rule.page.errors import PageError
 from plateau_rule.page.means import means_around
-from plateau_rule.page.opening import PageError, open_folder, open_nothing
+from plateau_rule.page.opening import open_folder, open_nothing
 from plateau_rule.page.run import Run
 from tests.plateau_rule.page.runs import LIMITS, PER_EPOCH, TOTAL, Training
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,18 +14,22 @@ import pytest
 from plateau_rule.commands import app as plateau
 from plateau_rule.page import serving
 from plateau_rule.page.answers import Answers
-from plateau_rule.page.report import joined, report_of, values_of
-from plateau_rule.page.run import Run
-from plateau_rule.page.serving import has_screen
+from plateau_rule.page.assets import joined
+from plateau_rule.page.desk import Desk
+from plateau_rule.page.link import has_screen
+from plateau_rule.page.report import report_of, values_of
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Run, int, bool]]:
-    """What is to be served; nothing is."""
-    found: list[tuple[Run, int, bool]] = []
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Desk]:
+    """What is to be served; nothing is, and a run is opened at once."""
+    found: list[Desk] = []
 
-    def serve(run: Run, port: int, browse: bool, others: Sequence[Run]) -> int:
-        found.append((run, port, browse))
+    def serve(desk: Desk, token: str, listening: socket.socket) -> int:
+        listening.close()
+        desk.begin(lambda: None)
+        desk.answers()
+        found.append(desk)
         return 0
 
     monkeypatch.setattr(serving, "serve", serve)
@@ -41,22 +44,21 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_run_needs_no_further_word(served: list[tuple[Run, int, bool]], finished: Path) -> None:
+def test_a_run_needs_no_further_word(served: list[Desk], finished: Path) -> None:
     """The folder of a run, or the log in it, says under which curriculum it was trained."""
     for word in (str(finished), str(finished / "metrics.jsonl")):
         assert plateau.main(["page", word]) == 0
-    assert [len(run.session) for run, _, _ in served] == [1600, 1600]
-    assert [(port, browse) for _, port, browse in served] == [(0, True)] * 2
+    assert [len(desk.answers().run.session) for desk in served] == [1600, 1600]
 
 
 @pytest.mark.parametrize("words", [("plateau", "LOG"), ("LOG", "plateau")])
-def test_a_log_needs_a_curriculum(words: tuple[str, ...], served: list[tuple[Run, int, bool]], log: Path) -> None:
+def test_a_log_needs_a_curriculum(words: tuple[str, ...], served: list[Desk], log: Path) -> None:
     """A log and a curriculum may be named in either order, and are bound as the options say."""
     named = [str(log) if word == "LOG" else word for word in words]
     bound = ["--epochs", "3", "--steps-per-epoch", "100"]
     assert plateau.main(["page", *named, *bound, "--no-browser", "--port", "0"]) == 0
-    (run, _, browse) = served[0]
-    assert (len(run.session), run.session.machine.total_steps, browse) == (300, 300, False)
+    session = served[0].answers().run.session
+    assert (len(session), session.machine.total_steps) == (300, 300)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_a_log_needs_a_curriculum(words: tuple[str, ...], served: list[tuple[Run
     ],
 )
 def test_what_cannot_be_shown_is_a_sentence(
-    words: list[str], sentence: str, served: list[tuple[Run, int, bool]], log: Path, capfd: pytest.CaptureFixture[str]
+    words: list[str], sentence: str, served: list[Desk], log: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Words that name too little, too much, or what is not there, are answered by a sentence."""
     assert plateau.main(["page", *(str(log) if word == "LOG" else word for word in words)]) == 2

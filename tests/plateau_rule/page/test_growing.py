@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
+from socket import socket
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from plateau_rule.commands import app as plateau
 from plateau_rule.controller.binding import Binding
 from plateau_rule.page import growing, serving
+from plateau_rule.page.answers import Answers
+from plateau_rule.page.desk import Desk
 from plateau_rule.page.growing import FRESH_S, SHARE, GrowingLog, follow_log
 from plateau_rule.page.opening import open_log
 from plateau_rule.page.run import Run
@@ -209,14 +212,17 @@ def test_reading_leaves_time(takes: float, looks: int, tmp_path: Path) -> None:
 
 def test_the_command_follows(monkeypatch: pytest.MonkeyPatch, trainer: Trainer) -> None:
     """`plateau page CURRICULUM LOG` follows the log that it asks; one that is drawn beside it is read once."""
-    served: list[tuple[Run, list[Run]]] = []
+    served: list[Answers] = []
 
-    def serve(run: Run, port: int, browse: bool, others: list[Run]) -> int:
-        served.append((run, others))
+    def serve(desk: Desk, token: str, listening: socket) -> int:
+        listening.close()
+        desk.begin(lambda: None)
+        served.append(desk.answers())
         return 0
 
     monkeypatch.setattr(serving, "serve", serve)
     words = ["plateau", str(trainer.path), str(trainer.path), "--epochs", "20", "--steps-per-epoch", "80"]
     assert plateau.main(["page", *words]) == 0
-    ((run, (other,)),) = served
-    assert (run.follows, other.follows) == (True, False)
+    (answers,) = served
+    (other,) = answers.others
+    assert (answers.run.follows, other.follows) == (True, False)

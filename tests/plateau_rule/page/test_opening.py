@@ -12,7 +12,8 @@ import pytest
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.language.reading import load, loads, shipped
 from plateau_rule.page.answers import Answers
-from plateau_rule.page.opening import PageError, open_folder, open_log
+from plateau_rule.page.errors import PageError
+from plateau_rule.page.opening import open_folder, open_log
 from plateau_rule.page.report import kept
 from plateau_rule.page.run import Run
 from plateau_rule.sim.logs import read
