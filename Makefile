@@ -78,7 +78,7 @@ $(ADAPTERS)/%/.set-up: pyproject.toml tests/conformance/constraints-%.txt
 	@touch $@
 
 examples: $(ADAPTERS)/newest/.set-up  ## run the programs in examples/ whole, into runs/examples: each takes less than three minutes
-	@for program in fourier_operator language_model digits; do \
+	@for program in cart_pole fourier_operator fourier_operator_jax language_model digits; do \
 	  echo "examples/$$program.py"; $(ADAPTERS)/newest/bin/python examples/$$program.py || exit; \
 	done
 

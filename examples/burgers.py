@@ -1,4 +1,4 @@
-"""Burgers' equation in one dimension, solved exactly: data for the two examples that train a Fourier neural operator.
+"""Burgers' equation in one dimension, solved exactly, and what the two examples share that train an operator on it.
 
 A wave u steepens into a shock, which viscosity keeps from breaking: u_t + u u_x = nu u_xx, on a circle of length 1.
 The operator to be learned takes the wave at time 0 to the wave at time 1.
@@ -6,17 +6,18 @@ The operator to be learned takes the wave at time 0 to the wave at time 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule import Curriculum, Run
+from plateau_rule import Curriculum, Run, load
 
 FULL = 512  # points of the grid that errors are measured on
 VISCOSITY = 0.004
+DEFAULTS = ("runs/examples", "1000", str(FULL))  # what the command line does not say
 
 Waves = NDArray[np.float32]
 
@@ -72,6 +73,35 @@ def with_budget(curriculum: Curriculum, budget: float) -> Curriculum:
     return curriculum.model_copy(update={"run": run.model_copy(update={"cost": budget})})
 
 
+def held_at(grid: int) -> Curriculum:
+    """No curriculum: one grid throughout, at the prices and the rate of full-grid.toml."""
+    full = load(Path(__file__).with_name("full-grid.toml"))
+    only = full.state[0].model_copy(update={"set": {"grid": grid}})
+    return full.model_copy(update={"state": [only], "name": f"{grid} points"})
+
+
+def compare(
+    train: Callable[[Curriculum, float, int], list[Point]], picture: str, words: Sequence[str], more: float = 0
+) -> Path:
+    """Train under the ladder, then from the same weights on one grid throughout; say what came out, and draw it.
+
+    Args:
+        train: a training from a curriculum, a budget and a seed.
+        picture: its name.
+        words: of the command line: a folder, a budget in steps on the full grid, and the grids to train on throughout.
+        more: added to the budget of each training without the ladder.
+    """
+    folder, budget, *grids = [*words, *DEFAULTS[len(words) :]]
+    ladder = train(load(Path(__file__).with_name("grids.toml")), float(budget), 0)
+    curves = {"grid ladder": ladder}
+    for grid in map(int, grids):
+        curves[f"{grid} points"] = train(held_at(grid), float(budget) + more, 0)
+        print(verdict(ladder, curves[f"{grid} points"]))
+    print("One seed says little: `plateau compare` takes several")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return draw(curves, Path(folder) / picture)
+
+
 def draw(curves: dict[str, Sequence[Point]], path: Path) -> Path:
     """Error on the full grid, and the grid trained on, against processor time."""
     from matplotlib.figure import Figure
@@ -99,6 +129,6 @@ def verdict(ladder: Sequence[Point], plain: Sequence[Point]) -> str:
     word = "lower" if ratio < 0.98 else "higher" if ratio > 1.02 else "about the same"
     return (
         f"error on the full grid: {last.error:.4f} under the ladder ({last.steps} steps, {last.seconds:.0f} s of "
-        f"processor time), {other.error:.4f} on the full grid throughout ({other.steps} steps, {other.seconds:.0f} s): "
-        f"{word} with the ladder, {ratio:.2f} times. One seed says little: `plateau compare` takes several"
+        f"processor time), {other.error:.4f} on {other.grid} points throughout ({other.steps} steps, "
+        f"{other.seconds:.0f} s): {word} with the ladder, {ratio:.2f} times"
     )

@@ -10,14 +10,13 @@ throughout gets the same processor time. Two minutes on two cores; the last line
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from time import process_time
 
 import torch
-from burgers import Point, draw, make_waves, on_grid, verdict, with_budget
+from burgers import Point, compare, make_waves, on_grid, with_budget
 from torch import Tensor, nn
 
-from plateau_rule import Controller, Curriculum, load
+from plateau_rule import Controller, Curriculum
 from plateau_rule.adapters.pytorch import PlateauRule
 
 BATCH = 16
@@ -101,21 +100,6 @@ def train(curriculum: Curriculum, budget: float, seed: int) -> list[Point]:
     return curve
 
 
-def main(folder: Path, budget: float = 1000) -> Path:
-    """Train under the ladder, then as long on the full grid, and draw both.
-
-    Args:
-        folder: for the picture.
-        budget: cost of the training under the ladder, in steps on the full grid.
-    """
-    here = Path(__file__).parent
-    ladder = train(load(here / "grids.toml"), budget, seed=0)
-    plain = train(load(here / "full-grid.toml"), budget, seed=0)
-    print(verdict(ladder, plain))
-    folder.mkdir(parents=True, exist_ok=True)
-    return draw({"grid ladder": ladder, "full grid": plain}, folder / "fourier_operator.png")
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)  # tensors this small gain nothing by more
-    print(main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples"), *map(float, sys.argv[2:])))
+    print(compare(train, "fourier_operator.png", sys.argv[1:]))

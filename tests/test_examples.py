@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,24 @@ def test_operator_trains_on_the_grid_that_is_asked_for(example: Any, two_grids: 
     assert (curve[0].grid, curve[-1].grid) == (64, 128)
     assert (curve[-1].steps, curve[-1].cost) == (8, 6)
     assert burgers.draw({"ladder": curve}, tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_grid_throughout_is_no_curriculum(example: Any) -> None:
+    """The training beside the ladder has the prices and the rate of full-grid.toml, and one grid."""
+    held, full = example("burgers").held_at(64), load(EXAMPLES / "full-grid.toml")
+    assert bind(held).states[0].knobs == {"grid": 64}
+    assert (held.lr, held.knob, held.run) == (full.lr, full.knob, full.run)
+
+
+def test_cart_pole_steps_back_twice_at_most(example: Any, tmp_path: Path) -> None:
+    """The run of docs/examples.md, to its third gale: no more retreats; the same again from the same seed."""
+    pytest.importorskip("matplotlib")
+    cart = example("cart_pole")
+    rows = cart.train(steps=150, seed=0)
+    gusts = [gust for _, gust in rows]
+    assert [gust for gust, _ in groupby(gusts)] == [0, 10, 15, 10, 15, 10, 15]
+    assert rows[:20] == cart.train(steps=20, seed=0)
+    assert cart.main(tmp_path, steps=15).read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("error", "word"), [(0.5, "lower with"), (1.0, "about the same"), (2.0, "higher with")])

@@ -6,13 +6,16 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from plateau_rule import loads
 from tests.conformance.drivers import ALL
 from tests.conftest import ROOT
+from tests.test_examples import TWO_GRIDS
 
 PICTURE = b"\x89PNG"
 
@@ -48,6 +51,20 @@ def test_examples_raise_and_draw(library: str, script: str, raises: list[str], t
     assert [told.partition(": ")[2].partition(": ")[2].rpartition(", lr")[0] for told in printed] == raises
     (picture,) = (Path(line) for line in lines if line.endswith(".png"))
     assert picture.read_bytes().startswith(PICTURE)
+
+
+@pytest.mark.slow
+def test_the_operator_in_jax_compiles_once_a_grid(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two grids, two compilations; the curve ends at the budget, on the finer grid."""
+    pytest.importorskip("optax")
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    operator = import_module("fourier_operator_jax")
+    curve = operator.train(loads(TWO_GRIDS), budget=12, seed=1)
+    assert "two-grids: 2 compilations" in capsys.readouterr().out
+    assert (curve[0].grid, curve[-1].grid, curve[-1].cost) == (64, 128, 12)
+    assert curve[-1].error < curve[0].error
 
 
 @pytest.mark.slow
