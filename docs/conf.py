@@ -40,12 +40,15 @@ plot_formats = [("svg", 96)]
 autodoc_mock_imports = ["accelerate", "jax", "keras", "lightning", "optax", "torch", "tqdm", "transformers"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+add_module_names = False  # each stands under a heading that says where it belongs; `Controller`, not its whole path
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"Plateau Rule {version}"
 html_extra_path = ["site"]  # leads from the top to docs/index.html
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_copyright = False
