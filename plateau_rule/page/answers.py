@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plateau_rule.controller.edit.numbers import Path
-from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError, visible
 from plateau_rule.controller.language.reading import loads
 from plateau_rule.page.as_data import (
     checked,
@@ -63,7 +63,7 @@ class Answers:
             machine, plan, decisions = session.machine, session.plan, session.decisions
             return {
                 "name": machine.curriculum.name,
-                "origin": run.opened.origin,
+                "origin": visible(run.opened.origin),
                 "file": run.opened.file,
                 "text": session.text,
                 "notes": [*run.opened.notes, *machine.notes],
@@ -89,7 +89,7 @@ class Answers:
                 "edit": None if run.opened.edit is None else run.opened.edit.name,
                 "simulated": run.noise,
                 "metrics": metrics_of(session),
-                "others": [other.opened.origin for other in self.others],
+                "others": [visible(other.opened.origin) for other in self.others],
                 "tunables": [{**one._asdict(), "path": key_of(one.path)} for one in session.tunables()],
             }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from plateau_rule.controller.binding import Binding
 from plateau_rule.controller.edit.numbers import tunables
-from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError, visible
 from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.plan import plan_of
 from plateau_rule.controller.step import start_run
@@ -23,7 +23,7 @@ def outline_of(said: Recorded) -> dict[str, Any] | None:
         return None
     return {
         "name": machine.curriculum.name,
-        "origin": said.origin,
+        "origin": visible(said.origin),
         "file": said.file,
         "text": said.text,
         "notes": said.notes,

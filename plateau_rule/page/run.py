@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from shutil import copymode
 from threading import Lock
 from time import monotonic, time
 from typing import Any
@@ -88,11 +90,10 @@ class Run:
             raise PageError("save: this page writes nothing; plateau page --edit FILE lets it")
         text = formatted(session.edited(edits), str(path))
         anew = _session(replace(self.opened, text=text))
-        if path.read_text(encoding="utf-8") != session.text:
-            raise PageError(f"{path}: was changed since this page was opened, and stays as it is. Open the page again")
-        beside = path.with_name(f".{path.name}.unfinished")
-        beside.write_text(text, encoding="utf-8", newline="")
-        beside.replace(path)
+        try:
+            _replace(path, session.text, text)
+        except OSError as error:
+            raise PageError(f"{path}: was not saved: {error.strerror}") from None
         log = session.log
         anew.extend(log.losses, log.evaluations, log.kinds)
         self.session, self.track, self.gen = anew, GuardTrack(anew), self.gen + 1
@@ -211,6 +212,20 @@ class Run:
     def _cut(self, step: int) -> None:
         self.session.cut(step)
         self.track.cut(step)
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    """Write a file in one step, where it still says what it said; a link to it stays one, and so do its permissions."""
+    if path.read_bytes().decode("utf-8-sig", errors="replace") != old:
+        raise PageError(f"{path}: was changed since this page was opened, and stays as it is. Open the page again")
+    there = path.resolve()
+    beside = there.with_name(f".{there.name}.unfinished")
+    try:
+        beside.write_text(new, encoding="utf-8", newline="")
+        copymode(there, beside)
+        beside.replace(there)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _session(opened: Opened) -> Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ from plateau_rule.page.desk import Desk
 from plateau_rule.page.news import News
 from plateau_rule.page.server import make_app
 
+M_ARENA_MAX, ARENAS = -8, 2  # of glibc: with an arena for each thread that ever answered, memory grows with a live run
 LEAVE_S = 1  # for open pages to let go when the server ends
 
 
@@ -71,6 +73,8 @@ def serve(desk: Desk, token: str, listening: socket.socket) -> int:
     Raises:
         PlateauError: the run cannot be shown.
     """
+    with suppress(AttributeError, TypeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
     with suppress(KeyboardInterrupt), listening:
         make_server(desk, token).run(sockets=[listening])
     if desk.fault is not None:

@@ -252,6 +252,27 @@ def test_what_is_tried_can_be_saved(look: Look, serve: Serve, finished: Path, tm
     page.locator("#save").wait_for(state="hidden")
 
 
+def test_a_refused_save_stays_on_the_page(
+    look: Look, serve: Serve, finished: Path, tmp_path: Path, problems: list[str]
+) -> None:
+    """A file that another program changed is not overwritten, and no later answer takes the words about it away."""
+    path = tmp_path / "mine.toml"
+    path.write_text((finished / "curriculum.toml").read_text())
+    page = look(serve(replace(open_folder(finished, str(path), Binding()), edit=path)))
+    path.write_text("mine = true\n")
+    page.fill("#setting-0", "200")
+    page.get_by_role("button", name="save into mine.toml").click()
+    page.locator("#trouble").filter(has_text="was changed since this page was opened").wait_for()
+    page.fill("#setting-0", "300")
+    page.locator(".outcome, #outcome").filter(has_text="what if").wait_for()
+    assert page.locator("#trouble").is_visible()
+    assert path.read_text() == "mine = true\n"
+    page.get_by_role("button", name="back to the file").click()
+    page.locator("#trouble").wait_for(state="hidden")
+    assert ["422" in one for one in problems] == [True]  # as the console says it
+    problems.clear()
+
+
 def test_a_logarithmic_axis(page: Page) -> None:
     """The axis of the loss turns logarithmic by a button, or by `l`."""
     page.click("#log")

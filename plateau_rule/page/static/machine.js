@@ -30,7 +30,7 @@ export function showMachine(meta, where) {
     parts.push(svg("g", { class: `state ${kind}`, "data-state": state.name },
       svg("rect", { class: "box", x: left, y: top(index), width: BOX, height: HIGH, rx: 7 }),
       state.final ? svg("rect", { x: left + 3, y: top(index) + 3, width: BOX - 6, height: HIGH - 6, rx: 5, fill: "none", stroke: "var(--faint)" }) : null,
-      svg("text", { class: "name", x: left + 12, y: top(index) + 20 }, fitted(state.name, 19)),
+      svg("text", { class: "name", x: left + 12, y: top(index) + 20 }, fitted(state.name, 17)),
       svg("text", { x: left + 12, y: top(index) + 36 }, fitted(state.says, 24)),
       svg("title", {}, [state.name, ...state.lines].join("\n"))));
   }

@@ -50,15 +50,18 @@ class Page {
     await this.checkOnce();
   }
 
-  // What a question brings; what goes wrong is said, and the last good picture stays.
-  async ask(promise, take) {
+  // What a question brings; what goes wrong is said, and the last good picture stays. A question that is answered takes
+  // back what was said of one before; of a file that was not saved, only the next attempt does.
+  async ask(promise, take, about = "run") {
     try {
       const answer = await promise;
       if (answer === undefined) return; // a newer question took its place
-      byId("trouble").hidden = true;
+      if (byId("trouble").dataset.about === about) byId("trouble").hidden = true;
       take(answer);
     } catch (error) {
+      if (!byId("trouble").hidden && byId("trouble").dataset.about !== about && about === "run") return;
       byId("trouble").textContent = error.message;
+      byId("trouble").dataset.about = about;
       byId("trouble").hidden = false;
     }
   }
@@ -354,6 +357,7 @@ class Page {
 
   async reset() {
     this.settings.clear();
+    if (byId("trouble").dataset.about === "file") byId("trouble").hidden = true;
     this.takeWhatIf(null);
     await this.askMap();
     return this.askNoise();
@@ -361,7 +365,7 @@ class Page {
 
   async save() {
     let saved = false;
-    await this.ask(this.source.save([...this.settings]), () => { saved = true; });
+    await this.ask(this.source.save([...this.settings]), () => { saved = true; }, "file");
     if (!saved) return;
     this.settings.clear();
     Object.assign(this, { whatif: null, held: null, mapKey: "" });

@@ -191,6 +191,23 @@ def test_what_is_tried_can_be_saved(finished: Path, tmp_path: Path) -> None:
     assert path.read_text().endswith("# by somebody else\n")
 
 
+def test_a_file_is_saved_where_it_lies(finished: Path, tmp_path: Path) -> None:
+    """A link stays a link, the permissions stay, and line ends of another system are no change by somebody else."""
+    real, path = tmp_path / "real.toml", tmp_path / "mine.toml"
+    real.write_bytes((finished / "curriculum.toml").read_bytes().replace(b"\n", b"\r\n"))
+    real.chmod(0o640)
+    path.symlink_to(real)
+    answers = Answers(Run(replace(open_folder(finished, str(path), Binding()), edit=path)))
+    answers.save([(WINDOW, 200)])
+    assert path.is_symlink()
+    assert "window = 200," in real.read_text()
+    assert real.stat().st_mode & 0o777 == 0o640
+    real.unlink()
+    with pytest.raises(PageError, match="was not saved: No such file"):
+        answers.save([(WINDOW, 300)])
+    assert [one.name for one in tmp_path.iterdir()] == ["mine.toml"]
+
+
 def test_logged_losses_cannot_be_simulated(answers: Answers) -> None:
     """A run that was logged keeps its losses."""
     with pytest.raises(PageError, match="were logged"):
