@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,21 +58,6 @@ class BranchOptions:
 
 
 @dataclass(frozen=True)
-class Branch:
-    """What was made.
-
-    Attributes:
-        step: at which the new run goes on; all before it is shared.
-        fork: where the curricula part.
-        notes: what is to be said beside.
-    """
-
-    step: int
-    fork: Fork
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Fork:
     """Where two curricula part.
 
@@ -80,11 +65,39 @@ class Fork:
         step: the first that is not shared, or that the run has not come to.
         why: what differs in the plans of that step; None where the run ends before anything does.
         last: the last step whose checkpoint is one of both runs.
+        ends_alike: nothing differs, and the run is over.
     """
 
     step: int
     why: str | None
     last: int
+    ends_alike: bool = False
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A run to be, at the step where it goes on.
+
+    Attributes:
+        run: the folder of the run that it branches off.
+        record: of the new run.
+        controller: bound to it, at its beginning.
+        commit: the checkpoint that it goes on from.
+        fork: where the curricula part.
+        notes: what is to be said beside.
+    """
+
+    run: Path
+    record: Record
+    controller: Controller
+    commit: Commit
+    fork: Fork
+    notes: tuple[str, ...]
+
+    @property
+    def step(self) -> int:
+        """At which the new run goes on; all before it is shared."""
+        return self.commit.step
 
 
 def branch(run: Path, curriculum: Curriculum, source: bytes, asked: BranchOptions, disk: Disk) -> Branch:
@@ -101,32 +114,46 @@ def branch(run: Path, curriculum: Curriculum, source: bytes, asked: BranchOption
         RunError: nothing is shared, nothing differs, or the run is not what its logs say.
         CheckpointError: no checkpoint is early enough and whole.
     """
-    record = read_record(run)
+    read_record(run)  # where there is none, there may be no folder to lock
     refuse_used_folder(asked.out)
     with locked(run):
-        controller = _controller(record, curriculum, asked.epochs)
-        fork = _fork(run, record, controller)
-        if asked.at is not None and asked.at > fork.last:
-            raise RunError(f"--at {asked.at}: {run} and {curriculum.name} share {fork.last} steps. Give no more")
-        commit, notes = _commit(run, record, curriculum, fork, fork.last if asked.at is None else asked.at)
-        controller = _controller(record, curriculum, asked.epochs)
-        branched = record.model_copy(
-            update={
-                "fingerprint": controller.fingerprint,
-                "curriculum": CurriculumRecord(name=curriculum.name, text=source.decode()),
-                "bound": bound_run(controller, record.config),
-                "command": command_line(),
-                "checked": checked(controller, asked.unchecked),
-                "resumed": (),
-                "branched": Branched(run=str(run.absolute()), step=commit.step),
-            }
-        )
-        _write(run, asked.out, branched, controller, commit, disk)
+        found = find_branch(run, curriculum, source, asked)
+        if found.fork.ends_alike:
+            raise RunError(
+                f"{run} and {curriculum.name} plan alike at each of the {found.fork.step} steps: there is nothing to "
+                "branch, for a run of its own would end with the same weights"
+            )
+        write_branch(found, asked.out, disk)
+    return found
+
+
+def find_branch(run: Path, curriculum: Curriculum, source: bytes, asked: BranchOptions) -> Branch:
+    """Find where a run under another curriculum may go on from one that was trained; nothing is written.
+
+    Raises:
+        RunError: nothing is shared, or the run is not what its logs say.
+        CheckpointError: no checkpoint is early enough and whole.
+    """
+    record = read_record(run)
+    fork = _fork(run, record, _controller(record, curriculum, asked.epochs))
+    if asked.at is not None and asked.at > fork.last:
+        raise RunError(f"--at {asked.at}: {run} and {curriculum.name} share {fork.last} steps. Give no more")
+    commit, notes = _commit(run, record, curriculum, fork, fork.last if asked.at is None else asked.at)
     if versions() != record.versions:
         notes.append(
             f"{run} was trained with other versions than those here: to the bit, a run of its own may end otherwise"
         )
-    return Branch(commit.step, fork, tuple(notes))
+    controller = _controller(record, curriculum, asked.epochs)
+    changed = {
+        "fingerprint": controller.fingerprint,
+        "curriculum": CurriculumRecord(name=curriculum.name, text=source.decode()),
+        "bound": bound_run(controller, record.config),
+        "command": command_line(),
+        "checked": checked(controller, asked.unchecked),
+        "resumed": (),
+        "branched": Branched(run=str(run.absolute()), step=commit.step),
+    }
+    return Branch(run, record.model_copy(update=changed), controller, commit, fork, tuple(notes))
 
 
 def _controller(record: Record, curriculum: Curriculum, epochs: int | None) -> Controller:
@@ -154,7 +181,7 @@ def _fork(run: Path, record: Record, new: Controller) -> Fork:
     """Show both curricula what the run has logged, up to the first step at which they plan differently.
 
     Raises:
-        RunError: that is the first of all, or there is none.
+        RunError: that is the first of all.
     """
     bound = record.bound
     old = bind_to_trainer(
@@ -171,11 +198,6 @@ def _fork(run: Path, record: Record, new: Controller) -> Fork:
     if fork.step == 0 and fork.why is not None:
         raise RunError(
             f"{run} and {name} differ from step 0 on ({fork.why}), and share nothing. Begin a run of its own"
-        )
-    if fork.why is None and old.plan.stop is not None:
-        raise RunError(
-            f"{run} and {name} plan alike at each of the {fork.step} steps: there is nothing to branch, for "
-            "a run of its own would end with the same weights"
         )
     return fork
 
@@ -197,7 +219,7 @@ def _part(run: Path, record: Record, old: Controller, new: Controller) -> Fork:
         except NonFiniteLoss:
             return Fork(plan.step, None, plan.step)
     why = _difference(record, old.plan, new.plan)
-    return _fork_at(old.plan, new.plan, why)
+    return replace(_fork_at(old.plan, new.plan, why), ends_alike=why is None and old.plan.stop is not None)
 
 
 def _fork_at(old: Plan, new: Plan, why: str | None) -> Fork:
@@ -282,14 +304,15 @@ def _commit(run: Path, record: Record, curriculum: Curriculum, fork: Fork, last:
     )
 
 
-def _write(run: Path, out: Path, record: Record, controller: Controller, commit: Commit, disk: Disk) -> None:
-    """Write the folder of a run that has come to a checkpoint; it has its name only when it is whole."""
+def write_branch(branch: Branch, out: Path, disk: Disk) -> None:
+    """Write the folder of a run that has come to its branch; it has its name only when it is whole."""
+    record, controller, commit = branch.record, branch.controller, branch.commit
     place = unfinished(out.absolute())
     disk.remove(place)
     disk.make_folder(place)
     logs = {name: disk.open_log(place / name) for name in (METRICS, DECISIONS)}
     late: Late = deque()
-    for row in _rows(run):
+    for row in _rows(branch.run):
         if (plan := controller.plan).step == commit.step:
             break
         logs[METRICS].write(one_line(row | plan_row(plan)))

@@ -170,6 +170,10 @@ class Checkpoints:
         free = next(name for name in names if not os.path.lexists(self.folder / name))
         self.disk.rename_folder(path, self.folder / free)
 
+    def thin(self) -> None:
+        """Remove all but the newest, of a run that had kept more."""
+        self._prune()
+
     def _prune(self) -> None:
         steps = self.steps()
         kept = {*steps[-self.keep :], *[step for step in steps if self._is_planned(step)][-KEPT:]}

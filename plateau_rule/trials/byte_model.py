@@ -7,11 +7,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
 from plateau_rule.controller.binding import Binding, bind
+from plateau_rule.controller.errors import PlateauError
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load
 from plateau_rule.controller.machine import Machine
@@ -23,12 +26,19 @@ if TYPE_CHECKING:
     from plateau_rule.fftcore.record import Record
     from plateau_rule.trials.cell import Cell
 
+KEPT = 12  # checkpoints that a run keeps for others to branch off at
 ROUNDS, STEPS = 7, 3  # a setting is timed so often, so many steps each, in turns with the others
 SCORE = "val_bpb"
 
 
-def train_run(cell: Cell, run: Path) -> list[Mapping[str, Any]]:
+def train_run(cell: Cell, run: Path, beside: Sequence[Path] | None = None) -> list[Mapping[str, Any]]:
     """Train a cell as a run in a folder, or go on with it.
+
+    Args:
+        cell: to be trained.
+        run: its folder.
+        beside: runs of other cells that differ in the curriculum alone: the steps that it shares with one of them are
+            not trained again. None where no other cell shares steps with this one.
 
     Returns:
         Bits per byte of held-out text, after each epoch and at the end.
@@ -36,7 +46,12 @@ def train_run(cell: Cell, run: Path) -> list[Mapping[str, Any]]:
     Raises:
         TrialError: `plateau train` failed; what it said stands in the log.
     """
-    _plateau_train(run.parent / "curriculum.toml", run, "--resume=auto", "--seed", str(cell.seed), *cell.trainer.words)
+    words = ["--resume=auto", "--seed", str(cell.seed), *cell.trainer.words]
+    if beside is not None:
+        words += _checkpoints(cell, run)
+        if not run.exists():
+            _branch_off(cell, run, beside)
+    _plateau_train(run.parent / "curriculum.toml", run, *words)
     record = _record(run)
     machine = _machine(cell.curriculum, record)
     step_s = {_key(knobs): seconds for knobs, seconds in cell.step_s}
@@ -52,6 +67,48 @@ def train_run(cell: Cell, run: Path) -> list[Mapping[str, Any]]:
     if row and SCORE not in row:
         points.append(_point(row["step"] + 1, _score_at_the_end(run, record), spent, machine, step_s))
     return points
+
+
+def shares(cell: Cell) -> bool:
+    """Whether a cell may share steps with others; where it rolls back, its checkpoints decide what it trains."""
+    every = cell.curriculum.run.steps_per_epoch is not None
+    return every and not any("rollback" in transition.actions for transition in cell.curriculum.transition)
+
+
+def thin(run: Path) -> None:
+    """Remove the checkpoints of a run that others could branch off at."""
+    from plateau_rule.fftcore.checkpoint import CHECKPOINTS, Checkpoints
+    from plateau_rule.fftcore.storage import Disk
+
+    Checkpoints(run / CHECKPOINTS, None, Disk()).thin()
+
+
+def _checkpoints(cell: Cell, run: Path) -> list[str]:
+    """Options of a run that others may branch off: a checkpoint at the end of an epoch, as often as there is room."""
+    length, given = cell.curriculum.run, [word.partition("=")[0] for word in cell.trainer.words]
+    every = (length.steps_per_epoch or 1) * ceil((length.epochs or 1) / KEPT)
+    words = [] if "--keep" in given else ["--keep", str(KEPT + 1)]
+    return words if run.exists() or "--save-every" in given else [*words, "--save-every", str(every)]
+
+
+def _branch_off(cell: Cell, run: Path, beside: Sequence[Path]) -> None:
+    """Begin a run where it leaves the one with which it shares most steps, if it shares any."""
+    from plateau_rule.fftcore.branching import BranchOptions, find_branch, write_branch
+    from plateau_rule.fftcore.storage import Disk
+
+    source, asked = (run.parent / "curriculum.toml").read_bytes(), BranchOptions(run)
+    if "--unchecked" in cell.trainer.words:
+        asked = replace(asked, unchecked=True)
+    found = []
+    for other in beside:
+        try:
+            found.append(find_branch(other, cell.curriculum, source, asked))
+        except PlateauError as error:
+            print(f"not branched off {other}: {error}")
+    if found:
+        longest = max(found, key=lambda each: each.step)
+        write_branch(longest, run, Disk())
+        print(f"{longest.step} steps are those of {longest.run}")
 
 
 def _point(

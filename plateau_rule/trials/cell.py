@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,17 +99,23 @@ def curve_of(folder: Path) -> Curve | None:
     return read_curve(folder / CURVE) if (folder / CURVE).exists() else None
 
 
-def command_of(folder: Path) -> list[str]:
+def command_of(folder: Path, beside: Sequence[Path] | None = None) -> list[str]:
     """The command that trains one cell, and nothing else."""
-    return [sys.executable, "-m", __package__, str(folder)]
+    others = [] if beside is None else ["--beside", *map(str, beside)]
+    return [sys.executable, "-m", __package__, str(folder), *others]
 
 
-def main(folder: Path) -> int:
-    """Train a cell, unless it is finished; the exit code."""
+def main(folder: Path, beside: Sequence[Path] | None = None) -> int:
+    """Train a cell, unless it is finished; the exit code.
+
+    Args:
+        folder: of the cell.
+        beside: those of cells that differ in their curriculum alone, trained before; None where none shares its steps.
+    """
     try:
         with _locked(folder):
             if not (folder / CURVE).exists():
-                train(read_cell(folder), folder)
+                train(read_cell(folder), folder, beside)
     except PlateauError as error:
         print(error, file=sys.stderr)
         return 2
@@ -119,12 +125,12 @@ def main(folder: Path) -> int:
     return 0
 
 
-def train(cell: Cell, folder: Path) -> None:
+def train(cell: Cell, folder: Path, beside: Sequence[Path] | None = None) -> None:
     """Train a cell, and put its curve into its folder."""
     if cell.trainer.kind == "fftcore":
         from plateau_rule.trials.byte_model import train_run
 
-        points = train_run(cell, folder / RUN)
+        points = train_run(cell, folder / RUN, None if beside is None else [other / RUN for other in beside])
     elif cell.trainer.kind == "function":
         points = _listed(cell.trainer.function()(cell.curriculum, cell.budget, cell.seed))
     else:

@@ -85,7 +85,7 @@ def compare(
         ready.append(prepared)
         bound = prepared.bounded(prepared.curriculum)
         cells += [Cell(bound, trainer, seed, prepared.spends, prepared.step_s) for seed in seeds]
-    curves = train_cells(cells, folder, workers, progress)
+    curves = train_cells(cells, folder, workers, progress, share=True)
     own = [curves[i : i + len(seeds)] for i in range(0, len(curves), len(seeds))]
     timed = tuple(
         tuple(_timed(curve, prepared, not unpriced) for curve in each)

@@ -6,19 +6,25 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 from plateau_rule.sim.shards import cores
 from plateau_rule.trials.budget import TrialError
-from plateau_rule.trials.cell import LOG, Cell, command_of, curve_of
+from plateau_rule.trials.byte_model import shares, thin
+from plateau_rule.trials.cell import LOG, RUN, Cell, command_of, curve_of
 from plateau_rule.trials.curve import Curve
 
 Progress = Callable[[int, int | None], None]
 
 
 def train_cells(
-    cells: Sequence[Cell], folder: Path, workers: int | None = None, progress: Progress | None = None
+    cells: Sequence[Cell],
+    folder: Path,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    share: bool = False,
 ) -> list[Curve]:
     """Train the cells that are not finished, and read the curves of all, in their order.
 
@@ -28,25 +34,31 @@ def train_cells(
         workers: processes at a time; one for each core where it is None. Each has one thread unless OMP_NUM_THREADS
             says more: how many there are may change a sum's last bit, and must not depend on how many cells are left.
         progress: is told how many are finished, of how many.
+        share: cells of one seed are trained one after the other, where other seeds keep the workers busy: the steps
+            that they share are trained once.
 
     Raises:
         TrialError: some failed; the others are trained.
     """
     folders = [cell.write(folder / "cells") for cell in cells]
-    left = [each for each in dict.fromkeys(folders) if curve_of(each) is None]
-    workers = max(1, min(workers or cores(), len(left)))
-    done, failed = len(folders) - len(left), []
+    chains = _chains(cells, folders, workers or cores(), share)
+    workers = max(1, min(workers or cores(), len(chains)))
+    done, failed = len(folders) - len({each for chain in chains for each in chain.left}), []
     if progress is not None:
         progress(done, len(folders))
     pool = ThreadPoolExecutor(workers)
     try:
-        tasks = {pool.submit(_train, each): each for each in left}
-        for task in as_completed(tasks):
-            done += 1
-            if task.result():
-                failed.append(tasks[task])
-            if progress is not None:
-                progress(done, len(folders))
+        tasks = {pool.submit(_train, chain): chain for chain in chains}
+        while tasks:
+            for task in wait(tasks, return_when=FIRST_COMPLETED).done:
+                chain = tasks.pop(task)
+                done += 1
+                if task.result():
+                    failed.append(chain.left[0])
+                if progress is not None:
+                    progress(done, len(folders))
+                if rest := chain.rest():
+                    tasks[pool.submit(_train, rest)] = rest
     finally:
         pool.shutdown(cancel_futures=True)
     if failed:
@@ -54,8 +66,49 @@ def train_cells(
     return [curve for each in folders if (curve := curve_of(each)) is not None]
 
 
-def _train(folder: Path) -> int:
-    return logged(command_of(folder), folder / LOG)
+@dataclass(frozen=True)
+class CellChain:
+    """Cells that are trained one after the other.
+
+    Attributes:
+        left: not trained yet, at least one.
+        beside: those trained before that they may share steps with; None where there is nothing to share.
+    """
+
+    left: tuple[Path, ...]
+    beside: tuple[Path, ...] | None = None
+
+    def rest(self) -> CellChain | None:
+        """The chain when its first is trained; what was kept for sharing alone is removed behind the last."""
+        if len(self.left) > 1:
+            return CellChain(self.left[1:], (*(self.beside or ()), self.left[0]))
+        for each in (*self.beside, self.left[0]) if self.beside is not None else ():
+            thin(each / RUN)
+        return None
+
+
+def _chains(cells: Sequence[Cell], folders: Sequence[Path], workers: int, share: bool) -> list[CellChain]:
+    """What is left to be trained: a chain for each seed, or for each cell."""
+    known = dict(zip(folders, cells, strict=True))
+    left = [each for each in known if curve_of(each) is None]
+    shared: dict[int, list[Path]] = {}
+    for each, cell in known.items():
+        if share and cell.trainer.kind == "fftcore" and shares(cell):
+            shared.setdefault(cell.seed, []).append(each)
+    if len(shared) < workers:
+        shared = {}
+    chained = {each for chain in shared.values() for each in chain}
+    chains = [CellChain((each,)) for each in left if each not in chained]
+    for chain in shared.values():
+        trained = tuple(each for each in chain if each not in left)
+        if ours := tuple(each for each in chain if each in left):
+            chains.append(CellChain(ours, trained))
+    return chains
+
+
+def _train(chain: CellChain) -> int:
+    each = chain.left[0]
+    return logged(command_of(each, chain.beside), each / LOG)
 
 
 def logged(words: Sequence[str], log: Path) -> int:

@@ -43,7 +43,10 @@ def here(words: Sequence[str], *where: Path, **more: Any) -> Any:
         byte_model.measure(Path(words[-1]))
         return 0
     if "plateau_rule.trials" in words:
-        return cell.main(Path(words[-1]))
+        folder, *others = words[words.index("plateau_rule.trials") + 1 :]
+        code = cell.main(Path(folder), [Path(other) for other in others[1:]] if others else None)
+        where[0].write_text("left out")
+        return code
     return subprocess.CompletedProcess(words, plateau.main(words[words.index("plateau_rule") + 1 :]))
 
 
@@ -93,3 +96,22 @@ def test_a_comparison_of_the_byte_model(capfd: pytest.CaptureFixture[str]) -> No
     ladder, other = (row["curves"][0]["score"] for row in told["curricula"])
     assert ladder[:2] == other[:2]
     assert ladder[2:] != other[2:]
+
+
+def test_what_curricula_share_is_trained_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """Cells of one seed branch off each other where each seed has a worker: curves and weights are those without."""
+    Path("later.toml").write_text(TAPS.replace('"taps"', '"later"').replace("0.5", "0.75"))
+    Path("last.toml").write_text(TAPS.replace('"taps"', '"last"').replace("0.5", "0.9"))
+    words = ["compare", "taps.toml", "later.toml", "last.toml", "--budget", "16 steps", "--seeds", "1"]
+    for workers in ("1", "2"):
+        out = ["--workers", workers, "--out", workers]
+        assert plateau.main([*words, *out, "--trainer", TRAINER, "--json"]) == 0
+    told = capfd.readouterr().out
+    assert "8 steps are those of 1/cells/taps-" in told
+    assert "12 steps are those of 1/cells/later-" in told
+    for one in sorted(Path("1/cells").iterdir()):
+        other = Path("2/cells") / one.name
+        last = "run/checkpoints/step-00000016/weights.safetensors"
+        for name in ("run/metrics.jsonl", "run/summary.json", last):
+            assert (one / name).read_bytes() == (other / name).read_bytes()
+        assert len(list((one / "run/checkpoints").iterdir())) == 2
