@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from threading import Event, Thread
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from plateau_rule.controller.errors import PlateauError
+from plateau_rule.page.errors import PageError
 
 if TYPE_CHECKING:
     from plateau_rule.page.answers import Answers
@@ -19,6 +21,10 @@ Outlines = Callable[[], Mapping[str, Any] | None]
 TOLD_S = 1.0  # for open pages to hear why a run cannot be shown
 FIRST_S = 0.5  # for a page to take its files, and then the outline, before what comes next takes the processor
 SWITCH_S = 0.0005  # while it is opened: what loads modules is not to keep the page waiting
+
+
+class _Ended(PageError):
+    """What those are told who wait for a run when the server ends."""
 
 
 class Desk:
@@ -64,11 +70,14 @@ class Desk:
         sys.setswitchinterval(SWITCH_S)
         try:
             self._say_outline()
-            self._opened.set_result(self._opens())
+            answers = self._opens()
+            with suppress(InvalidStateError):  # as the server ends
+                self._opened.set_result(answers)
         except BaseException as error:  # whoever asks raises it again
-            self._opened.set_exception(error)
-            sleep(TOLD_S)
-            give_up()
+            with suppress(InvalidStateError):
+                self._opened.set_exception(error)
+                sleep(TOLD_S)
+                give_up()
         finally:
             sys.setswitchinterval(usual)
             gc.freeze()
@@ -79,14 +88,22 @@ class Desk:
             outline = None if self._outlines is None else self._outlines()
         except PlateauError:  # it is told when the run is opened
             outline = None
-        self._outline.set_result(outline)
+        with suppress(InvalidStateError):
+            self._outline.set_result(outline)
         if outline is not None:
             self._outlined.wait(FIRST_S)
+
+    def end(self) -> None:
+        """Let go who still waits: the server ends."""
+        for waited in (self._outline, self._opened):
+            with suppress(InvalidStateError):
+                waited.set_exception(_Ended("the server was stopped"))
 
     @property
     def fault(self) -> BaseException | None:
         """Why the run cannot be shown; None if it can, or while it is not known."""
-        return self._opened.exception() if self._opened.done() else None
+        fault = self._opened.exception() if self._opened.done() else None
+        return None if isinstance(fault, _Ended) else fault
 
     def answers(self) -> Answers:
         """The answers, once they can be given.
@@ -105,7 +122,7 @@ class Desk:
 
     def poll(self) -> dict[str, Any] | None:
         """What is new; None where nothing is."""
-        if not self._opened.done() or self.fault is not None:
+        if not self._opened.done() or self._opened.exception() is not None:
             return None
         run = self.answers().run
         if not self._told:

@@ -39,6 +39,7 @@ class PageServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
+        self._desk.end()
         self._news.end()
         await super().shutdown(sockets)
 

@@ -74,3 +74,24 @@ def test_what_cannot_be_opened_is_said_to_the_page(outlined: bool, monkeypatch: 
     assert re.match("the log", str(desk.fault))
     assert desk.poll() is None
     assert ended.wait(10)
+
+
+def test_a_server_that_ends_lets_go_who_waits(answers: Answers) -> None:
+    """Ctrl-C while a log is still read keeps nobody waiting for it, and is no fault."""
+    release, opened = Event(), Event()
+
+    def opens() -> Answers:
+        release.wait()
+        opened.set()
+        return answers
+
+    desk = Desk(opens)
+    desk.load()
+    desk.begin(lambda: None)
+    desk.end()
+    for question in (desk.answers, desk.meta):
+        with pytest.raises(PageError, match="the server was stopped"):
+            question()
+    release.set()
+    assert opened.wait(10)
+    assert (desk.fault, desk.poll()) == (None, None)
