@@ -66,6 +66,8 @@ test-adapters: $(ADAPTERS)/newest/.set-up $(ADAPTERS)/oldest/.set-up  ## the ada
 	@for which in newest oldest; do \
 	  echo "Adapters with the $$which releases"; \
 	  PLATEAU_ADAPTERS=all $(ADAPTERS)/$$which/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal tests/conformance tests/plateau_rule/adapters || exit; \
+	  echo "Keras on torch"; \
+	  KERAS_BACKEND=torch PLATEAU_ADAPTERS=all $(ADAPTERS)/$$which/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -k keras tests/conformance/test_keras.py tests/conformance/test_conformance.py || exit; \
 	done
 
 $(ADAPTERS)/%/.set-up: pyproject.toml tests/conformance/constraints-%.txt

@@ -10,7 +10,7 @@ when a run asks for it.
 """
 
 from plateau_rule.sim.trackers.opening import open_tracks, require_trackers, track
-from plateau_rule.sim.trackers.tracker import Tracker, TrackerError
+from plateau_rule.sim.trackers.tracker import Tracker, TrackerError, TrackerWarning
 from plateau_rule.sim.trackers.tracks import Tracks
 
-__all__ = ["Tracker", "TrackerError", "Tracks", "open_tracks", "require_trackers", "track"]
+__all__ = ["Tracker", "TrackerError", "TrackerWarning", "Tracks", "open_tracks", "require_trackers", "track"]

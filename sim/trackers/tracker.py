@@ -12,6 +12,10 @@ class TrackerError(PlateauError):
     """A tracker that is not known, not installed, or cannot be written to."""
 
 
+class TrackerWarning(UserWarning):
+    """A tracker failed while a run was under way, and gets nothing more of it."""
+
+
 class Tracker(ABC):
     """One run in one tracker.
 

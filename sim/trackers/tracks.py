@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self
+from warnings import warn
 
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.guards import Reading
@@ -12,7 +14,7 @@ from plateau_rule.controller.machine import Action
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.controller.readings import Way
 from plateau_rule.sim.run_folder import plan_row
-from plateau_rule.sim.trackers.tracker import Tracker
+from plateau_rule.sim.trackers.tracker import Tracker, TrackerWarning
 
 OURS = "plateau"  # what stands before the names of our own series
 
@@ -22,6 +24,8 @@ class Tracks:
 
     The points of a step are handed over together, once the next step's come, or at a `flush`. A step that a tracker
     holds already, of a run that was killed and is gone on with, is not given to it again.
+
+    A tracker that fails, such as on a full disk, is named in a warning and left out from there on.
 
     Args:
         trackers: where they go; opened for this run.
@@ -97,15 +101,13 @@ class Tracks:
     def flush(self) -> None:
         """Hand over all that came so far: a checkpoint is about to be made."""
         self._hand_over()
-        for tracker in self._trackers:
-            tracker.flush()
+        self._each(lambda tracker: tracker.flush())
 
     def close(self) -> None:
         """The process leaves the run."""
         self.end()
         self._hand_over()
-        for tracker in self._trackers:
-            tracker.close()
+        self._each(lambda tracker: tracker.close())
         self._trackers = ()
 
     # Inside
@@ -125,13 +127,34 @@ class Tracks:
             yield f"{OURS}/skipped", 1.0
 
     def _hand_over(self) -> None:
-        for tracker in self._trackers:
-            if self._values and self._step > tracker.last:
-                tracker.numbers(self._step, self._values)
-            for step, title, text in self._events:
-                if step > tracker.last + 1 or title == "end":  # one of step n was decided at the look of step n - 1
-                    tracker.event(step, title, text)
+        step, values, events = self._step, self._values, self._events
         self._values, self._events = {}, []
+
+        def hand(tracker: Tracker) -> None:
+            if values and step > tracker.last:
+                tracker.numbers(step, values)
+            for decided, title, text in events:
+                if decided > tracker.last + 1 or title == "end":  # one of step n was decided at the look of step n - 1
+                    tracker.event(decided, title, text)
+
+        self._each(hand)
+
+    def _each(self, call: Callable[[Tracker], None]) -> None:
+        """Call each tracker; one that fails is told of, and gets nothing more: it must not end a training."""
+        for tracker in tuple(self._trackers):
+            try:
+                call(tracker)
+            except Exception as error:  # a full disk is an OSError of one library, and of another its own
+                self._trackers = tuple(each for each in self._trackers if each is not tracker)
+                with suppress(Exception):
+                    tracker.close()
+                told = (str(error).splitlines() or [""])[0]
+                warn(
+                    f"{type(tracker).__name__} failed at step {self._step} ({type(error).__name__}: {told}) and gets "
+                    "nothing more. Training goes on",
+                    TrackerWarning,
+                    stacklevel=2,
+                )
 
 
 def meters_of(way: Way) -> Iterator[tuple[str, float]]:

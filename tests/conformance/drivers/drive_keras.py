@@ -1,18 +1,19 @@
-"""Keras 3 on JAX."""
+"""Keras 3, on JAX unless KERAS_BACKEND says torch."""
 
 from __future__ import annotations
 
 import os
 import signal
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 import keras
 import numpy as np
-from jax.experimental import io_callback
 from keras import ops
 
 from plateau_rule.adapters.errors import WiringWarning
@@ -21,6 +22,15 @@ from tests.conformance.cases import ROWS, WIDEST, Case, curriculum_of
 from tests.conformance.watching import RUN, Watched, watched_in
 
 CHECKPOINTS = "checkpoints"
+
+
+def watch(function: Callable[..., None], *values: Any) -> None:
+    """Call a function when the step is taken: inside what JAX compiles, and at once in torch."""
+    if keras.backend.backend() == "jax":
+        io_callback = import_module("jax.experimental").io_callback
+        io_callback(function, None, *map(ops.convert_to_tensor, values), ordered=True)
+    else:
+        function(*values)
 
 
 class KerasScripted(keras.Model):
@@ -54,7 +64,7 @@ class KerasScripted(keras.Model):
         self.given.assign(self.given + np.eye(2, dtype=np.int32)[place])
         if training:
             width = int(text.shape[1])
-            io_callback(lambda: self.watched.write("width", width), None, ordered=True)
+            watch(lambda: self.watched.write("width", width))
         return prescribed + own * int(self.case.learns and training)
 
 
@@ -77,8 +87,7 @@ class KerasWatchedSGD(keras.optimizers.SGD):
         self.watched, self.kill_at, self.taken = watched, kill_at, 0
 
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
-        rate, batches = (ops.convert_to_tensor(each) for each in (learning_rate, self._iterations))
-        io_callback(self._happen, None, rate, batches, ordered=True)
+        watch(self._happen, learning_rate, self._iterations)
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def _happen(self, rate: Any, batches: Any) -> None:

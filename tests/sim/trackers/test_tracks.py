@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plateau_rule import Controller, loads
-from plateau_rule.sim.trackers import TrackerError, Tracks, open_tracks, require_trackers, track
+from plateau_rule.sim.trackers import TrackerError, TrackerWarning, Tracks, open_tracks, require_trackers, track
 from plateau_rule.sim.trackers.tracks import meters_of
 from tests.sim.trackers.fake import FakeTracker
 
@@ -83,6 +83,34 @@ def test_a_flush_hands_over_the_step_under_way() -> None:
     assert fake.flushed == 7
     tracks.close()
     assert (len(fake.points), fake.events) == (7, [])
+
+
+@pytest.mark.parametrize("where", ["numbers", "event", "flush", "close"])
+def test_a_tracker_that_fails_is_told_of_once_and_training_goes_on(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk under one tracker: one warning; it gets nothing more, and another one holds the whole run."""
+    full, sound = FakeTracker(), FakeTracker()
+    calls: list[str] = []
+
+    def fail(*given: object) -> None:
+        calls.append(where)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(full, where, fail)
+    controller = Controller(loads(SMALL))
+
+    def track_whole_run() -> None:
+        tracks = Tracks([full, sound], controller)
+        run(controller, tracks, until=30)
+        tracks.flush()
+        run(controller, tracks)
+        tracks.close()
+
+    with pytest.warns(TrackerWarning, match="FakeTracker failed at step .*No space left .* Training goes on") as told:
+        track_whole_run()
+    assert len(told) == 1
+    assert calls.count(where) == (2 if where == "close" else 1)  # it is tried once more to give its files back
+    assert [step for step, _ in sound.points] == list(range(40))
+    assert (len(full.points) == 40) == (where == "close")
 
 
 def test_evaluations_join_their_step_and_nan_stays_nan() -> None:
