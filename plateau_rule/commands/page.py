@@ -49,8 +49,9 @@ def page(
     """
     from plateau_rule.page.desk import Desk
     from plateau_rule.page.folder import run_folder
-    from plateau_rule.page.link import listen, show_link
+    from plateau_rule.page.link import listen, require_server, show_link
 
+    require_server()
     given = words if edit is None or str(edit) in words else (str(edit), *words)
     if not given or bound != LATE or not all(map(run_folder, given)):
         first_look(given, bound)

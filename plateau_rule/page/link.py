@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from importlib.util import find_spec
 from secrets import token_urlsafe
 
 from plateau_rule.controller.errors import PlateauError
@@ -15,6 +16,17 @@ TOKEN_BYTES = 18
 
 class PortError(PlateauError):
     """A port that cannot be listened on."""
+
+
+def require_server() -> None:
+    """Find the libraries of the extra `page` before a link is shown, which they take too long to be loaded for.
+
+    Raises:
+        ModuleNotFoundError: one is not installed.
+    """
+    for name in ("starlette", "uvicorn"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def listen(port: int) -> socket.socket:
