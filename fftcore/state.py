@@ -81,7 +81,8 @@ def refuse_another_run(commit: Commit, record: Record) -> None:
         there = state.run
     if differing := sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key)):
         raise CheckpointError(
-            f"{commit.path}: a checkpoint of another model or run: its {' and '.join(differing)} differs from what "
+            f"{commit.path}: a checkpoint of another model or run: its {' and '.join(differing)} "
+            f"{'differs' if len(differing) == 1 else 'differ'} from what "
             f"{RECORD} says. Put the run's own checkpoints back"
         )
     if version["resumed"] < state.record.resumed or (
