@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plateau_rule.controller.errors import visible
 from plateau_rule.fftcore.errors import TextError
 
 Split = Literal["train", "validation", "test"]
@@ -174,6 +175,8 @@ class TextFile:
             raise TextError(f"{path}: the text to train on does not exist. {remedy}") from None
         except OSError as error:
             raise TextError(f"{path}: the text to train on cannot be read: {error.strerror}") from None
+        except ValueError:  # a null character, which a record or a settings file can hold
+            raise TextError(f"{visible(str(path))}: the text to train on: no file can have such a name") from None
         weakref.finalize(self, os.close, self._descriptor)
         found = os.fstat(self._descriptor)
         if not stat.S_ISREG(found.st_mode):

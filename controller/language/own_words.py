@@ -12,7 +12,7 @@ from typing import Any, Optional, TypeVar
 
 from pydantic.fields import FieldInfo
 
-from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError, visible
 from plateau_rule.controller.guards import WORDS, add_word, take_word
 from plateau_rule.controller.guards.own import OwnGuard, OwnWord
 from plateau_rule.controller.language.curriculum import Curriculum, Guard, Transition
@@ -109,6 +109,8 @@ def load_words(files: Iterable[str | Path]) -> None:
         OwnWordError: there is no such file, it fails, or it registers nothing.
     """
     for file in files:
+        if "\0" in str(file):
+            raise OwnWordError(f"--words {visible(str(file))}: no file can have such a name")
         path = Path(file).resolve()
         if path not in _loaded:
             _load(path, str(file))

@@ -84,7 +84,7 @@ def _faults(written: dict[str, Any], options: dict[str, Argument]) -> Iterator[F
 
 
 def _wrong_type(key: str, value: object, kinds: list[Any]) -> Fault:
-    expected = " or ".join(map(_in_words, kinds))
+    expected = " or ".join(map(_in_words, kinds)) + (", without null characters" if "\0" in str(value) else "")
     choices = tuple(one for kind in kinds for one in _choices(kind))
     word = value if isinstance(value, str) and choices else ""
     return Fault("unknown-word" if word else "wrong-type", (key,), _shown(value), expected, word=word, words=choices)
@@ -110,6 +110,8 @@ def _fits(value: object, kind: Any) -> bool:
         return value in choices
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
+    if "\0" in str(value):  # no command line can hold one, nor can the name of a file
+        return False
     return type(value) is (str if kind is Path else kind)
 
 

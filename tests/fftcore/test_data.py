@@ -125,6 +125,8 @@ def test_bad_files(tmp_path: Path) -> None:
     for path, told in (("absent", "does not exist"), ("", "is no regular file"), ("empty", "is empty")):
         with pytest.raises(TextError, match=rf"{tmp_path / path}: .*{told}.*--data"):
             read_text(tmp_path / path)
+    with pytest.raises(TextError, match="no file can have such a name"):
+        read_text(Path("a record can name\0this"))
 
 
 @given(size=st.integers(1, 3_000), window=st.integers(2, 150))

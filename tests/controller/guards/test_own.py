@@ -320,5 +320,7 @@ def test_files_of_words(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(OwnWordError, match=re.escape(sentence)):
             load_words([tmp_path / name])
+    with pytest.raises(OwnWordError, match="no file can have such a name"):
+        load_words(["null\0.py"])
     with pytest.raises(OwnWordError, match="there is no such file"):
         load_words([tmp_path / "missing.py"])

@@ -81,6 +81,7 @@ def test_resumed_by_the_same_file(capsys: pytest.CaptureFixture[str]) -> None:
         ("peak = '1'", 'run.toml:1:8: peak: "1"; expected a number'),
         ("compile = 1", "run.toml:1:11: compile: 1; expected true or false"),
         ("data = 5", "run.toml:1:8: data: 5; expected a path, as text"),
+        (r'out = "a\u0000b"', 'run.toml:1:7: out: "a�b"; expected a path, as text, without null characters'),
         ("save-every = 5.5", "run.toml:1:14: save-every: 5.5; expected text or a whole number"),
         ("preset = 'tinny'", 'preset: "tinny"; expected "tiny" or "base". Did you mean "tiny"?'),
         ("resume = 'atuo'", 'resume: "atuo"; expected true or false or "auto". Did you mean "auto"?'),
