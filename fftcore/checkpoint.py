@@ -56,6 +56,7 @@ class Checkpoints:
     def __init__(self, folder: Path, every: int | None, disk: Disk, keep: int = KEPT) -> None:
         self.folder, self.every, self.disk, self.keep = folder, every, disk, max(keep, KEPT)
         self.passed_over: list[str] = []
+        self._refused: int | None = None
 
     def steps(self) -> list[int]:
         """The steps of all folders that could be commits, whole or not, oldest first."""
@@ -91,9 +92,11 @@ class Checkpoints:
                 self.disk.remove(unfinished)
             raise
         if os.path.lexists(self.path(step)):
-            self._set_aside(self.path(step))
+            self._make_way(step)
+        self._refused = step  # until the disk has taken all of it: it can have its name, and not be durable
         self.disk.rename_folder(unfinished, self.path(step))
         self._prune()
+        self._refused = None
         return self.path(step)
 
     def newest(self, planned_before: int | None = None) -> Commit | None:
@@ -165,6 +168,17 @@ class Checkpoints:
                 "written or removed. Move the folder itself here, or link the run's folder as a whole"
             )
 
+    def _make_way(self, step: int) -> None:
+        """Free the name of a step's commit: one that was refused here is made anew, another was found damaged."""
+        if step == self._refused:
+            self._let_go(step)
+        else:
+            self._set_aside(self.path(step))
+
+    def _let_go(self, step: int) -> None:
+        # Renamed first, so that half a commit never has a commit's name.
+        self.disk.rename_folder(self.path(step), self.folder / f".gone-{step:08d}")
+
     def _set_aside(self, path: Path) -> None:
         names = (f"{DAMAGED}{path.name}{f'-{i}' if i else ''}" for i in count())
         free = next(name for name in names if not os.path.lexists(self.folder / name))
@@ -179,8 +193,7 @@ class Checkpoints:
         kept = {*steps[-self.keep :], *[step for step in steps if self._is_planned(step)][-KEPT:]}
         for step in steps:
             if step not in kept:
-                # Renamed first, so that half a commit never has a commit's name.
-                self.disk.rename_folder(self.path(step), self.folder / f".gone-{step:08d}")
+                self._let_go(step)
         self.sweep()
 
 

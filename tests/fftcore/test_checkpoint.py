@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -17,11 +18,12 @@ from plateau_rule.fftcore import checkpoint
 from plateau_rule.fftcore.checkpoint import STATE, Checkpoints, read_commit
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import read_text
-from plateau_rule.fftcore.errors import CheckpointError
+from plateau_rule.fftcore.errors import CheckpointError, StorageError
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.sealed import seal, unseal
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.fftcore.tensors import OPTIMIZER, WEIGHTS, unpack_weights
+from tests.faults.disks import CountedDisk, FailingDisk
 from tests.fftcore.test_model import SMALL
 
 
@@ -187,6 +189,21 @@ def test_names_of_others(tmp_path: Path, name: str, is_folder: bool) -> None:
         checkpoints.save(step, {STATE: b"{}"})
     assert checkpoints.steps()[-2:] == [30, 40]
     assert read_commit(checkpoints.path(40)).step == 40
+
+
+def test_one_that_was_refused_is_made_anew(tmp_path: Path) -> None:
+    """Whichever call of a save the disk refuses, the next save of that step is whole, and calls nothing damaged."""
+    counted = commits(tmp_path / "counted", 10, 20)
+    counted.disk = CountedDisk()
+    counted.save(30, {STATE: b"{}"})
+    for at in range(1, counted.disk.calls + 1):
+        checkpoints = commits(tmp_path / str(at), 10, 20)
+        checkpoints.disk = FailingDisk(at, errno.EIO, for_ever=False)
+        with pytest.raises(StorageError):
+            checkpoints.save(30, {STATE: b"{}"})
+        checkpoints.save(30, {STATE: b'{"again": 1}'})
+        assert checkpoints.damaged() == []
+        assert read_commit(checkpoints.path(30)).state == {"again": 1}
 
 
 def test_set_aside_under_any_name(tmp_path: Path) -> None:
