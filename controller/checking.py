@@ -120,12 +120,16 @@ def _replay(machine: Machine, curriculum: str, losses: Path) -> str:
 
 
 def binding_options(machine: Machine) -> list[str]:
-    """The options of a command that bind a curriculum as it is bound here."""
-    run, words = machine.run, list[str]()
+    """The options of a command that bind a curriculum as it is bound here.
+
+    A trainer may have limits of knobs that the curriculum does not turn; a command refuses those.
+    """
+    run, words, knobs = machine.run, list[str](), machine.curriculum.knob
     given = {"epochs": run.epochs, "steps-per-epoch": run.steps_per_epoch, "tokens-per-step": run.tokens_per_step}
     words += [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     for name, most in (machine.limits or {}).items():
-        words += ["--limit", f"{name}={'none' if most is None else most}"]
+        if name in knobs:
+            words += ["--limit", f"{name}={'none' if most is None else most}"]
     for name, steps in machine.lead.items():
         words += ["--lead", f"{name}={steps}"]
     if machine.peak != machine.curriculum.lr.peak:

@@ -37,7 +37,8 @@ from plateau_rule.fftcore.record import (
 )
 from plateau_rule.fftcore.state import refuse_another_run, state_of
 from plateau_rule.fftcore.storage import Disk, locked, opened_file, unfinished
-from plateau_rule.sim.run_folder import DECISIONS, METRICS, decision_row, one_line, plan_row
+from plateau_rule.sim.run_files import DECISIONS, METRICS
+from plateau_rule.sim.run_folder import decision_row, one_line, plan_row
 
 
 @dataclass(frozen=True)

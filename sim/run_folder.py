@@ -19,10 +19,7 @@ from plateau_rule.controller.language.canonical import digest
 from plateau_rule.controller.language.writing import dumps
 from plateau_rule.controller.machine import Action
 from plateau_rule.controller.plan import Decision, Plan
-from plateau_rule.sim.run_files import CURRICULUM as CURRICULUM
-from plateau_rule.sim.run_files import DECISIONS as DECISIONS
-from plateau_rule.sim.run_files import METRICS as METRICS
-from plateau_rule.sim.run_files import RECORD as RECORD
+from plateau_rule.sim.run_files import CURRICULUM, DECISIONS, METRICS, RECORD
 
 FORMAT = 1
 

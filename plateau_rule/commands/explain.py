@@ -19,13 +19,13 @@ def explain(code: str | None = None, /, *, as_json: JsonFlag = False) -> int:
         code: The code, such as off-ladder. Without one, all codes are listed.
         as_json: Print JSON.
     """
-    named = None if code is None else code.strip().strip("[]").lower()
-    if code is not None and named not in CODES and (is_curriculum(code) or Path(code).exists()):
+    name = (code or "").strip().strip("[]").lower()
+    if code is not None and name not in CODES and (is_curriculum(code) or Path(code).exists()):
         raise UsageError(
             "plateau explain takes the code at the end of a finding, such as misaligned. "
             f"To check a file: plateau check {visible(code)}"
         )
-    chosen = CODES if code is None or named is None else {named: explained(code)}
+    chosen = CODES if code is None else {name: explained(code)}
     if as_json:
         print_json([{"code": name, **found._asdict()} for name, found in chosen.items()])
     elif code is None:

@@ -29,7 +29,8 @@ def test_broken_is_not_trained(tmp_path: Path) -> None:
         '"micro" is not trained, because it is broken:\nmicro.toml:26:11: error: cutoff rises from 64'
     )
     assert "[misaligned]" in told
-    assert "plateau check micro.toml --epochs 4 --steps-per-epoch 8 --tokens-per-step 48 --limit cutoff=1025" in told
+    command = "plateau check micro.toml --epochs 4 --steps-per-epoch 8 --tokens-per-step 48 --limit cutoff=1025"
+    assert f"{command} --peak 0.006\n" in told
     assert told.endswith("--unchecked")
     assert not (tmp_path / "run").exists()
 
