@@ -96,6 +96,11 @@ class Mixer(nn.Module):
         taps_GK: Tensor = self.kernel()
         return taps_GK
 
+    def zero_output(self) -> None:
+        """Let what is mixed be 0 until it is trained: the content gate is closed, and opens by its own gradient."""
+        for value in self.content.parameters():
+            nn.init.zeros_(value)
+
     def restrict(self, cutoff_bins: int, taps: int) -> None:
         """Keep the kernels below the cutoff, in their first taps."""
         self.kernel.restrict(cutoff_bins, taps)
@@ -135,6 +140,12 @@ class Block(nn.Module):
         self.feed_norm = nn.LayerNorm(D)
         self.feed = nn.Sequential(nn.Linear(D, 2 * D), nn.GELU(), nn.Linear(2 * D, D))
         self.drop = nn.Dropout(dropout)
+
+    def zero_output(self) -> None:
+        """Let the block add 0 to what it reads until it is trained; all else in it stays as it began."""
+        self.mixer.zero_output()
+        for value in self.feed[-1].parameters():
+            nn.init.zeros_(value)
 
     def forward(self, x_TBD: Tensor) -> Tensor:
         """Take a window through the block: (T, B, D) to (T, B, D)."""

@@ -162,7 +162,7 @@ def _read_config(folder: Path) -> ExportConfig:
         if content.get("format") != FORMAT:
             raise ValueError(f"it has format {content.get('format')!s:.20}, and this version reads format {FORMAT}")
         config = ExportConfig.model_validate(content)
-        if config.model.zero_phase or config.knobs.kernel_taps > config.model.kernel_len:
+        if config.model.zero_phase or config.knobs.unfit(config.model):
             raise ValueError("no such model is trained here")
     except ValidationError as error:
         raise CheckpointError(f"{path}: no config of an export of ours: {first_fault(error)}") from None

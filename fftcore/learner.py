@@ -39,6 +39,7 @@ def limits(config: Config) -> dict[str, int]:
         "kernel_taps": config.model.kernel_len,
         "seq_len": config.model.seq_len,
         "batch_size": config.batch_size,
+        "depth": config.model.layers,
     }
 
 
@@ -75,7 +76,7 @@ class Learner:
         if device.type == "cuda":
             torch.cuda.set_device(device)  # whose streams and random numbers are meant where no device is named
         self.config, self.device, self.seed, self.world = config, device, seed, world
-        self.drafts = heads_only or config.model.objective == "chunk-last"
+        self.heads_only, self.drafts = heads_only, heads_only or config.model.objective == "chunk-last"
         self.product_type = product_type(device)
         self.model = SpectralLM(config.model, config.dropout).to(device)
         self.windows = Windows(text, seed, config.model.chunk, device)
@@ -87,10 +88,8 @@ class Learner:
             self.model.requires_grad_(False)
             self.model.chunk_head.requires_grad_(True)
         self.parameters = [value for value in self.model.parameters() if value.requires_grad]
-        # Whole, or not at all: a graph that breaks is a defect, and knobs move in place without another compilation.
-        losses = torch.compile(self.model.losses, fullgraph=True) if config.compile else self.model.losses
-        self._reduced = None if world.size == 1 else reduced(self.model, losses)
-        self._losses = losses if self._reduced is None else self._reduced
+        self._losses = compiled(self.model) if config.compile else self.model.losses
+        self._reduced = None if world.size == 1 else reduced(self.model, self._losses)
         self.optimizer = optimizer(self.model, config, self.product_type)
 
     @property
@@ -107,11 +106,21 @@ class Learner:
         if not self._knobs:
             raise RuntimeError("no knobs are in force: turn them to the plan's first")
 
+    def begin(self, knobs: Mapping[str, float | str]) -> None:
+        """Set the knobs of the first step of all.
+
+        Blocks that do not run in it get an output of zero, so that what the model computes goes on unchanged when they
+        enter. Those of a frozen backbone stay as they were trained.
+        """
+        self.turn(knobs)
+        for block in () if self.heads_only else self.model.idle():
+            block.zero_output()
+
     def turn(self, knobs: Mapping[str, float | str]) -> None:
         """Set the knobs of the next step; those that the curriculum does not name stay at their limits."""
         now = limits(self.config) | {name: int(value) for name, value in knobs.items()}
         if now != self._knobs:
-            self.model.restrict(now["cutoff"], now["kernel_taps"])
+            self.model.restrict(now["cutoff"], now["kernel_taps"], now["depth"])
             self._knobs = now
 
     @property
@@ -129,6 +138,9 @@ class Learner:
         if self.world.size > 1 and self.config.dropout:
             # Each rank drops other channels, the same ones when the step is taken again.
             torch.manual_seed(int(np.random.default_rng([self.seed, step, self.world.rank]).integers(2**63)))
+        if self._reduced is not None and self._reduced.module.depth != self.model.depth:
+            with self.world.waiting():
+                self._reduced = reduced(self.model, self._losses)
         parts = self.config.accumulation
         losses_2 = torch.zeros(2, device=self.device)
         for part in range(parts):
@@ -159,7 +171,7 @@ class Learner:
         In the step's last one, gradients are averaged over the ranks.
         """
         with torch.autocast(self.device.type, self.product_type, enabled=self.product_type != torch.float32):
-            next_loss, chunk_loss = self._losses(batch.windows_BW, batch.phase)
+            next_loss, chunk_loss = (self._reduced or self._losses)(batch.windows_BW, batch.phase)
         objective = chunk_loss if self.drafts else next_loss + self.config.chunk_weight * chunk_loss
         with self.world.waiting() if last else nullcontext():
             torch.autograd.backward(objective / self.config.accumulation)
@@ -215,21 +227,31 @@ class Losses(nn.Module):
     """A model's losses as a module's forward pass, which is what DistributedDataParallel wraps.
 
     Args:
-        model: whose parameters are trained.
+        model: whose parameters are trained: those that its depth uses, for nobody may wait for other gradients.
         losses: its losses, compiled or not.
     """
 
     def __init__(self, model: SpectralLM, losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
         super().__init__()
-        self.model, self.losses = model, losses
+        self.used, self.depth, self.losses = nn.ModuleList(model.used()), model.depth, losses
 
     def forward(self, windows_BW: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of the next byte and that of the chunk head."""
         return self.losses(windows_BW, phase)
 
 
+def compiled(model: SpectralLM) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return a model's losses, to be compiled by torch when they are first called."""
+    from torch._dynamo import config  # a second to load
+
+    # Each depth is a graph of its own, and of two where lengths move: more of them than torch would compile.
+    config.cache_size_limit = max(config.cache_size_limit, 2 * model.shape.layers + 2)
+    # Whole, or not at all: a graph that breaks is a defect. All other knobs move in place and compile nothing anew.
+    return torch.compile(model.losses, fullgraph=True)
+
+
 def reduced(model: SpectralLM, losses: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> DistributedDataParallel:
-    """Return a model's losses, such that gradients are averaged over the ranks in the backward pass."""
+    """Return a model's losses at its depth, such that gradients are averaged over the ranks in the backward pass."""
     # Its buffers are what the knobs have set, on every rank alike: none is sent. torch 2.13 has another name for it.
     names = signature(DistributedDataParallel).parameters
     sent = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"

@@ -54,6 +54,9 @@ class SpectralLM(nn.Module):
     Args:
         shape: the model's shape.
         dropout: share of each half block's output that is dropped in training.
+
+    Attributes:
+        depth: how many blocks run, the first ones; the heads read what the last of these has written.
     """
 
     def __init__(self, shape: Model, dropout: float = 0.0) -> None:
@@ -66,19 +69,33 @@ class SpectralLM(nn.Module):
         self.norm = nn.LayerNorm(shape.d_model)
         nn.init.constant_(self.norm.weight, 8 / shape.d_model**0.5)  # first logits of std 0.16 at any width
         self.chunk_head = ChunkHead(shape.d_model, shape.chunk)
+        self.depth = shape.layers
 
-    def restrict(self, cutoff_bins: int = spectral.BINS, taps: int | None = None) -> None:
-        """Set the cutoff, in bins of the fixed reference, and the taps in use (all by default)."""
+    def restrict(self, cutoff_bins: int = spectral.BINS, taps: int | None = None, depth: int | None = None) -> None:
+        """Set the cutoff, in bins of the fixed reference, the taps in use and the blocks that run (all by default)."""
         for block in self._each():
             block.mixer.restrict(cutoff_bins, taps or self.shape.kernel_len)
+        self.depth = depth or self.shape.layers
 
     def _each(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
+    def running(self) -> list[Block]:
+        """Return the blocks that run."""
+        return self._each()[: self.depth]
+
+    def idle(self) -> list[Block]:
+        """Return the blocks that do not: nothing of them is computed, and nothing changes them."""
+        return self._each()[self.depth :]
+
+    def used(self) -> list[nn.Module]:
+        """Return all of the model that is used at its depth."""
+        return [self.table, *self.running(), self.norm, self.chunk_head]
+
     def hidden(self, bytes_BT: Tensor) -> Tensor:
         """Return what the heads read, (T, B, D), for windows of bytes (B, T); any length."""
         x_TBD = self.table(bytes_BT.T.long())
-        for block in self.blocks:
+        for block in self.running():
             x_TBD = block(x_TBD)
         normed_TBD: Tensor = self.norm(x_TBD)
         return normed_TBD
@@ -125,7 +142,7 @@ class SpectralLM(nn.Module):
     def stream(self, batch: int) -> ByteStream:
         """Begin `batch` streams, to be read a few bytes at a time."""
         past = max(self.shape.kernel_len - 1, CONTEXT_BLOCK)
-        mixers = [block.mixer.stream(batch, past + ROOM + SPARE) for block in self._each()]
+        mixers = [block.mixer.stream(batch, past + ROOM + SPARE) for block in self.running()]
         return ByteStream(mixers, past, row=past)
 
     def read(self, bytes_BW: Tensor, stream: ByteStream, rows: int = 1) -> Tensor:
@@ -147,7 +164,7 @@ class SpectralLM(nn.Module):
         if stream.left < W:
             raise ValueError(f"{W} bytes at once; at most {stream.left} are left of the current block")
         x_WBD = self.table(F.pad(bytes_BW.T.long(), (0, 0, 0, max(0, rows - W))))
-        for block, mixer in zip(self._each(), stream.mixers, strict=True):
+        for block, mixer in zip(self.running(), stream.mixers, strict=True):
             x_WBD = block.read(x_WBD, mixer, stream.row)
         normed_WBD: Tensor = self.norm(x_WBD)
         return normed_WBD[:W]
@@ -158,7 +175,7 @@ class SpectralLM(nn.Module):
         stream.position += count
         stream.row += count
         if closes:
-            for block, mixer in zip(self._each(), stream.mixers, strict=True):
+            for block, mixer in zip(self.running(), stream.mixers, strict=True):
                 block.mixer.close_block(mixer, stream.row, stream.position)
             stream.move()
 

@@ -129,14 +129,14 @@ def knobs_of(commit: Commit, shape: Model) -> ModelKnobs:
     try:
         planned = state_of(commit).controller["plan"]["knobs"].items()
         given = {name: value for name, value in planned if name in ModelKnobs.model_fields}
-        knobs = ModelKnobs.model_validate({"cutoff": BINS, "kernel_taps": shape.kernel_len} | given)
+        limits = {"cutoff": BINS, "kernel_taps": shape.kernel_len, "depth": shape.layers}
+        knobs = ModelKnobs.model_validate(limits | given)
     except ValidationError as error:
         raise CheckpointError(f"{commit.path}: {STATE} cannot be read: knobs.{first_fault(error)}") from None
     except (KeyError, TypeError, AttributeError):
         raise CheckpointError(
             f"{commit.path}: {STATE} cannot be read: it does not say which knobs are in force"
         ) from None
-    if knobs.kernel_taps > shape.kernel_len:
-        told = f"{knobs.kernel_taps} taps in force, and the model has {shape.kernel_len}"
-        raise CheckpointError(f"{commit.path}: {STATE} cannot be read: {told}")
+    if unfit := knobs.unfit(shape):
+        raise CheckpointError(f"{commit.path}: {STATE} cannot be read: {unfit}")
     return knobs

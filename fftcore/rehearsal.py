@@ -148,12 +148,14 @@ def _activations(learner: Learner, plan: Plan) -> int:
 
 def _memory(learner: Learner, activations: int) -> Iterator[str]:
     weights = sum(value.nbytes for value in learner.model.state_dict().values())
-    gradients = sum(value.nbytes for value in learner.parameters)
+    # What has moments by now is what a step has moved: not the blocks that do not run in the dearest of states.
+    moved = list(learner.optimizer.state)
+    gradients = sum(value.nbytes for value in moved)
     moments = sum(
         value.nbytes for state in learner.optimizer.state.values() for value in state.values() if torch.is_tensor(value)
     )
     count = sum(value.numel() for value in learner.model.parameters())
-    trained = sum(value.numel() for value in learner.parameters)
+    trained = sum(value.numel() for value in moved)
     yield f"{count:,} parameters" + ("" if trained == count else f", {trained:,} of them trained")
     parts = {"weights": weights, "gradients": gradients, "optimizer": moments, "activations": activations}
     if learner.device.type == "cuda":

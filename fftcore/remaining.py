@@ -80,8 +80,8 @@ class Remaining:
 
     def _scaled(self, price: Price, here: Price) -> float:
         """Guess from below what a step of another size takes: no more than in proportion, and no less than one here."""
-        share = _tokens(price) / _tokens(here)
-        return self._measured[here][1] * min(1.0, share)
+        tokens, depth = (size(price) / size(here) for size in (_tokens, _depth))
+        return self._measured[here][1] * min(1.0, tokens) * min(1.0, depth)
 
     def _ways(self, name: str) -> tuple[frozenset[Price], bool]:
         """The sizes of steps that a run may come to from a state, and whether it may end before its last step."""
@@ -114,6 +114,10 @@ def _knobs(state: BoundState) -> Iterator[Mapping[str, Any]]:
 def _tokens(price: Price) -> float:
     sizes = dict(price)
     return sizes.get("batch_size", 1) * sizes.get("seq_len", 1)
+
+
+def _depth(price: Price) -> float:
+    return dict(price).get("depth", 1)
 
 
 def in_words(seconds: float) -> str:

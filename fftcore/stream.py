@@ -69,7 +69,7 @@ class ByteStream:
     """What a model remembers of `batch` streams side by side.
 
     Args:
-        mixers: one for each block of the model.
+        mixers: one for each block that runs.
         past: rows before the next that are still needed.
         row: where the mixers' next input goes.
         position: bytes that count as past.

@@ -117,7 +117,7 @@ class Training:
         if self.world.writes:
             self._logs = [self.disk.open_log(self.folder / name) for name in LOGS]
         self._cut_logs()
-        self.learner.turn(self.controller.plan.knobs)
+        self.learner.begin(self.controller.plan.knobs)
         self.save()
         self.saving.wait()  # before a row is written: rows without a commit would be those of one that was lost
 

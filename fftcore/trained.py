@@ -24,10 +24,20 @@ class ModelKnobs(Frozen):
     Args:
         cutoff: bins of the fixed reference.
         kernel_taps: taps in use.
+        depth: blocks that run; None, in an export that is older than this knob: all.
     """
 
     cutoff: int = Field(ge=1, le=BINS, strict=True)
     kernel_taps: int = Field(ge=1, le=LONGEST_KERNEL, strict=True)
+    depth: int | None = Field(default=None, ge=1, strict=True)
+
+    def unfit(self, shape: Model) -> str | None:
+        """Say what of it a model of some shape cannot have; None where it can have all."""
+        if self.kernel_taps > shape.kernel_len:
+            return f"{self.kernel_taps} taps in force, and the model has {shape.kernel_len}"
+        if self.depth is not None and self.depth > shape.layers:
+            return f"a depth of {self.depth} in force, and the model has {shape.layers} blocks"
+        return None
 
     def __str__(self) -> str:
         return f"cutoff {in_units('cutoff', self.cutoff)}, {self.kernel_taps} taps"
@@ -52,7 +62,8 @@ class Trained:
     passed_over: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"step {self.step}, {self.knobs}"
+        depth, layers = self.model.depth, self.model.shape.layers
+        return f"step {self.step}, {self.knobs}" + (f", {depth} of {layers} blocks" if depth < layers else "")
 
 
 def load_model(path: Path, shape: Model, knobs: ModelKnobs, weights: Mapping[str, Tensor]) -> SpectralLM:
@@ -75,5 +86,5 @@ def load_model(path: Path, shape: Model, knobs: ModelKnobs, weights: Mapping[str
     except (MemoryError, RuntimeError):  # of the CPU's memory torch says it by a plain RuntimeError
         raise CheckpointError(f"{path}: such a model does not fit into the memory: {shape}") from None
     put_weights(path, weights, model)
-    model.restrict(knobs.cutoff, knobs.kernel_taps)
+    model.restrict(knobs.cutoff, knobs.kernel_taps, knobs.depth)
     return model.eval()

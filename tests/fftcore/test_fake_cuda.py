@@ -114,7 +114,7 @@ def test_other_configs(config: Config, gpu: FakeCuda, text: Text) -> None:
     """Dropout, AdamW alone, the published objective and architecture, and the longest kernels take a step as well."""
     learner = learner_of(config, text)
     learner.step(0, 1e-3)
-    learner.turn({"cutoff": 512, "kernel_taps": 16, "seq_len": 33, "batch_size": 1})
+    learner.turn({"cutoff": 512, "kernel_taps": 16, "seq_len": 33, "batch_size": 1, "depth": 1})
     learner.step(1, 1e-3)
 
 

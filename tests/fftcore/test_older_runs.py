@@ -26,18 +26,20 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
 
 
-def without_new_settings(said: dict[str, Any]) -> dict[str, Any]:
-    """Take out what an older version would not have known; all of it stands at its default."""
+def without_new_settings(said: dict[str, Any], knobs: bool = True) -> dict[str, Any]:
+    """Take out what an older version would not have known: settings at their defaults, and a knob if `knobs`."""
     said = json.loads(json.dumps(said))
     said.pop("card")
     said["config"].pop("compile")
     said["config"]["model"].pop("zero_phase")
+    if knobs:
+        said["bound"]["limits"].pop("depth")
     return said
 
 
 def made_old(out: Path, change_commits: bool = True) -> None:
     """Rewrite a run as an older version would have written it."""
-    record = without_new_settings(unseal((out / "run.json").read_bytes()))
+    record = without_new_settings(unseal((out / "run.json").read_bytes()), change_commits)
     (out / "run.json").write_bytes(seal(record))
     for commit in sorted((out / "checkpoints").iterdir()) if change_commits else ():
         state = json.loads((commit / "state.json").read_bytes())

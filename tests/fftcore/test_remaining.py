@@ -85,6 +85,17 @@ def test_cheaper_rungs() -> None:
     assert told.told(plan(39, "high", 256)) == "at least 60 s left"
 
 
+def test_shallower_rungs() -> None:
+    """Where fewer blocks may run that were never measured, it is at least their share of those that do."""
+    source = LADDER.replace("%s", "depth").replace("64", "1").replace("128", "2").replace("256", "4")
+    back = '[[transition]]\nfrom = "high"\nto = "low"\nregress = true\nguards = [{ min_epoch = 9 }]\n'
+    told = Remaining(bind(loads(source + back), limits(PRESETS["tiny"])), 100)
+    measured(told, "high", 4, 4.0, knob="depth")
+    assert told.told(plan(39, "high", 4, "depth")) == "at least 60 s left"
+    measured(told, "low", 1, 2.0, knob="depth")
+    assert told.told(plan(39, "low", 1, "depth")) == "at least 2 min left"
+
+
 def test_a_run_that_may_end() -> None:
     """A run that a state may end before its last step is told by at most, and not at all while that is unknown."""
     end = '  { name = "end", set = { cutoff = 256 }, stop = "it is good" },\n]\n[[transition]]'

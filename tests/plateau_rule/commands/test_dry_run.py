@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,18 @@ def test_rungs_that_differ(capsys: pytest.CaptureFixture[str]) -> None:
     told = rehearsed(capsys, "micro.toml", *FLAGS)
     assert "of 16 to 48 bytes (tokens): 512 to 1,536, at most 0.0853 times" in told
     assert [f"seq_len {size}: " in told for size in (8, 16, 24)] == [True] * 3
+
+
+def test_depths_that_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each depth is timed by itself, and it says how many parameters are in blocks that come to run."""
+    ladder = CURRICULUM.replace(b"cutoff", b"depth")
+    for cutoff, depth in ((b"64", b"1"), (b"256", b"2"), (b'"full"]', b"3]"), (b'= "full" }', b"= 3 }")):
+        ladder = ladder.replace(cutoff, depth)
+    Path("micro.toml").write_bytes(ladder)
+    flags = ["4" if before == "--layers" else flag for before, flag in pairwise(("", *FLAGS))]
+    told = rehearsed(capsys, "micro.toml", *flags)
+    assert [f"depth {depth}: " in told for depth in (1, 2, 3)] == [True] * 3
+    assert "8,052 parameters, 6,579 of them trained" in told
 
 
 def test_activations_grow_with_the_batch(capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,7 +176,7 @@ def test_evaluate(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capfd.readouterr().out)
     assert found["bytes"] == expected.predicted == len(content) - 1
     assert found["bits_per_byte"] == pytest.approx(expected.bits_per_byte, abs=1e-6)
-    assert (found["step"], found["knobs"]) == (STEPS, {"cutoff": 1025, "kernel_taps": 12})
+    assert (found["step"], found["knobs"]) == (STEPS, {"cutoff": 1025, "kernel_taps": 12, "depth": 1})
     assert found["byte_by_byte"]["bytes"] == 1024
     assert plateau.main(["evaluate", "run", "--data", "text", "--step", "20"]) == 0
     first, second, third = capfd.readouterr().out.splitlines()
@@ -422,7 +422,8 @@ def test_a_run_that_is_going_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"cutoff": 0}, {"cutoff": 2000}, {"cutoff": "full"}, {"cutoff": 1.5}, {"kernel_taps": 13}, [], None]
+    "knobs",
+    [{"cutoff": 0}, {"cutoff": 2000}, {"cutoff": "full"}, {"cutoff": 1.5}, {"kernel_taps": 13}, {"depth": 2}, [], None],
 )
 def test_knobs_that_cannot_be(here: Path, knobs: object) -> None:
     """A commit whose knobs are none that the model can have is refused, and so is one that says none."""
