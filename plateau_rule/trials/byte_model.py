@@ -185,11 +185,27 @@ def _score_at_the_end(run: Path, record: Record) -> float:
 # What a step takes
 
 
-def measure(folder: Path) -> None:
-    """Time steps under the settings that `folder` names, and write down what was found.
+def measure(folders: Sequence[Path]) -> None:
+    """Time steps under the settings that `folders` name, each setting once, and write down what was found in each.
 
-    What a run is bound to comes from one of a single step, under the curriculum there.
+    What was timed before is known beside them; all of them are of one trainer.
     """
+    found = [_bound(folder) for folder in folders]
+    known = folders[0].parent / json.loads((folders[0] / "asked.json").read_bytes())["known"]
+    step_s = json.loads(known.read_bytes()) if known.exists() else {}
+    whole = {_spelled({**each["limits"], **knobs}): knobs for each in found for knobs in each["settings"]}
+    if new := [key for key in whole if key not in step_s]:
+        step_s |= dict(
+            zip(new, _step_s(_learner(_record(folders[0] / "run")), [whole[key] for key in new]), strict=True)
+        )
+        _write(known, step_s)
+    for folder, each in zip(folders, found, strict=True):
+        seconds = [step_s[_spelled({**each["limits"], **knobs})] for knobs in each["settings"]]
+        _write(folder / "prices.json", {**each, "step_s": seconds})
+
+
+def _bound(folder: Path) -> dict[str, Any]:
+    """The settings that a folder names as a run has them, which comes from one of a single step."""
     asked = json.loads((folder / "asked.json").read_bytes())
     run = folder / "run"
     _plateau_train(
@@ -197,15 +213,22 @@ def measure(folder: Path) -> None:
     )
     record = _record(run)
     machine = bind(load(folder / "curriculum.toml"), record.bound.limits)
-    limits = machine.limits or {}
+    limits = dict(machine.limits or {})
     settings = [
         {name: limits.get(name, v) if v == "full" else v for name, v in knobs.items()} for knobs in asked["settings"]
     ]
-    seconds = _step_s(_learner(record), settings)
-    found = {"limits": limits, "tokens_per_step": record.bound.tokens_per_step, "settings": settings, "step_s": seconds}
-    beside = folder / ".prices.json.unfinished"
-    beside.write_text(json.dumps(dict(found, limits=dict(limits)), indent=1) + "\n")
-    beside.replace(folder / "prices.json")
+    return {"limits": limits, "tokens_per_step": record.bound.tokens_per_step, "settings": settings}
+
+
+def _spelled(setting: Mapping[str, Any]) -> str:
+    return json.dumps(setting, sort_keys=True)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file that is there whole, or not at all."""
+    beside = path.with_name(f".{path.name}.unfinished")
+    beside.write_text(json.dumps(content, indent=1) + "\n")
+    beside.replace(path)
 
 
 def _step_s(learner: Learner, settings: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -227,4 +250,4 @@ def _step_s(learner: Learner, settings: Sequence[Mapping[str, Any]]) -> list[flo
 
 
 if __name__ == "__main__":
-    measure(Path(sys.argv[1]))
+    measure([Path(word) for word in sys.argv[1:]])

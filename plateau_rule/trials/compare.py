@@ -79,10 +79,9 @@ def compare(
             f"{unpriced[0]}: a budget in cost is the same for all only by prices in the files, [knob.NAME] cost = "
             "[ … ], and there are none in this one. Write them (plateau probe measures them), or give seconds"
         )
-    cells, ready = [], []
-    for curriculum in curricula.values():
-        prepared = prepare(curriculum, _settings(curriculum), budget, trainer, folder, progress)
-        ready.append(prepared)
+    asked = [(curriculum, _settings(curriculum)) for curriculum in curricula.values()]
+    cells, ready = [], prepare(asked, budget, trainer, folder, progress)
+    for prepared in ready:
         bound = prepared.bounded(prepared.curriculum)
         cells += [Cell(bound, trainer, seed, prepared.spends, prepared.step_s) for seed in seeds]
     curves = train_cells(cells, folder, workers, progress, share=True)

@@ -24,6 +24,7 @@ from plateau_rule.trials.pool import Progress, logged, train_cells
 from plateau_rule.trials.rungs import Setting, constant, moved, priced
 from plateau_rule.trials.trainer import Trainer
 
+Asked = tuple[Curriculum, Sequence[Setting]]  # a curriculum, and the settings of its knobs
 EPOCHS, STEPS = 4, 5  # of a run that is timed; its fastest epoch counts, for a busy machine only makes steps slower
 
 
@@ -54,19 +55,21 @@ class Prices:
 
 
 def measure_prices(
-    curriculum: Curriculum,
-    settings: Sequence[Setting],
-    trainer: Trainer,
-    folder: Path,
-    progress: Progress | None = None,
-) -> Prices:
+    asked: Sequence[Asked], trainer: Trainer, folder: Path, progress: Progress | None = None
+) -> list[Prices]:
     """Time a few steps under each setting, one after the other; what was measured before is read.
 
     Raises:
         TrialError: the trainer failed, or does not say how long its steps took.
     """
     if trainer.kind == "fftcore":
-        return _of_the_byte_model(curriculum, settings, trainer, folder)
+        return _of_the_byte_model(asked, trainer, folder)
+    return [_of_a_trainer(curriculum, settings, trainer, folder, progress) for curriculum, settings in asked]
+
+
+def _of_a_trainer(
+    curriculum: Curriculum, settings: Sequence[Setting], trainer: Trainer, folder: Path, progress: Progress | None
+) -> Prices:
     run = Run(epochs=EPOCHS, steps_per_epoch=STEPS)
     cells = []
     for place, setting in enumerate(settings, 1):
@@ -94,23 +97,34 @@ def _step_s(curve: Curve) -> float:
     return fastest
 
 
-def _of_the_byte_model(curriculum: Curriculum, settings: Sequence[Setting], trainer: Trainer, folder: Path) -> Prices:
-    asked = {"words": trainer.words, "settings": [dict(each) for each in settings]}
-    known = digest({**asked, "files": trainer.files, "curriculum": dumps(curriculum)})
-    place = folder / "prices" / known[:10]
-    answer = place / "prices.json"
-    if not answer.exists():
-        place.mkdir(parents=True, exist_ok=True)
-        still = constant(curriculum, settings[-1], curriculum.name)
-        still = changed(still, run=Run(epochs=1, steps_per_epoch=1))
-        (place / "curriculum.toml").write_text(dumps(still), encoding="utf-8", newline="\n")
-        (place / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
-        words = [sys.executable, "-m", f"{__package__}.byte_model", str(place)]
-        if logged(words, place / LOG):
-            lines = (place / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+def _of_the_byte_model(asked: Sequence[Asked], trainer: Trainer, folder: Path) -> list[Prices]:
+    places = [_place(curriculum, settings, trainer, folder) for curriculum, settings in asked]
+    if missing := [place for place in dict.fromkeys(places) if not (place / "prices.json").exists()]:
+        # In one process: a setting that several of them have is timed once, and has one price.
+        log = missing[0] / LOG
+        if logged([sys.executable, "-m", f"{__package__}.byte_model", *map(str, missing)], log):
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             said = next((line for line in lines if "ended with" not in line), "no word of why")
-            raise TrialError(f"a step could not be timed: {said}\nAll that was printed: {place / LOG}")
-    found = json.loads(answer.read_bytes())
+            raise TrialError(f"a step could not be timed: {said}\nAll that was printed: {log}")
+    return [_read(place, settings) for place, (_, settings) in zip(places, asked, strict=True)]
+
+
+def _place(curriculum: Curriculum, settings: Sequence[Setting], trainer: Trainer, folder: Path) -> Path:
+    """The folder of a curriculum's prices, in which stands what is asked for."""
+    trained = {"words": trainer.words, "files": trainer.files}
+    asked = {"words": trainer.words, "settings": [dict(each) for each in settings]}
+    place = folder / "prices" / digest({**asked, **trained, "curriculum": dumps(curriculum)})[:10]
+    place.mkdir(parents=True, exist_ok=True)
+    still = constant(curriculum, settings[-1], curriculum.name)
+    still = changed(still, run=Run(epochs=1, steps_per_epoch=1))
+    (place / "curriculum.toml").write_text(dumps(still), encoding="utf-8", newline="\n")
+    asked["known"] = f"known-{digest(trained)[:10]}.json"  # beside it: what one setting takes, for all curricula
+    (place / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+    return place
+
+
+def _read(place: Path, settings: Sequence[Setting]) -> Prices:
+    found = json.loads((place / "prices.json").read_bytes())
     return Prices(
         tuple(dict(each) for each in settings),
         tuple(found["step_s"]),
@@ -155,18 +169,16 @@ class Prepared:
 
 
 def prepare(
-    curriculum: Curriculum,
-    settings: Sequence[Setting],
+    asked: Sequence[Asked],
     budget: TrainingBudget,
     trainer: Trainer,
     folder: Path,
     progress: Progress | None = None,
-) -> Prepared:
-    """Measure what a budget is counted by, where the file and the trainer do not say it.
+) -> list[Prepared]:
+    """Measure what a budget is counted by, where the files and the trainer do not say it.
 
     Args:
-        curriculum: to be trained under.
-        settings: of its knobs.
+        asked: the curricula to be trained under.
         budget: of each training.
         trainer: what trains.
         folder: of the experiment.
@@ -175,13 +187,28 @@ def prepare(
     Raises:
         TrialError: it cannot be measured.
     """
-    counts_cost = budget.unit in ("s", "cost")
-    if trainer.kind != "fftcore" and budget.unit != "s" and (not counts_cost or has_prices(curriculum)):
-        return Prepared(curriculum, budget, None, None)
-    timed = _to_be_timed(curriculum, settings) if counts_cost else list(settings)
-    prices, spends = measure_prices(curriculum, timed, trainer, folder, progress), budget
+    timed = [_to_be_timed(*each, budget) for each in asked if not _is_counted(each[0], budget, trainer)]
+    prices = iter(measure_prices(timed, trainer, folder, progress))
+    return [
+        Prepared(curriculum, budget, None, None)
+        if _is_counted(curriculum, budget, trainer)
+        else _prepared(curriculum, settings, budget, trainer, next(prices))
+        for curriculum, settings in asked
+    ]
+
+
+def _is_counted(curriculum: Curriculum, budget: TrainingBudget, trainer: Trainer) -> bool:
+    """Whether the file says all that a budget is counted by."""
+    own = budget.unit != "cost" or has_prices(curriculum)
+    return trainer.kind != "fftcore" and budget.unit != "s" and own
+
+
+def _prepared(
+    curriculum: Curriculum, settings: Sequence[Setting], budget: TrainingBudget, trainer: Trainer, prices: Prices
+) -> Prepared:
+    spends = budget
     curriculum = _with_tokens(curriculum, prices)
-    if counts_cost:
+    if budget.unit in ("s", "cost"):
         prices = replace(prices, unit_s=_unit_s(curriculum, prices))
         curriculum = _with_prices(curriculum, settings, prices)
     if budget.unit == "s":
@@ -221,11 +248,11 @@ def _with_tokens(curriculum: Curriculum, prices: Prices) -> Curriculum:
     return changed(curriculum, run=changed(curriculum.run, tokens_per_step=tokens))
 
 
-def _to_be_timed(curriculum: Curriculum, settings: Sequence[Setting]) -> list[Setting]:
+def _to_be_timed(curriculum: Curriculum, settings: Sequence[Setting], budget: TrainingBudget) -> Asked:
     """The rungs, and those of the same ladder that no state has: a file that has one price must have all."""
     knobs = moved(settings)
-    if has_prices(curriculum) or not knobs:
-        return list(settings)
+    if budget.unit not in ("s", "cost") or has_prices(curriculum) or not knobs:
+        return curriculum, list(settings)
     if len(knobs) > 1:
         raise TrialError(
             f"{curriculum.name}: {' and '.join(knobs)} move together, and a price belongs to a rung of one knob. Write "
@@ -235,7 +262,7 @@ def _to_be_timed(curriculum: Curriculum, settings: Sequence[Setting]) -> list[Se
     if rungs is None:
         raise TrialError(f"{curriculum.name}: {knobs[0]} has a range, and prices belong to a ladder. Write a ladder")
     others = [{**settings[-1], knobs[0]: rung} for rung in rungs]
-    return [*settings, *(each for each in others if each not in settings)]
+    return curriculum, [*settings, *(each for each in others if each not in settings)]
 
 
 def _most_steps(curriculum: Curriculum, settings: Sequence[Setting], spends: TrainingBudget, prices: Prices) -> int:

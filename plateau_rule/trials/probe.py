@@ -164,7 +164,7 @@ def probe(
             'a budget in steps says nothing of what they cost: give seconds, cost or tokens, such as "60 s"'
         )
     settings = tuple(settings_of(curriculum, knob))
-    prepared = prepare(curriculum, settings, budget, trainer, folder, progress)
+    (prepared,) = prepare([(curriculum, settings)], budget, trainer, folder, progress)
     held = Ladder(prepared, settings)
     cells = [
         Cell(held.rung(i), trainer, seed, prepared.spends, prepared.step_s)

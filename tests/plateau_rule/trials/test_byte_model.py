@@ -14,8 +14,10 @@ import pytest
 pytest.importorskip("torch", reason="the extra `train`")
 pytest.importorskip("scipy", reason="the extra `compare`")
 
+from plateau_rule import loads
 from plateau_rule.commands import app as plateau
 from plateau_rule.trials import byte_model, cell, pool, prices
+from plateau_rule.trials.trainer import Trainer
 from tests.fftcore.micro import micro_text, rows
 
 TAPS = """
@@ -40,7 +42,7 @@ TRAINER += " --kernel-groups 2 --chunk 4"
 def here(words: Sequence[str], *where: Path, **more: Any) -> Any:
     """What a process of its own would do, in this one: torch takes seconds to load."""
     if "plateau_rule.trials.byte_model" in words:
-        byte_model.measure(Path(words[-1]))
+        byte_model.measure([Path(word) for word in words[words.index("plateau_rule.trials.byte_model") + 1 :]])
         return 0
     if "plateau_rule.trials" in words:
         folder, *others = words[words.index("plateau_rule.trials") + 1 :]
@@ -96,6 +98,18 @@ def test_a_comparison_of_the_byte_model(capfd: pytest.CaptureFixture[str]) -> No
     ladder, other = (row["curves"][0]["score"] for row in told["curricula"])
     assert ladder[:2] == other[:2]
     assert ladder[2:] != other[2:]
+
+
+def test_a_setting_has_one_price() -> None:
+    """Curricula are priced together: a setting that several have, however it is written, is timed once, for good."""
+    ladder = loads(TAPS)
+    trainer, full, short = Trainer.read(TRAINER), {"kernel_taps": "full"}, {"kernel_taps": 4}
+    other = loads(TAPS.replace('"full"] }', "12] }").replace('= "full" }', "= 12 }"))
+    one, two = prices.measure_prices([(ladder, [short, full]), (other, [{"kernel_taps": 12}, short])], trainer, Path())
+    assert one.step_s == two.step_s[::-1]
+    assert one.bound == two.bound[::-1] == ({"kernel_taps": 4}, {"kernel_taps": 12})
+    (later,) = prices.measure_prices([(ladder, [full])], trainer, Path())
+    assert later.step_s == one.step_s[1:]
 
 
 def test_what_curricula_share_is_trained_once(capfd: pytest.CaptureFixture[str]) -> None:
