@@ -245,7 +245,7 @@ def compiled(model: SpectralLM) -> Callable[[Tensor, Tensor], tuple[Tensor, Tens
     from torch._dynamo import config  # a second to load
 
     # Each depth is a graph of its own, and of two where lengths move: more of them than torch would compile.
-    config.cache_size_limit = max(config.cache_size_limit, 2 * model.shape.layers + 2)
+    config.recompile_limit = max(config.recompile_limit, 2 * model.shape.layers + 2)
     # Whole, or not at all: a graph that breaks is a defect. All other knobs move in place and compile nothing anew.
     return torch.compile(model.losses, fullgraph=True)
 

@@ -169,7 +169,7 @@ def test_compiled_at_each_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each depth is compiled once, however many there are, and has the losses that it has uncompiled."""
     compile_of = torch.compile
     monkeypatch.setattr(torch, "compile", lambda losses, **how: compile_of(losses, backend="eager", **how))
-    monkeypatch.setattr(dynamo, "cache_size_limit", 2)
+    monkeypatch.setattr(dynamo, "recompile_limit", 2)
     torch.compiler.reset()
     learner = learner_of(DEEP, compile=True)
     before = int(counters["stats"]["unique_graphs"])
