@@ -169,15 +169,15 @@ def test_compiled_at_each_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each depth is compiled once, however many there are, and has the losses that it has uncompiled."""
     compile_of = torch.compile
     monkeypatch.setattr(torch, "compile", lambda losses, **how: compile_of(losses, backend="eager", **how))
-    monkeypatch.setattr(dynamo, "recompile_limit", 2)
     torch.compiler.reset()
-    learner = learner_of(DEEP, compile=True)
-    before = int(counters["stats"]["unique_graphs"])
-    for step, depth in enumerate((1, 2, 3, 1)):
-        learner.turn({"depth": depth})
-        batch = learner.windows.batch(step, batch_size=2, seq_len=150)
-        expected = learner.model.losses(batch.windows_BW, batch.phase)[0]
-        assert float(learner.step(step, 0.0)[0]) == pytest.approx(expected.item(), abs=1e-5)
+    with dynamo.patch(recompile_limit=2):
+        learner = learner_of(DEEP, compile=True)
+        before = int(counters["stats"]["unique_graphs"])
+        for step, depth in enumerate((1, 2, 3, 1)):
+            learner.turn({"depth": depth})
+            batch = learner.windows.batch(step, batch_size=2, seq_len=150)
+            expected = learner.model.losses(batch.windows_BW, batch.phase)[0]
+            assert float(learner.step(step, 0.0)[0]) == pytest.approx(expected.item(), abs=1e-5)
     assert int(counters["stats"]["unique_graphs"]) == before + LAYERS
 
 
