@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from plateau_rule.fftcore import spectral
 from plateau_rule.fftcore.config import Model
+from plateau_rule.fftcore.short import ShortFilter
 from plateau_rule.fftcore.stream import CONTEXT_BLOCK, MixerStream
 
 
@@ -74,22 +75,40 @@ class Mixer(nn.Module):
     The content gate is a linear map of the position's own channels, group by group. The product with it, as in H3 and
     Hyena, lets a fixed filter answer to what is read.
 
+    What a shape can add, each before the next: a linear map into other channels, and one back at the end; a short
+    filter of what convolution and gates read; a gate on what is convolved. The context gate follows what is convolved.
+
     Args:
         shape: the model's shape.
     """
 
     def __init__(self, shape: Model) -> None:
         super().__init__()
-        self.kernel = spectral.SpectralKernel(shape.kernel_groups, shape.kernel_len)
-        self.content = GroupLinear(shape.kernel_groups, shape.d_model // shape.kernel_groups)
-        self.context = ContextGate(shape.d_model)
+        D, width = shape.d_model, shape.mixer_channels
+        self.kernel = spectral.SpectralKernel(shape.kernel_groups, shape.kernel_len, shape.kernel_init)
+        self.content = GroupLinear(shape.kernel_groups, width // shape.kernel_groups)
+        self.context = ContextGate(width)
+        self.enter = nn.Linear(D, width, bias=False) if shape.mixer_width else None
+        self.leave = nn.Linear(width, D, bias=False) if shape.mixer_width else None
+        self.short = ShortFilter(width, shape.short_taps) if shape.short_taps else None
+        self.input_gate = GroupLinear(shape.kernel_groups, width // shape.kernel_groups) if shape.input_gate else None
+        if self.input_gate is not None:
+            nn.init.ones_(self.input_gate.bias_G1W)  # what is read now is about what is convolved at first
 
     def forward(self, x_TBD: Tensor) -> Tensor:
         """Mix a whole window: (T, B, D) to (T, B, D); what stands at t answers to t and before alone."""
+        if self.enter is not None:
+            x_TBD = self.enter(x_TBD)
+        if self.short is not None:
+            x_TBD = self.short(x_TBD)
+        seen_TBD = None
+        if self.input_gate is not None:
+            seen_TBD, x_TBD = x_TBD, x_TBD * self.input_gate(x_TBD)
         content, gain_NBD = self.content, self.context(x_TBD)
-        return spectral.convolve_gated(
-            x_TBD, self.kernel(), content.weight_GWW, content.bias_G1W, gain_NBD, CONTEXT_BLOCK
+        mixed_TBD: Tensor = spectral.convolve_gated(
+            x_TBD, self.kernel(), content.weight_GWW, content.bias_G1W, gain_NBD, CONTEXT_BLOCK, seen_TBD
         )
+        return mixed_TBD if self.leave is None else self.leave(mixed_TBD)
 
     def stream_taps(self) -> Tensor:
         """Return the taps for decoding byte by byte, (G, K)."""
@@ -110,13 +129,23 @@ class Mixer(nn.Module):
         taps_GK = self.stream_taps().detach().contiguous()
         zeros_BD = taps_GK.new_zeros(batch, self.context.project.out_features)
         inputs_GLM = taps_GK.new_zeros(len(taps_GK), rows, zeros_BD.numel() // len(taps_GK))
-        return MixerStream(taps_GK, inputs_GLM, zeros_BD, self.context.gain(zeros_BD))
+        stream = MixerStream(taps_GK, inputs_GLM, zeros_BD, self.context.gain(zeros_BD))
+        if self.short is not None:
+            stream.short_RBD = zeros_BD.new_zeros(rows, *zeros_BD.shape)
+        return stream
 
     def read(self, x_WBD: Tensor, stream: MixerStream, row: int) -> Tensor:
         """Mix the next positions of a stream as `forward` does, in O(K) a channel: (W, B, D) to (W, B, D)."""
-        x_GNE = stream.group(x_WBD)
-        y_GNE = stream.convolve(x_GNE, row).mul_(self.content.grouped(x_GNE))
-        return stream.ungroup(y_GNE) * stream.gain_BD
+        if self.enter is not None:
+            x_WBD = self.enter(x_WBD)
+        if self.short is not None and stream.short_RBD is not None:
+            x_WBD = self.short.read(x_WBD, stream.short_RBD, row)
+        x_GNE = seen_GNE = stream.group(x_WBD)
+        if self.input_gate is not None:
+            x_GNE = seen_GNE * self.input_gate.grouped(seen_GNE)
+        y_GNE = stream.convolve(x_GNE, row).mul_(self.content.grouped(seen_GNE))
+        mixed_WBD = stream.ungroup(y_GNE) * stream.gain_BD
+        return mixed_WBD if self.leave is None else self.leave(mixed_WBD)
 
     def close_block(self, stream: MixerStream, row: int, position: int) -> None:
         """Let the context gate follow the block of 64 bytes that ends before a row, at this position of the stream."""
@@ -138,7 +167,8 @@ class Block(nn.Module):
         self.mix_norm = nn.LayerNorm(D)
         self.mixer = Mixer(shape)
         self.feed_norm = nn.LayerNorm(D)
-        self.feed = nn.Sequential(nn.Linear(D, 2 * D), nn.GELU(), nn.Linear(2 * D, D))
+        width = shape.feed_width or 2 * D
+        self.feed = nn.Sequential(nn.Linear(D, width), nn.GELU(), nn.Linear(width, D))
         self.drop = nn.Dropout(dropout)
 
     def zero_output(self) -> None:

@@ -64,6 +64,13 @@ class Model(BaseModel):
         published: the published architecture, made causal; it has one kernel a block.
         zero_phase: the published architecture as it was, with real masks and gates over the spectrum. Such a model sees
             the future: it is here for the leak alarm and the benchmarks, and good for nothing else.
+        short_taps: taps of a second causal filter, one for each channel, before the long one; 0 for none. It has no
+            cutoff: what it lets through, the long one limits.
+        input_gate: gate what is filtered as well, by what stands at its position, not only what comes out.
+        mixer_width: channels in which is mixed, between two linear maps; 0 mixes the model's own, without maps.
+        feed_width: hidden channels of the feed-forward half; 0 is twice d_model.
+        kernel_init: "noise" begins with white noise behind the first tap, "decays" with noise that fades out within a
+            few taps in the first kernel of a block and over half of them in the last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +84,16 @@ class Model(BaseModel):
     objective: Literal["dense", "chunk-last"] = "dense"
     published: bool = False
     zero_phase: bool = False
+    short_taps: Annotated[int, Field(ge=0, le=LONGEST_KERNEL)] = 0
+    input_gate: bool = False
+    mixer_width: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    feed_width: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    kernel_init: Literal["noise", "decays"] = "noise"
+
+    @property
+    def mixer_channels(self) -> int:
+        """Channels in which is mixed along time."""
+        return self.mixer_width or self.d_model
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -85,13 +102,16 @@ class Model(BaseModel):
                 f"kernel_len {self.kernel_len} is more than {LONGEST_KERNEL}: the band limit is that of a reference of "
                 f"{2 * LONGEST_KERNEL} bytes, in which longer kernels would wrap around"
             )
-        if self.d_model % self.kernel_groups:
+        if self.mixer_channels % self.kernel_groups:
+            name = "mixer_width" if self.mixer_width else "d_model"
             raise ValueError(
-                f"d_model {self.d_model} is not a multiple of kernel_groups {self.kernel_groups}: "
+                f"{name} {self.mixer_channels} is not a multiple of kernel_groups {self.kernel_groups}: "
                 "each kernel serves as many channels as the others"
             )
         if self.published and self.kernel_groups != 1:
             raise ValueError(f"kernel_groups {self.kernel_groups}: the published model has one kernel a block")
+        if self.published and (self.short_taps or self.input_gate or self.mixer_width):
+            raise ValueError("short_taps, input_gate and mixer_width: the published model has none of them")
         if self.zero_phase and not self.published:
             raise ValueError("zero_phase is the published model as it was; it takes published = true")
         return self

@@ -141,7 +141,7 @@ class SpectralLM(nn.Module):
 
     def stream(self, batch: int) -> ByteStream:
         """Begin `batch` streams, to be read a few bytes at a time."""
-        past = max(self.shape.kernel_len - 1, CONTEXT_BLOCK)
+        past = max(self.shape.kernel_len - 1, self.shape.short_taps - 1, CONTEXT_BLOCK)
         mixers = [block.mixer.stream(batch, past + ROOM + SPARE) for block in self.running()]
         return ByteStream(mixers, past, row=past)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import log10
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -95,22 +95,36 @@ def cosines(kernel_len: int) -> Tensor:
     return weight_F1 * torch.cos(2 * torch.pi / N_FFT * phase_FK.double())
 
 
+def decays(groups: int, kernel_len: int) -> Tensor:
+    """Return the envelopes of kernels that fade over 2 taps up to half of them, a constant ratio apart: (groups, K).
+
+    Each has a mean square of 1: white noise keeps its energy under it.
+    """
+    within_G1 = 2 * (max(1.0, kernel_len / 4) ** torch.linspace(0, 1, groups))[:, None]
+    envelope_GK = torch.exp(-torch.arange(kernel_len) / within_G1)
+    return envelope_GK / envelope_GK.square().mean(1, keepdim=True).sqrt()
+
+
 class SpectralKernel(nn.Module):
     """Learned taps under a learned gate over frequency and a band limit that a curriculum moves.
 
     Args:
         groups: kernels; each serves D / groups channels.
         kernel_len: taps of each kernel.
+        init: "noise", or "decays": noise of the same energy that fades, each kernel's at its own rate.
     """
 
     limit_KK: Tensor
     in_use_K: Tensor
     cosines_FK: Tensor
 
-    def __init__(self, groups: int, kernel_len: int) -> None:
+    def __init__(self, groups: int, kernel_len: int, init: Literal["noise", "decays"] = "noise") -> None:
         super().__init__()
         self.kernel_GK = nn.Parameter(torch.randn(groups, kernel_len) * 0.01)
-        with torch.no_grad():  # begin at the byte itself: from noise alone, the first hundreds of steps learn nothing
+        with torch.no_grad():
+            if init == "decays":
+                self.kernel_GK.mul_(decays(groups, kernel_len))
+            # begin at the byte itself: from noise alone, the first hundreds of steps learn nothing
             self.kernel_GK[:, 0] += 0.5
         self.gate_F = nn.Parameter(torch.zeros(BINS))
         self.register_buffer("limit_KK", torch.empty(kernel_len, kernel_len), persistent=False)
@@ -157,7 +171,13 @@ def convolve(x_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
 
 
 def convolve_gated(
-    x_TBD: Tensor, kernel_GK: Tensor, weight_GWW: Tensor, bias_G1W: Tensor, gain_RBD: Tensor, hold: int
+    x_TBD: Tensor,
+    kernel_GK: Tensor,
+    weight_GWW: Tensor,
+    bias_G1W: Tensor,
+    gain_RBD: Tensor,
+    hold: int,
+    seen_TBD: Tensor | None = None,
 ) -> Tensor:
     """Convolve causally along time, times a linear map of the position's own group, times a gain.
 
@@ -168,16 +188,18 @@ def convolve_gated(
         bias_G1W: (G, 1, W), likewise.
         gain_RBD: (R, B, D), R · hold ≥ T: position t has the gain t // hold.
         hold: positions through which a gain holds; a divisor of 64.
+        seen_TBD: what the linear map reads, of the shape of `x_TBD`; by default `x_TBD` itself.
 
     Returns:
         (T, B, D), in the type of `x_TBD`, or in autocast's.
     """
     if torch.is_autocast_enabled(x_TBD.device.type):
         x_TBD = x_TBD.to(torch.get_autocast_dtype(x_TBD.device.type))
+    seen_TBD = None if seen_TBD is None else seen_TBD.to(x_TBD.dtype)
     weight_GWW, bias_G1W, gain_RBD = (value.to(x_TBD.dtype) for value in (weight_GWW, bias_G1W, gain_RBD))
     rows = (len(x_TBD) + Layout.of(x_TBD, 1).rest) // hold
     gain_RBD = F.pad(gain_RBD, (0, 0, 0, 0, 0, rows - len(gain_RBD)))
-    y_TBD: Tensor = _GatedBlockToeplitz.apply(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD)  # type: ignore[no-untyped-call]
+    y_TBD: Tensor = _GatedBlockToeplitz.apply(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, seen_TBD)  # type: ignore[no-untyped-call]
     return y_TBD
 
 
@@ -286,42 +308,52 @@ class _BlockToeplitz(torch.autograd.Function):
 class _GatedBlockToeplitz(torch.autograd.Function):
     """The convolution times both its gates, group by group, so that what a group needs stays in the cache.
 
-    H stands for the positions through which a gain holds, `hold` many.
+    H stands for the positions through which a gain holds, `hold` many. The linear map reads what is convolved where
+    nothing else is given.
     """
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, x_TBD: Tensor, kernel_GK: Tensor, weight_GWW: Tensor, bias_G1W: Tensor, gain_RBD: Tensor
+        ctx: FunctionCtx,
+        x_TBD: Tensor,
+        kernel_GK: Tensor,
+        weight_GWW: Tensor,
+        bias_G1W: Tensor,
+        gain_RBD: Tensor,
+        seen_TBD: Tensor | None,
     ) -> Tensor:
         G, K = kernel_GK.shape
         layout = Layout.of(x_TBD, K)
         hold = (len(x_TBD) + layout.rest) // len(gain_RBD)
         x_GPBW, y_GRHBW, gate_GRHBW, mixed_GTBW = [], [], [], []
+        seen_GRBW = (
+            [] if seen_TBD is None else [F.pad(seen, (0, 0, 0, 0, 0, layout.rest)) for seen in seen_TBD.chunk(G, 2)]
+        )
         band_GSL = layout.bands(kernel_GK, x_TBD.dtype)
         for g, (x_TBW, gain_RBW) in enumerate(zip(x_TBD.chunk(G, 2), gain_RBD.chunk(G, 2), strict=True)):
             _, B, W = x_TBW.shape
             x_PBW = F.pad(x_TBW, (0, 0, 0, 0, layout.past, layout.rest))
             x_NLM = layout.windows(x_PBW)
             y_RHBW = torch.bmm(band_GSL[g].expand(len(x_NLM), -1, -1), x_NLM).view(-1, hold, B, W)
-            gate_RHBW = torch.addmm(bias_G1W[g], x_PBW[layout.past :].view(-1, W), weight_GWW[g]).view(-1, hold, B, W)
+            seen_MW = (seen_GRBW[g] if seen_GRBW else x_PBW[layout.past :]).view(-1, W)
+            gate_RHBW = torch.addmm(bias_G1W[g], seen_MW, weight_GWW[g]).view(-1, hold, B, W)
             mixed_GTBW.append(layout.rows((y_RHBW * gate_RHBW).mul_(gain_RBW[:, None]), x_TBW))
             x_GPBW.append(x_PBW)
             y_GRHBW.append(y_RHBW)
             gate_GRHBW.append(gate_RHBW)
-        ctx.save_for_backward(kernel_GK, weight_GWW, gain_RBD, *x_GPBW, *y_GRHBW, *gate_GRHBW)
+        ctx.save_for_backward(kernel_GK, weight_GWW, gain_RBD, *x_GPBW, *y_GRHBW, *gate_GRHBW, *seen_GRBW)
         return torch.cat(mixed_GTBW, 2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, dmixed_TBD: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: FunctionCtx, dmixed_TBD: Tensor) -> tuple[Tensor | None, ...]:
         kernel_GK, weight_GWW, gain_RBD, *saved = ctx.saved_tensors  # type: ignore[attr-defined]
         G, K = kernel_GK.shape
         layout = Layout.of(dmixed_TBD, K)
         band_GSL = layout.bands(kernel_GK, dmixed_TBD.dtype).flip(1, 2)
-        parts = zip(
-            dmixed_TBD.chunk(G, 2), gain_RBD.chunk(G, 2), saved[:G], saved[G : 2 * G], saved[2 * G :], strict=True
-        )
-        dx_GTBW, dband_GSL, dweight_GWW, dbias_G1W, dgain_GRBW = [], [], [], [], []
+        x_GPBW, y_GRHBW, gate_GRHBW, seen_GRBW = (saved[at : at + G] for at in range(0, 4 * G, G))
+        parts = zip(dmixed_TBD.chunk(G, 2), gain_RBD.chunk(G, 2), x_GPBW, y_GRHBW, gate_GRHBW, strict=True)
+        dx_GTBW, dseen_GTBW, dband_GSL, dweight_GWW, dbias_G1W, dgain_GRBW = [], [], [], [], [], []
         for g, (dmixed_TBW, gain_RBW, x_PBW, y_RHBW, gate_RHBW) in enumerate(parts):
             W = dmixed_TBW.shape[2]
             dmixed_RHBW = F.pad(dmixed_TBW, (0, 0, 0, 0, 0, layout.rest)).view(y_RHBW.shape)
@@ -331,15 +363,20 @@ class _GatedBlockToeplitz(torch.autograd.Function):
             dy_TBW = (dmixed_RHBW * gate_RHBW).mul_(gain_RBW[:, None]).flatten(0, 1)
             dy_NLM = layout.windows(F.pad(dy_TBW, (0, 0, 0, 0, 0, layout.past)))
             dx_MW = torch.bmm(band_GSL[g].expand(len(dy_NLM), -1, -1), dy_NLM).view(-1, W)
-            dx_GTBW.append(layout.rows(torch.addmm(dx_MW, dgate_MW, weight_GWW[g].T), dmixed_TBW))
+            if seen_GRBW:
+                dseen_GTBW.append(layout.rows(dgate_MW @ weight_GWW[g].T, dmixed_TBW))
+            else:
+                dx_MW = torch.addmm(dx_MW, dgate_MW, weight_GWW[g].T)
+            dx_GTBW.append(layout.rows(dx_MW, dmixed_TBW))
             dband_GSL.append(layout.taps_gradient(dy_NLM[:, : layout.block], layout.windows(x_PBW), kernel_GK.dtype))
-            dweight_GWW.append(x_PBW[layout.past :].view(-1, W).T @ dgate_MW)
+            seen_MW = (seen_GRBW[g] if seen_GRBW else x_PBW[layout.past :]).view(-1, W)
+            dweight_GWW.append(seen_MW.T @ dgate_MW)
             dbias_G1W.append(dgate_MW.sum(0, keepdim=True))
-        dkernel_GK = diagonals(torch.stack(dband_GSL), K)
         return (
             torch.cat(dx_GTBW, 2),
-            dkernel_GK,
+            diagonals(torch.stack(dband_GSL), K),
             torch.stack(dweight_GWW),
             torch.stack(dbias_G1W),
             torch.cat(dgain_GRBW, 2),
+            torch.cat(dseen_GTBW, 2) if seen_GRBW else None,
         )

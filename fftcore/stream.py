@@ -31,6 +31,7 @@ class MixerStream:
         past_BD: sum over all whole blocks of 64 bytes.
         gain_BD: the context gate's gain in the current block.
         bands: the band matrices that convolve as many positions at once, by their number.
+        short_RBD: the last inputs of the short filter, in the same rows, where the mixer has one.
     """
 
     taps_GK: Tensor
@@ -38,6 +39,7 @@ class MixerStream:
     past_BD: Tensor
     gain_BD: Tensor
     bands: dict[int, Tensor] = field(default_factory=dict)
+    short_RBD: Tensor | None = None
 
     def group(self, x_WBD: Tensor) -> Tensor:
         """Bring the channels of a group together: (W, B, D) to (G, W · B, E), E = D / G."""
@@ -57,6 +59,12 @@ class MixerStream:
             self.bands[W] = spectral.toeplitz(F.pad(self.taps_GK, (W - 1, W - 1)), W).contiguous()
         self.inputs_GLM[:, row : row + W] = x_GWM
         return torch.bmm(self.bands[W], self.inputs_GLM[:, row + 1 - K : row + W]).view(x_GNE.shape)
+
+    def move(self, row: int, past: int) -> None:
+        """Move the `past` rows before a row to the front."""
+        self.inputs_GLM[:, :past] = self.inputs_GLM[:, row - past : row].clone()
+        if self.short_RBD is not None:
+            self.short_RBD[:past] = self.short_RBD[row - past : row].clone()
 
     def block_sum(self, row: int) -> Tensor:
         """Return the sum over the 64 inputs before a row: (B, D)."""
@@ -92,5 +100,5 @@ class ByteStream:
         """
         if self.row == self.past + ROOM:
             for mixer in self.mixers:
-                mixer.inputs_GLM[:, : self.past] = mixer.inputs_GLM[:, self.row - self.past : self.row].clone()
+                mixer.move(self.row, self.past)
             self.row = self.past

@@ -42,6 +42,10 @@ def test_as_published() -> None:
         {"objective": "best"},
         {"published": True, "kernel_groups": 2},
         {"zero_phase": True},
+        {"mixer_width": 10, "kernel_groups": 4},
+        {"short_taps": -1},
+        {"kernel_init": "ones"},
+        {"published": True, "kernel_groups": 1, "input_gate": True},
     ],
 )
 def test_bad_shapes(change: dict[str, object]) -> None:

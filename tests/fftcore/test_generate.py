@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from plateau_rule.fftcore.evaluate import scoring
 from plateau_rule.fftcore.generate import GumbelNoise, Sampling, Writer, generate, same_bits
 from plateau_rule.fftcore.model import SpectralLM
 from tests.fftcore.test_evaluate import LEARNING, trained
-from tests.fftcore.test_model import PUBLISHED, SMALL, made, random_bytes
+from tests.fftcore.test_model import OPTIONS, PUBLISHED, SMALL, WITH_OPTIONS, made, random_bytes
 
 CPU = torch.device("cpu")
 
@@ -85,6 +86,14 @@ def test_presets_can_draft(exact: SpectralLM, preset: str, published: bool, cuto
     config = PRESETS[preset].as_published() if published else PRESETS[preset]
     with torch.no_grad():
         assert same_bits(made(config.model, cutoff_bins=cutoff_bins), module.DRAFTS + 1)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_can_draft(exact: SpectralLM, options: dict[str, Any]) -> None:
+    """A model with any of its options can draft as well."""
+    shape = PRESETS["tiny"].model.model_copy(update={"layers": 1, **options})
+    with torch.no_grad():
+        assert same_bits(made(shape, cutoff_bins=128), module.DRAFTS + 1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -202,7 +211,7 @@ def test_noise_is_a_function_of_the_position(cuts: list[int]) -> None:
     seed=st.integers(0, 1000),
     cutoff_bins=st.integers(1, 1025),
     taps=st.integers(1, 48),
-    shape=st.sampled_from([SMALL, PUBLISHED]),
+    shape=st.sampled_from([SMALL, PUBLISHED, *WITH_OPTIONS]),
     data=st.data(),
 )
 @torch.no_grad()

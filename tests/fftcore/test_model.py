@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import log
+from typing import Any
 
 import pytest
 import torch
@@ -13,14 +14,24 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.utils import counters
 
+from plateau_rule.fftcore import spectral
 from plateau_rule.fftcore.block import Block
 from plateau_rule.fftcore.config import PRESETS, Model
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.model import SpectralLM
+from plateau_rule.fftcore.short import ShortFilter
 
 SMALL = Model(d_model=16, layers=2, seq_len=150, kernel_len=48, kernel_groups=4, chunk=8)
 PUBLISHED = SMALL.model_copy(update={"published": True, "kernel_groups": 1, "objective": "chunk-last"})
 ZERO_PHASE = PUBLISHED.model_copy(update={"zero_phase": True, "objective": "dense"})
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {"short_taps": 4},
+    {"input_gate": True},
+    {"mixer_width": 24, "feed_width": 20},
+    {"kernel_init": "decays"},
+    {"short_taps": 3, "input_gate": True, "mixer_width": 24, "feed_width": 20, "kernel_init": "decays"},
+)
+WITH_OPTIONS = [SMALL.model_copy(update=options) for options in OPTIONS]
 CUTOFFS = (128, 256, 512, 1025)
 
 
@@ -69,7 +80,7 @@ def test_causal_in_every_preset(preset: str, cutoff_bins: int, published: bool) 
     T=st.integers(2, 200),
     cutoff_bins=st.integers(1, 1025),
     taps=st.integers(1, 48),
-    shape=st.sampled_from([SMALL, PUBLISHED]),
+    shape=st.sampled_from([SMALL, PUBLISHED, *WITH_OPTIONS]),
     data=st.data(),
 )
 def test_causal_at_any_knob(seed: int, T: int, cutoff_bins: int, taps: int, shape: Model, data: st.DataObject) -> None:
@@ -86,7 +97,7 @@ def test_zero_phase_is_not_causal(cutoff_bins: int) -> None:
     assert first_change(model, random_bytes(1, 150), 100) < 100
 
 
-@pytest.mark.parametrize("shape", [SMALL, PUBLISHED])
+@pytest.mark.parametrize("shape", [SMALL, PUBLISHED, *WITH_OPTIONS])
 @pytest.mark.parametrize("cutoff_bins", CUTOFFS)
 @torch.no_grad()
 def test_prefix(cutoff_bins: int, shape: Model) -> None:
@@ -98,7 +109,7 @@ def test_prefix(cutoff_bins: int, shape: Model) -> None:
         torch.testing.assert_close(model(bytes_BT[:, :length]), whole_TBV[:length], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [SMALL, PUBLISHED, ZERO_PHASE])
+@pytest.mark.parametrize("shape", [SMALL, PUBLISHED, ZERO_PHASE, *WITH_OPTIONS])
 @pytest.mark.parametrize("cutoff_bins", [128, 1025])
 @torch.no_grad()
 def test_stream(cutoff_bins: int, shape: Model) -> None:
@@ -111,10 +122,11 @@ def test_stream(cutoff_bins: int, shape: Model) -> None:
     assert same == (not shape.zero_phase)
 
 
+@pytest.mark.parametrize("shape", [SMALL, WITH_OPTIONS[-1]])
 @torch.no_grad()
-def test_stream_does_not_grow() -> None:
-    """What a stream remembers is as large after 300 bytes as at its beginning."""
-    model = made(SMALL)
+def test_stream_does_not_grow(shape: Model) -> None:
+    """What a stream remembers is as large after 1000 bytes as at its beginning."""
+    model = made(shape)
     stream = model.stream(1)
 
     def remembered() -> int:
@@ -144,6 +156,72 @@ def test_first_loss(preset: str, published: bool) -> None:
             model.restrict(cutoff_bins)
             for loss in model.losses(window_BW, 3):
                 assert loss.item() / log(2) == pytest.approx(8.0, abs=0.1)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@torch.no_grad()
+def test_first_loss_with_options(options: dict[str, Any]) -> None:
+    """With every option of a model the first loss is 8.0 ± 0.1 bits as well."""
+    torch.manual_seed(0)
+    shape = PRESETS["tiny"].model.model_copy(
+        update={name: 6 * value if "width" in name else value for name, value in options.items()}
+    )
+    window_BW = read_text(None).split("train")[: 4 * 272].view(4, -1)
+    for loss in SpectralLM(shape).losses(window_BW, 3):
+        assert loss.item() / log(2) == pytest.approx(8.0, abs=0.1)
+
+
+@torch.no_grad()
+def test_options_that_are_off_cost_nothing() -> None:
+    """Without options a block has no parts of theirs, and mixes by the fused convolution alone, to the bit."""
+    model, x_TBD = made(SMALL, cutoff_bins=256), torch.randn(150, 2, 16)
+    assert not any(word in name for name in model.state_dict() for word in ("short", "input_gate", "enter", "leave"))
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        mixer = block.mixer
+        weights = (mixer.kernel(), mixer.content.weight_GWW, mixer.content.bias_G1W)
+        expected_TBD = spectral.convolve_gated(x_TBD, *weights, mixer.context(x_TBD), 64)
+        assert torch.equal(mixer(x_TBD), expected_TBD)
+
+
+@torch.no_grad()
+def test_options_that_are_neutral_change_nothing() -> None:
+    """A short filter of one tap of 1, a gate of 1 and maps that are the identity leave every bit as it was."""
+    model = made(SMALL, cutoff_bins=256)
+    same = {"short_taps": 3, "input_gate": True, "mixer_width": 16, "feed_width": 32}
+    other = made(SMALL.model_copy(update=same), cutoff_bins=256)
+    other.load_state_dict(model.state_dict(), strict=False)
+    for block in other.blocks:
+        assert isinstance(block, Block)
+        mixer = block.mixer
+        for name, value in mixer.named_parameters():
+            if name in {"enter.weight", "leave.weight"}:
+                value.copy_(torch.eye(16))
+            elif name.startswith(("short", "input_gate")):
+                value.zero_()
+        assert mixer.short is not None
+        assert mixer.input_gate is not None
+        mixer.short.taps_KD[0], mixer.input_gate.bias_G1W[:] = 1, 1
+    bytes_BT = random_bytes(2, 150)
+    assert torch.equal(other(bytes_BT), model(bytes_BT))
+
+
+@pytest.mark.parametrize(("T", "taps"), [(1, 4), (2, 4), (9, 1), (9, 3)])
+def test_short_filter(T: int, taps: int) -> None:
+    """The short filter is the sum of taps times earlier inputs, written out; its gradients are those of that sum."""
+    torch.manual_seed(0)
+    short, x_TBD = ShortFilter(3, taps).double(), torch.randn(T, 2, 3, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        short.taps_KD.normal_()
+    expected_TBD = torch.stack(
+        [sum(short.taps_KD[k] * x_TBD[t - k] for k in range(min(taps, t + 1))) for t in range(T)]
+    )
+    torch.testing.assert_close(short(x_TBD), expected_TBD, rtol=0, atol=1e-12)
+    upstream_TBD = torch.randn(T, 2, 3, dtype=torch.float64)
+    found = torch.autograd.grad(short(x_TBD), (x_TBD, short.taps_KD), upstream_TBD)
+    expected = torch.autograd.grad(expected_TBD, (x_TBD, short.taps_KD), upstream_TBD)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("phase", [0, 3, 7])
@@ -189,7 +267,7 @@ def test_published_objective_is_the_definition() -> None:
     torch.testing.assert_close(model.logits(hidden_TBD), model.draft(hidden_TBD)[..., 0, :])
 
 
-@pytest.mark.parametrize("shape", [SMALL, PUBLISHED])
+@pytest.mark.parametrize("shape", [SMALL, PUBLISHED, *WITH_OPTIONS])
 def test_every_parameter_learns(shape: Model) -> None:
     """Each parameter gets a gradient that is finite and not all zero."""
     model = made(shape, cutoff_bins=256)
@@ -201,15 +279,17 @@ def test_every_parameter_learns(shape: Model) -> None:
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_knobs_are_not_weights() -> None:
+@pytest.mark.parametrize("shape", [SMALL, WITH_OPTIONS[-1]])
+def test_knobs_are_not_weights(shape: Model) -> None:
     """What is saved of a model does not depend on the knobs, so that a checkpoint never brings a cutoff with it."""
-    one, other = made(SMALL, cutoff_bins=128, taps=16), made(SMALL)
+    one, other = made(shape, cutoff_bins=128, taps=16), made(shape)
     assert one.state_dict().keys() == other.state_dict().keys() == dict(one.named_parameters()).keys()
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
+@pytest.mark.parametrize("shape", [SMALL, WITH_OPTIONS[-1]])
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_bfloat16(device: str) -> None:
+def test_bfloat16(device: str, shape: Model) -> None:
     """Under autocast, gradients are those on a CPU in float64, as near as bfloat16 comes."""
     window_BW = random_bytes(4, 158)
 
@@ -218,13 +298,13 @@ def test_bfloat16(device: str) -> None:
         return torch.autograd.grad(next_loss + chunk_loss, list(model.parameters()))
 
     with torch.autocast(device, torch.bfloat16):
-        found = gradients(made(SMALL).to(device), window_BW.to(device))
-    for one, other in zip(found, gradients(made(SMALL).double(), window_BW), strict=True):
+        found = gradients(made(shape).to(device), window_BW.to(device))
+    for one, other in zip(found, gradients(made(shape).double(), window_BW), strict=True):
         assert (one.double().cpu() - other).norm() <= 0.05 * other.norm()
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, while it traces
-@pytest.mark.parametrize("shape", [SMALL, PUBLISHED])
+@pytest.mark.parametrize("shape", [SMALL, PUBLISHED, WITH_OPTIONS[-1]])
 def test_compiled(shape: Model) -> None:
     """Compiled, the model is one graph with the same losses and gradients; knobs and phases compile nothing anew."""
     model = made(shape.model_copy(update={"layers": 1})).train()

@@ -31,9 +31,14 @@ def without_new_settings(said: dict[str, Any], knobs: bool = True) -> dict[str, 
     said = json.loads(json.dumps(said))
     said.pop("card")
     said["config"].pop("compile")
+<<<<<<< HEAD
     said["config"]["model"].pop("zero_phase")
     if knobs:
         said["bound"]["limits"].pop("depth")
+=======
+    for name in ("zero_phase", "short_taps", "input_gate", "mixer_width", "feed_width", "kernel_init"):
+        said["config"]["model"].pop(name)
+>>>>>>> fe5929c (The byte model can have a short filter, a gate on what is filtered, a mixer of its own width, kernels that begin to fade; off by default)
     return said
 
 
@@ -104,4 +109,9 @@ def test_defaults_stay() -> None:
         "objective": "dense",
         "published": False,
         "zero_phase": False,
+        "short_taps": 0,
+        "input_gate": False,
+        "mixer_width": 0,
+        "feed_width": 0,
+        "kernel_init": "noise",
     }

@@ -120,6 +120,21 @@ def test_gated_convolution_is_the_definition(seed: int, T: int, sizes: tuple[int
         assert relative(found.detach(), expected.detach()) <= 1e-12
 
 
+def test_gated_convolution_by_another_input() -> None:
+    """A gate that reads something else than what is convolved: the product and all six gradients are the parts'."""
+    x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD = gated_problem(3, 70, 2, 3, 2, 9)
+    seen_TBD = torch.randn_like(x_TBD).requires_grad_()
+    given_tensors = x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, seen_TBD
+    gate_TBD = spectral.map_groups(seen_TBD, weight_GWW, bias_G1W)
+    slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK) * gate_TBD * gain_RBD.repeat_interleave(16, 0)[:70]
+    fast_TBD = spectral.convolve_gated(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, 16, seen_TBD)
+    upstream_TBD = torch.randn_like(x_TBD)
+    fast = torch.autograd.grad(fast_TBD, given_tensors, upstream_TBD)
+    slow = torch.autograd.grad(slow_TBD, given_tensors, upstream_TBD)
+    for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
+        assert relative(found.detach(), expected.detach()) <= 1e-12
+
+
 def test_gated_convolution_gradients() -> None:
     """All gradients of the convolution under its gates are those that finite differences show."""
     gated = partial(spectral.convolve_gated, hold=16)
