@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from math import log
+from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from time import perf_counter, process_time
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 
+from benchmarks._rival import RivalLearner, made_rival
 from benchmarks._speed import take_turns
-from benchmarks._transformer import TransformerLearner
 from plateau_rule import Controller, load
 from plateau_rule.fftcore.binding import bind_to_trainer
 from plateau_rule.fftcore.config import Config
@@ -37,13 +40,15 @@ class Entry(NamedTuple):
         config: what is trained.
         curriculum: under which curriculum, a shipped one or one in `benchmarks/curricula`.
         peaks: of the learning rate; the first seed chooses where there are several.
-        transformer: train a transformer of as many parameters as the config's model has in its place.
+        rival: train this rival, of as many parameters as the config's model has, in its place.
+        average: share of the run, at its end, over which the weights are averaged for the score; 0 takes the last.
     """
 
     config: Config
     curriculum: str
     peaks: tuple[float, ...]
-    transformer: bool = False
+    rival: str = ""
+    average: float = 0.0
 
 
 class Job(NamedTuple):
@@ -81,10 +86,16 @@ def controller_of(entry: Entry, steps: int, peak: float) -> Controller:
 
 def begun(entry: Entry, text: Text, seed: int) -> Learns:
     """Return what an entry trains, before its first step."""
-    if not entry.transformer:
+    if not entry.rival:
         return Learner(entry.config, text, seed, CPU, heads_only=False)
-    parameters = sum(value.numel() for value in SpectralLM(entry.config.model).parameters())
-    return TransformerLearner(entry.config, parameters, text, seed)
+    parameters, shape = size_of(entry.config), entry.config.model
+    torch.manual_seed(seed)
+    return RivalLearner(made_rival(entry.rival, parameters, shape.layers, shape.seq_len), entry.config, text, seed)
+
+
+def size_of(config: Config) -> int:
+    """Return how many parameters a config's model has."""
+    return sum(value.numel() for value in SpectralLM(config.model).parameters())
 
 
 # How many steps a run has
@@ -120,17 +131,53 @@ def step_seconds(lines: Mapping[str, Entry], turns: int) -> dict[str, float]:
     return total
 
 
+def step_times(lines: Mapping[str, Entry], base: str, plan: Path, turns: int, processes: int) -> dict[str, float]:
+    """Return what a step of each entry takes, from a file where it is known; what is not, is measured beside `base`.
+
+    Args:
+        lines: by name; `base` is among them.
+        base: whose time is measured first. What another takes is told in its terms, as other work slows both alike.
+        plan: the file.
+        turns: steps of each by which it is measured.
+        processes: that measure at once, as many as the runs will be.
+    """
+    known: dict[str, float] = json.loads(plan.read_text()) if plan.exists() else {}
+    missing = {name: entry for name, entry in lines.items() if name not in known}
+    if missing:
+        together = {base: lines[base], **missing}
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            measured = list(pool.map(step_seconds, [together] * processes, [turns] * processes))
+        beside = {name: mean(one[name] for one in measured) for name in together}
+        scale = known.get(base, beside[base]) / beside[base]
+        known |= {name: scale * beside[name] for name in missing}
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        Disk().replace_file(plan, json.dumps(known, indent=1).encode())
+    return known
+
+
 # One run
 
 
-def train(learner: Learns, controller: Controller) -> tuple[float, float]:
-    """Train to the end of the run; the first loss in bits, and seconds of processor time."""
+def train(learner: Learns, controller: Controller, averaged_from: int | None = None) -> tuple[float, float]:
+    """Train to the end of the run; the first loss in bits, and seconds of processor time.
+
+    Args:
+        learner: what is trained.
+        controller: of the whole run.
+        averaged_from: the step from which on the weights are averaged; the model is left with their mean.
+    """
     began, first = process_time(), 0.0
+    averaged: AveragedModel | None = None
     while (plan := controller.plan).stop is None:
         learner.turn(plan.knobs)
         loss = float(learner.step(plan.step, plan.lr)[0])
         first = first or loss / log(2)
+        if averaged_from is not None and plan.step >= averaged_from:
+            averaged = averaged or AveragedModel(learner.model, multi_avg_fn=get_swa_multi_avg_fn())
+            averaged.update_parameters(learner.model)
         controller.observe(loss)
+    if averaged is not None:
+        learner.model.load_state_dict(averaged.module.state_dict())
     return first, process_time() - began
 
 
@@ -139,14 +186,15 @@ def carry_out(job: Job, threads: int = 1) -> dict[str, Any]:
     torch.set_num_threads(threads)
     text, config, began = read_text(job.path), job.entry.config, perf_counter()
     learner = begun(job.entry, text, job.seed)
-    first, seconds = train(learner, controller_of(job.entry, job.steps, job.peak))
+    averaged_from = round(job.steps * (1 - job.entry.average)) if job.entry.average else None
+    first, seconds = train(learner, controller_of(job.entry, job.steps, job.peak), averaged_from)
     found: dict[str, Any] = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak}
     found |= {"steps": job.steps, "seconds": seconds, "wall_s": perf_counter() - began, "first_bits": first}
     found["parameters"] = sum(value.numel() for value in learner.model.parameters())
     width = config.model.seq_len + config.model.chunk
     for split in ("validation", "test"):
         windows_BW = held_out(text, split, config.final_windows, width)
-        if isinstance(learner, TransformerLearner):
+        if isinstance(learner, RivalLearner):
             found[split] = {"parallel": learner.bpb(windows_BW)}
             found[split]["stream"] = found[split]["parallel"]  # by causality, which a test shows
         else:
@@ -160,6 +208,7 @@ def kept(job: Job, out: Path) -> tuple[Path, dict[str, Any]]:
     identity = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak, "steps": job.steps}
     config = job.entry.config.model_dump(mode="json", exclude={"peak"})
     identity |= {"curriculum": job.entry.curriculum, "config": config}
+    identity |= {"rival": job.entry.rival, "average": job.entry.average}
     words = "".join(letter if letter.isalnum() else "-" for letter in f"{job.text} {job.name} {job.peak:g} {job.seed}")
     return out / f"{words}.json", identity
 

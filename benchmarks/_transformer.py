@@ -6,18 +6,11 @@ the width, tied head, no biases in the matrices, a scaled init of what is added 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import log
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plateau_rule.fftcore.config import Config
-from plateau_rule.fftcore.data import Text, Windows
-from plateau_rule.fftcore.learner import optimizer
-from plateau_rule.fftcore.model import BYTES, SpectralLM
+from plateau_rule.fftcore.model import BYTES
 
 HEAD = 32  # channels
 
@@ -121,44 +114,3 @@ def sized(parameters: int, layers: int) -> tuple[int, int]:
     candidates = [d_model for d_model in range(HEAD, 4096, HEAD) if width(d_model) >= 1]
     d_model = min(candidates, key=lambda d_model: abs(width(d_model) / d_model - 4))
     return d_model, width(d_model)
-
-
-class TransformerLearner:
-    """Trains a transformer as `fftcore.learner.Learner` trains its model: same windows, optimizer, decay and clipping.
-
-    Args:
-        config: all but the model's width and kernels is taken from it.
-        parameters: how many the transformer has.
-        text: what it is trained on.
-        seed: of the weights and the windows.
-    """
-
-    def __init__(self, config: Config, parameters: int, text: Text, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.config, shape = config, config.model
-        self.model = Transformer(parameters, shape.layers, shape.seq_len)
-        self.windows = Windows(text, seed, shape.chunk, torch.device("cpu"))
-        self.optimizer = optimizer(cast("SpectralLM", self.model), config)  # it goes by the names of the parameters
-
-    def turn(self, knobs: Mapping[str, float | str]) -> None:
-        """Take note of the knobs, of which it has none."""
-
-    def step(self, step: int, lr: float) -> Tensor:
-        """Take one optimizer step and return the loss in nats a byte, as the first of one."""
-        shape = self.config.model
-        window_BW = self.windows.batch(step, batch_size=self.config.batch_size, seq_len=shape.seq_len).windows_BW
-        loss = self.model.loss(window_BW[:, : shape.seq_len + 1])
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip, foreach=True)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss.detach()[None]
-
-    @torch.no_grad()
-    def bpb(self, windows_BW: Tensor) -> float:
-        """Score whole windows, as bpb_parallel does: mean bits per byte."""
-        T = self.config.model.seq_len
-        losses = [self.model.loss(row_W[None, : T + 1]).item() for row_W in windows_BW]
-        return sum(losses) / len(losses) / log(2)

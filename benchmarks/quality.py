@@ -21,7 +21,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 from time import perf_counter, process_time
 from typing import Any
 
@@ -32,8 +32,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
+from benchmarks._rival import PLAIN
 from benchmarks._runs import Entry, Job, begun, carried_out, carry_out, step_seconds
 from benchmarks._speed import RESULTS, ROOT, write
+from benchmarks._table import rows, show
 from plateau_rule.fftcore.config import PRESETS, Config
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.storage import Disk
@@ -56,7 +58,7 @@ def entries(preset: Config = PRESET) -> dict[str, Entry]:
         "cutoff ladder, 15 % of the run": Entry(preset, "cutoff-short", (peak,)),
         "cutoff ladder, 60 % of the run": Entry(preset, "cutoff-long", (peak,)),
         "one kernel a block": Entry(_of_shape(preset, kernel_groups=1), "full", (peak,)),
-        TRANSFORMER: Entry(preset, "warmup", (8e-3, 1.6e-2, 3.2e-2), transformer=True),
+        TRANSFORMER: Entry(preset, "warmup", (8e-3, 1.6e-2, 3.2e-2), rival=PLAIN),
         "published, made causal": Entry(published, "full", (peak,)),
         "the same, a loss at every position": Entry(every_position, "full", (peak,)),
     }
@@ -126,41 +128,7 @@ def table(results: Sequence[Mapping[str, Any]], text: str) -> list[dict[str, Any
     for name in dict.fromkeys(one["name"] for one in own):
         peak = chosen(own, name)["peak"]
         taken[name] = {one["seed"]: one for one in own if (one["name"], one["peak"]) == (name, peak)}
-    rows = []
-    for name, by_seed in taken.items():
-        row: dict[str, Any] = {"name": name, "seeds": len(by_seed), "peak": by_seed[0]["peak"]}
-        row |= {key: by_seed[0][key] for key in ("steps", "parameters")}
-        row["seconds"] = mean(one["seconds"] for one in by_seed.values())
-        for split in ("validation", "test"):
-            row[split] = _mean_and_deviation([one[split]["stream"] for one in by_seed.values()])
-            beside = [
-                one[split]["stream"] - taken[BASELINE][seed][split]["stream"]
-                for seed, one in by_seed.items()
-                if seed in taken[BASELINE]
-            ]
-            row[f"{split}_beside"] = _mean_and_deviation(beside)
-        rows.append(row)
-    return rows
-
-
-def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    return mean(values), stdev(values) if len(values) > 1 else 0.0
-
-
-def show(rows: Sequence[Mapping[str, Any]], text: str) -> None:
-    """Print a table."""
-    columns = ("bits/byte, validation", "test", "beside the preset", "seeds", "steps", "seconds", "parameters", "peak")
-    print("\n| " + " | ".join((text, *columns)) + " |\n" + "| --- " * (len(columns) + 1) + "|")
-    for row in rows:
-        bits = [_told(row[key], row["seeds"]) for key in ("validation", "test")]
-        beside = "" if row["name"] == BASELINE else _told(row["test_beside"], row["seeds"], "+")
-        size = (f"{row['seeds']}", f"{row['steps']:,}", f"{row['seconds']:.0f}", f"{row['parameters']:,}")
-        print("| " + " | ".join((row["name"], *bits, beside, *size, f"{row['peak']:g}")) + " |")
-
-
-def _told(figure: tuple[float, float], seeds: int, sign: str = "") -> str:
-    """Spell a mean, and the deviation where there is one."""
-    return f"{figure[0]:{sign}.3f}" + (f" ± {figure[1]:.3f}" if seeds > 1 else "")
+    return rows(taken, BASELINE)
 
 
 def compare(given: argparse.Namespace) -> None:
@@ -180,8 +148,8 @@ def compare(given: argparse.Namespace) -> None:
             Disk().replace_file(plan, json.dumps({"seconds": given.seconds, "steps": steps}, indent=1).encode())
         results = all_runs(lines, steps, given.seeds, given.out, pool, on)
     tables = {text: table(results, text) for text in on}
-    for text, rows in tables.items():
-        show(rows, text)
+    for text, of_text in tables.items():
+        show(of_text, text, BASELINE)
     write(given.json, {"seconds": given.seconds, "preset": PRESET.model_dump(), "tables": tables, "runs": results})
 
 

@@ -134,7 +134,7 @@ def test_runs_are_carried_out_once(
         assert abs(one["test"]["stream"] - one["test"]["parallel"]) < LEAK_BITS
     monkeypatch.setattr(_runs, "carry_out", lambda job: pytest.fail("it was run again"))
     assert quality.all_runs(lines, steps, 2, tmp_path / "out", Inline(), quality.texts()) == first
-    quality.show(quality.table(first, "short"), "short")
+    quality.show(quality.table(first, "short"), "short", quality.BASELINE)
     printed = capsys.readouterr().out
     assert all(f"| {name} |" in printed for name in lines)
 

@@ -7,7 +7,8 @@ from math import log
 import pytest
 import torch
 
-from benchmarks._transformer import HEAD, Transformer, TransformerLearner, sized
+from benchmarks._rival import RivalLearner
+from benchmarks._transformer import HEAD, Transformer, sized
 from plateau_rule.fftcore.config import Config, Model
 from plateau_rule.fftcore.data import TextInMemory, Windows
 
@@ -19,6 +20,12 @@ def text() -> TextInMemory:
     return TextInMemory(
         torch.frombuffer(bytearray(b"the same words again and again. " * 200), dtype=torch.uint8), "words"
     )
+
+
+def learner_of(config: Config, seed: int) -> RivalLearner:
+    """A learner of a small transformer."""
+    torch.manual_seed(seed)
+    return RivalLearner(Transformer(40_000, config.model.layers, config.model.seq_len), config, text(), seed)
 
 
 def test_it_is_causal() -> None:
@@ -60,7 +67,7 @@ def test_its_size(parameters: int, layers: int) -> None:
 
 def test_it_learns_the_same_windows() -> None:
     """Its first loss is 8 bits, it reads the windows that the model reads, and it learns them."""
-    learner = TransformerLearner(CONFIG, 40_000, text(), 3)
+    learner = learner_of(CONFIG, 3)
     windows = Windows(text(), 3, 4, torch.device("cpu"))
     losses = [learner.step(step, 1e-2).item() / log(2) for step in range(80)]
     assert losses[0] == pytest.approx(8.0, abs=0.1)
@@ -71,7 +78,7 @@ def test_it_learns_the_same_windows() -> None:
 
 def test_its_score_is_the_mean_over_all_bytes() -> None:
     """A score in bits is the mean loss of every byte but the first, whatever the rows are cut into."""
-    learner = TransformerLearner(CONFIG, 40_000, text(), 0)
+    learner = learner_of(CONFIG, 0)
     windows_BW = text().split("validation")[:180].view(5, 36)
     with torch.no_grad():
         assert learner.bpb(windows_BW) == pytest.approx(
@@ -81,7 +88,7 @@ def test_its_score_is_the_mean_over_all_bytes() -> None:
 
 def test_muon_moves_its_matrices() -> None:
     """Muon moves the matrices of its blocks and AdamW the rest, as in the model beside it."""
-    learner = TransformerLearner(CONFIG.model_copy(update={"optimizer": "muon"}), 40_000, text(), 0)
+    learner = learner_of(CONFIG.model_copy(update={"optimizer": "muon"}), 0)
     orthogonal = [group for group in learner.optimizer.param_groups if group.get("orthogonal")]
     matrices = {name for name, value in learner.model.named_parameters() if value.dim() == 2} - {"table.weight"}
     assert len(orthogonal[0]["params"]) == len(matrices) == 2 * 6
