@@ -124,13 +124,14 @@ demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, 
 	@env -u OMP_NUM_THREADS $(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 20 --steps-per-epoch 80
 
 bench: setup     ## run the benchmarks, but for the next four
-	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/transitions.py benchmarks/page.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
+	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/rivals.py benchmarks/ideas.py benchmarks/transitions.py benchmarks/page.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
 
 bench-boundary: setup ## how often a loss at the stated rate is called flat in 100,000 steps, half an hour on two cores
 	$(BIN)/python -P benchmarks/boundary.py
 
-bench-quality: setup  ## train the models that docs/model.md compares, 45 minutes at most; goes on where it was cut off
+bench-quality: setup  ## train the models that docs/model.md compares and the rivals, four hours of processor time; goes on where it was cut off
 	$(BIN)/python -P benchmarks/quality.py
+	$(BIN)/python -P benchmarks/rivals.py
 
 bench-page: setup ## how long the page makes a user wait, in the browser of `make test-page`, which is to have run
 	$(BIN)/python -P benchmarks/page.py

@@ -1,4 +1,4 @@
-"""A rival's mixer: a minimal gated recurrent unit after Feng et al., 2024, "Were RNNs all we needed?", and a short filter.
+"""A rival's mixer: a minimal gated recurrent unit (Feng et al., 2024, "Were RNNs all we needed?") and a short filter.
 
 h[t] = (1 − z[t]) · h[t − 1] + z[t] · c[t], with z and c maps of what is read at t alone. Without h in its gates it
 could be scanned in parallel; on a CPU one fused operation for each position is faster, and exact.

@@ -41,6 +41,7 @@ class Entry(NamedTuple):
         curriculum: under which curriculum, a shipped one or one in `benchmarks/curricula`.
         peaks: of the learning rate; the first seed chooses where there are several.
         rival: train this rival, of as many parameters as the config's model has, in its place.
+        layers: the rival's blocks; 0 takes as many as the config's model has.
         average: share of the run, at its end, over which the weights are averaged for the score; 0 takes the last.
     """
 
@@ -48,6 +49,7 @@ class Entry(NamedTuple):
     curriculum: str
     peaks: tuple[float, ...]
     rival: str = ""
+    layers: int = 0
     average: float = 0.0
 
 
@@ -90,7 +92,8 @@ def begun(entry: Entry, text: Text, seed: int) -> Learns:
         return Learner(entry.config, text, seed, CPU, heads_only=False)
     parameters, shape = size_of(entry.config), entry.config.model
     torch.manual_seed(seed)
-    return RivalLearner(made_rival(entry.rival, parameters, shape.layers, shape.seq_len), entry.config, text, seed)
+    rival = made_rival(entry.rival, parameters, entry.layers or shape.layers, shape.seq_len)
+    return RivalLearner(rival, entry.config, text, seed)
 
 
 def size_of(config: Config) -> int:
@@ -208,7 +211,7 @@ def kept(job: Job, out: Path) -> tuple[Path, dict[str, Any]]:
     identity = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak, "steps": job.steps}
     config = job.entry.config.model_dump(mode="json", exclude={"peak"})
     identity |= {"curriculum": job.entry.curriculum, "config": config}
-    identity |= {"rival": job.entry.rival, "average": job.entry.average}
+    identity |= {"rival": job.entry.rival, "layers": job.entry.layers, "average": job.entry.average}
     words = "".join(letter if letter.isalnum() else "-" for letter in f"{job.text} {job.name} {job.peak:g} {job.seed}")
     return out / f"{words}.json", identity
 

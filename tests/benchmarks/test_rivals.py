@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from math import log
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import rivals
 from benchmarks._hyena import Hyena
 from benchmarks._mingru import recur
 from benchmarks._rival import MIXERS, Rival, RivalLearner
+from benchmarks._runs import Entry, Job, carry_out, kept, size_of
+from benchmarks.quality import BASELINE
 from plateau_rule.fftcore.config import PRESETS, Config, Model
 from plateau_rule.fftcore.data import TextInMemory, Windows
 from plateau_rule.fftcore.model import SpectralLM
+from tests.benchmarks.test_quality import Inline
 
 CONFIG = Config(model=Model(d_model=16, layers=1, seq_len=32, kernel_groups=1, chunk=4), batch_size=4, peak=1e-2)
 SMALL = 40_000  # parameters
@@ -133,3 +141,86 @@ def test_hyena_is_the_definition() -> None:
     u_TBD, filters_TD = value_TBD * before_TBD, mixer.filters()
     y_TBD = torch.stack([sum(filters_TD[k] * u_TBD[t - k] for k in range(t + 1)) for t in range(9)])  # type: ignore[misc]
     torch.testing.assert_close(mixer(x_TBD), mixer.out((y_TBD + u_TBD * mixer.skip_D) * after_TBD))
+
+
+# The benchmark
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> rivals.Bench:
+    """The benchmark on two texts, whose steps all take a tenth of a second and whose runs are not carried out."""
+    monkeypatch.setattr(rivals, "texts", lambda: {"one": None, "other": None})
+    monkeypatch.setattr(rivals, "step_times", lambda shapes, *given: dict.fromkeys(shapes, 0.1))
+    monkeypatch.setattr(rivals, "carried_out", pretended)
+    return rivals.Bench(tmp_path)
+
+
+def pretended(job: Job, out: Path) -> dict[str, Any]:
+    """A run whose score is known: rivals are best at 4 blocks and the smallest peak, the minGRU is ahead of them."""
+    bits = 2 + job.peak + 0.01 * job.seed - 0.01 * job.entry.layers + (0.2 if "minGRU" in job.name else 0.3)
+    if not job.entry.rival:
+        bits = 2 + abs(job.peak - 6e-3) + 0.01 * job.seed
+    result: dict[str, Any] = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak}
+    result |= {"steps": job.steps, "seconds": 1.0, "parameters": 9}
+    result |= {split: {"stream": bits} for split in ("validation", "test")}
+    path, identity = kept(job, out)
+    path.write_text(json.dumps({"job": identity, "result": result}))
+    return result
+
+
+def test_the_cells(bench: rivals.Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All lines are tuned by as many runs; the best of each is compared at both times, and what is done stays done."""
+    by_line = Counter(cell.line for cell in bench.tuning)
+    assert set(by_line.values()) == {6}
+    assert by_line.keys() == {BASELINE, *MIXERS}
+    assert bench.cells() == bench.tuning
+    assert bench.best() is None
+    rivals.listed(bench)
+    assert "left: 2.8 hours of processor time" in capsys.readouterr().out
+    rivals.told(bench, tmp_path / "rivals.json")
+    assert "the lines are not tuned yet" in capsys.readouterr().out
+    bench.carry_out(bench.tuning, Inline())
+    best = bench.best()
+    assert best is not None
+    assert {(cell.entry.layers, cell.entry.peaks[0]) for line, cell in best.items() if line in MIXERS} == {(4, 6e-3)}
+    assert best[BASELINE].entry.peaks == (6e-3,)
+    assert rivals.at_the_edge(best, bench.lines) == list(MIXERS)
+    table = bench.cells()[30:]
+    assert Counter((cell.line, cell.text, cell.seconds) for cell in table) == dict.fromkeys(
+        ((line, text, seconds) for line in by_line for text in bench.texts for seconds in (60.0, 180.0)), 3
+    )
+    assert len({cell.line for cell in table[:5]}) == 5  # the lines in turn
+    assert {bench.job(cell)[0].steps for cell in table} == {600, 1800}
+    bench.carry_out(table[:31], Inline())
+    assert [bench.result(cell) is not None for cell in table] == [True] * 31 + [False] * 29
+    rivals.told(bench, tmp_path / "rivals.json")
+    printed = capsys.readouterr().out
+    assert "The preset is ahead of the best rival, minGRU, 3-tap convolution, 4 blocks: +0.166 ± 0.000" in printed
+    assert printed.count("| the preset |") == 3  # of the third minute on the first text alone
+    assert json.loads((tmp_path / "rivals.json").read_text())["tables"].keys() == {
+        "one, 60 s",
+        "one, 180 s",
+        "other, 60 s",
+    }
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"), [((0.1, 0.05), "ahead of"), ((-0.1, 0.05), "behind"), ((0.02, 0.05), "level with")]
+)
+def test_the_verdict(ahead: tuple[float, float], said: str) -> None:
+    """The preset is ahead of the best rival where the mean difference is more than its spread."""
+    other = {"name": "r", "shape": "r, 2 blocks", "test": (2.0, 0.1), "test_beside": ahead}
+    base = {"name": BASELINE, "shape": BASELINE, "test": (1.0, 0.1), "test_beside": (0.0, 0.0)}
+    assert f"The preset is {said} the best rival, r, 2 blocks" in rivals.verdict([base, other])
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_a_run_of_each(mixer: str, tmp_path: Path) -> None:
+    """Each rival is trained and scored as the preset is, with its own depth; a run repeats to the bit."""
+    shape = Model(d_model=64, layers=1, seq_len=24, kernel_len=24, kernel_groups=2, chunk=4)
+    config = Config(model=shape, batch_size=2, peak=1e-2, final_windows=2)
+    job = Job("short", None, mixer, Entry(config, "warmup", (1e-2,), rival=mixer, layers=2), 1, 1e-2, 3)
+    one, same = carry_out(job), carry_out(job)
+    assert one["test"] == same["test"]
+    assert one["first_bits"] == pytest.approx(8.0, abs=0.1)
+    assert one["parameters"] == pytest.approx(size_of(config), rel=0.01)

@@ -1,0 +1,265 @@
+"""The preset beside good rivals of its size, at equal processor time: the second half of `make bench-quality`.
+
+Two transformers (rotary positions, normalised queries and keys, SwiGLU, Muon), one of them with a three-tap
+convolution, a minGRU with one and a gated convolution after Hyena, each with the preset's parameters, to one part in a
+hundred. All have the same text, windows, batch, optimizer, cosine and score; the rivals' rate has a warm-up over 5 % of
+the run before it. Each line is tuned by as many runs, six of a minute on the first text, seed 0, scored on its
+validation split: the preset has six rates, a rival three rates at two depths. The best is then trained for a minute and
+for three, on two texts with three seeds.
+
+A cell is one run. Those that are missing are carried out by time, seed and text, the lines in turn, so that what else
+the machine does meets them alike: some three hours of processor time, on two cores half as long by the clock. `--list`
+numbers the cells and says what is left, `--cell N` carries out that one, `--table` prints what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+if Path(sys.path[0]) == Path(__file__).resolve().parent:
+    del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
+# Threads that wait sleep, so that processor time is work. Read when torch is loaded, which is below.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from benchmarks._rival import MIXERS
+from benchmarks._runs import Entry, Job, carried_out, kept, step_times
+from benchmarks._speed import RESULTS, ROOT, write
+from benchmarks._table import rows, show
+from benchmarks.quality import BASELINE, PRESET, texts
+from plateau_rule.fftcore.config import Config
+
+SECONDS = (60.0, 180.0)  # of processor time, a run
+TUNED = SECONDS[0]
+SEEDS = 3
+DEPTHS = (2, 4)  # blocks of a rival
+RATES = (1.0, 2.0, 4.0)  # peaks of a rival, in terms of the preset's
+OWN_RATES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # of the preset
+SCORING_S = 12.0  # processor time for the score of a run, about
+
+
+class Cell(NamedTuple):
+    """One run, before it is known how many steps it has."""
+
+    line: str
+    shape: str
+    """The name of what is timed: all rates of it take as long."""
+    entry: Entry
+    text: str
+    seed: int
+    seconds: float
+
+
+def candidates(preset: Config = PRESET) -> dict[str, dict[str, Entry]]:
+    """Return what each line of the table can be, by the line's name and the shape's, an entry with all its rates."""
+    peak = preset.peak or 0.0
+    own = tuple(peak * rate for rate in OWN_RATES)
+    found = {BASELINE: {BASELINE: Entry(preset, "full", own)}}
+    for mixer in MIXERS:
+        found[mixer] = {}
+        for layers in DEPTHS:
+            entry = Entry(preset, "warmup", tuple(peak * rate for rate in RATES), rival=mixer, layers=layers)
+            found[mixer][f"{mixer}, {layers} blocks"] = entry
+    return found
+
+
+def tuning(lines: Mapping[str, Mapping[str, Entry]], text: str) -> list[Cell]:
+    """Return the runs by which the lines are tuned, the lines in turn: as many of each."""
+    of_line = [
+        [
+            Cell(line, shape, entry._replace(peaks=(peak,)), text, 0, TUNED)
+            for shape, entry in shapes.items()
+            for peak in entry.peaks
+        ]
+        for line, shapes in lines.items()
+    ]
+    return [cell for turn in zip(*of_line, strict=True) for cell in turn]
+
+
+def comparison(best: Mapping[str, Cell], on: Sequence[str]) -> list[Cell]:
+    """Return the cells of the table, the lines in turn."""
+    return [
+        cell._replace(text=text, seed=seed, seconds=seconds)
+        for seconds in SECONDS
+        for seed in range(SEEDS)
+        for text in on
+        for cell in best.values()
+    ]
+
+
+class Bench:
+    """All cells, and where their results are kept.
+
+    Args:
+        out: folder of the results.
+        turns: steps by which the time of a step is measured.
+        processes: that run at once.
+        scale: share of each run's steps, for a look at how it works.
+    """
+
+    def __init__(self, out: Path, turns: int = 9, processes: int = 2, scale: float = 1.0) -> None:
+        self.out, self.turns, self.processes, self.scale = out, turns, processes, scale
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.lines, self.texts = candidates(), texts()
+        self.tuning = tuning(self.lines, next(iter(self.texts)))
+
+    def steps(self) -> dict[str, float]:
+        """Return what a step of each shape takes, measured at once where it is not known."""
+        shapes = {shape: entry for of_line in self.lines.values() for shape, entry in of_line.items()}
+        return step_times(shapes, BASELINE, self.out / "steps.json", self.turns, self.processes)
+
+    def job(self, cell: Cell) -> tuple[Job, Path]:
+        """Return the run that a cell is, and the folder in which it is kept."""
+        steps = max(20, round(self.scale * cell.seconds / self.steps()[cell.shape]))
+        (peak,) = cell.entry.peaks
+        job = Job(cell.text, self.texts[cell.text], cell.shape, cell.entry, cell.seed, peak, steps)
+        return job, self.out / f"{cell.seconds:g}"
+
+    def result(self, cell: Cell) -> dict[str, Any] | None:
+        """Return what came of a cell; None where it was not carried out."""
+        path, identity = kept(*self.job(cell))
+        if not path.exists() or (found := json.loads(path.read_text()))["job"] != identity:
+            return None
+        result: dict[str, Any] = found["result"]
+        return result
+
+    def best(self) -> dict[str, Cell] | None:
+        """Return the best cell of each line's tuning, by the validation split; None where one is missing."""
+        scored = [(cell, self.result(cell)) for cell in self.tuning]
+        if any(result is None for _, result in scored):
+            return None
+        best: dict[str, tuple[float, Cell]] = {}
+        for cell, result in scored:
+            assert result is not None
+            bits = float(result["validation"]["stream"])
+            if cell.line not in best or bits < best[cell.line][0]:
+                best[cell.line] = bits, cell
+        return {line: cell for line, (_, cell) in best.items()}
+
+    def cells(self) -> list[Cell]:
+        """Return all cells: those of the tuning, and once these are done, those of the table."""
+        best = self.best()
+        return self.tuning + ([] if best is None else comparison(best, list(self.texts)))
+
+    def carry_out(self, cells: Sequence[Cell], pool: Executor) -> None:
+        """Carry out those that are missing, and say what comes of each."""
+        missing = [self.job(cell) for cell in cells if self.result(cell) is None]
+        for _, folder in missing:
+            folder.mkdir(parents=True, exist_ok=True)
+        jobs, folders = [job for job, _ in missing], [folder for _, folder in missing]
+        for one in pool.map(carried_out, jobs, folders):
+            bits = f"{one['validation']['stream']:.4f} bits/byte, test {one['test']['stream']:.4f}"
+            what = f"{one['text']}, {one['name']}, seed {one['seed']}, peak {one['peak']:g}"
+            print(f"{what}: {bits}; {one['steps']} steps, {one['seconds']:.0f} s", flush=True)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return a table for each text and time of which the preset's runs are there, by its title."""
+        best, tables = self.best(), {}
+        for text in self.texts if best else ():
+            for seconds in SECONDS:
+                taken: dict[str, dict[int, dict[str, Any]]] = {}
+                for cell in comparison(best or {}, [text]):
+                    if cell.seconds == seconds and (result := self.result(cell)) is not None:
+                        taken.setdefault(cell.line, {})[cell.seed] = result
+                if BASELINE in taken:
+                    of_cell = rows(taken, BASELINE)
+                    for row in of_cell:
+                        row["shape"] = taken[row["name"]][min(taken[row["name"]])]["name"]
+                    tables[f"{text}, {seconds:g} s"] = of_cell
+        return tables
+
+
+def verdict(of_cell: Sequence[Mapping[str, Any]]) -> str:
+    """Say how far the preset is ahead of the best rival on the test split, and whether by more than the spread."""
+    rivals = [row for row in of_cell if row["name"] != BASELINE]
+    if not rivals:
+        return "no rival was run"
+    best = min(rivals, key=lambda row: float(row["test"][0]))
+    ahead, spread = best["test_beside"]
+    word = "ahead of" if ahead > spread else "behind" if ahead < -spread else "level with"
+    return (
+        f"The preset is {word} the best rival, {best['shape']}: {ahead:+.3f} ± {spread:.3f} bits/byte on the test split"
+    )
+
+
+def at_the_edge(best: Mapping[str, Cell], lines: Mapping[str, Mapping[str, Entry]]) -> list[str]:
+    """Name the lines whose best rate is the smallest or the largest that was tried."""
+    edges = {line: lines[line][cell.shape].peaks for line, cell in best.items()}
+    return [line for line, cell in best.items() if cell.entry.peaks[0] in (edges[line][0], edges[line][-1])]
+
+
+def told(bench: Bench, json_path: Path) -> None:
+    """Print the tables that are there, and write them."""
+    best = bench.best()
+    if best is None:
+        print("the lines are not tuned yet: --list says what is left")
+        return
+    for line, cell in best.items():
+        print(f"{line}: {cell.shape}, peak {cell.entry.peaks[0]:g}")
+    if edge := at_the_edge(best, bench.lines):
+        print(f"at the edge of the rates that were tried: {'; '.join(edge)}")
+    tables = bench.tables()
+    for title, of_cell in tables.items():
+        show(of_cell, title, BASELINE)
+        print("\n" + verdict(of_cell))
+    results = [result for cell in bench.cells() if (result := bench.result(cell)) is not None]
+    chosen = {line: {"shape": cell.shape, "peak": cell.entry.peaks[0]} for line, cell in best.items()}
+    write(json_path, {"preset": PRESET.model_dump(), "chosen": chosen, "tables": tables, "runs": results})
+
+
+def listed(bench: Bench) -> None:
+    """Print all cells with their numbers, and what is left in processor time."""
+    cells = bench.cells()
+    missing = [bench.result(cell) is None for cell in cells]
+    for number, (cell, left) in enumerate(zip(cells, missing, strict=True)):
+        what = f"{cell.text}, {cell.shape}, seed {cell.seed}, peak {cell.entry.peaks[0]:g}, {cell.seconds:g} s"
+        print(f"{number:3d} {'missing' if left else 'done   '} {what}")
+    seconds = sum(cell.seconds + SCORING_S for cell, left in zip(cells, missing, strict=True) if left)
+    if bench.best() is None:
+        table = len(bench.lines) * SEEDS * len(bench.texts)
+        seconds += sum(table * (one + SCORING_S) for one in SECONDS)
+        print(f"and {table * len(SECONDS)} of the table, once all lines are tuned")
+    print(f"left: {seconds / 3600:.1f} hours of processor time")
+
+
+def main() -> None:
+    """Read the command line, and do what it says."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true", help="number the cells, and say what is left")
+    parser.add_argument("--tune", action="store_true", help="carry out the tuning alone")
+    parser.add_argument("--cell", type=int, help="carry out this one alone")
+    parser.add_argument("--table", action="store_true", help="print what is there")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "rivals", help="where finished runs are kept")
+    parser.add_argument("--turns", type=int, default=9, help="steps by which the time of a step is measured")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of each run's steps: a look at how it works")
+    parser.add_argument("--json", type=Path, default=RESULTS / "rivals.json")
+    given = parser.parse_args()
+    bench = Bench(given.out, given.turns, given.processes, given.scale)
+    if given.list:
+        listed(bench)
+        return
+    if given.table:
+        told(bench, given.json)
+        return
+    bench.steps()  # measured while nothing else of ours runs
+    with ProcessPoolExecutor(1 if given.cell is not None else given.processes, get_context("spawn")) as pool:
+        if given.cell is not None:
+            bench.carry_out(bench.cells()[given.cell : given.cell + 1], pool)
+            return
+        bench.carry_out(bench.tuning, pool)
+        if given.tune:
+            return
+        bench.carry_out(bench.cells(), pool)
+    told(bench, given.json)
+
+
+if __name__ == "__main__":
+    main()
