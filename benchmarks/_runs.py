@@ -176,7 +176,7 @@ def train(learner: Learns, controller: Controller, averaged_from: int | None = N
         loss = float(learner.step(plan.step, plan.lr)[0])
         first = first or loss / log(2)
         if averaged_from is not None and plan.step >= averaged_from:
-            averaged = averaged or AveragedModel(learner.model, multi_avg_fn=get_swa_multi_avg_fn())
+            averaged = averaged or AveragedModel(learner.model, multi_avg_fn=get_swa_multi_avg_fn())  # type: ignore[no-untyped-call]
             averaged.update_parameters(learner.model)
         controller.observe(loss)
     if averaged is not None:

@@ -1,4 +1,4 @@
-"""Bits per byte at equal time: `make bench-quality`, at most 45 minutes on two cores.
+"""Bits per byte at equal time: the first half of `make bench-quality`, at most 45 minutes on two cores.
 
 The CPU preset is trained on the embedded text and, where there is one, on WikiText-2's validation split: as published
 (made causal), with a loss at every position, with one kernel and with the preset's groups, under ladders of cutoff and

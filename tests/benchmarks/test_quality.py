@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import _runs, quality
 from benchmarks._runs import Entry, begun, controller_of, knobs_used, step_seconds
+from benchmarks._table import show
 from plateau_rule.fftcore.config import Config, Model
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.evaluate import LEAK_BITS
@@ -134,7 +135,7 @@ def test_runs_are_carried_out_once(
         assert abs(one["test"]["stream"] - one["test"]["parallel"]) < LEAK_BITS
     monkeypatch.setattr(_runs, "carry_out", lambda job: pytest.fail("it was run again"))
     assert quality.all_runs(lines, steps, 2, tmp_path / "out", Inline(), quality.texts()) == first
-    quality.show(quality.table(first, "short"), "short", quality.BASELINE)
+    show(quality.table(first, "short"), "short", quality.BASELINE)
     printed = capsys.readouterr().out
     assert all(f"| {name} |" in printed for name in lines)
 

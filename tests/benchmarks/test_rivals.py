@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -108,7 +108,9 @@ def test_muon_moves_its_matrices(mixer: str) -> None:
     learner = RivalLearner(Rival(mixer, SMALL, 1, 32), CONFIG, text(), 0)
     orthogonal = next(group for group in learner.optimizer.param_groups if group.get("orthogonal"))
     names = {
-        name for name, value in learner.model.blocks.named_parameters() if name.endswith("weight") and value.dim() == 2
+        name
+        for name, value in cast("Rival", learner.model).blocks.named_parameters()
+        if name.endswith("weight") and value.dim() == 2
     }
     assert len(orthogonal["params"]) == len(names) > 5
     everything = sum(len(group["params"]) for group in learner.optimizer.param_groups)
@@ -139,7 +141,7 @@ def test_hyena_is_the_definition() -> None:
     projected = torch.cat((mixer.value(x_TBD), mixer.before(x_TBD), mixer.after(x_TBD)), 2)
     value_TBD, before_TBD, after_TBD = mixer.short(projected).chunk(3, 2)
     u_TBD, filters_TD = value_TBD * before_TBD, mixer.filters()
-    y_TBD = torch.stack([sum(filters_TD[k] * u_TBD[t - k] for k in range(t + 1)) for t in range(9)])  # type: ignore[misc]
+    y_TBD = torch.stack([sum(filters_TD[k] * u_TBD[t - k] for k in range(t + 1)) for t in range(9)])
     torch.testing.assert_close(mixer(x_TBD), mixer.out((y_TBD + u_TBD * mixer.skip_D) * after_TBD))
 
 

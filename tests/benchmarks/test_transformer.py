@@ -81,9 +81,7 @@ def test_its_score_is_the_mean_over_all_bytes() -> None:
     learner = learner_of(CONFIG, 0)
     windows_BW = text().split("validation")[:180].view(5, 36)
     with torch.no_grad():
-        assert learner.bpb(windows_BW) == pytest.approx(
-            learner.model.loss(windows_BW[:, :33]).item() / log(2), rel=1e-5
-        )
+        assert learner.bpb(windows_BW) == pytest.approx(learner.loss(windows_BW[:, :33]).item() / log(2), rel=1e-5)
 
 
 def test_muon_moves_its_matrices() -> None:
