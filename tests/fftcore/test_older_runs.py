@@ -31,14 +31,10 @@ def without_new_settings(said: dict[str, Any], knobs: bool = True) -> dict[str, 
     said = json.loads(json.dumps(said))
     said.pop("card")
     said["config"].pop("compile")
-<<<<<<< HEAD
-    said["config"]["model"].pop("zero_phase")
-    if knobs:
-        said["bound"]["limits"].pop("depth")
-=======
     for name in ("zero_phase", "short_taps", "input_gate", "mixer_width", "feed_width", "kernel_init"):
         said["config"]["model"].pop(name)
->>>>>>> fe5929c (The byte model can have a short filter, a gate on what is filtered, a mixer of its own width, kernels that begin to fade; off by default)
+    if knobs:
+        said["bound"]["limits"].pop("depth")
     return said
 
 
