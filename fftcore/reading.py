@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from plateau_rule.fftcore.checkpoint import MANIFEST, STATE, Checkpoints, Commit, read_commit
 from plateau_rule.fftcore.config import Model
-from plateau_rule.fftcore.errors import CheckpointError
+from plateau_rule.fftcore.errors import CheckpointError, RunError
 from plateau_rule.fftcore.export import CONFIG, EXPORTED, read_export
+from plateau_rule.fftcore.record import holds_run, read_record
 from plateau_rule.fftcore.sealed import first_fault
 from plateau_rule.fftcore.spectral import BINS
-from plateau_rule.fftcore.state import config_of, state_of
+from plateau_rule.fftcore.state import config_of, refuse_another_run, state_of
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.fftcore.tensors import WEIGHTS, read_tensors
 from plateau_rule.fftcore.trained import ModelKnobs, Trained, load_model
@@ -67,8 +68,14 @@ def read_commit_in(path: Path, step: int | None = None) -> tuple[Commit, tuple[s
         The commit, and what was passed over.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or it is another run's than the folder's.
     """
+    commit, passed_over = _find_commit(path, step)
+    _refuse_strange(commit)
+    return commit, passed_over
+
+
+def _find_commit(path: Path, step: int | None) -> tuple[Commit, tuple[str, ...]]:
     if os.path.lexists(path / MANIFEST):
         commit = read_commit(path.absolute())  # whose name says its step, wherever we are
         if step not in (None, commit.step):
@@ -85,6 +92,14 @@ def read_commit_in(path: Path, step: int | None = None) -> tuple[Commit, tuple[s
         has = ", ".join(str(step) for step in steps)
         raise CheckpointError(f"{path}: has no checkpoint of step {step}; it has those of {has}")
     return read_commit(checkpoints.path(step)), ()
+
+
+def _refuse_strange(commit: Commit) -> None:
+    """Raise CheckpointError where a commit lies in the folder of a run, and is another's."""
+    checkpoints = commit.path.absolute().parent
+    if checkpoints.name == CHECKPOINTS and holds_run(checkpoints.parent):
+        with suppress(RunError):  # a commit says all that it takes to use it, whatever became of the record
+            refuse_another_run(commit, read_record(checkpoints.parent))
 
 
 def _newest(checkpoints: Checkpoints) -> tuple[Commit, tuple[str, ...]]:

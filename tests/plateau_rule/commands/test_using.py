@@ -372,6 +372,19 @@ def test_not_a_run(here: Path, capfd: pytest.CaptureFixture[str], use: str) -> N
 
 
 @pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("named", ["run", "run/checkpoints", "run/checkpoints/step-00000032"])
+def test_a_checkpoint_of_another_run(here: Path, capfd: pytest.CaptureFixture[str], use: str, named: str) -> None:
+    """A whole checkpoint that another run made is not taken for this one's; a damaged record keeps none from use."""
+    record = unseal(Path("run/run.json").read_bytes())
+    Path("run/run.json").write_bytes(seal({**record, "seed": 7}))
+    assert "a checkpoint of another model or run: its seed differs from what run.json says" in refused(
+        capfd, use.format(named)
+    )
+    Path("run/run.json").write_bytes(b"damaged")
+    assert plateau.main(use.format(named).split()) == 0
+
+
+@pytest.mark.parametrize("use", USES)
 def test_damaged_commits(here: Path, capfd: pytest.CaptureFixture[str], use: str) -> None:
     """Damaged commits are passed over, which is said; where none is whole, or one is named, that is one sentence."""
     for step in (32, 30):
