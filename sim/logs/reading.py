@@ -30,7 +30,7 @@ from plateau_rule.sim.logs.series import Roles, Wanted, is_eval, is_loss
 from plateau_rule.sim.logs.smoothing import Unsmooth
 from plateau_rule.sim.logs.source import Source
 from plateau_rule.sim.logs.survey import meaning, oddities, survey
-from plateau_rule.sim.logs.table import TableReader, delimiter
+from plateau_rule.sim.logs.table import TableReader, delimiter, is_heading
 from plateau_rule.sim.logs.trackio import Trackio, is_trackio
 from plateau_rule.sim.logs.trainer_state import TrainerState, is_json_array, is_trainer_state
 
@@ -196,6 +196,8 @@ def detect(source: Source, wanted: Wanted) -> Reader:
         return MetricFile(source)
     if delimiter(head) is not None:
         return TableReader(source)
+    if len(head.split(b"\n", 1)[0]) >= len(head) - 1 and is_heading(head):
+        raise LogError(source.name, "a heading and no row", remedy="Name the log of a run that has made some steps")
     return Printed(source, wanted.column or wanted.metric)
 
 

@@ -148,6 +148,12 @@ def delimiter(head: bytes) -> str | None:
     return None
 
 
+def is_heading(line: bytes) -> bool:
+    """Whether a line has two names or more, no number, and a loss among them: what a CSV begins with."""
+    names = next(csv.reader(_lines(line)[:1]), [])
+    return len(names) > 1 and any(map(is_loss, names)) and not any(map(str.isdigit, line.decode("utf-8", "replace")))
+
+
 def _has_decimal_commas(head: bytes, mark: str) -> bool:
     """Whether fields such as "2,345" stand there, and none with a point."""
     cells = {cell.strip() for line in _lines(head)[:200] for cell in line.split(mark)}

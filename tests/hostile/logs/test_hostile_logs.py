@@ -247,7 +247,7 @@ CASES: dict[str, tuple[bytes, str | int]] = {
     "wandb": (b":W&B\xde\xad\xbe\xefrest", "a W&B run in its own binary form"),
     "one object": (lines({"step": 1, "loss": 2.0}), "one point, which is no curve"),
     "one row": (b"step,loss\n1,2\n", "one point, which is no curve"),
-    "header alone": (b"step,loss\n", "no column holds numbers"),
+    "header alone": (b"step,loss\n", "a heading and no row"),
     "no loss": (lines(*({"step": i, "accuracy": 0.5} for i in range(9))), "no column is called a loss; there is"),
     "only strings": (
         lines(*({"step": i, "loss": "high"} for i in range(9))),
