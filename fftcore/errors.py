@@ -22,7 +22,7 @@ class RunError(PlateauError):
 
 
 class LeakError(PlateauError):
-    """The model scores better on a whole window than byte by byte: it sees what it is asked to predict."""
+    """The model scores better on a whole window than as a stream: it sees what it is asked to predict."""
 
 
 class RanksError(PlateauError):

@@ -75,7 +75,7 @@ def finish(
     show.say(f"peak memory: {peak_memory(learner.device)}")
     show.say(f"the model writes: {_printable(learner.sample(PROMPT, 200, record.seed))}")
     show.say(
-        f"validation: {scores['val_bpb']:.4f} bits/byte byte by byte, {scores['val_bpb_parallel']:.4f} in parallel, "
+        f"validation: {scores['val_bpb']:.4f} bits/byte as a stream, {scores['val_bpb_parallel']:.4f} in parallel, "
         f"on {summary['bytes']:,} bytes ({scores['val_bpb'] * log(2):.4f} nats)"
     )
     show.say(f"all of it is in {folder}")

@@ -278,7 +278,7 @@ class Training:
         if scores:
             self.show.say(
                 f"step {plan.step + 1}, end of epoch {plan.epoch}: validation {scores['val_bpb']:.4f} bits/byte "
-                f"byte by byte, {scores['val_bpb_parallel']:.4f} in parallel"
+                f"as a stream, {scores['val_bpb_parallel']:.4f} in parallel"
             )
         try:
             metrics: dict[str, Any] = dict(scores)

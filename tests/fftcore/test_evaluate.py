@@ -34,9 +34,31 @@ AS_PUBLISHED = LEARNING.model_copy(update={"published": True, "kernel_groups": 1
 def test_the_alarm_goes_off() -> None:
     """The published model as it was, trained for a moment, is refused as a leak: it is better than it really is."""
     model, learner = trained(AS_PUBLISHED.model_copy(update={"zero_phase": True}), 40)
-    with pytest.raises(LeakError, match=r"leak: .* byte by byte"):
+    with pytest.raises(LeakError, match=r"leak: .* over whole windows, .* as a stream"):
         evaluate(model, learner.epoch_windows_BW)
     assert bpb_parallel(model, learner.epoch_windows_BW) < bpb_stream(model, learner.epoch_windows_BW) - 0.02
+
+
+def test_the_alarm_goes_off_within_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that sees the next byte of what it reads at once is refused, though both its scores agree."""
+    model, read, hidden = made(SMALL), SpectralLM.read, SpectralLM.hidden
+
+    def peeking(self: SpectralLM, bytes_BW: torch.Tensor, *given: object) -> torch.Tensor:
+        hidden_WBD = read(self, bytes_BW, *given)  # type: ignore[arg-type]
+        hidden_WBD[:-1] += 30 * self.table.weight[bytes_BW.T.long()[1:]]
+        return hidden_WBD
+
+    def peeking_too(self: SpectralLM, bytes_BT: torch.Tensor) -> torch.Tensor:
+        hidden_TBD = hidden(self, bytes_BT)
+        for start in range(0, len(hidden_TBD), 64):
+            hidden_TBD[start : start + 63] += 30 * self.table.weight[bytes_BT.T.long()[start + 1 : start + 64]]
+        return hidden_TBD
+
+    monkeypatch.setattr(SpectralLM, "read", peeking)
+    monkeypatch.setattr(SpectralLM, "hidden", peeking_too)
+    windows_BW = held_out(read_text(None), "validation", 3, 128 + SMALL.chunk)
+    with pytest.raises(LeakError, match=r"leak: .* in blocks, .* byte by byte"):
+        evaluate(model, windows_BW)
 
 
 @pytest.mark.parametrize("shape", [LEARNING, AS_PUBLISHED])
@@ -70,6 +92,7 @@ def test_bits_are_the_definition() -> None:
     bits = [-log_TBV[t, b, windows_BW[b, t + 1].long()].item() / log(2) for t in range(40) for b in range(3)]
     assert bpb_parallel(model, windows_BW) == pytest.approx(sum(bits) / len(bits))
     assert bpb_stream(model, windows_BW) == pytest.approx(sum(bits) / len(bits))
+    assert bpb_stream(model, windows_BW, 1) == pytest.approx(sum(bits) / len(bits))
 
 
 @torch.no_grad()

@@ -56,7 +56,7 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "min_epoch: 0 epochs complete, 2 needed -> false" in told
     assert "RAISE at step 24, epoch 3: middle → full   cutoff 256 bins (0.125 cycles/byte) → 1025 bins" in told
     assert re.search(r"^peak memory: \d+\.\d\d GiB$", told, re.MULTILINE)
-    assert "bits/byte byte by byte" in told.splitlines()[-2]
+    assert "bits/byte as a stream" in told.splitlines()[-2]
     assert told.splitlines()[-1] == "all of it is in runs/micro"
     assert (Path("runs/micro") / "summary.json").exists()
 
