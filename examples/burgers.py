@@ -6,35 +6,24 @@ The operator to be learned takes the wave at time 0 to the wave at time 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plateau_rule import Curriculum, Run, load
+from plateau_rule import Controller, Curriculum, Run, load
 
 FULL = 512  # points of the grid that errors are measured on
 VISCOSITY = 0.004
 DEFAULTS = ("runs/examples", "1000", str(FULL))  # what the command line does not say
 
+SCORES = 20  # of a run, at equal shares of it
+
 Waves = NDArray[np.float32]
-
-
-class Point(NamedTuple):
-    """A training as it stood after a step."""
-
-    steps: int
-    """Optimizer steps that were taken."""
-    cost: float
-    """In steps on the full grid, as the curriculum prices them."""
-    seconds: float
-    """Processor time spent on training; measuring the error is not counted."""
-    grid: int
-    loss: float
-    error: float
-    """Relative L2 error on the full grid, on waves that were held out."""
+Point = Mapping[str, Any]
+"""A training as it stood after a step: what `plateau probe` and `compare` ask for, with the grid and the loss."""
 
 
 def make_waves(count: int, seed: int) -> tuple[Waves, Waves]:
@@ -67,6 +56,14 @@ def on_grid(waves: Waves, points: int) -> Waves:
     return waves[:, :: FULL // points]
 
 
+def share_done(controller: Controller, curriculum: Curriculum) -> float:
+    """How much of the run is over: of its cost, or of its steps."""
+    run = curriculum.run
+    if run.cost is not None:
+        return controller.counted["cost"] / run.cost
+    return controller.plan.step / ((run.epochs or 1) * (run.steps_per_epoch or 1))
+
+
 def with_budget(curriculum: Curriculum, budget: float) -> Curriculum:
     """The same curriculum for a run of another cost."""
     run = curriculum.run or Run(cost_per_step=[1])
@@ -81,7 +78,7 @@ def held_at(grid: int) -> Curriculum:
 
 
 def compare(
-    train: Callable[[Curriculum, float, int], list[Point]], picture: str, words: Sequence[str], more: float = 0
+    train: Callable[[Curriculum, object, int], list[Point]], picture: str, words: Sequence[str], more: float = 0
 ) -> Path:
     """Train under the ladder, then from the same weights on one grid throughout; say what came out, and draw it.
 
@@ -92,10 +89,10 @@ def compare(
         more: added to the budget of each training without the ladder.
     """
     folder, budget, *grids = [*words, *DEFAULTS[len(words) :]]
-    ladder = train(load(Path(__file__).with_name("grids.toml")), float(budget), 0)
+    ladder = train(with_budget(load(Path(__file__).with_name("grids.toml")), float(budget)), budget, 0)
     curves = {"grid ladder": ladder}
     for grid in map(int, grids):
-        curves[f"{grid} points"] = train(held_at(grid), float(budget) + more, 0)
+        curves[f"{grid} points"] = train(with_budget(held_at(grid), float(budget) + more), budget, 0)
         print(verdict(ladder, curves[f"{grid} points"]))
     print("One seed says little: `plateau compare` takes several")
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -109,13 +106,13 @@ def draw(curves: dict[str, Sequence[Point]], path: Path) -> Path:
     figure = Figure(figsize=(8, 6), layout="constrained")
     errors, grids = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     for name, curve in curves.items():
-        seconds = [point.seconds for point in curve]
-        errors.plot(seconds, [point.error for point in curve], marker=".", label=name)
-        grids.step(seconds, [point.grid for point in curve], where="pre")
+        seconds = [point["time_s"] for point in curve]
+        errors.plot(seconds, [point["score"] for point in curve], marker=".", label=name)
+        grids.step(seconds, [point["grid"] for point in curve], where="pre")
     errors.set(yscale="log", ylabel=f"relative error on {FULL} points, held out")
     errors.legend()
     grids.set(yscale="log", xlabel="processor time in seconds", ylabel="points trained on")
-    grids.set_yticks(sorted({point.grid for curve in curves.values() for point in curve}))
+    grids.set_yticks(sorted({point["grid"] for curve in curves.values() for point in curve}))
     grids.minorticks_off()
     grids.yaxis.set_major_formatter("{x:.0f}")
     figure.savefig(path, dpi=120)
@@ -125,10 +122,10 @@ def draw(curves: dict[str, Sequence[Point]], path: Path) -> Path:
 def verdict(ladder: Sequence[Point], plain: Sequence[Point]) -> str:
     """What came out, in words that fit it."""
     last, other = ladder[-1], plain[-1]
-    ratio = last.error / other.error
+    ratio = last["score"] / other["score"]
     word = "lower" if ratio < 0.98 else "higher" if ratio > 1.02 else "about the same"
     return (
-        f"error on the full grid: {last.error:.4f} under the ladder ({last.steps} steps, {last.seconds:.0f} s of "
-        f"processor time), {other.error:.4f} on {other.grid} points throughout ({other.steps} steps, "
-        f"{other.seconds:.0f} s): {word} with the ladder, {ratio:.2f} times"
+        f"error on the full grid: {last['score']:.4f} under the ladder ({last['step']} steps, {last['time_s']:.0f} s "
+        f"of processor time), {other['score']:.4f} on {other['grid']} points throughout ({other['step']} steps, "
+        f"{other['time_s']:.0f} s): {word} with the ladder, {ratio:.2f} times"
     )

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from burgers import Point, Waves, compare, make_waves, on_grid, with_budget
+from burgers import SCORES, Point, Waves, compare, make_waves, on_grid, share_done
 from jax import Array
 from jax import numpy as jnp
 
@@ -73,12 +73,12 @@ def relative_error(params: Params, batch: Batch) -> Array:
     return (norm(predict(params, before) - after, axis=1) / norm(after, axis=1)).mean()
 
 
-def train(curriculum: Curriculum, budget: float, seed: int) -> list[Point]:
+def train(curriculum: Curriculum, budget: object, seed: int) -> list[Point]:
     """Train once.
 
     Args:
         curriculum: its knob is `grid`, the points trained on.
-        budget: cost of the run, in the curriculum's unit, which is a step on the full grid in the two files here.
+        budget: not needed here: the curriculum's run ends with it.
         seed: of the weights and of the order of the data. The data themselves are always the same.
 
     Returns:
@@ -99,7 +99,7 @@ def train(curriculum: Curriculum, budget: float, seed: int) -> list[Point]:
         updates, opt_state = optimizer.update(gradients, opt_state, params)
         return optax.apply_updates(params, updates), opt_state, loss
 
-    controller = Controller(with_budget(curriculum, budget), Binding(lag=LAG))
+    controller = Controller(curriculum, Binding(lag=LAG))
     rule = OptaxRule(opt_state, controller, shape={"grid": shrink})
     take, measure = rule.compiled(step, donate_argnums=(0, 1)), jax.jit(relative_error)
     float(measure(params, held))  # compiled before the clock runs
@@ -113,12 +113,13 @@ def train(curriculum: Curriculum, budget: float, seed: int) -> list[Point]:
         params, opt_state, loss = take(params, opt_state, rule.shape((before[rows], after[rows])))
         rule.observe(loss)
         spent += process_time() - begun
-        cost = controller.counted["cost"]
-        if rule.stop is not None or cost >= (len(curve) + 1) * budget / 20:
+        if rule.stop is not None or share_done(controller, curriculum) >= (len(curve) + 1) / SCORES:
             begun = process_time()
             told = float(loss)  # waits for all that is still to be computed
             spent += process_time() - begun
-            curve.append(Point(number + 1, cost, spent, grid, told, float(measure(params, held))))
+            error = float(measure(params, held))
+            point = {"step": number + 1, "score": error, "time_s": spent, "grid": grid, "loss": told}
+            curve.append(point | controller.counted)
     rule.end()
     print(f"{curriculum.name}: {take.compilations} compilations, {number + 1} steps, as many rates")
     return curve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,32 @@ def test_operator_trains_on_the_grid_that_is_asked_for(example: Any, two_grids: 
     """The curve ends at the budget, on the finer grid; a second training from the same seed is the same."""
     pytest.importorskip("torch")
     operator, burgers = example("fourier_operator"), example("burgers")
-    curve = operator.train(two_grids, budget=6, seed=1)
-    again = operator.train(two_grids, budget=6, seed=1)
-    assert [point._replace(seconds=0) for point in curve] == [point._replace(seconds=0) for point in again]
-    assert (curve[0].grid, curve[-1].grid) == (64, 128)
-    assert (curve[-1].steps, curve[-1].cost) == (8, 6)
+    curve = operator.train(two_grids, budget=None, seed=1)
+    again = operator.train(two_grids, budget=None, seed=1)
+    assert [{**point, "time_s": 0} for point in curve] == [{**point, "time_s": 0} for point in again]
+    assert (curve[0]["grid"], curve[-1]["grid"]) == (64, 128)
+    assert (curve[-1]["step"], curve[-1]["cost"]) == (8, 6)
     assert burgers.draw({"ladder": curve}, tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_modes_are_a_knob_and_steps_can_be_priced(example: Any, two_grids: Curriculum) -> None:
+    """A run of a few epochs has points to price a step by; its score is by the modes in force."""
+    pytest.importorskip("torch")
+    operator = example("fourier_operator")
+    few, all_of_them = (
+        loads(f"""
+name = "modes"
+run  = {{ epochs = 2, steps_per_epoch = 2 }}
+lr   = {{ peak = 2e-3, shape = "constant" }}
+knob = {{ grid = {{ ladder = [64] }}, modes = {{ ladder = [4, 16] }} }}
+state = [{{ name = "only", set = {{ grid = 64, modes = {modes} }} }}]
+""")
+        for modes in (4, 16)
+    )
+    curve = operator.train(few, budget=None, seed=1)
+    assert [point["step"] for point in curve] == [1, 2, 3, 4]
+    assert all(b["time_s"] > a["time_s"] for a, b in pairwise(curve))
+    assert curve[-1]["score"] != operator.train(all_of_them, budget=None, seed=1)[-1]["score"]
 
 
 def test_a_grid_throughout_is_no_curriculum(example: Any) -> None:
@@ -97,5 +117,5 @@ def test_cart_pole_steps_back_twice_at_most(example: Any, tmp_path: Path) -> Non
 def test_verdict_fits_what_came_out(example: Any, error: float, word: str) -> None:
     """A ladder that loses is said to."""
     burgers = example("burgers")
-    point = burgers.Point(99, 100.0, 5.0, 512, 1.0, 1.0)
-    assert word in burgers.verdict([point._replace(error=error)], [point])
+    point = {"step": 99, "score": 1.0, "time_s": 5.0, "grid": 512}
+    assert word in burgers.verdict([point | {"score": error}], [point])
