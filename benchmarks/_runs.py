@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -145,17 +146,25 @@ def step_times(lines: Mapping[str, Entry], base: str, plan: Path, turns: int, pr
         processes: that measure at once, as many as the runs will be.
     """
     known: dict[str, float] = json.loads(plan.read_text()) if plan.exists() else {}
-    missing = {name: entry for name, entry in lines.items() if name not in known}
+    keys = {name: f"{name}, {_fingerprint(entry)}" for name, entry in lines.items()}
+    missing = {name: entry for name, entry in lines.items() if keys[name] not in known}
     if missing:
         together = {base: lines[base], **missing}
         with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
             measured = list(pool.map(step_seconds, [together] * processes, [turns] * processes))
         beside = {name: mean(one[name] for one in measured) for name in together}
-        scale = known.get(base, beside[base]) / beside[base]
-        known |= {name: scale * beside[name] for name in missing}
+        scale = known.get(keys[base], beside[base]) / beside[base]
+        known |= {keys[name]: scale * beside[name] for name in missing}
         plan.parent.mkdir(parents=True, exist_ok=True)
         Disk().replace_file(plan, json.dumps(known, indent=1).encode())
-    return known
+    return {name: known[key] for name, key in keys.items()}
+
+
+def _fingerprint(entry: Entry) -> str:
+    """Return what tells an entry whose steps may take another time from one of the same name."""
+    config = entry.config.model_dump(mode="json", exclude={"peak"})
+    of_time = [config, entry.curriculum, entry.rival, entry.layers]
+    return hashlib.sha256(json.dumps(of_time, sort_keys=True).encode()).hexdigest()[:8]
 
 
 # One run
