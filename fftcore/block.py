@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore import decay, spectral
 from plateau_rule.fftcore.config import Model
 from plateau_rule.fftcore.short import ShortFilter
 from plateau_rule.fftcore.stream import CONTEXT_BLOCK, MixerStream
@@ -76,7 +76,8 @@ class Mixer(nn.Module):
     Hyena, lets a fixed filter answer to what is read.
 
     What a shape can add, each before the next: a linear map into other channels, and one back at the end; a short
-    filter of what convolution and gates read; a gate on what is convolved. The context gate follows what is convolved.
+    filter of what convolution and gates read; a gate on what is convolved; decays, which are a linear map of what the
+    gates read. The context gate follows what is convolved.
 
     Args:
         shape: the model's shape.
@@ -94,6 +95,10 @@ class Mixer(nn.Module):
         self.input_gate = GroupLinear(shape.kernel_groups, width // shape.kernel_groups) if shape.input_gate else None
         if self.input_gate is not None:
             nn.init.ones_(self.input_gate.bias_G1W)  # what is read now is about what is convolved at first
+        self.decay = GroupLinear(shape.kernel_groups, width // shape.kernel_groups) if shape.decay else None
+        if self.decay is not None:
+            with torch.no_grad():
+                self.decay.bias_G1W.copy_(decay.first_logits(width).view_as(self.decay.bias_G1W))
 
     def forward(self, x_TBD: Tensor) -> Tensor:
         """Mix a whole window: (T, B, D) to (T, B, D); what stands at t answers to t and before alone."""
@@ -105,9 +110,34 @@ class Mixer(nn.Module):
         if self.input_gate is not None:
             seen_TBD, x_TBD = x_TBD, x_TBD * self.input_gate(x_TBD)
         content, gain_NBD = self.content, self.context(x_TBD)
+        if self.decay is not None:
+            return self._mix_decayed(x_TBD, seen_TBD, gain_NBD)
         mixed_TBD: Tensor = spectral.convolve_gated(
             x_TBD, self.kernel(), content.weight_GWW, content.bias_G1W, gain_NBD, CONTEXT_BLOCK, seen_TBD
         )
+        return mixed_TBD if self.leave is None else self.leave(mixed_TBD)
+
+    def _mix_decayed(self, x_TBD: Tensor, seen_TBD: Tensor | None, gain_NBD: Tensor) -> Tensor:
+        """Convolve under decays, times both gates, in float32 at least: decays need its range."""
+        assert self.decay is not None
+        taps_GK = self.kernel()
+        T, B, _ = x_TBD.shape
+        G = len(taps_GK)
+        with torch.autocast(x_TBD.device.type, enabled=False):
+            x_GSNM = decay.cut(x_TBD.to(taps_GK.dtype), G)
+            seen_GSNM = x_GSNM if seen_TBD is None else decay.cut(seen_TBD.to(taps_GK.dtype), G)
+            seen_GCW = seen_GSNM.view(G, -1, x_TBD.shape[2] // G)
+            decay_GSNM = decay.decays(self.decay.grouped(seen_GCW)).view_as(x_GSNM)
+            gain_G1NM = (
+                gain_NBD.to(taps_GK.dtype)
+                .view(*gain_NBD.shape[:2], G, -1)
+                .permute(2, 0, 1, 3)
+                .reshape_as(x_GSNM[:, :1])
+            )
+            y_GSNM = decay.convolve_decayed(x_GSNM, decay_GSNM, taps_GK) * self.content.grouped(seen_GCW).view_as(
+                x_GSNM
+            )
+            mixed_TBD = decay.join(y_GSNM * gain_G1NM, T, B)
         return mixed_TBD if self.leave is None else self.leave(mixed_TBD)
 
     def stream_taps(self) -> Tensor:
@@ -132,6 +162,8 @@ class Mixer(nn.Module):
         stream = MixerStream(taps_GK, inputs_GLM, zeros_BD, self.context.gain(zeros_BD))
         if self.short is not None:
             stream.short_RBD = zeros_BD.new_zeros(rows, *zeros_BD.shape)
+        if self.decay is not None:
+            stream.sums_GLM = torch.zeros_like(inputs_GLM)
         return stream
 
     def read(self, x_WBD: Tensor, stream: MixerStream, row: int) -> Tensor:
@@ -143,7 +175,12 @@ class Mixer(nn.Module):
         x_GNE = seen_GNE = stream.group(x_WBD)
         if self.input_gate is not None:
             x_GNE = seen_GNE * self.input_gate.grouped(seen_GNE)
-        y_GNE = stream.convolve(x_GNE, row).mul_(self.content.grouped(seen_GNE))
+        if self.decay is None:
+            y_GNE = stream.convolve(x_GNE, row)
+        else:
+            up_GNE = stream.sum_decays(decay.decays(self.decay.grouped(seen_GNE)), row).exp()
+            y_GNE = stream.convolve(x_GNE * up_GNE, row).div_(up_GNE)
+        y_GNE.mul_(self.content.grouped(seen_GNE))
         mixed_WBD = stream.ungroup(y_GNE) * stream.gain_BD
         return mixed_WBD if self.leave is None else self.leave(mixed_WBD)
 
@@ -151,6 +188,8 @@ class Mixer(nn.Module):
         """Let the context gate follow the block of 64 bytes that ends before a row, at this position of the stream."""
         stream.past_BD = stream.past_BD + stream.block_sum(row)
         stream.gain_BD = self.context.gain(stream.past_BD / position)
+        if self.decay is not None:
+            stream.fade(row)
 
 
 class Block(nn.Module):

@@ -71,6 +71,8 @@ class Model(BaseModel):
         feed_width: hidden channels of the feed-forward half; 0 is twice d_model.
         kernel_init: "noise" begins with white noise behind the first tap, "decays" with noise that fades out within a
             few taps in the first kernel of a block and over half of them in the last.
+        decay: let what the taps meet fade, in each channel, by decays that every position since has set from what
+            stands there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,6 +91,7 @@ class Model(BaseModel):
     mixer_width: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     feed_width: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     kernel_init: Literal["noise", "decays"] = "noise"
+    decay: bool = False
 
     @property
     def mixer_channels(self) -> int:
@@ -110,8 +113,8 @@ class Model(BaseModel):
             )
         if self.published and self.kernel_groups != 1:
             raise ValueError(f"kernel_groups {self.kernel_groups}: the published model has one kernel a block")
-        if self.published and (self.short_taps or self.input_gate or self.mixer_width):
-            raise ValueError("short_taps, input_gate and mixer_width: the published model has none of them")
+        if self.published and (self.short_taps or self.input_gate or self.mixer_width or self.decay):
+            raise ValueError("short_taps, input_gate, mixer_width and decay: the published model has none of them")
         if self.zero_phase and not self.published:
             raise ValueError("zero_phase is the published model as it was; it takes published = true")
         return self

@@ -32,6 +32,8 @@ class MixerStream:
         gain_BD: the context gate's gain in the current block.
         bands: the band matrices that convolve as many positions at once, by their number.
         short_RBD: the last inputs of the short filter, in the same rows, where the mixer has one.
+        sums_GLM: of the decays since the current block began, in the same rows, where the mixer has decays; the inputs
+            of a row are scaled up by the exponential of its sum.
     """
 
     taps_GK: Tensor
@@ -40,6 +42,7 @@ class MixerStream:
     gain_BD: Tensor
     bands: dict[int, Tensor] = field(default_factory=dict)
     short_RBD: Tensor | None = None
+    sums_GLM: Tensor | None = None
 
     def group(self, x_WBD: Tensor) -> Tensor:
         """Bring the channels of a group together: (W, B, D) to (G, W · B, E), E = D / G."""
@@ -60,15 +63,39 @@ class MixerStream:
         self.inputs_GLM[:, row : row + W] = x_GWM
         return torch.bmm(self.bands[W], self.inputs_GLM[:, row + 1 - K : row + W]).view(x_GNE.shape)
 
+    def sum_decays(self, decay_GNE: Tensor, row: int) -> Tensor:
+        """Add decays up, from the row before on, in the rows from `row` on, and return the sums: (G, W · B, E).
+
+        One position at a time, so that the bits do not depend on how many are read at once.
+        """
+        assert self.sums_GLM is not None
+        decay_GWM = decay_GNE.view(len(decay_GNE), -1, self.sums_GLM.shape[2])
+        W = decay_GWM.shape[1]
+        for i in range(W):
+            torch.add(self.sums_GLM[:, row + i - 1], decay_GWM[:, i], out=self.sums_GLM[:, row + i])
+        return self.sums_GLM[:, row : row + W].reshape(decay_GNE.shape)
+
+    def fade(self, row: int) -> None:
+        """Let all inputs fade to what is left of them before a row, with which a block begins."""
+        if self.sums_GLM is not None:
+            self.inputs_GLM[:, :row].mul_(torch.exp(-self.sums_GLM[:, row - 1 : row]))
+            self.sums_GLM[:, row - 1] = 0
+
     def move(self, row: int, past: int) -> None:
         """Move the `past` rows before a row to the front."""
         self.inputs_GLM[:, :past] = self.inputs_GLM[:, row - past : row].clone()
         if self.short_RBD is not None:
             self.short_RBD[:past] = self.short_RBD[row - past : row].clone()
+        if self.sums_GLM is not None:
+            self.sums_GLM[:, past - 1] = self.sums_GLM[:, row - 1].clone()
 
     def block_sum(self, row: int) -> Tensor:
         """Return the sum over the 64 inputs before a row: (B, D)."""
-        sum_GM = self.inputs_GLM[:, row - CONTEXT_BLOCK : row].sum(1)
+        rows = slice(row - CONTEXT_BLOCK, row)
+        inputs_GLM = self.inputs_GLM[:, rows]
+        if self.sums_GLM is not None:
+            inputs_GLM = inputs_GLM / self.sums_GLM[:, rows].exp()
+        sum_GM = inputs_GLM.sum(1)
         return self.ungroup(sum_GM.view(len(sum_GM), len(self.past_BD), -1))[0]
 
 

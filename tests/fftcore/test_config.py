@@ -46,6 +46,7 @@ def test_as_published() -> None:
         {"short_taps": -1},
         {"kernel_init": "ones"},
         {"published": True, "kernel_groups": 1, "input_gate": True},
+        {"published": True, "kernel_groups": 1, "decay": True},
     ],
 )
 def test_bad_shapes(change: dict[str, object]) -> None:

@@ -29,7 +29,8 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"input_gate": True},
     {"mixer_width": 24, "feed_width": 20},
     {"kernel_init": "decays"},
-    {"short_taps": 3, "input_gate": True, "mixer_width": 24, "feed_width": 20, "kernel_init": "decays"},
+    {"decay": True},
+    {"short_taps": 3, "input_gate": True, "mixer_width": 24, "feed_width": 20, "kernel_init": "decays", "decay": True},
 )
 WITH_OPTIONS = [SMALL.model_copy(update=options) for options in OPTIONS]
 CUTOFFS = (128, 256, 512, 1025)
@@ -175,7 +176,8 @@ def test_first_loss_with_options(options: dict[str, Any]) -> None:
 def test_options_that_are_off_cost_nothing() -> None:
     """Without options a block has no parts of theirs, and mixes by the fused convolution alone, to the bit."""
     model, x_TBD = made(SMALL, cutoff_bins=256), torch.randn(150, 2, 16)
-    assert not any(word in name for name in model.state_dict() for word in ("short", "input_gate", "enter", "leave"))
+    parts = ("short", "input_gate", "enter", "leave", "decay")
+    assert not any(word in name for name in model.state_dict() for word in parts)
     for block in model.blocks:
         assert isinstance(block, Block)
         mixer = block.mixer
@@ -286,7 +288,8 @@ def test_knobs_are_not_weights(shape: Model) -> None:
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
-@pytest.mark.parametrize("shape", [SMALL, WITH_OPTIONS[-1]])
+# Decays have small gradients, sums that nearly cancel: what is before and after them is in bfloat16, they are not.
+@pytest.mark.parametrize("shape", [SMALL, WITH_OPTIONS[-1].model_copy(update={"decay": False})])
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_bfloat16(device: str, shape: Model) -> None:
     """Under autocast, gradients are those on a CPU in float64, as near as bfloat16 comes."""

@@ -31,7 +31,7 @@ def without_new_settings(said: dict[str, Any], knobs: bool = True) -> dict[str, 
     said = json.loads(json.dumps(said))
     said.pop("card")
     said["config"].pop("compile")
-    for name in ("zero_phase", "short_taps", "input_gate", "mixer_width", "feed_width", "kernel_init"):
+    for name in ("zero_phase", "short_taps", "input_gate", "mixer_width", "feed_width", "kernel_init", "decay"):
         said["config"]["model"].pop(name)
     if knobs:
         said["bound"]["limits"].pop("depth")
@@ -110,4 +110,5 @@ def test_defaults_stay() -> None:
         "mixer_width": 0,
         "feed_width": 0,
         "kernel_init": "noise",
+        "decay": False,
     }
