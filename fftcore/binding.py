@@ -17,7 +17,7 @@ from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.soundness import answers_of, require_sound
-from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, Config, read_save_every
+from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, TARGET, Config, read_save_every
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.record import BoundRun, CurriculumRecord, Record, TextRecord, command_line, versions
 from plateau_rule.fftcore.saving import OnSaveError
@@ -324,7 +324,7 @@ def bind_to_trainer(
         warnings.simplefilter("ignore", BindingWarning)  # said as a line of the run's own
         binding = Binding(
             _limits(config),
-            metrics=METRICS,
+            metrics=(*METRICS, TARGET),
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,
             tokens_per_step=_tokens_per_step(curriculum, config),

@@ -21,9 +21,9 @@ from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.fftcore.binding import bind_to_trainer, bound_run, checked
 from plateau_rule.fftcore.checkpoint import CHECKPOINTS, STATE, Checkpoints, Commit, read_commit
 from plateau_rule.fftcore.config import METRICS as SCORES
-from plateau_rule.fftcore.config import steps_between
+from plateau_rule.fftcore.config import TARGET, steps_between
 from plateau_rule.fftcore.errors import CheckpointError, RunError
-from plateau_rule.fftcore.learner import limits
+from plateau_rule.fftcore.learner import limits, target_of
 from plateau_rule.fftcore.record import (
     Branched,
     CurriculumRecord,
@@ -195,6 +195,10 @@ def _fork(run: Path, record: Record, new: Controller) -> Fork:
         record.ranks,
     )
     name = new.machine.curriculum.name
+    if target_of(old.machine) != target_of(new.machine):
+        raise RunError(
+            f"{run} and {name} ask for {TARGET} under other knobs, and share nothing. Begin a run of its own"
+        )
     fork = _part(run, record, old, new)
     if fork.step == 0 and fork.why is not None:
         raise RunError(
@@ -250,7 +254,7 @@ def _observe(controller: Controller, row: Mapping[str, Any], late: Late) -> Deci
     """Show a controller what a step has brought, as it was shown while training."""
     late.append((float(row["loss"]), bool(row.get("skipped"))))
     loss, skipped = late.popleft() if len(late) > controller.lag else (None, False)
-    scores: dict[str, Any] = {name: float(row[name]) for name in SCORES if name in row}
+    scores: dict[str, Any] = {name: float(row[name]) for name in (*SCORES, TARGET) if name in row}
     return controller.observe(loss, eval_end=bool(scores), step=row["step"], skipped=skipped, **scores)
 
 

@@ -12,6 +12,7 @@ Size = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a tensor of more could not b
 LONGEST_KERNEL = 1024  # taps: half the reference of 2048, beyond which the mask's autocorrelation wraps around
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 METRICS = ("val_loss", "val_bpb", "val_bpb_parallel")  # what an evaluation brings, and guards may ask for
+TARGET = "val_bpb_target"  # the score under the knobs of the target, brought only where a guard asks for it
 
 _AMOUNT = re.compile(r"(\d{1,10}(?:\.\d{1,6})?)(?: (steps?|minutes?))?\Z", re.ASCII)
 _MOST_STEPS = 2**31 - 1

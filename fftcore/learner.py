@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from plateau_rule.controller.machine import Machine
 from plateau_rule.fftcore.checkpoint import Commit
-from plateau_rule.fftcore.config import Config
+from plateau_rule.fftcore.config import TARGET, Config
 from plateau_rule.fftcore.data import Text, WindowBatch, Windows, held_out
 from plateau_rule.fftcore.device import product_type, with_index
 from plateau_rule.fftcore.errors import RunError
@@ -43,6 +44,17 @@ def limits(config: Config) -> dict[str, int]:
     }
 
 
+def target_of(machine: Machine) -> dict[str, float | str] | None:
+    """Return the knobs that a curriculum leads to: those at the end of its last state that does not stop the training.
+
+    None where no guard asks how good the model is under them.
+    """
+    if TARGET not in machine.guarded:
+        return None
+    last = [state for state in machine.states if state.stop is None][-1]
+    return {**last.knobs, **{name: ramp.end for name, ramp in last.ramps.items()}}
+
+
 def optimizer(model: SpectralLM, config: Config, product_type: torch.dtype | None = None) -> Muon:
     """Return the optimizer of what can be trained of a model; its own products run in `product_type`."""
     named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
@@ -66,6 +78,9 @@ class Learner:
         device: where it is trained.
         heads_only: leave the backbone as it is and train the chunk head alone.
         world: the ranks that train it together; each takes its share of every batch.
+
+    Attributes:
+        target: the knobs under which it is scored as well at each evaluation; None where nobody asks.
     """
 
     def __init__(
@@ -84,6 +99,7 @@ class Learner:
         self.epoch_windows_BW = held_out(text, "validation", config.eval_windows, width).to(device)
         self.final_windows_BW = held_out(text, "validation", config.final_windows, width).to(device)
         self._knobs: dict[str, int] = {}
+        self.target: Mapping[str, float | str] | None = None
         if heads_only:
             self.model.requires_grad_(False)
             self.model.chunk_head.requires_grad_(True)
@@ -182,6 +198,8 @@ class Learner:
     def score(self, final: bool = False) -> dict[str, float]:
         """Score the model on held-out text under the knobs in force: bits per byte, and the metrics of guards.
 
+        Before the end, it is scored under those of the target as well, where there is one.
+
         Raises:
             LeakError: the model sees what it is asked to predict.
         """
@@ -192,7 +210,19 @@ class Learner:
         if self.drafts:
             draft = bpb_draft(self.model, windows_BW)
             val_loss = sum(draft) / len(draft) * log(2)
-        return {"val_loss": val_loss, "val_bpb": score.stream, "val_bpb_parallel": score.parallel}
+        scores = {"val_loss": val_loss, "val_bpb": score.stream, "val_bpb_parallel": score.parallel}
+        if self.target is not None and not final:
+            scores[TARGET] = self._score_under(self.target, score.stream)
+        return scores
+
+    def _score_under(self, knobs: Mapping[str, float | str], now: float) -> float:
+        """Bits per byte under other knobs; `now` under those in force."""
+        before = self._knobs
+        self.turn(knobs)
+        try:
+            return now if self._knobs == before else evaluate(self.model, self.epoch_windows_BW).stream
+        finally:
+            self.turn(before)
 
     def draft_bits(self) -> tuple[float, ...]:
         """Score the chunk head for each offset, under the knobs in force: bits per byte."""

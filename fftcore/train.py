@@ -18,9 +18,10 @@ from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.errors import NonFiniteLoss
 from plateau_rule.controller.plan import Decision, Plan
 from plateau_rule.fftcore.checkpoint import STATE, Commit
+from plateau_rule.fftcore.config import TARGET
 from plateau_rule.fftcore.data import Text
 from plateau_rule.fftcore.errors import CheckpointError
-from plateau_rule.fftcore.learner import Learner
+from plateau_rule.fftcore.learner import Learner, target_of
 from plateau_rule.fftcore.progress import Progress, in_units
 from plateau_rule.fftcore.record import Record
 from plateau_rule.fftcore.saving import Saving
@@ -100,6 +101,7 @@ class Training:
         self.record, self.controller, self.learner, self.folder = record, controller, learner, folder
         self.show, self.saving, self.text, self.disk = show, saving, text, disk
         self.world = learner.world
+        learner.target = target_of(controller.machine)
         self.told = 0
         self._due = False
         self._late: deque[Late] = deque()
@@ -276,9 +278,10 @@ class Training:
             self._settle(late)
             loss, skipped = late.loss, late.skipped
         if scores:
+            aimed = f", {scores[TARGET]:.4f} at the target" if TARGET in scores else ""
             self.show.say(
                 f"step {plan.step + 1}, end of epoch {plan.epoch}: validation {scores['val_bpb']:.4f} bits/byte "
-                f"as a stream, {scores['val_bpb_parallel']:.4f} in parallel"
+                f"as a stream, {scores['val_bpb_parallel']:.4f} in parallel{aimed}"
             )
         try:
             metrics: dict[str, Any] = dict(scores)
