@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
@@ -61,6 +62,23 @@ def spread(
 
 
 def _by_ray(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
+    with ray_cluster(workers) as ray:
+        remote = ray.remote(work)
+        for reference in [remote.remote(task) for task in tasks]:
+            yield ray.get(reference)
+
+
+@contextmanager
+def ray_cluster(workers: int) -> Iterator[Any]:
+    """Ray, connected to the cluster that RAY_ADDRESS names, or to one of this machine that ends with the block.
+
+    Args:
+        workers: cores of this machine that its own cluster has.
+
+    Raises:
+        OwnWordError: guards of a user's own are loaded.
+        ImportError: Ray is not installed.
+    """
     if loaded_words():  # on another machine there is no such file, and a task that holds such a guard cannot be read
         raise OwnWordError("--engine ray: guards of your own are known on this machine alone. Leave --engine out")
     import ray
@@ -71,9 +89,7 @@ def _by_ray(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int)
         own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     try:
-        remote = ray.remote(work)
-        for reference in [remote.remote(task) for task in tasks]:
-            yield ray.get(reference)
+        yield ray
     finally:
         if started:
             ray.shutdown()

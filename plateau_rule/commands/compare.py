@@ -38,16 +38,20 @@ def compare(
     """
     from plateau_rule.trials.budget import TrainingBudget
     from plateau_rule.trials.compare import compare as compare_curricula
+    from plateau_rule.trials.pool import require_engine
     from plateau_rule.trials.statistics import require_tests
 
     if len(curricula) < 2:
         raise UsageError("plateau compare: name two curricula or more, the first of them to hold the others against")
     require_drawable(plot)
     require_tests()
+    require_engine(options.engine)
     spends, trainer, loaded = TrainingBudget.read(budget), options.read_trainer(), _loaded(curricula, options)
     folder = options.folder("compare")
     with bar("training", "trainings") as progress:
-        compared = compare_curricula(loaded, spends, options.seeds(seeds), trainer, folder, options.workers, progress)
+        compared = compare_curricula(
+            loaded, spends, options.seeds(seeds), trainer, folder, options.workers, progress, options.engine
+        )
     if as_json:
         from plateau_rule.trials.tables import comparison_as_data
 

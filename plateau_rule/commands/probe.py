@@ -42,13 +42,17 @@ def probe(
         options: What trains, and where it is kept.
     """
     from plateau_rule.trials.budget import TrainingBudget
+    from plateau_rule.trials.pool import require_engine
     from plateau_rule.trials.probe import probe as probe_rungs
 
     require_drawable(plot)
+    require_engine(options.engine)
     spends, trainer = TrainingBudget.read(budget), options.read_trainer()
     ladder, folder = options.load(curriculum), options.folder(f"probe-{Path(curriculum).stem}")
     with bar("training", "trainings") as progress:
-        probed = probe_rungs(ladder, spends, options.seeds(seeds), trainer, folder, knob, options.workers, progress)
+        probed = probe_rungs(
+            ladder, spends, options.seeds(seeds), trainer, folder, knob, options.workers, progress, options.engine
+        )
     written = _write_curricula(probed, folder)
     if as_json:
         from plateau_rule.trials.tables import probe_as_data

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from plateau_rule.commands.options import OUT
+from plateau_rule.sim.shards import Engine
 
 if TYPE_CHECKING:
     from plateau_rule.controller.language.curriculum import Curriculum
@@ -29,6 +30,8 @@ class TrialOptions:
     """Optimizer steps in an epoch, in place of the curriculum's; a trainer scores when an epoch closes."""
     workers: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
     """Trainings at a time, each in a process of its own; one per core by default."""
+    engine: Engine = "processes"
+    """What runs the trainings. `ray` needs the extra of that name, and a folder that all machines have."""
     out: Annotated[Path | None, OUT] = None
     """The folder of the experiment; by default one below `trials/`."""
 

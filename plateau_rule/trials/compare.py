@@ -11,6 +11,7 @@ import numpy as np
 
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.rungs import spelled_out
+from plateau_rule.sim.shards import Engine
 from plateau_rule.trials.budget import TrainingBudget, TrialError, has_prices
 from plateau_rule.trials.cell import Cell
 from plateau_rule.trials.curve import AXES, Curve
@@ -58,6 +59,7 @@ def compare(
     folder: Path,
     workers: int | None = None,
     progress: Progress | None = None,
+    engine: Engine = "processes",
 ) -> Compared:
     """Train under each curriculum, on each seed, with one budget, and hold the scores against those of the first.
 
@@ -69,6 +71,7 @@ def compare(
         folder: of the experiment; what is finished in it is not trained again.
         workers: trainings at a time.
         progress: is told how many are finished.
+        engine: what runs them; steps are priced on this machine.
 
     Raises:
         TrialError: it cannot be carried out, or a training failed.
@@ -84,7 +87,7 @@ def compare(
     for prepared in ready:
         bound = prepared.bounded(prepared.curriculum)
         cells += [Cell(bound, trainer, seed, prepared.spends, prepared.step_s) for seed in seeds]
-    curves = train_cells(cells, folder, workers, progress, share=True)
+    curves = train_cells(cells, folder, workers, progress, share=True, engine=engine)
     own = [curves[i : i + len(seeds)] for i in range(0, len(curves), len(seeds))]
     timed = tuple(
         tuple(_timed(curve, prepared, not unpriced) for curve in each)

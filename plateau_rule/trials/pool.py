@@ -1,16 +1,17 @@
-"""Many cells, some at a time, each in a process of its own; what is finished is never trained again."""
+"""Many cells, some at a time, each in a process of its own, here or by Ray; what is finished is never trained again."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from plateau_rule.sim.shards import cores
+from plateau_rule.sim.shards import Engine, cores, ray_cluster
 from plateau_rule.trials.budget import TrialError
 from plateau_rule.trials.byte_model import shares, thin
 from plateau_rule.trials.cell import LOG, RUN, Cell, command_of, curve_of
@@ -25,6 +26,7 @@ def train_cells(
     workers: int | None = None,
     progress: Progress | None = None,
     share: bool = False,
+    engine: Engine = "processes",
 ) -> list[Curve]:
     """Train the cells that are not finished, and read the curves of all, in their order.
 
@@ -36,9 +38,12 @@ def train_cells(
         progress: is told how many are finished, of how many.
         share: cells of one seed are trained one after the other, where other seeds keep the workers busy: the steps
             that they share are trained once.
+        engine: what runs the processes: this machine, or Ray on all machines of a cluster, which must all have the
+            folder where this one has it.
 
     Raises:
         TrialError: some failed; the others are trained.
+        ImportError: Ray is not installed.
     """
     folders = [cell.write(folder / "cells") for cell in cells]
     chains = _chains(cells, folders, workers or cores(), share)
@@ -46,9 +51,8 @@ def train_cells(
     done, failed = len(folders) - len({each for chain in chains for each in chain.left}), []
     if progress is not None:
         progress(done, len(folders))
-    pool = ThreadPoolExecutor(workers)
-    try:
-        tasks = {pool.submit(_train, chain): chain for chain in chains}
+    with (_by_ray if engine == "ray" else _by_processes)(workers) as begin:
+        tasks = {begin(chain): chain for chain in chains}
         while tasks:
             for task in wait(tasks, return_when=FIRST_COMPLETED).done:
                 chain = tasks.pop(task)
@@ -58,9 +62,7 @@ def train_cells(
                 if progress is not None:
                     progress(done, len(folders))
                 if rest := chain.rest():
-                    tasks[pool.submit(_train, rest)] = rest
-    finally:
-        pool.shutdown(cancel_futures=True)
+                    tasks[begin(rest)] = rest
     if failed:
         raise TrialError(_why(sorted(failed), len(folders)))
     return [curve for each in folders if (curve := curve_of(each)) is not None]
@@ -104,6 +106,46 @@ def _chains(cells: Sequence[Cell], folders: Sequence[Path], workers: int, share:
         if ours := tuple(each for each in chain if each in left):
             chains.append(CellChain(ours, trained))
     return chains
+
+
+Begin = Callable[[CellChain], "Future[int]"]  # the training of a chain's first cell, when a worker is free
+
+
+@contextmanager
+def _by_processes(workers: int) -> Iterator[Begin]:
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield lambda chain: pool.submit(_train, chain)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _by_ray(workers: int) -> Iterator[Begin]:
+    with ray_cluster(workers) as ray:
+        remote = ray.remote(_train_there)
+        place, threads = str(Path.cwd()), os.environ.get("OMP_NUM_THREADS", "1")
+        try:
+            yield lambda chain: remote.remote(chain, place, threads).future()
+        except ray.exceptions.RayError as error:
+            why = str(error).strip().splitlines()
+            raise TrialError(
+                f"Ray could not carry out a training: {why[-1] if why else type(error).__name__}\n"
+                "What is finished is kept: the same command goes on from there"
+            ) from None
+
+
+def require_engine(engine: Engine) -> None:
+    """Load what an engine needs: an ImportError here comes before anything is trained."""
+    if engine == "ray":
+        import ray  # noqa: F401  # to see that it is there
+
+
+def _train_there(chain: CellChain, place: str, threads: str) -> int:
+    """Train where Ray puts it; Ray sets the threads of its workers, and ours must be the same everywhere."""
+    os.chdir(place)
+    os.environ["OMP_NUM_THREADS"] = threads
+    return _train(chain)
 
 
 def _train(chain: CellChain) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.sim.shards import Engine
 from plateau_rule.trials.budget import TrainingBudget, TrialError
 from plateau_rule.trials.cell import Cell
 from plateau_rule.trials.curve import Curve, Floats
@@ -143,6 +144,7 @@ def probe(
     knob: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    engine: Engine = "processes",
 ) -> Probed:
     """Train every rung as a constant for the whole budget, on each seed, and see where harder ones get ahead.
 
@@ -155,6 +157,7 @@ def probe(
         knob: whose ladder is meant, where it is not that of the states.
         workers: trainings at a time.
         progress: is told how many are finished.
+        engine: what runs them; steps are priced on this machine.
 
     Raises:
         TrialError: it cannot be carried out, or a training failed.
@@ -171,7 +174,7 @@ def probe(
         for i in range(len(settings))
         for seed in seeds
     ]
-    curves = train_cells(cells, folder, workers, progress)
+    curves = train_cells(cells, folder, workers, progress, engine=engine)
     by_rung = tuple(tuple(curves[i : i + len(seeds)]) for i in range(0, len(curves), len(seeds)))
     axis = "tokens" if budget.unit == "tokens" else "cost"
     require_comparable(by_rung, axis)
