@@ -64,7 +64,7 @@ class StandInForRay:
 def ray(monkeypatch: pytest.MonkeyPatch) -> StandInForRay:
     """The stand-in, where Ray would be imported."""
     stand_in = StandInForRay()
-    monkeypatch.setitem(sys.modules, "ray", stand_in)  # type: ignore[arg-type]  # nobody asks for more of a module
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return stand_in
 
@@ -82,7 +82,7 @@ def same(ones: list[Curve], others: list[Curve]) -> bool:
 
 def test_the_same_cells(ray: StandInForRay, tmp_path: Path) -> None:
     """Both engines leave the same folders and curves; what one has finished, the other does not train again."""
-    here, there = (probed(tmp_path / engine, engine) for engine in ("processes", "ray"))  # type: ignore[arg-type]
+    here, there = (probed(tmp_path / engine, engine) for engine in ("processes", "ray"))
     assert same(here, there)
     assert ray.tasks == 2
     assert not ray.running
