@@ -23,7 +23,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help docs setup quick test lint types tests test-wheel test-adapters examples test-page coverage mutation verifier faults release format demo bench bench-boundary bench-quality bench-page transitions constraints clean
+.PHONY: help docs setup quick test lint types tests test-wheel test-adapters examples test-page coverage mutation verifier faults release format demo bench bench-boundary bench-quality bench-page study transitions constraints clean
 
 help:            ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target what; do printf '  make %-14s %s\n' "$$target" "$$what"; done
@@ -123,8 +123,8 @@ format: setup    ## put the code into the form that lint asks for
 demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, a few minutes
 	@env -u OMP_NUM_THREADS $(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 20 --steps-per-epoch 80
 
-bench: setup     ## run the benchmarks, but for the next four
-	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/rivals.py benchmarks/ideas.py benchmarks/transitions.py benchmarks/page.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
+bench: setup     ## run the benchmarks, but for the next five
+	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/rivals.py benchmarks/ideas.py benchmarks/transitions.py benchmarks/page.py benchmarks/study.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
 
 bench-boundary: setup ## how often a loss at the stated rate is called flat in 100,000 steps, half an hour on two cores
 	$(BIN)/python -P benchmarks/boundary.py
@@ -135,6 +135,9 @@ bench-quality: setup  ## train the models that docs/model.md compares and the ri
 
 bench-page: setup ## how long the page makes a user wait, in the browser of `make test-page`, which is to have run
 	$(BIN)/python -P benchmarks/page.py
+
+study: setup     ## train what docs/study.md still lacks, and write its tables; hours, and it goes on where it was stopped
+	$(BIN)/python -P benchmarks/study.py
 
 transitions: setup ## a million transitions of curricula called sound, under ten minutes
 	$(BIN)/python -P benchmarks/transitions.py

@@ -93,11 +93,21 @@ def compare(
         tuple(_timed(curve, prepared, not unpriced) for curve in each)
         for each, prepared in zip(own, ready, strict=True)
     )
-    scores = [np.array([curve.last for curve in each]) for each in timed]
+    return held_against_first(dict(zip(curricula, timed, strict=True)), budget)
+
+
+def held_against_first(curves: Mapping[str, tuple[Curve, ...]], budget: TrainingBudget) -> Compared:
+    """Hold scores at the end against those of the first curriculum.
+
+    Args:
+        curves: of each curriculum, one a seed, in the same order.
+        budget: of each training.
+    """
+    scores = [np.array([curve.last for curve in each]) for each in curves.values()]
     differences = [tested(each, scores[0]) for each in scores[1:]]
     corrected = holm([each.p for each in differences])
     found = [replace(each, p=p) for each, p in zip(differences, corrected, strict=True)]
-    return Compared(tuple(curricula), budget, timed, tuple(found))
+    return Compared(tuple(curves), budget, tuple(curves.values()), tuple(found))
 
 
 def _settings(curriculum: Curriculum) -> list[Setting]:
