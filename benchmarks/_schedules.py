@@ -105,14 +105,13 @@ class Schedule:
             f'{{ from = "{old}", to = "{new}", guards = [{guard}]{restart} }}'
             for old, new, guard in zip(names, names[1:], self.guards, strict=False)
         )
-        waived = bool(self.guards) and not self.restart
         return f"""
 name = "{self.name}"
 run  = {{ steps_per_epoch = {task.steps_per_epoch} }}
 lr   = {{ peak = {task.peak}, {SHAPES[self.shape]}, floor = {FLOOR}, length = "rest" }}
 knob = {{ {task.knob} = {{ ladder = {json.dumps(task.ladder)}, cost = {list(task.prices)} }} }}
 {f"transition = [{raises}]" if self.guards else ""}
-{'check = { waive = { aligned = "one schedule goes on through all raises" } }' if waived else ""}
+{'check = { waive = { aligned = "what the rate is to be at a raise is a question here" } }' if self.guards else ""}
 {states}"""
 
 
@@ -134,7 +133,8 @@ def dwells(shares: Sequence[float]) -> list[str]:
 
 def refusal(task: Task, schedule: Schedule, times: int) -> str | None:
     """Why `plateau check` calls a schedule broken at a budget, such as a state that it can never reach."""
-    return _broken(schedule.text(task), task.budget(times), min(task.prices), (task.knob, task.most))
+    simplest = replace(schedule, shape="decay", restart=True)  # the rate decides nothing, and this is proved at once
+    return _broken(simplest.text(task), task.budget(times), min(task.prices), (task.knob, task.most))
 
 
 @cache
