@@ -6,7 +6,7 @@ seed by seed. Budgets are in steps by prices that were measured once, so that a 
 when you like; it goes on from there. The curve of each cell is a line in benchmarks/results/study.
 
 `--list` numbers the cells and says what is left, `--cell N` trains that one, `--table` writes the second half of
-docs/study.md and prints it, `--prices` measures what steps take here.
+docs/study.md and prints it, `--prices` measures what steps take here, unless it was measured in the folder before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
     del sys.path[0]  # run as a script, benchmarks/controller.py would be taken for the package of that name
 
 from benchmarks._schedules import TASKS, Task
-from benchmarks._speed import RESULTS, ROOT
+from benchmarks._speed import RESULTS, ROOT, write
 from benchmarks._study import TIMES, Kept, StudyCell, TaskProgress, prepared_for, train
 from benchmarks._study_table import written
 from plateau_rule.trials.budget import TrainingBudget, changed
@@ -97,18 +97,16 @@ def tell(kept: Kept, page: Path) -> None:
     print(second)
 
 
-def measure(task: Task, folder: Path) -> None:
-    """Print what steps take, and their prices."""
+def measure(task: Task, folder: Path) -> dict[str, list[float]]:
+    """Measure what steps take, and their prices."""
     ladder = prepared_for(task, 1, folder).curriculum
     unpriced = changed(ladder, knob={task.knob: changed(ladder.knob[task.knob], cost=None)})
     settings = [{task.knob: rung} for rung in task.ladder]
     (found,) = prepare(
         [(unpriced, settings)], TrainingBudget.read("1 s"), Trainer.read(task.trainer), folder / "prices"
     )
-    if found.prices is not None:
-        step_s = found.prices.step_s
-        prices = [round(each / step_s[-1], 2) for each in step_s]
-        print(f"{task.name}: steps of {', '.join(f'{1000 * each:.1f}' for each in step_s)} ms, prices {prices}")
+    step_s = () if found.prices is None else found.prices.step_s
+    return {"step_ms": [round(1000 * each, 2) for each in step_s], "prices": [each / step_s[-1] for each in step_s]}
 
 
 def main() -> None:
@@ -125,8 +123,7 @@ def main() -> None:
     if given.list:
         listed(kept)
     elif given.prices:
-        for task in TASKS.values():
-            measure(task, given.out)
+        write(kept.folder / "prices.json", {name: measure(task, given.out) for name, task in TASKS.items()})
     elif given.cell is not None:
         one(given.cell, kept, given.out)
     else:
