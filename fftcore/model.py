@@ -121,10 +121,11 @@ class SpectralLM(nn.Module):
 
         Args:
             window_BW: bytes, (B, T + chunk): the model reads the first T.
-            phase: first position at which the chunk head drafts, 0 … chunk − 1, of any type; then at every chunk-th,
-                T // chunk in all. Under the objective "chunk-last" the last position alone counts.
+            phase: 0 … chunk − 1, of any type. The chunk head drafts first at the position `phase`, then at every
+                chunk-th, T // chunk in all; with `draft_every` all these are so much farther apart, and as many fewer.
+                Under the objective "chunk-last" the last position alone counts.
         """
-        chunk = self.shape.chunk
+        chunk, apart = self.shape.chunk, self.shape.drafts_apart
         T = window_BW.shape[1] - chunk
         target_BW = window_BW.long()
         hidden_TBD = self.hidden(window_BW[:, :T])
@@ -134,7 +135,8 @@ class SpectralLM(nn.Module):
             return loss_BO[:, 0].mean(), loss_BO.mean()
         next_loss = F.cross_entropy(self.logits(hidden_TBD).flatten(0, 1), target_BW[:, 1 : T + 1].T.flatten())
         # As many whatever the phase, so that nothing is compiled again; a short window's last position may come twice.
-        at_N = (torch.arange(max(1, T // chunk), device=target_BW.device) * chunk + phase).clamp(max=T - 1)
+        at_N = torch.arange(max(1, T // apart), device=target_BW.device) * apart + phase * (apart // chunk)
+        at_N = at_N.clamp(max=T - 1)
         ahead_NBO = target_BW[:, 1:].unfold(1, chunk, 1).index_select(1, at_N).transpose(0, 1)
         drafts_NBOV = self.draft(hidden_TBD.index_select(0, at_N))
         return next_loss, F.cross_entropy(drafts_NBOV.flatten(0, 2), ahead_NBO.flatten())

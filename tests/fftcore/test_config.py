@@ -47,6 +47,7 @@ def test_as_published() -> None:
         {"kernel_init": "ones"},
         {"published": True, "kernel_groups": 1, "input_gate": True},
         {"published": True, "kernel_groups": 1, "decay": True},
+        {"draft_every": 24},
     ],
 )
 def test_bad_shapes(change: dict[str, object]) -> None:

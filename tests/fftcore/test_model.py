@@ -30,6 +30,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"mixer_width": 24, "feed_width": 20},
     {"kernel_init": "decays"},
     {"decay": True},
+    {"draft_every": 32},
     {"short_taps": 3, "input_gate": True, "mixer_width": 24, "feed_width": 20, "kernel_init": "decays", "decay": True},
 )
 WITH_OPTIONS = [SMALL.model_copy(update=options) for options in OPTIONS]
@@ -225,12 +226,13 @@ def test_short_filter(T: int, taps: int) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("draft_every", [0, 16])
 @pytest.mark.parametrize("phase", [0, 3, 7])
 @pytest.mark.parametrize("T", [5, 40])
 @torch.no_grad()
-def test_losses_are_the_definition(T: int, phase: int) -> None:
+def test_losses_are_the_definition(T: int, phase: int, draft_every: int) -> None:
     """Both losses are the mean negative log-likelihoods of the bytes that come next, written out."""
-    model = made(SMALL).double()
+    model, apart = made(SMALL.model_copy(update={"draft_every": draft_every})).double(), draft_every or SMALL.chunk
     chunk = SMALL.chunk
     window_BW = random_bytes(2, T + chunk)
     hidden_TBD = model.hidden(window_BW[:, :T])
@@ -244,7 +246,7 @@ def test_losses_are_the_definition(T: int, phase: int) -> None:
     drafted = [
         -F.log_softmax(model.draft(hidden_TBD[t, b])[offset], -1)[window_BW[b, t + 1 + offset].long()]
         for b in range(2)
-        for t in (min(phase + chunk * n, T - 1) for n in range(max(1, T // chunk)))
+        for t in (min(phase * (apart // chunk) + apart * n, T - 1) for n in range(max(1, T // apart)))
         for offset in range(chunk)
     ]
     torch.testing.assert_close(chunk_loss, torch.stack(drafted).mean())

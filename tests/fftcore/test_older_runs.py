@@ -31,7 +31,16 @@ def without_new_settings(said: dict[str, Any], knobs: bool = True) -> dict[str, 
     said = json.loads(json.dumps(said))
     said.pop("card")
     said["config"].pop("compile")
-    for name in ("zero_phase", "short_taps", "input_gate", "mixer_width", "feed_width", "kernel_init", "decay"):
+    for name in (
+        "zero_phase",
+        "short_taps",
+        "input_gate",
+        "mixer_width",
+        "feed_width",
+        "kernel_init",
+        "decay",
+        "draft_every",
+    ):
         said["config"]["model"].pop(name)
     if knobs:
         said["bound"]["limits"].pop("depth")
@@ -111,4 +120,5 @@ def test_defaults_stay() -> None:
         "feed_width": 0,
         "kernel_init": "noise",
         "decay": False,
+        "draft_every": 0,
     }
