@@ -127,17 +127,12 @@ class Mixer(nn.Module):
             x_GSNM = decay.cut(x_TBD.to(taps_GK.dtype), G)
             seen_GSNM = x_GSNM if seen_TBD is None else decay.cut(seen_TBD.to(taps_GK.dtype), G)
             seen_GCW = seen_GSNM.view(G, -1, x_TBD.shape[2] // G)
-            decay_GSNM = decay.decays(self.decay.grouped(seen_GCW)).view_as(x_GSNM)
-            gain_G1NM = (
-                gain_NBD.to(taps_GK.dtype)
-                .view(*gain_NBD.shape[:2], G, -1)
-                .permute(2, 0, 1, 3)
-                .reshape_as(x_GSNM[:, :1])
-            )
-            y_GSNM = decay.convolve_decayed(x_GSNM, decay_GSNM, taps_GK) * self.content.grouped(seen_GCW).view_as(
-                x_GSNM
-            )
-            mixed_TBD = decay.join(y_GSNM * gain_G1NM, T, B)
+            logits_GSNM = self.decay.grouped(seen_GCW).view_as(x_GSNM)
+            gate_GSNM = self.content.grouped(seen_GCW).view_as(x_GSNM)
+            gain_NBGW = gain_NBD.to(taps_GK.dtype).view(*gain_NBD.shape[:2], G, -1)
+            gain_G1NM = gain_NBGW.permute(2, 0, 1, 3).reshape_as(x_GSNM[:, :1])
+            mixed_GSNM = decay.convolve_decayed(x_GSNM, logits_GSNM, gate_GSNM, gain_G1NM, taps_GK)
+            mixed_TBD = decay.join(mixed_GSNM, T, B)
         return mixed_TBD if self.leave is None else self.leave(mixed_TBD)
 
     def stream_taps(self) -> Tensor:
@@ -178,7 +173,7 @@ class Mixer(nn.Module):
         if self.decay is None:
             y_GNE = stream.convolve(x_GNE, row)
         else:
-            up_GNE = stream.sum_decays(decay.decays(self.decay.grouped(seen_GNE)), row).exp()
+            up_GNE = stream.sum_decays(torch.sigmoid(self.decay.grouped(seen_GNE)), row).exp()
             y_GNE = stream.convolve(x_GNE * up_GNE, row).div_(up_GNE)
         y_GNE.mul_(self.content.grouped(seen_GNE))
         mixed_WBD = stream.ungroup(y_GNE) * stream.gain_BD

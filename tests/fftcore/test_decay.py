@@ -15,30 +15,34 @@ GROUPS = 2
 WITH_DECAY = SMALL.model_copy(update={"decay": True})
 
 
-def decayed(x_TBD: Tensor, decay_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
-    """Convolve a sequence under decays: (T, B, D)."""
+def decayed(x_TBD: Tensor, logits_TBD: Tensor, gate_TBD: Tensor, gain_NBD: Tensor, kernel_GK: Tensor) -> Tensor:
+    """Convolve a sequence under decays and gates: (T, B, D)."""
     T, B, _ = x_TBD.shape
-    y_GSNM = decay.convolve_decayed(decay.cut(x_TBD, GROUPS), decay.cut(decay_TBD, GROUPS), kernel_GK)
-    return decay.join(y_GSNM, T, B)
+    x_GSNM, logits_GSNM, gate_GSNM = (decay.cut(value_TBD, GROUPS) for value_TBD in (x_TBD, logits_TBD, gate_TBD))
+    gain_G1NM = decay.cut(gain_NBD.repeat_interleave(64, 0)[:T], GROUPS)[:, :1]
+    return decay.join(decay.convolve_decayed(x_GSNM, logits_GSNM, gate_GSNM, gain_G1NM, kernel_GK), T, B)
 
 
-def written_out(x_TBD: Tensor, decay_TBD: Tensor, kernel_GK: Tensor) -> Tensor:
+def written_out(x_TBD: Tensor, logits_TBD: Tensor, gate_TBD: Tensor, gain_NBD: Tensor, kernel_GK: Tensor) -> Tensor:
     """The same by its definition."""
     T, _, D = x_TBD.shape
-    taps_DK, sums_TBD = kernel_GK.repeat_interleave(D // GROUPS, 0), decay_TBD.cumsum(0)
+    taps_DK, sums_TBD = kernel_GK.repeat_interleave(D // GROUPS, 0), torch.sigmoid(logits_TBD).cumsum(0)
     rows = []
     for t in range(T):
         first = max(0, t + 1 - kernel_GK.shape[1])
         left_LBD = torch.exp(sums_TBD[first : t + 1] - sums_TBD[t]) * x_TBD[first : t + 1]
-        rows.append((left_LBD * taps_DK[:, : t + 1 - first].flip(1).T[:, None]).sum(0))
+        y_BD = (left_LBD * taps_DK[:, : t + 1 - first].flip(1).T[:, None]).sum(0)
+        rows.append(y_BD * gate_TBD[t] * gain_NBD[t // 64])
     return torch.stack(rows)
 
 
-def drawn(T: int, K: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
-    """A sequence, decays and kernels."""
+def drawn(T: int, K: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
+    """A sequence, logits of decays, gates, gains and kernels."""
     torch.manual_seed(T)
-    x_TBD, decay_TBD = torch.randn(T, 2, 4, dtype=dtype), torch.rand(T, 2, 4, dtype=dtype) / 8
-    return x_TBD.requires_grad_(), decay_TBD.requires_grad_(), torch.randn(GROUPS, K, dtype=dtype).requires_grad_()
+    shapes = ((T, 2, 4), (T, 2, 4), (T, 2, 4), (-(-T // 64), 2, 4), (GROUPS, K))
+    values = [torch.randn(shape, dtype=dtype) for shape in shapes]
+    values[1] -= 2
+    return tuple(value.requires_grad_() for value in values)
 
 
 @pytest.mark.parametrize(("T", "K"), [(1, 5), (64, 10), (70, 65), (200, 1), (150, 129), (260, 140)])
@@ -61,15 +65,16 @@ def test_gradients() -> None:
 @torch.no_grad()
 def test_nothing_fades_without_decays() -> None:
     """Where all decays are 0 it is the plain convolution."""
-    x_TBD, _, kernel_GK = drawn(150, 48)
-    assert torch.allclose(decayed(x_TBD, torch.zeros_like(x_TBD), kernel_GK), spectral.convolve(x_TBD, kernel_GK))
+    x_TBD, logits_TBD, _, gain_NBD, kernel_GK = drawn(150, 48)
+    y_TBD = decayed(x_TBD, logits_TBD - 1e9, torch.ones_like(x_TBD), torch.ones_like(gain_NBD), kernel_GK)
+    assert torch.allclose(y_TBD, spectral.convolve(x_TBD, kernel_GK))
 
 
-@pytest.mark.parametrize("most", [0.0, 1.0])
-def test_nothing_overflows(most: float) -> None:
+@pytest.mark.parametrize("logit", [-1e9, 1e9])
+def test_nothing_overflows(logit: float) -> None:
     """In float32, with the largest decays throughout, a long sequence and its gradients are those of float64."""
-    x_TBD, _, kernel_GK = drawn(700, 200, torch.float32)
-    values = (x_TBD, torch.full_like(x_TBD, most).requires_grad_(), kernel_GK)
+    x_TBD, logits_TBD, *others = drawn(700, 200, torch.float32)
+    values = (x_TBD, torch.full_like(logits_TBD, logit).requires_grad_(), *others)
     y_TBD = decayed(*values)
     exact = [value.detach().double().requires_grad_() for value in values]
     expected_TBD = decayed(*exact)
@@ -81,11 +86,10 @@ def test_nothing_overflows(most: float) -> None:
 
 @torch.no_grad()
 def test_first_decays() -> None:
-    """At first channels forget within 2 to 100 positions, each group's some of them; a decay is at most 1."""
-    first_D = decay.decays(decay.first_logits(16))
+    """At first channels forget within 2 to 100 positions."""
+    first_D = torch.sigmoid(decay.first_logits(16))
     assert first_D[0].item() == pytest.approx(1 / 2)
     assert first_D[-1].item() == pytest.approx(1 / 100)
-    assert decay.decays(torch.tensor(1e9)).item() == 1
 
 
 @torch.no_grad()
