@@ -13,7 +13,9 @@ plateau probe examples/grids.toml --trainer examples/fourier_operator.py:train -
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from time import process_time
+from typing import Any
 
 import torch
 from burgers import SCORES, Point, compare, make_waves, on_grid, share_done
@@ -24,6 +26,8 @@ from plateau_rule.adapters.pytorch import PlateauRule
 
 BATCH = 16
 WIDTH, MODES, LAYERS = 24, 16, 4
+
+Pair = tuple[Tensor, ...]
 
 
 class FourierLayer(nn.Module):
@@ -52,17 +56,17 @@ class Operator(nn.Module):
         self.layers = nn.ModuleList(FourierLayer() for _ in range(LAYERS))
         self.out = nn.Sequential(nn.Conv1d(WIDTH, 64, 1), nn.GELU(), nn.Conv1d(64, 1, 1))
 
-    def forward(self, waves: Tensor, modes: int = MODES) -> Tensor:
-        """Waves at time 0 to waves at time 1, by the lowest modes alone: (batch, points)."""
+    def forward(self, waves: Tensor, modes: int | None = None) -> Tensor:
+        """Waves at time 0 to waves at time 1, by so many of the lowest modes, or all: (batch, points)."""
         x = self.lift(waves[:, None])
         for layer in self.layers:
-            x = x + nn.functional.gelu(layer(x, modes))
+            x = x + nn.functional.gelu(layer(x, modes or MODES))
         return self.out(x)[:, 0]
 
 
 def relative_error(found: Tensor, wanted: Tensor) -> Tensor:
     """The mean over waves of |found - wanted| / |wanted|."""
-    return ((found - wanted).norm(dim=1) / wanted.norm(dim=1)).mean()
+    return ((found - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1)).mean()
 
 
 def train(curriculum: Curriculum, budget: object, seed: int) -> list[Point]:
@@ -78,18 +82,30 @@ def train(curriculum: Curriculum, budget: object, seed: int) -> list[Point]:
         full grid, on waves that were held out, by the modes in force. Measuring it is not counted as time.
     """
     torch.manual_seed(seed)
-    before, after = (torch.from_numpy(waves) for waves in make_waves(1024, 0))
-    held_before, held_after = (torch.from_numpy(waves) for waves in make_waves(128, 1))
-    model = Operator()
+    waves, held = (tuple(map(torch.from_numpy, make_waves(*which))) for which in ((1024, 0), (128, 1)))
+    return fit(Operator(), waves, held, curriculum, on_grid)
+
+
+def fit(model: nn.Module, waves: Pair, held: Pair, curriculum: Curriculum, on_grid: Callable[..., Any]) -> list[Point]:
+    """Train an operator under a curriculum.
+
+    Args:
+        model: called with waves at time 0, and the modes or None.
+        waves: at time 0, and at time 1.
+        held: the same of waves that are held out.
+        curriculum: as `train` has it.
+        on_grid: puts waves on a coarser grid.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-4)
     rule = PlateauRule(optimizer, Controller(curriculum))
     curve: list[Point] = []
     spent = 0.0
     while rule.stop is None:
         begun = process_time()
-        step, grid, modes = rule.plan.step, rule.knobs["grid"], rule.knobs.get("modes", MODES)
-        rows = torch.randint(len(before), (BATCH,))
-        loss = relative_error(model(on_grid(before[rows], grid), modes), on_grid(after[rows], grid))
+        step, grid, modes = rule.plan.step, rule.knobs["grid"], rule.knobs.get("modes")
+        rows = torch.randint(len(waves[0]), (BATCH,))
+        before, after = (on_grid(each[rows], grid) for each in waves)
+        loss = relative_error(model(before, modes), after)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -97,7 +113,7 @@ def train(curriculum: Curriculum, budget: object, seed: int) -> list[Point]:
         spent += process_time() - begun
         if rule.stop is not None or share_done(rule.controller, curriculum) >= (len(curve) + 1) / SCORES:
             with torch.no_grad():
-                error = float(relative_error(model(held_before, modes), held_after))
+                error = float(relative_error(model(held[0], modes), held[1]))
             point = {"step": step + 1, "score": error, "time_s": spent, "grid": grid, "loss": result.loss}
             curve.append(point | rule.controller.counted)
     rule.end()

@@ -95,6 +95,48 @@ state = [{{ name = "only", set = {{ grid = 64, modes = {modes} }} }}]
     assert curve[-1]["score"] != operator.train(all_of_them, budget=None, seed=1)[-1]["score"]
 
 
+def test_flows_obey_the_equation(example: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two dimensions, too, the exact solution is where small steps through time lead."""
+    pytest.importorskip("torch")
+    operator = example("fourier_operator_2d")
+    monkeypatch.setattr(operator, "FULL", 32)
+    monkeypatch.setattr(operator, "VISCOSITY", 0.05)  # smooth enough for so few points
+    flow, after = (flows.astype(float) for flows in operator.make_flows(1, 3))
+    points, steps = (operator.FULL, operator.FULL), 250
+    k = 2j * np.pi * np.fft.fftfreq(points[0], 1 / points[0])[:, None], 2j * np.pi * np.arange(points[0] // 2 + 1)[None]
+
+    def push(flow: Any) -> Any:
+        spectrum = np.fft.rfft2(flow)
+        along = [np.fft.irfft2(spectrum * each, points) for each in k]
+        moved = sum(flow[:, place, None] * each for place, each in enumerate(along))
+        return (operator.VISCOSITY * np.fft.irfft2(spectrum * (k[0] ** 2 + k[1] ** 2), points) - moved) * 0.5 / steps
+
+    for _ in range(steps):
+        a = push(flow)
+        b = push(flow + a / 2)
+        c = push(flow + b / 2)
+        flow = flow + (a + 2 * b + 2 * c + push(flow + c)) / 6
+    np.testing.assert_allclose(flow, after, atol=1e-3)
+
+
+def test_operator_in_two_dimensions_has_both_knobs(example: Any) -> None:
+    """A ladder of grids and of modes is followed to its end, within its budget; the same again from the same seed."""
+    pytest.importorskip("torch")
+    operator = example("fourier_operator_2d")
+    ladder = loads("""
+name = "both"
+run  = { cost = 3, cost_per_step = [1] }
+lr   = { peak = 2e-3, shape = "constant" }
+knob = { grid = { ladder = [16, 32], cost = [0.5, 1] }, modes = { ladder = [4, 8] } }
+state = [{ name = "coarse", set = { grid = 16, modes = 4 } }, { name = "fine", set = { grid = 32, modes = 8 } }]
+transition = [{ from = "coarse", to = "fine", guards = [{ dwell = "1 cost" }], actions = ["lr_restart"] }]
+""")
+    one, other = ([{**point, "time_s": 0} for point in operator.train(ladder, None, 2)] for _ in range(2))
+    assert one == other
+    assert [point["grid"] for point in one] == [16, 16, 32, 32]
+    assert one[-1]["cost"] == 3
+
+
 def test_a_grid_throughout_is_no_curriculum(example: Any) -> None:
     """The training beside the ladder has the prices and the rate of full-grid.toml, and one grid."""
     held, full = example("burgers").held_at(64), load(EXAMPLES / "full-grid.toml")

@@ -53,6 +53,26 @@ def test_examples_raise_and_draw(library: str, script: str, raises: list[str], t
     assert picture.read_bytes().startswith(PICTURE)
 
 
+def test_image_sizes_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier of growing images has points to price a step by, and gets better; the same from the same seed."""
+    pytest.importorskip("sklearn")
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    classifier = import_module("digit_sizes")
+    sizes = loads("""
+name = "sizes"
+run  = { epochs = 2, steps_per_epoch = 6 }
+lr   = { peak = 5e-3, shape = "constant" }
+knob = { image_size = { ladder = [8, 32] } }
+state = [{ name = "small", set = { image_size = 8 } }, { name = "full", set = { image_size = 32 } }]
+transition = [{ from = "small", to = "full", guards = [{ dwell = "1 epoch" }], actions = ["lr_restart"] }]
+""")
+    one, other = ([{**point, "time_s": 0} for point in classifier.train(sizes, None, 0)] for _ in range(2))
+    assert one == other
+    assert [point["step"] for point in one] == list(range(1, 13))
+    assert one[-1]["score"] < one[0]["score"]
+
+
 @pytest.mark.slow
 def test_the_operator_in_jax_compiles_once_a_grid(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
