@@ -12,8 +12,11 @@ from math import ceil
 from plateau_rule import Curriculum, UnsoundError, bind, loads, require_sound
 from plateau_rule.trials.budget import TrainingBudget, bounded
 
-SHAPES = {"decay": 'shape = "wsd", decay = 0.4', "cosine": 'shape = "cosine"'}
-FLOOR = 0.05  # of the rate, where a run ends
+SHAPES = {
+    "decay": 'shape = "wsd", decay = 0.4, floor = 0.05, length = "rest"',
+    "cosine": 'shape = "cosine", floor = 0.05, length = "rest"',
+}
+EACH_RUNG, FALL = "each-rung", "0.2 run"  # the rate falls on each rung, in so much time; on the last one until the end
 UNDER_COSINE, RESTARTED = ("fixed", "trend", "returns"), ("fixed", "trend")
 TOTALS, WEIGHTS = (0.3, 0.6, 0.9), {"even": 1.0, "halving": 0.5}  # of the search for a fixed ladder
 
@@ -35,7 +38,7 @@ class Task:
         score: what is scored.
         most: the last rung as a number.
         near: scores that differ by less than this are as good as one another: a share of the lower one, or an amount.
-        triggers: for each kind of trigger, the guards that its choice is among.
+        thresholds: that triggers are chosen among: relative improvements in 100 steps.
     """
 
     name: str
@@ -50,7 +53,7 @@ class Task:
     score: str
     most: int
     near: str
-    triggers: Mapping[str, tuple[str, ...]]
+    thresholds: tuple[float, ...]
 
     @property
     def top(self) -> int:
@@ -70,7 +73,7 @@ class Schedule:
         kind: what decides: "held", "uniform", "fixed", "probed", or a kind of trigger.
         rungs: places of the rungs that it climbs.
         guards: what lets it leave each of them but the last.
-        shape: of the rate, a key of SHAPES.
+        shape: of the rate, a key of SHAPES, or EACH_RUNG.
         restart: whether the rate starts over with each raise.
         number: of a candidate of this kind, from 1; 0 where it is the chosen one.
     """
@@ -101,6 +104,8 @@ class Schedule:
             f'[[state]]\nname = "{name}"\nset = {{ {task.knob} = {value} }}\n'
             for name, value in zip(names, settings, strict=True)
         )
+        rate = SHAPES.get(self.shape, f'shape = "cosine", floor = 0.1, length = "{FALL}"')
+        last = 'lr = { floor = 0.05, length = "rest" }' if self.shape == EACH_RUNG else ""
         raises = ",\n".join(
             f'{{ from = "{old}", to = "{new}", guards = [{guard}]{restart} }}'
             for old, new, guard in zip(names, names[1:], self.guards, strict=False)
@@ -108,11 +113,12 @@ class Schedule:
         return f"""
 name = "{self.name}"
 run  = {{ steps_per_epoch = {task.steps_per_epoch} }}
-lr   = {{ peak = {task.peak}, {SHAPES[self.shape]}, floor = {FLOOR}, length = "rest" }}
+lr   = {{ peak = {task.peak}, {rate} }}
 knob = {{ {task.knob} = {{ ladder = {json.dumps(task.ladder)}, cost = {list(task.prices)} }} }}
 {f"transition = [{raises}]" if self.guards else ""}
 {'check = { waive = { aligned = "what the rate is to be at a raise is a question here" } }' if self.guards else ""}
-{states}"""
+{states}{last}
+"""
 
 
 def held(rung: int, shape: str) -> Schedule:
@@ -160,9 +166,28 @@ def candidates(task: Task) -> dict[str, list[Schedule]]:
             parts = [weight**place for place in range(task.top)]
             shares = [total * part / sum(parts) for part in parts]
             found["fixed"].append(climb(task, "fixed", dwells(shares), len(found["fixed"]) + 1))
-    for kind, guards in task.triggers.items():
+    for kind, guards in triggers(task).items():
         found[kind] = [climb(task, kind, [guard], number) for number, guard in enumerate(guards, 1)]
     return found
+
+
+def triggers(task: Task) -> dict[str, list[str]]:
+    """Kinds of triggers, each with the guards to choose among."""
+    halves = [f"{{ plateau = {{ window = 100, threshold = {threshold} }} }}" for threshold in task.thresholds]
+    trend = [slow(threshold, 100) for threshold in task.thresholds]
+    return {"halves": halves, "trend": trend, "returns": ['{ plateau = { method = "returns" } }']}
+
+
+def slow(threshold: float, steps: int) -> str:
+    """A guard: the loss surely improves by less than this in so many steps."""
+    return f'{{ plateau = {{ method = "trend", threshold = {threshold}, per = "{steps} steps" }} }}'
+
+
+def knowing(task: Task, threshold: float) -> list[Schedule]:
+    """Triggers that know more than the loss: what a step costs, or where the rate is. Another is a line more here."""
+    per_cost = [slow(threshold, round(100 / price)) for price in task.prices[:-1]]
+    low_rate = climb(task, "low-rate", [f'{{ dwell = "{FALL}" }}, {slow(threshold, 100)}'])
+    return [climb(task, "per-cost", per_cost), replace(low_rate, shape=EACH_RUNG, restart=True)]
 
 
 def reported(task: Task, chosen: Mapping[str, Schedule], probed: Schedule | None) -> list[Schedule]:
@@ -174,28 +199,15 @@ def reported(task: Task, chosen: Mapping[str, Schedule], probed: Schedule | None
         probed: the ladder that a probe advised, where it advised one.
     """
     ladders = [uniform(task), *(replace(chosen[kind], number=0) for kind in chosen if kind != "held")]
+    more = knowing(task, task.thresholds[chosen["trend"].number - 1])
     return [
         *(held(rung, shape) for shape in SHAPES for rung in reversed(range(len(task.ladder)))),
         *ladders,
+        *more,
         *(replace(each, shape="cosine") for each in ladders if each.kind in UNDER_COSINE),
         *(replace(each, shape=shape, restart=True) for shape in SHAPES for each in ladders if each.kind in RESTARTED),
         *([] if probed is None else [probed]),
     ]
-
-
-def triggers(thresholds: Sequence[float]) -> dict[str, tuple[str, ...]]:
-    """Kinds of triggers, each with the guards to choose among. One more is a line more here.
-
-    Args:
-        thresholds: relative improvements in 100 steps.
-    """
-    halves = "{{ plateau = {{ window = 100, threshold = {} }} }}"
-    trend = '{{ plateau = {{ method = "trend", threshold = {}, per = "100 steps" }} }}'
-    return {
-        "halves": tuple(halves.format(threshold) for threshold in thresholds),
-        "trend": tuple(trend.format(threshold) for threshold in thresholds),
-        "returns": ('{ plateau = { method = "returns" } }',),
-    }
 
 
 TASKS = {
@@ -212,7 +224,7 @@ TASKS = {
         score="relative error on 512 points",
         most=512,
         near="2 %",
-        triggers=triggers((0.12, 0.06, 0.03)),
+        thresholds=(0.12, 0.06, 0.03),
     ),
     "bytes": Task(
         name="bytes",
@@ -227,6 +239,6 @@ TASKS = {
         score="bits per byte",
         most=4,
         near="0.01",
-        triggers=triggers((0.04, 0.02, 0.01)),
+        thresholds=(0.04, 0.02, 0.01),
     ),
 }

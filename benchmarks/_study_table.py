@@ -12,6 +12,7 @@ from benchmarks._study import SEEDS, TIMES, TaskProgress
 from plateau_rule.trials.budget import TrainingBudget
 from plateau_rule.trials.compare import SURE, Compared, held_against_first, verdict
 from plateau_rule.trials.curve import Curve
+from plateau_rule.trials.probe import seed_spread
 from plateau_rule.trials.statistics import PairedDifference
 
 Curves = tuple[Curve, ...]
@@ -143,7 +144,7 @@ def sentences(
         else f"- **No ladder beats the best constant setting.** The best of them: {verdict(found)}."
     ]
     fixed = next((row for row in ladders if row.name == "fixed-decay"), None)
-    triggers = [row for row in ladders if row.kind in task.task.triggers]
+    triggers = [row for row in ladders if row.kind not in ("uniform", "fixed", "probed")]
     if fixed is not None and triggers:
         lines.append(f"- Triggers beside the best fixed ladder: {verdict(compared(fixed, triggers, whole, budget))}.")
     return [*lines, *judged(task, whole)]
@@ -157,13 +158,12 @@ def judged(task: TaskProgress, whole: Mapping[Schedule, Curves]) -> list[str]:
         return []
     means = {each: float(np.mean([curve.last for curve in curves])) for each, curves in whole.items()}
     best = min(means, key=lambda each: means[each])
-    scores = [np.array([curve.last for curve in whole[each]]) for each in (row, best)]
-    lead, spread = float((scores[0] - scores[1]).mean()), float((scores[0] - scores[1]).std(ddof=1))
+    lead, spread = means[row] - means[best], seed_spread(whole[row])
     near = task.task.near
     amount = float(near.removesuffix(" %")) / 100 * means[best] if near.endswith("%") else float(near)
     right = row == best or (lead <= amount and lead <= spread)
     word = "right" if right else "wrong"
     return [
         f"- A probe on the choosing seeds advises `{row.name}`, which is behind the best row, `{best.name}`, by "
-        f"{lead:.4f} ± {spread:.4f}: {word}, where right is no more than {near} and no more than the spread."
+        f"{lead:.4f}: {word}, where right is no more than {near} and no more than its own spread, {spread:.4f}."
     ]

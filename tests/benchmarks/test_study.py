@@ -65,7 +65,7 @@ def test_every_schedule_is_sound_or_refused_with_a_reason(task: Task) -> None:
     rows = reported(task, chosen, None)
     every = [*rows, *(each for kind in candidates(task).values() for each in kind if each.number)]
     assert len({each.name for each in every}) == len(every)
-    assert len(rows) == 18
+    assert len(rows) == 20
     for row in rows:
         why = refusal(task, row, 1)
         if why is None:
@@ -110,7 +110,8 @@ def test_a_planted_better_ladder_is_told(tmp_path: Path) -> None:
     """Canary: a lead of ten times the noise is called one, for the ladders that have it and no others."""
     told = "\n".join(at_budget(fill(Kept(tmp_path), TASK, better=0.1), 1))
     assert "Ladders that beat the best constant setting: trend-decay, trend-cosine" in told
-    assert "Triggers beside the best fixed ladder: trend-decay is better than fixed-decay" in told
+    assert "Triggers beside the best fixed ladder: trend-" in told
+    assert "is better than fixed-decay" in told
     assert ": wrong, where" in told  # of the probe, which cannot know
 
 
@@ -121,7 +122,7 @@ def test_missing_seeds_conclude_nothing(tmp_path: Path) -> None:
     path = kept.path(TASK, 1)
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     told = "\n".join(at_budget(TaskProgress(TASK, kept), 1))
-    assert "**1 of 80 cells are missing.**" in told
+    assert "**1 of 90 cells are missing.**" in told
     assert "Nothing is concluded" in told
     assert "beats" not in told
 
