@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from plateau_rule.controller.bound_rates import bound_rate, follow_factor
-from plateau_rule.controller.frozen import FrozenDict
+from plateau_rule.controller.frozen import FrozenDict, KnobValues
 from plateau_rule.controller.language.amounts import parse_amount
 from plateau_rule.controller.language.consistency import NEXT, sources
 from plateau_rule.controller.language.curriculum import ActionTable, Curriculum, Knob, Rung, State
@@ -33,7 +33,7 @@ def clamped_states(curriculum: Curriculum, limits: Limits | None) -> tuple[Bound
             BoundState(
                 index,
                 state.name,
-                FrozenDict(knobs),
+                KnobValues(knobs),
                 FrozenDict(ramps),
                 bound_rate(curriculum, state, follow_factor(curriculum.lr.follow, first, knobs)),
                 state.stop,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, TypeVar
 
+from plateau_rule.controller.errors import nearest, visible
+
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -31,4 +33,14 @@ class FrozenDict(dict[Key, Value]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled whole: by default a dict is filled again item by item."""
-        return FrozenDict, (dict(self),)
+        return type(self), (dict(self),)
+
+
+class KnobValues(FrozenDict[str, Any]):
+    """The values of knobs by their names; a name that none of them has is answered in a sentence."""
+
+    __slots__ = ()
+
+    def __missing__(self, name: str) -> NoReturn:
+        """Raise KeyError, with the name that was probably meant."""
+        raise KeyError(f'there is no knob "{visible(str(name))}". {nearest(str(name), self)}'.rstrip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from plateau_rule.controller.frozen import FrozenDict
+from plateau_rule.controller.frozen import KnobValues
 from plateau_rule.controller.machine import Action, Knobs, Machine
 from plateau_rule.controller.missing import after_the_end
 from plateau_rule.controller.rate import counts_over, learning_rate
@@ -81,7 +81,7 @@ def knobs_at(run: RunState, time: int) -> Knobs:
     ramps = run.stay.ramps
     if not ramps:
         return run.state.knobs
-    return FrozenDict({**run.state.knobs, **{name: ramp.value(time) for name, ramp in ramps.items()}})
+    return KnobValues({**run.state.knobs, **{name: ramp.value(time) for name, ramp in ramps.items()}})
 
 
 def stop_reason(machine: Machine, run: RunState) -> str | None:

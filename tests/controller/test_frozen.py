@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from plateau_rule import Controller, load
 from plateau_rule.controller.frozen import FrozenDict
 
 KNOBS = FrozenDict({"cutoff": 128, "seq_len": "full"})
@@ -48,3 +49,13 @@ def test_copies_are_frozen_and_a_dict_of_it_is_not() -> None:
         assert type(same) is FrozenDict
         assert same == KNOBS
     assert type(dict(KNOBS)) is type(KNOBS | {"cutoff": 8}) is type(KNOBS.copy()) is dict
+
+
+def test_a_knob_that_is_not_there() -> None:
+    """A knob's name that is wrong is answered with the one that was meant, from a plan as from a copy of it."""
+    plan = Controller(load("plateau-trend"), {"cutoff": 1025}).plan
+    for knobs in (plan.knobs, copy.deepcopy(plan.knobs)):
+        with pytest.raises(KeyError, match=r'there is no knob "cutof"\. Did you mean "cutoff"'):
+            knobs["cutof"]
+        assert knobs.get("cutof") is None
+        assert "cutof" not in knobs

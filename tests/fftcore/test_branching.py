@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,24 @@ def test_a_branch_ends_as_a_run_of_its_own(folder: Path, capfd: pytest.CaptureFi
     assert record.branched is not None
     assert (record.branched.run, record.branched.step) == (str(folder / "a"), 16)
     assert micro.contents(folder / "a") == before
+
+
+def test_a_branch_under_a_depth_ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that enter behind the branch are those of a run of its own: they begin alike, and without moments."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
+    two = micro.CURRICULUM.replace(b"cutoff", b"depth").replace(b"64", b"1").replace(b"256", b"2")
+    three = two.replace(b", 2,", b", 3,").replace(b"depth = 2", b"depth = 3")
+    deep = replace(micro.OVERRIDES, layers=4).given()
+    for name, curriculum in (("a", two), ("own", three)):
+        assert micro.run(tmp_path / name, curriculum=curriculum, keep=20, overrides=deep) == 0
+    (tmp_path / "three.toml").write_bytes(three)
+    assert plateau.main(["branch", "a", "three.toml", "--out", "b"]) == 0
+    assert micro.run(tmp_path / "b", curriculum=three, resume=True) == 0
+    for name in ("metrics.jsonl", "summary.json", "checkpoints/step-00000032/weights.safetensors"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "own" / name).read_bytes(), name
+    depths = [row["knobs"]["depth"] for row in micro.rows(tmp_path / "b" / "metrics.jsonl")]
+    assert (depths[0], depths[16], depths[-1]) == (1, 3, 4)
 
 
 def test_a_branch_may_begin_earlier(folder: Path) -> None:
