@@ -70,7 +70,8 @@ def step(errors: Floats, rate: float, variance: float) -> Floats:
 
 def loss_of(errors: Floats) -> Floats:
     """The loss."""
-    return 1.0 + 0.5 * (CURVATURE * errors).sum(-1)
+    loss: Floats = 1.0 + 0.5 * (CURVATURE * errors).sum(-1)
+    return loss
 
 
 def left(errors: Floats, rates: Floats, variance: float) -> Floats:
@@ -143,7 +144,7 @@ def raise_by_target(name: str, still: bool, sigma: float, seed: int) -> tuple[bo
     scores = target * deviations(sigma, 0.0, len(target), [seed, int(1e5 * sigma), 2])
     brings = target[:-3] - target[3:]  # in the next three evaluations
     right_from = int(np.argmax(brings < delta))
-    for place in times:
+    for place in range(len(times)):
         epoch = place // EPOCH
         decision = controller.observe(float(noisy[place]))
         if (place + 1) % EPOCH == 0 and decision is None:
@@ -178,7 +179,7 @@ def raise_by_price(name: str, price: float, sigma: float, seed: int) -> tuple[bo
     noisy = clean * deviations(sigma, 0.0, most, [seed, int(1e3 * sigma), places[price]])
     falls = -np.gradient(clean) / clean * 1000.0 / price  # for 1,000 units of cost
     right_from = int(np.argmax(falls < WORTH / 2))
-    for place in times:
+    for place in range(most):
         if controller.observe(float(noisy[place])) is not None:
             return bool(falls[place] > WORTH), float(max(0, place - right_from) * price)
     return False, inf
