@@ -7,7 +7,8 @@ three, and the cubic of docs/where-it-pays.md with its points. Of each, every ru
 does. Then a small search trains, on the same seeds and for the same cost: from each rung to the next at half of the
 budget, from the first rung to the last at half and at three quarters, and all rungs for equal shares. *The best that
 was found* is the best mean of all of these and of the advised ladder. The advice is *right* where what is advised ends
-within 2 % of it (the byte model: or 0.01 bits per byte), and within the spread of its scores over the seeds.
+within 2 % of it (the byte model: or 0.01 bits per byte), and the difference is no larger than its spread, seed by seed.
+Where a probe has not decided between two rungs, the one that it calls the better guess is what it advises.
 
 Prices are written here, measured once, so that a cell ends at the same step on every machine. What is finished in the
 folder is not trained again: stop it when you like. `--case` trains one case; figures of the others are kept.
@@ -104,7 +105,7 @@ def judge(scores: dict[str, list[float]], advised: str, task: str) -> dict[str, 
     best = min(means, key=means.__getitem__)
     behind = means[advised] - means[best]
     margin = max(0.02 * means[best], 0.01 if task == "byte model" else 0.0)
-    spread = float(np.std(scores[best], ddof=1))
+    spread = float(np.std(np.subtract(scores[advised], scores[best]), ddof=1))
     return {
         "advised": advised,
         "best": best,
@@ -124,7 +125,7 @@ def carry_out(case: str, out: Path, workers: int) -> dict[str, Any]:
     spends = TrainingBudget.read(f"{budget} cost")
     probed = probe(curriculum_of(task, budget), spends, SEEDS, trainer, folder, workers=workers)
     scores = scores_of(probed, trainer, folder, workers)
-    advised = "advised ladder" if probed.crossings else f"rung {probed.start + 1}"
+    advised = "advised ladder" if probed.crossings else f"rung {max(probed.start, probed.best) + 1}"
     return {"task": task, "budget": budget, "says": advice(probed), **judge(scores, advised, task), "scores": scores}
 
 

@@ -294,7 +294,8 @@ def _without_crossing(probed: Probed) -> str:
         lead = difference(*scores)
         return (
             f"{probed.named(best)} ends ahead of {probed.named(start)} by {lead.mean:.3g}, which is no more than the "
-            f"spread of {lead.spread:.3g} over the seeds: not decided. Give more seeds, or a larger budget"
+            f"spread of {lead.spread:.3g} over the seeds: not decided. Give more seeds, or a larger budget; without, "
+            f"rung {best + 1} is the better guess"
         )
     if start > 0:
         return (
