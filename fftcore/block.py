@@ -187,6 +187,34 @@ class Mixer(nn.Module):
             stream.fade(row)
 
 
+class GatedUnit(nn.Module):
+    """A linear map times the SiLU of another, the first half of a SwiGLU.
+
+    Args:
+        d_model: channels.
+        width: hidden channels.
+    """
+
+    def __init__(self, d_model: int, width: int) -> None:
+        super().__init__()
+        self.gate, self.widen = (nn.Linear(d_model, width, bias=False) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (…, D) to (…, width)."""
+        hidden: Tensor = F.silu(self.gate(x)) * self.widen(x)
+        return hidden
+
+
+def feed_forward(shape: Model) -> nn.Sequential:
+    """Return the feed-forward half of a block: (…, D) to (…, D); what its last map adds to the stream is linear."""
+    D = shape.d_model
+    if shape.feed == "swiglu":
+        width = shape.feed_width or 4 * D // 3
+        return nn.Sequential(GatedUnit(D, width), nn.Linear(width, D, bias=False))
+    width = shape.feed_width or 2 * D
+    return nn.Sequential(nn.Linear(D, width), nn.GELU(), nn.Linear(width, D))
+
+
 class Block(nn.Module):
     """One pre-norm block: mix along time, then along channels.
 
@@ -201,8 +229,7 @@ class Block(nn.Module):
         self.mix_norm = nn.LayerNorm(D)
         self.mixer = Mixer(shape)
         self.feed_norm = nn.LayerNorm(D)
-        width = shape.feed_width or 2 * D
-        self.feed = nn.Sequential(nn.Linear(D, width), nn.GELU(), nn.Linear(width, D))
+        self.feed = feed_forward(shape)
         self.drop = nn.Dropout(dropout)
 
     def zero_output(self) -> None:

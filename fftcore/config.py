@@ -69,11 +69,14 @@ class Model(BaseModel):
             cutoff: what it lets through, the long one limits.
         input_gate: gate what is filtered as well, by what stands at its position, not only what comes out.
         mixer_width: channels in which is mixed, between two linear maps; 0 mixes the model's own, without maps.
-        feed_width: hidden channels of the feed-forward half; 0 is twice d_model.
+        feed_width: hidden channels of the feed-forward half; 0 is twice d_model, two thirds of that with "swiglu",
+            which has as many parameters.
         kernel_init: "noise" begins with white noise behind the first tap, "decays" with noise that fades out within a
             few taps in the first kernel of a block and over half of them in the last.
         decay: let what the taps meet fade, in each channel, by decays that every position since has set from what
             stands there.
+        feed: the feed-forward half: "gelu" between two linear maps, or "swiglu", whose hidden channels are a linear map
+            times the SiLU of another, without biases.
         draft_every: in training the chunk head drafts at every so many positions, a multiple of `chunk`; 0 is `chunk`.
             It is what the head costs in training: at 16 as much as the next byte's, at 64 a quarter.
     """
@@ -95,6 +98,7 @@ class Model(BaseModel):
     feed_width: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     kernel_init: Literal["noise", "decays"] = "noise"
     decay: bool = False
+    feed: Literal["gelu", "swiglu"] = "gelu"
     draft_every: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
 
     @property
@@ -126,6 +130,8 @@ class Model(BaseModel):
             raise ValueError(f"kernel_groups {self.kernel_groups}: the published model has one kernel a block")
         if self.published and (self.short_taps or self.input_gate or self.mixer_width or self.decay):
             raise ValueError("short_taps, input_gate, mixer_width and decay: the published model has none of them")
+        if self.published and self.feed != "gelu":
+            raise ValueError(f'feed "{self.feed}": the published model has "gelu"')
         if self.zero_phase and not self.published:
             raise ValueError("zero_phase is the published model as it was; it takes published = true")
         return self

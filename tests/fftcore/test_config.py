@@ -48,6 +48,7 @@ def test_as_published() -> None:
         {"published": True, "kernel_groups": 1, "input_gate": True},
         {"published": True, "kernel_groups": 1, "decay": True},
         {"draft_every": 24},
+        {"published": True, "kernel_groups": 1, "feed": "swiglu"},
     ],
 )
 def test_bad_shapes(change: dict[str, object]) -> None:

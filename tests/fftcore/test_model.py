@@ -31,7 +31,16 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"kernel_init": "decays"},
     {"decay": True},
     {"draft_every": 32},
-    {"short_taps": 3, "input_gate": True, "mixer_width": 24, "feed_width": 20, "kernel_init": "decays", "decay": True},
+    {"feed": "swiglu"},
+    {
+        "short_taps": 3,
+        "input_gate": True,
+        "mixer_width": 24,
+        "feed_width": 20,
+        "kernel_init": "decays",
+        "decay": True,
+        "feed": "swiglu",
+    },
 )
 WITH_OPTIONS = [SMALL.model_copy(update=options) for options in OPTIONS]
 CUTOFFS = (128, 256, 512, 1025)
@@ -291,7 +300,14 @@ def test_knobs_are_not_weights(shape: Model) -> None:
 
 
 # Decays have small gradients, sums that nearly cancel: what is before and after them is in bfloat16, they are not.
-@pytest.mark.parametrize("shape", [SMALL, WITH_OPTIONS[-1].model_copy(update={"decay": False})])
+IN_BFLOAT16 = [
+    SMALL,
+    WITH_OPTIONS[-1].model_copy(update={"decay": False, "feed": "gelu"}),
+    SMALL.model_copy(update={"feed": "swiglu"}),
+]
+
+
+@pytest.mark.parametrize("shape", IN_BFLOAT16)
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_bfloat16(device: str, shape: Model) -> None:
     """Under autocast, gradients are those on a CPU in float64, as near as bfloat16 comes."""

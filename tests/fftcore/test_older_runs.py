@@ -40,6 +40,7 @@ def without_new_settings(said: dict[str, Any], knobs: bool = True) -> dict[str, 
         "kernel_init",
         "decay",
         "draft_every",
+        "feed",
     ):
         said["config"]["model"].pop(name)
     if knobs:
@@ -120,5 +121,6 @@ def test_defaults_stay() -> None:
         "feed_width": 0,
         "kernel_init": "noise",
         "decay": False,
+        "feed": "gelu",
         "draft_every": 0,
     }
