@@ -26,7 +26,7 @@ from plateau_rule.trials.trainer import Trainer
 SEEDS, CHOOSING = (0, 1, 2, 3, 4), (100, 101)  # reported; and those on which schedules are chosen
 TIMES = (1, 3)  # budgets
 AXES = ("step", "cost")
-OVERHEAD_S = 7.0  # of a training, about: to start, and to score
+OVERHEAD_S = 9.0  # of a training, about: to start, and to score
 
 
 class StudyCell(NamedTuple):

@@ -60,7 +60,10 @@ def fill(kept: Kept, task: Task, better: float = 0.0) -> TaskProgress:
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_every_schedule_is_sound_or_refused_with_a_reason(task: Task) -> None:
-    """Names are unique; a row that `check` calls broken can never reach a state, and every other one can be trained."""
+    """Names are unique; a row that `check` calls broken can never reach a state, and every other one can be trained.
+
+    Triggers without restarts are left out: what the rate is at their raises is waived, and takes `check` a second each.
+    """
     chosen = {kind: every[0] for kind, every in candidates(task).items()}
     rows = reported(task, chosen, None)
     every = [*rows, *(each for kind in candidates(task).values() for each in kind if each.number)]
@@ -68,10 +71,9 @@ def test_every_schedule_is_sound_or_refused_with_a_reason(task: Task) -> None:
     assert len(rows) == 20
     for row in rows:
         why = refusal(task, row, 1)
-        if why is None:
+        if why is None and (row.restart or row.kind in ("held", "uniform", "fixed")):
             require_sound(bind(bounded(row.curriculum(task), task.budget(1), 5000), limits={task.knob: task.most}))
-        else:
-            assert "cannot be left within the run" in why
+        assert why is None or "cannot be left within the run" in why
 
 
 def test_a_dwell_is_a_share_of_the_budget() -> None:
