@@ -162,7 +162,8 @@ def step_times(lines: Mapping[str, Entry], base: str, plan: Path, turns: int, pr
 
 def _fingerprint(entry: Entry) -> str:
     """Return what tells an entry whose steps may take another time from one of the same name."""
-    config = entry.config.model_dump(mode="json", exclude={"peak"})
+    # A setting that is added later, and stands at its default, makes no step slower.
+    config = entry.config.model_dump(mode="json", exclude={"peak"}, exclude_defaults=True)
     of_time = [config, entry.curriculum, entry.rival, entry.layers]
     return hashlib.sha256(json.dumps(of_time, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -218,7 +219,7 @@ def carry_out(job: Job, threads: int = 1) -> dict[str, Any]:
 def kept(job: Job, out: Path) -> tuple[Path, dict[str, Any]]:
     """Return where a run's result is kept, and what identifies it."""
     identity = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak, "steps": job.steps}
-    config = job.entry.config.model_dump(mode="json", exclude={"peak"})
+    config = job.entry.config.model_dump(mode="json", exclude={"peak"}, exclude_defaults=True)
     identity |= {"curriculum": job.entry.curriculum, "config": config}
     identity |= {"rival": job.entry.rival, "layers": job.entry.layers, "average": job.entry.average}
     words = "".join(letter if letter.isalnum() else "-" for letter in f"{job.text} {job.name} {job.peak:g} {job.seed}")

@@ -195,6 +195,7 @@ class World:
             distributed.init_process_group(
                 backend, store=self._store, rank=self.rank, world_size=self.size, timeout=PATIENCE
             )
+        JOINED.append(distributed.group.WORLD)
 
     def part(self) -> None:
         """Leave the other ranks, when all have said all; whoever leaves earlier tears connections that are in use."""
@@ -292,6 +293,10 @@ def _own_connection(store: Store) -> Store:
 
 
 ALONE = World()
+
+# All that was joined. Were DistributedDataParallel the last to hold a group, it would wait for the group's thread while
+# it holds Python's lock, for which that thread may wait. So none is taken down before the process is.
+JOINED: list[object] = []
 
 
 def together(work: Callable[[World], int]) -> int:

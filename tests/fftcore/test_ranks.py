@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch.distributed import HashStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore, ProcessGroup  # type: ignore[attr-defined]
 
 from plateau_rule import Controller, loads
 from plateau_rule.fftcore import lookout, ranks
@@ -178,6 +178,18 @@ def test_a_dry_run(tmp_path: Path) -> None:
     assert told.count("2 ranks: the steps that are timed are taken by all of them") == 1
     assert told.count("the run takes") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_group_outlives_the_learner(tmp_path: Path) -> None:
+    """The group is held to the end: taken down with the last learner, it could wait for its own thread for ever."""
+    (tmp_path / "micro.txt").write_bytes(micro_text())
+    line = asked(tmp_path / "run", overrides=SHAPE)
+
+    def work(rank: int) -> int:
+        code = rehearse_run(loads(REQUESTS), REQUESTS, line, False)
+        return code or int([type(group) for group in ranks.JOINED] != [ProcessGroup])
+
+    assert ranked(2, work) == [0, 0]
 
 
 def test_a_dry_run_that_is_refused(tmp_path: Path) -> None:
