@@ -72,7 +72,7 @@ class MixerStream:
         decay_GWM = decay_GNE.view(len(decay_GNE), -1, self.sums_GLM.shape[2])
         W = decay_GWM.shape[1]
         for i in range(W):
-            torch.add(self.sums_GLM[:, row + i - 1], decay_GWM[:, i], out=self.sums_GLM[:, row + i])
+            self.sums_GLM[:, row + i] = self.sums_GLM[:, row + i - 1] + decay_GWM[:, i]
         return self.sums_GLM[:, row : row + W].reshape(decay_GNE.shape)
 
     def fade(self, row: int) -> None:
