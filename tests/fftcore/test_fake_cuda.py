@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore import toeplitz
 from plateau_rule.fftcore.block import ContextGate
 from plateau_rule.fftcore.config import PRESETS, Config
 from plateau_rule.fftcore.data import Text, read_text
@@ -56,9 +56,9 @@ def learner_of(config: Config, text: Text, heads_only: bool = False) -> Learner:
 def types_of_products(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[torch.dtype]]:
     """Where matrix products run in a step, filled as it is taken: name to types."""
     found: dict[str, set[torch.dtype]] = {"convolution": set(), "muon": set()}
-    bands = spectral.Layout.bands
+    bands = toeplitz.Layout.bands
 
-    def seen_bands(self: spectral.Layout, kernel_GK: Tensor, dtype: torch.dtype) -> Tensor:
+    def seen_bands(self: toeplitz.Layout, kernel_GK: Tensor, dtype: torch.dtype) -> Tensor:
         found["convolution"].add(dtype)
         return bands(self, kernel_GK, dtype)
 
@@ -66,7 +66,7 @@ def types_of_products(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[torch.dt
         found["muon"].add(product_type or wide_NRC.dtype)
         return orthogonalise(wide_NRC, product_type)
 
-    monkeypatch.setattr(spectral.Layout, "bands", seen_bands)
+    monkeypatch.setattr(toeplitz.Layout, "bands", seen_bands)
     monkeypatch.setattr(MUON, seen_muon)
     return found
 

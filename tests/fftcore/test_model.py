@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore import spectral, toeplitz
 from plateau_rule.fftcore.block import Block
 from plateau_rule.fftcore.config import PRESETS, Model
 from plateau_rule.fftcore.data import read_text
@@ -324,9 +324,12 @@ def test_bfloat16(device: str, shape: Model) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, while it traces
-@pytest.mark.parametrize("shape", [SMALL, PUBLISHED, WITH_OPTIONS[-1]])
-def test_compiled(shape: Model) -> None:
+@pytest.mark.parametrize(
+    ("shape", "together"), [(SMALL, True), (SMALL, False), (PUBLISHED, False), (WITH_OPTIONS[-1], False)]
+)
+def test_compiled(shape: Model, together: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled, the model is one graph with the same losses and gradients; knobs and phases compile nothing anew."""
+    monkeypatch.setitem(toeplitz.TOGETHER, "cpu", together)
     model = made(shape.model_copy(update={"layers": 1})).train()
     window_BW = random_bytes(2, 128 + 8)
 

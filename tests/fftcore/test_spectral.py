@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import log10
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore import spectral, toeplitz
 from plateau_rule.fftcore.config import LONGEST_KERNEL, Model
 
 FLOAT64, FLOAT32 = (torch.float64, 1e-12), (torch.float32, 2e-6)
-BLOCKS = (64, 128)  # a CPU's and a GPU's
+WAYS = (
+    (64, False),
+    (64, True),
+    (128, True),
+)  # positions in a block; groups together or not: a CPU's first, a GPU's last
 
 
 def random_problem(seed: int, T: int, B: int, width: int, G: int, K: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -25,6 +33,34 @@ def random_problem(seed: int, T: int, B: int, width: int, G: int, K: int, dtype:
     x_TBD = torch.randn(T, B, G * width, dtype=dtype, generator=generator)
     kernel_GK = torch.randn(G, K, dtype=dtype, generator=generator)
     return x_TBD.requires_grad_(), kernel_GK.requires_grad_()
+
+
+@contextmanager
+def way_of(block: int, together: bool) -> Iterator[None]:
+    """Compute on the CPU in one of the `WAYS`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(toeplitz.BLOCK_BYTES, "cpu", block)
+        patch.setitem(toeplitz.TOGETHER, "cpu", together)
+        yield
+
+
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the matrix products that are taken.
+
+    Args:
+        counts: to which it adds, by their names.
+    """
+
+    def __init__(self, counts: Counter[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts = counts
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry an operation out."""
+        name = func.overloadpacket.__name__
+        if name.endswith("mm"):
+            self.counts[name] += 1
+        return func(*args, **(kwargs or {}))
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -41,21 +77,21 @@ def relative(found: Tensor, expected: Tensor) -> float:
     G=st.integers(1, 4),
     K=st.one_of(st.integers(1, 5), st.integers(30, 35), st.integers(63, 66), st.sampled_from([128, 129, 600, 1024])),
     precision=st.sampled_from([FLOAT64, FLOAT32]),
-    block=st.sampled_from(BLOCKS),
+    way=st.sampled_from(WAYS),
 )
 def test_convolution_is_that_of_the_fft(
-    seed: int, T: int, B: int, width: int, G: int, K: int, precision: tuple[torch.dtype, float], block: int
+    seed: int, T: int, B: int, width: int, G: int, K: int, precision: tuple[torch.dtype, float], way: tuple[int, bool]
 ) -> None:
-    """For any size, in a CPU's blocks and in a GPU's, products and both gradients are those of the FFT reference."""
+    """For any size, in a CPU's way and in a GPU's, products and both gradients are those of the FFT reference."""
     dtype, tolerance = precision
     x_TBD, kernel_GK = random_problem(seed, T, B, width, G, K, dtype)
-    slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK)
-    upstream_TBD = torch.randn(slow_TBD.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed + 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(spectral.BLOCK_BYTES, "cpu", block)
+    upstream_TBD = torch.randn(x_TBD.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed + 1))
+    exact = [value.detach().double().requires_grad_() for value in (x_TBD, kernel_GK)]
+    slow_TBD = spectral.convolve_by_fft(*exact)
+    with way_of(*way):
         fast_TBD = spectral.convolve(x_TBD, kernel_GK)
         fast = torch.autograd.grad(fast_TBD, (x_TBD, kernel_GK), upstream_TBD)
-    slow = torch.autograd.grad(slow_TBD, (x_TBD, kernel_GK), upstream_TBD)
+    slow = torch.autograd.grad(slow_TBD, exact, upstream_TBD.double())
     for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
         assert relative(found.detach(), expected.detach()) <= tolerance
 
@@ -70,21 +106,25 @@ def test_convolution_is_the_definition() -> None:
             torch.testing.assert_close(found_TBD[t, :, d], expected_B, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("T", "K"), [(5, 3), (70, 9), (130, 70)])
-def test_convolution_gradients(T: int, K: int) -> None:
+def test_convolution_gradients(T: int, K: int, way: tuple[int, bool]) -> None:
     """Both gradients are those that finite differences show."""
     x_TBD, kernel_GK = random_problem(1, T, 1, 1, 2, K, torch.float64)
-    assert torch.autograd.gradcheck(spectral.convolve, (x_TBD, kernel_GK), fast_mode=True)
+    with way_of(*way):
+        assert torch.autograd.gradcheck(spectral.convolve, (x_TBD, kernel_GK), fast_mode=True)
 
 
-def test_only_what_is_asked_for() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_only_what_is_asked_for(way: tuple[int, bool]) -> None:
     """A frozen kernel or a frozen input costs no gradient and changes nothing about the other's."""
     x_TBD, kernel_GK = random_problem(2, 80, 2, 2, 2, 16, torch.float64)
-    both = torch.autograd.grad(spectral.convolve(x_TBD, kernel_GK).sum(), (x_TBD, kernel_GK))
-    (alone,) = torch.autograd.grad(spectral.convolve(x_TBD, kernel_GK.detach()).sum(), x_TBD)
-    assert torch.equal(alone, both[0])
-    (alone,) = torch.autograd.grad(spectral.convolve(x_TBD.detach(), kernel_GK).sum(), kernel_GK)
-    assert torch.equal(alone, both[1])
+    with way_of(*way):
+        both = torch.autograd.grad(spectral.convolve(x_TBD, kernel_GK).sum(), (x_TBD, kernel_GK))
+        (alone,) = torch.autograd.grad(spectral.convolve(x_TBD, kernel_GK.detach()).sum(), x_TBD)
+        assert torch.equal(alone, both[0])
+        (alone,) = torch.autograd.grad(spectral.convolve(x_TBD.detach(), kernel_GK).sum(), kernel_GK)
+        assert torch.equal(alone, both[1])
 
 
 def gated_problem(seed: int, T: int, B: int, W: int, G: int, K: int) -> tuple[Tensor, ...]:
@@ -101,9 +141,11 @@ def gated_problem(seed: int, T: int, B: int, W: int, G: int, K: int) -> tuple[Te
     seed=st.integers(0, 2**32),
     T=st.one_of(st.integers(1, 20), st.integers(60, 70), st.integers(100, 200)),
     sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 5, 64, 128, 600])),
-    block=st.sampled_from(BLOCKS),
+    way=st.sampled_from(WAYS),
 )
-def test_gated_convolution_is_the_definition(seed: int, T: int, sizes: tuple[int, int, int, int], block: int) -> None:
+def test_gated_convolution_is_the_definition(
+    seed: int, T: int, sizes: tuple[int, int, int, int], way: tuple[int, bool]
+) -> None:
     """For any size, the convolution under its gates, and all five gradients, are those of the parts, multiplied."""
     given_tensors = x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD = gated_problem(seed, T, *sizes)
     G, W, _ = weight_GWW.shape
@@ -111,8 +153,7 @@ def test_gated_convolution_is_the_definition(seed: int, T: int, sizes: tuple[int
     gain_TBD = torch.stack([gain_RBD[t // 16] for t in range(T)])
     slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK) * gate_TBGW.flatten(2) * gain_TBD
     upstream_TBD = torch.randn(slow_TBD.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed + 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(spectral.BLOCK_BYTES, "cpu", block)
+    with way_of(*way):
         fast_TBD = spectral.convolve_gated(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, 16)
         fast = torch.autograd.grad(fast_TBD, given_tensors, upstream_TBD)
     slow = torch.autograd.grad(slow_TBD, given_tensors, upstream_TBD)
@@ -120,25 +161,72 @@ def test_gated_convolution_is_the_definition(seed: int, T: int, sizes: tuple[int
         assert relative(found.detach(), expected.detach()) <= 1e-12
 
 
-def test_gated_convolution_by_another_input() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_gated_convolution_by_another_input(way: tuple[int, bool]) -> None:
     """A gate that reads something else than what is convolved: the product and all six gradients are the parts'."""
     x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD = gated_problem(3, 70, 2, 3, 2, 9)
     seen_TBD = torch.randn_like(x_TBD).requires_grad_()
     given_tensors = x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, seen_TBD
     gate_TBD = spectral.map_groups(seen_TBD, weight_GWW, bias_G1W)
     slow_TBD = spectral.convolve_by_fft(x_TBD, kernel_GK) * gate_TBD * gain_RBD.repeat_interleave(16, 0)[:70]
-    fast_TBD = spectral.convolve_gated(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, 16, seen_TBD)
     upstream_TBD = torch.randn_like(x_TBD)
-    fast = torch.autograd.grad(fast_TBD, given_tensors, upstream_TBD)
+    with way_of(*way):
+        fast_TBD = spectral.convolve_gated(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD, 16, seen_TBD)
+        fast = torch.autograd.grad(fast_TBD, given_tensors, upstream_TBD)
     slow = torch.autograd.grad(slow_TBD, given_tensors, upstream_TBD)
     for found, expected in zip((fast_TBD, *fast), (slow_TBD, *slow), strict=True):
         assert relative(found.detach(), expected.detach()) <= 1e-12
 
 
-def test_gated_convolution_gradients() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_gated_convolution_gradients(way: tuple[int, bool]) -> None:
     """All gradients of the convolution under its gates are those that finite differences show."""
     gated = partial(spectral.convolve_gated, hold=16)
-    assert torch.autograd.gradcheck(gated, gated_problem(1, 70, 1, 2, 2, 9), fast_mode=True)
+    with way_of(*way):
+        assert torch.autograd.gradcheck(gated, gated_problem(1, 70, 1, 2, 2, 9), fast_mode=True)
+
+
+@pytest.mark.parametrize(("cutoff_bins", "taps"), [(1, 1), (20, 16), (128, 48), (512, 128), (1025, 128)])
+def test_groups_together(cutoff_bins: int, taps: int) -> None:
+    """At any cutoff and number of taps, all groups in one product give the values and gradients of each for itself."""
+    x_TBD, _, *others = gated_problem(5, 200, 2, 4, 4, 1)
+    kernel = spectral.SpectralKernel(4, 128).double()
+    kernel.restrict(cutoff_bins, taps)
+
+    def taken(block: int, together: bool) -> list[Tensor]:
+        with way_of(block, together):
+            y_TBD = spectral.convolve_gated(x_TBD, kernel(), *others, 16)
+            return [y_TBD.detach(), *torch.autograd.grad(y_TBD.sin().sum(), (x_TBD, *kernel.parameters(), *others))]
+
+    apart = taken(64, together=False)
+    for block in (64, 128):
+        for found, expected in zip(taken(block, together=True), apart, strict=True):
+            assert relative(found, expected) <= 1e-12
+
+
+def test_infinite_values_stay_in_their_group() -> None:
+    """Groups whose sequences lie one behind the other in a product do not meet: no value of one reaches another."""
+    x_TBD, kernel_GK = random_problem(8, 100, 2, 2, 3, 16, torch.float32)
+    broken_TBD = x_TBD.detach().clone()
+    broken_TBD[:, :, 2:4] = torch.inf
+    with way_of(64, together=True):
+        y_TBD, found_TBD = spectral.convolve(x_TBD, kernel_GK), spectral.convolve(broken_TBD, kernel_GK)
+    assert torch.equal(found_TBD[:, :, :2], y_TBD[:, :, :2])
+    assert torch.equal(found_TBD[:, :, 4:], y_TBD[:, :, 4:])
+
+
+def test_one_product_a_step() -> None:
+    """All groups together take one batched product forward and two back, and three more for a linear map."""
+    plain, (x_TBD, kernel_GK, *others) = Counter[str](), gated_problem(6, 200, 2, 4, 4, 128)
+    gated = Counter[str]()
+    with way_of(128, together=True):
+        with Products(plain):
+            torch.autograd.grad(spectral.convolve(x_TBD, kernel_GK).sum(), (x_TBD, kernel_GK))
+        with Products(gated):
+            y_TBD = spectral.convolve_gated(x_TBD, kernel_GK, *others, 16)
+            torch.autograd.grad(y_TBD.sum(), (x_TBD, kernel_GK, *others))
+    assert plain == {"bmm": 3}
+    assert gated == {"bmm": 4, "baddbmm": 2}
 
 
 def test_long_kernels() -> None:
@@ -151,15 +239,17 @@ def test_long_kernels() -> None:
     torch.testing.assert_close(kernel_GK.grad[0, :40].flip(0), x_TBD[:, 0, 0].cumsum(0), rtol=1e-12, atol=1e-12)
 
 
-def test_bfloat16() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_bfloat16(way: tuple[int, bool]) -> None:
     """Under autocast the products run in bfloat16, near those in float32, and the kernel's gradient is float32."""
     x_TBD, kernel_GK = random_problem(4, 150, 2, 4, 2, 32, torch.float32)
     expected_TBD = spectral.convolve(x_TBD, kernel_GK)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), way_of(*way):
         y_TBD = spectral.convolve(x_TBD, kernel_GK)
     assert y_TBD.dtype == torch.bfloat16
     assert relative(y_TBD.detach().float(), expected_TBD.detach()) < 0.02
-    (gradient_GK,) = torch.autograd.grad(y_TBD.float().square().sum(), kernel_GK)
+    with way_of(*way):
+        (gradient_GK,) = torch.autograd.grad(y_TBD.float().square().sum(), kernel_GK)
     (expected_GK,) = torch.autograd.grad(expected_TBD.square().sum(), kernel_GK)
     assert gradient_GK.dtype == torch.float32
     assert relative(gradient_GK, expected_GK) < 0.03
@@ -179,11 +269,26 @@ def is_causal(convolve: Convolve, seed: int, T: int, K: int, position: int) -> b
 KERNEL_LENGTHS = st.one_of(st.integers(1, 130), st.integers(500, 600), st.sampled_from([1000, 1024]))
 
 
-@given(seed=st.integers(0, 2**32), T=st.integers(2, 200), K=KERNEL_LENGTHS, data=st.data())
+@given(seed=st.integers(0, 2**32), T=st.integers(2, 200), K=KERNEL_LENGTHS, way=st.sampled_from(WAYS), data=st.data())
 @settings(max_examples=60)
-def test_convolution_is_causal_to_the_bit(seed: int, T: int, K: int, data: st.DataObject) -> None:
+def test_convolution_is_causal_to_the_bit(
+    seed: int, T: int, K: int, way: tuple[int, bool], data: st.DataObject
+) -> None:
     """With kernels of any length, changing the input at one position changes no bit of the output before it."""
-    assert is_causal(spectral.convolve, seed, T, K, data.draw(st.integers(0, T - 1)))
+    with way_of(*way):
+        assert is_causal(spectral.convolve, seed, T, K, data.draw(st.integers(0, T - 1)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("T", [1, 63, 64, 130, 200])
+def test_a_prefix_is_the_beginning(T: int, way: tuple[int, bool]) -> None:
+    """What is made of a window's beginning is the beginning of what is made of the window, to the bit."""
+    x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD = (value.detach() for value in gated_problem(9, 256, 2, 8, 4, 128))
+    gated: Callable[..., Tensor] = partial(spectral.convolve_gated, hold=16)
+    with way_of(*way):
+        whole_TBD = gated(x_TBD, kernel_GK, weight_GWW, bias_G1W, gain_RBD)
+        begun_TBD = gated(x_TBD[:T], kernel_GK, weight_GWW, bias_G1W, gain_RBD[: -(-T // 16)])
+    assert torch.equal(begun_TBD, whole_TBD[:T])
 
 
 @pytest.mark.parametrize("K", [16, 600])
