@@ -39,14 +39,14 @@ class FeedForward(nn.Module):
         return fed_TBD
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Time everything, print the tables, write the figures."""
     parser = options(__doc__, "block", turns=9)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--channels", type=int, default=512)
     parser.add_argument("--groups", type=int, default=8)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     machine = prepared(given)
     B, T, D, device = given.batch, given.length, given.channels, given.device
     x_BTD = torch.randn(B, T, D, device=device, requires_grad=True)

@@ -43,7 +43,7 @@ class Convolution(nn.Module):
         return self.way(x_TBD, self.kernel())
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Time everything, print the tables, write the figures."""
     parser = options(__doc__, "convolution", turns=7)
     parser.add_argument("--batch", type=int, default=32)
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=512)
     parser.add_argument("--groups", type=int, default=8)
     parser.add_argument("--taps", type=int, default=128)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     machine = prepared(given)
     B, T, D, device = given.batch, given.length, given.channels, given.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

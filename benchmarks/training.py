@@ -78,13 +78,13 @@ def arithmetic_of_every_position(config: Config) -> dict[str, float]:
     return {"next byte": next_byte / published, "next byte and chunk head": all_of_it / published}
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Time everything, print the tables, write the figures."""
     parser = options(__doc__, "training", turns=9)
     parser.add_argument("--preset", choices=tuple(PRESETS), nargs="+", default=tuple(PRESETS))
     parser.add_argument("--batch", type=int, help="windows in a forward pass, in place of the preset's")
     parser.add_argument("--accumulation", type=int, default=1, help="forward passes in a step, in the preset's place")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     machine, text, figures = prepared(given), read_text(None), dict[str, object]()
     for name in given.preset:
         own = PRESETS[name].model_dump() | {"accumulation": given.accumulation}

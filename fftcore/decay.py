@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore.toeplitz import toeplitz
 
 SPAN = 64  # positions in a block: that of the context gate
 NEAREST, FARTHEST = 2.0, 100.0  # positions within which channels forget at first, to 1/e
@@ -65,7 +65,7 @@ def convolve_decayed(
     """
     past = -(-(kernel_GK.shape[1] - 1) // SPAN)  # blocks before a block that it answers to
     after = (past + 1) * SPAN - kernel_GK.shape[1]
-    bands_GSL = spectral.toeplitz(F.pad(kernel_GK, (SPAN - 1, after)), SPAN)
+    bands_GSL = toeplitz(F.pad(kernel_GK, (SPAN - 1, after)), SPAN)
     mixed_GSNM: Tensor = _Decayed.apply(x_GSNM, logits_GSNM, gate_GSNM, gain_G1NM, bands_GSL)  # type: ignore[no-untyped-call]
     return mixed_GSNM
 

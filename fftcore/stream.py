@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plateau_rule.fftcore import spectral
+from plateau_rule.fftcore.toeplitz import toeplitz
 
 CONTEXT_BLOCK = 64  # bytes through which a context gate's gain holds, and the most that are read at once
 ROOM = 4 * CONTEXT_BLOCK  # rows that are filled before what is still needed of them is moved to the front
@@ -59,7 +59,7 @@ class MixerStream:
         x_GWM = x_GNE.view(G, -1, self.inputs_GLM.shape[2])
         W = x_GWM.shape[1]
         if W not in self.bands:
-            self.bands[W] = spectral.toeplitz(F.pad(self.taps_GK, (W - 1, W - 1)), W).contiguous()
+            self.bands[W] = toeplitz(F.pad(self.taps_GK, (W - 1, W - 1)), W).contiguous()
         self.inputs_GLM[:, row : row + W] = x_GWM
         return torch.bmm(self.bands[W], self.inputs_GLM[:, row + 1 - K : row + W]).view(x_GNE.shape)
 

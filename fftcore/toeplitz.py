@@ -71,7 +71,7 @@ class Layout(NamedTuple):
         """Copy one part, group by group, between so many zeros: (G, before + T + after, M)."""
         if self.groups == 1:
             return F.pad(x_TBE, (0, 0, 0, 0, before, after)).flatten(1)[None]
-        x_GTBW = x_TBE.unflatten(2, (self.groups, -1)).permute(2, 0, 1, 3)
+        x_GTBW = x_TBE.view(*x_TBE.shape[:2], self.groups, -1).permute(2, 0, 1, 3)
         return F.pad(x_GTBW, (0, 0, 0, 0, before, after)).flatten(2)
 
     def join(self, x_PGTM: list[Tensor], like_TBD: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Layout(NamedTuple):
         T, B, _ = like_TBD.shape
         if self.groups == 1:
             return torch.cat([x_GTM[0, :T].view(T, B, -1) for x_GTM in x_PGTM], 2)
-        return x_PGTM[0][:, :T].unflatten(2, (B, -1)).permute(1, 2, 0, 3).flatten(2)
+        return x_PGTM[0][:, :T].view(self.groups, T, B, -1).permute(1, 2, 0, 3).flatten(2)
 
     def windows(self, x_GTM: Tensor) -> Tensor:
         """View what has `past` positions more than its blocks as overlapping windows, (I, L, M).
@@ -178,8 +178,8 @@ class GatedBlockToeplitz(torch.autograd.Function):
         W = weight_GWW.shape[2]
         held = (layout.groups, len(gain_RBD), -1, x_TBD.shape[1] * W)
         seen_PGTM = [] if seen_TBD is None else layout.split(seen_TBD, 0, layout.rest)
-        x_PGTM, gain_PGRM = [], layout.split(gain_RBD)
-        y_PGTM, gate_PGTM, mixed_PGTM = [], [], []
+        gain_PGRM = layout.split(gain_RBD)
+        x_PGTM, y_PGTM, gate_PGTM, mixed_PGTM = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         parts = (layout.bands(kernel_GK, x_TBD.dtype), weight_GWW, bias_G1W)
         each = zip(x_TBD.chunk(layout.parts, 2), *(part.chunk(layout.parts) for part in parts), gain_PGRM, strict=True)
         for p, (x_TBE, band_GSL, map_GWW, added_G1W, gain_GRM) in enumerate(each):
@@ -191,8 +191,9 @@ class GatedBlockToeplitz(torch.autograd.Function):
             mixed_GTM = y_GTM * gate_GTM
             mixed_GTM.view(held).mul_(gain_GRM[:, :, None])
             mixed_PGTM.append(mixed_GTM)
-            for kept, value in ((x_PGTM, x_GTM), (y_PGTM, y_GTM), (gate_PGTM, gate_GTM)):
-                kept.append(value)
+            x_PGTM.append(x_GTM)
+            y_PGTM.append(y_GTM)
+            gate_PGTM.append(gate_GTM)
         ctx.save_for_backward(kernel_GK, weight_GWW, *gain_PGRM, *x_PGTM, *y_PGTM, *gate_PGTM, *seen_PGTM)
         return layout.join(mixed_PGTM, x_TBD)
 

@@ -192,10 +192,11 @@ def test_groups_together(cutoff_bins: int, taps: int) -> None:
     x_TBD, _, *others = gated_problem(5, 200, 2, 4, 4, 1)
     kernel = spectral.SpectralKernel(4, 128).double()
     kernel.restrict(cutoff_bins, taps)
+    gated: Callable[..., Tensor] = partial(spectral.convolve_gated, hold=16)
 
     def taken(block: int, together: bool) -> list[Tensor]:
         with way_of(block, together):
-            y_TBD = spectral.convolve_gated(x_TBD, kernel(), *others, 16)
+            y_TBD = gated(x_TBD, kernel(), *others)
             return [y_TBD.detach(), *torch.autograd.grad(y_TBD.sin().sum(), (x_TBD, *kernel.parameters(), *others))]
 
     apart = taken(64, together=False)
@@ -219,11 +220,12 @@ def test_one_product_a_step() -> None:
     """All groups together take one batched product forward and two back, and three more for a linear map."""
     plain, (x_TBD, kernel_GK, *others) = Counter[str](), gated_problem(6, 200, 2, 4, 4, 128)
     gated = Counter[str]()
+    gate: Callable[..., Tensor] = partial(spectral.convolve_gated, hold=16)
     with way_of(128, together=True):
         with Products(plain):
             torch.autograd.grad(spectral.convolve(x_TBD, kernel_GK).sum(), (x_TBD, kernel_GK))
         with Products(gated):
-            y_TBD = spectral.convolve_gated(x_TBD, kernel_GK, *others, 16)
+            y_TBD = gate(x_TBD, kernel_GK, *others)
             torch.autograd.grad(y_TBD.sum(), (x_TBD, kernel_GK, *others))
     assert plain == {"bmm": 3}
     assert gated == {"bmm": 4, "baddbmm": 2}
