@@ -21,6 +21,7 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 from benchmarks._speed import RESULTS, write
 from plateau_rule import Curriculum, loads
 from plateau_rule.fftcore.checkpoint import Checkpoints
+from plateau_rule.fftcore.record import read_record
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.trials.budget import TrainingBudget
 from plateau_rule.trials.cell import RUN, Cell
@@ -77,6 +78,12 @@ def what_is_trained(run: Path) -> list[bytes]:
     return [*tensors, *((run / name).read_bytes() for name in ("metrics.jsonl", "decisions.jsonl"))]
 
 
+def steps_shared(run: Path) -> int:
+    """Steps of a run that were trained in another."""
+    branched = read_record(run).branched
+    return 0 if branched is None else branched.step
+
+
 def main() -> None:
     """Train all of it twice, and write what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -101,10 +108,13 @@ def main() -> None:
         "alone_s": alone_s,
         "shared_s": shared_s,
         "share": shared_s / alone_s,
+        "share_of_steps": 1 - sum(steps_shared(one) for one, _ in runs) / (len(runs) * EPOCHS * given.steps_per_epoch),
         "bit_identical": equal,
         "of": len(runs),
     }
-    print(f"{shared_s:.0f} s shared, {alone_s:.0f} s alone: {shared_s / alone_s:.0%}")
+    print(
+        f"{shared_s:.0f} s shared, {alone_s:.0f} s alone: {shared_s / alone_s:.0%}, with {figures['share_of_steps']:.0%} of the steps"
+    )
     print(f"{equal} of {len(runs)} bit-identical")
     write(RESULTS / "branching.json", figures)
 
