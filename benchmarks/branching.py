@@ -113,7 +113,8 @@ def main() -> None:
         "of": len(runs),
     }
     print(
-        f"{shared_s:.0f} s shared, {alone_s:.0f} s alone: {shared_s / alone_s:.0%}, with {figures['share_of_steps']:.0%} of the steps"
+        f"{shared_s:.0f} s shared, {alone_s:.0f} s alone: {shared_s / alone_s:.0%}, "
+        f"with {figures['share_of_steps']:.0%} of the steps"
     )
     print(f"{equal} of {len(runs)} bit-identical")
     write(RESULTS / "branching.json", figures)
