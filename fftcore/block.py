@@ -209,9 +209,9 @@ def feed_forward(shape: Model) -> nn.Sequential:
     """Return the feed-forward half of a block: (…, D) to (…, D); what its last map adds to the stream is linear."""
     D = shape.d_model
     if shape.feed == "swiglu":
-        width = shape.feed_width or max(
-            8, 8 * round(D / 6)
-        )  # of odd widths, products differ with how many rows they have
+        # In thirty-twos: of other widths, products can differ in their last bits with how many rows they have, and
+        # then nothing is drafted in generation.
+        width = shape.feed_width or max(32, 32 * round(D / 24))
         return nn.Sequential(GatedUnit(D, width), nn.Linear(width, D, bias=False))
     width = shape.feed_width or 2 * D
     return nn.Sequential(nn.Linear(D, width), nn.GELU(), nn.Linear(width, D))
