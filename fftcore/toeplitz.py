@@ -179,7 +179,10 @@ class GatedBlockToeplitz(torch.autograd.Function):
         held = (layout.groups, len(gain_RBD), -1, x_TBD.shape[1] * W)
         seen_PGTM = [] if seen_TBD is None else layout.split(seen_TBD, 0, layout.rest)
         gain_PGRM = layout.split(gain_RBD)
-        x_PGTM, y_PGTM, gate_PGTM, mixed_PGTM = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
+        x_PGTM: list[Tensor] = []
+        y_PGTM: list[Tensor] = []
+        gate_PGTM: list[Tensor] = []
+        mixed_PGTM: list[Tensor] = []
         parts = (layout.bands(kernel_GK, x_TBD.dtype), weight_GWW, bias_G1W)
         each = zip(x_TBD.chunk(layout.parts, 2), *(part.chunk(layout.parts) for part in parts), gain_PGRM, strict=True)
         for p, (x_TBE, band_GSL, map_GWW, added_G1W, gain_GRM) in enumerate(each):
