@@ -27,7 +27,8 @@ import torch
 from benchmarks._speed import RESULTS, WARM_UP, spread
 from plateau_rule.fftcore.config import PRESETS
 from plateau_rule.fftcore.data import read_text
-from plateau_rule.fftcore.learner import Learner, limits
+from plateau_rule.fftcore.knobs import limits
+from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.ranks import World, together
 
 CORES = 2

@@ -26,7 +26,8 @@ import torch
 from plateau_rule.fftcore.checkpoint import STATE, Checkpoints
 from plateau_rule.fftcore.config import PRESETS
 from plateau_rule.fftcore.data import read_text
-from plateau_rule.fftcore.learner import Learner, limits
+from plateau_rule.fftcore.knobs import limits
+from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.saving import Saving
 from plateau_rule.fftcore.storage import Disk
 from plateau_rule.fftcore.tensors import Tensors

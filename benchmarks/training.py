@@ -21,7 +21,8 @@ from benchmarks._published import PublishedLM
 from benchmarks._speed import Work, contest, counted, options, prepared, show, write
 from plateau_rule.fftcore.config import PRESETS, Config
 from plateau_rule.fftcore.data import Text, Windows, read_text
-from plateau_rule.fftcore.learner import Learner, limits
+from plateau_rule.fftcore.knobs import limits
+from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.model import SpectralLM
 
 PUBLISHED, OURS = "published model", "this model"

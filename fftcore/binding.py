@@ -19,6 +19,7 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.soundness import answers_of, require_sound
 from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, TARGET, Config, read_save_every
 from plateau_rule.fftcore.errors import RunError
+from plateau_rule.fftcore.knobs import limits
 from plateau_rule.fftcore.record import BoundRun, CurriculumRecord, Record, TextRecord, command_line, versions
 from plateau_rule.fftcore.saving import OnSaveError
 
@@ -151,7 +152,7 @@ def bound_run(controller: Controller, config: Config) -> BoundRun:
     """What a run's record says that its curriculum was bound to."""
     run = controller.machine.run
     return BoundRun(
-        limits=dict(_limits(config)),
+        limits=dict(limits(config)),
         epochs=run.epochs or 0,
         steps_per_epoch=run.steps_per_epoch or 0,
         tokens_per_step=_tokens_per_step(controller.machine.curriculum, config),
@@ -286,12 +287,6 @@ def override_config(config: Config, given: dict[str, Any]) -> Config:
         raise RunError(f"{flag} {first['input']}; {asked}") from None
 
 
-def _limits(config: Config) -> dict[str, int]:
-    from plateau_rule.fftcore.learner import limits
-
-    return limits(config)
-
-
 def _tokens_per_step(curriculum: Curriculum, config: Config) -> int | tuple[int | str, ...]:
     """The bytes of a step: with the knobs that decide them, where the curriculum turns those."""
     most = {"batch_size": config.batch_size, "seq_len": config.model.seq_len}
@@ -323,7 +318,7 @@ def bind_to_trainer(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BindingWarning)  # said as a line of the run's own
         binding = Binding(
-            _limits(config),
+            limits(config),
             metrics=(*METRICS, TARGET),
             epochs=epochs,
             steps_per_epoch=steps_per_epoch,

@@ -23,7 +23,7 @@ from plateau_rule.fftcore.checkpoint import CHECKPOINTS, STATE, Checkpoints, Com
 from plateau_rule.fftcore.config import METRICS as SCORES
 from plateau_rule.fftcore.config import TARGET, steps_between
 from plateau_rule.fftcore.errors import CheckpointError, RunError
-from plateau_rule.fftcore.learner import limits, target_of
+from plateau_rule.fftcore.knobs import limits, target_of
 from plateau_rule.fftcore.record import (
     Branched,
     CurriculumRecord,

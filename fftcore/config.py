@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validat
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=2**31 - 1)]  # a tensor of more could not be counted, let alone held
-LONGEST_KERNEL = 1024  # taps: half the reference of 2048, beyond which the mask's autocorrelation wraps around
+N_FFT = 2048  # the fixed reference: a bin means the same frequency whatever the input's length
+BINS = N_FFT // 2 + 1
+LONGEST_KERNEL = N_FFT // 2  # taps; beyond, the mask's autocorrelation wraps around
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 METRICS = ("val_loss", "val_bpb", "val_bpb_parallel")  # what an evaluation brings, and guards may ask for
 TARGET = "val_bpb_target"  # the score under the knobs of the target, brought only where a guard asks for it

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from plateau_rule.controller.machine import Machine
 from plateau_rule.fftcore.checkpoint import Commit
 from plateau_rule.fftcore.config import TARGET, Config
 from plateau_rule.fftcore.data import Text, WindowBatch, Windows, held_out
@@ -20,10 +19,10 @@ from plateau_rule.fftcore.device import product_type, with_index
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.evaluate import bpb_draft, evaluate
 from plateau_rule.fftcore.generate import generate
+from plateau_rule.fftcore.knobs import limits
 from plateau_rule.fftcore.model import SpectralLM
 from plateau_rule.fftcore.muon import Muon
 from plateau_rule.fftcore.ranks import ALONE, World
-from plateau_rule.fftcore.spectral import BINS
 from plateau_rule.fftcore.tensors import (
     Tensors,
     copy_optimizer,
@@ -31,28 +30,6 @@ from plateau_rule.fftcore.tensors import (
     unpack_optimizer,
     unpack_weights,
 )
-
-
-def limits(config: Config) -> dict[str, int]:
-    """Return the knobs that this trainer can turn, with their largest values."""
-    return {
-        "cutoff": BINS,
-        "kernel_taps": config.model.kernel_len,
-        "seq_len": config.model.seq_len,
-        "batch_size": config.batch_size,
-        "depth": config.model.layers,
-    }
-
-
-def target_of(machine: Machine) -> dict[str, float | str] | None:
-    """Return the knobs that a curriculum leads to: those at the end of its last state that does not stop the training.
-
-    None where no guard asks how good the model is under them.
-    """
-    if TARGET not in machine.guarded:
-        return None
-    last = [state for state in machine.states if state.stop is None][-1]
-    return {**last.knobs, **{name: ramp.end for name, ramp in last.ramps.items()}}
 
 
 def optimizer(model: SpectralLM, config: Config, product_type: torch.dtype | None = None) -> Muon:

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plateau_rule.fftcore.config import BINS as BINS
+from plateau_rule.fftcore.config import N_FFT as N_FFT
 from plateau_rule.fftcore.toeplitz import BlockToeplitz, GatedBlockToeplitz, Layout, toeplitz
 
-N_FFT = 2048  # the fixed reference: a bin means the same frequency whatever the input's length
-BINS = N_FFT // 2 + 1
 ROLLOFF_BINS = 32  # the mask falls from 1 to 0 over the last bins below the cutoff
 MU = 1e3  # weight of the energy above the cutoff
 

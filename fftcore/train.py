@@ -21,7 +21,8 @@ from plateau_rule.fftcore.checkpoint import STATE, Commit
 from plateau_rule.fftcore.config import TARGET
 from plateau_rule.fftcore.data import Text
 from plateau_rule.fftcore.errors import CheckpointError
-from plateau_rule.fftcore.learner import Learner, target_of
+from plateau_rule.fftcore.knobs import target_of
+from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress, in_units
 from plateau_rule.fftcore.record import Record
 from plateau_rule.fftcore.saving import Saving

@@ -7,7 +7,7 @@ import pytest
 from plateau_rule import load, loads
 from plateau_rule.fftcore.binding import bind_to_trainer
 from plateau_rule.fftcore.config import PRESETS
-from plateau_rule.fftcore.learner import limits
+from plateau_rule.fftcore.knobs import limits
 
 CONFIG = PRESETS["tiny"].model_copy(update={"accumulation": 2}) if "tiny" in PRESETS else next(iter(PRESETS.values()))
 TURNS = """

@@ -11,7 +11,7 @@ from plateau_rule import UnsoundError, curricula, loads
 from plateau_rule.controller.binding import bind
 from plateau_rule.fftcore.config import PRESETS
 from plateau_rule.fftcore.introduction import UNCHECKED, silent_states
-from plateau_rule.fftcore.learner import limits
+from plateau_rule.fftcore.knobs import limits
 from plateau_rule.fftcore.record import read_record
 from tests.fftcore.micro import CURRICULUM, run
 

@@ -9,7 +9,7 @@ import pytest
 
 from plateau_rule import Plan, bind, loads
 from plateau_rule.fftcore.config import PRESETS
-from plateau_rule.fftcore.learner import limits
+from plateau_rule.fftcore.knobs import limits
 from plateau_rule.fftcore.remaining import Remaining, in_words
 from tests.fftcore.micro import run
 

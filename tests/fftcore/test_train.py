@@ -22,7 +22,8 @@ from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
 from plateau_rule.fftcore.config import METRICS, Config
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError, TextError
-from plateau_rule.fftcore.learner import Learner, limits
+from plateau_rule.fftcore.knobs import limits
+from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.model import SpectralLM
 from plateau_rule.fftcore.record import read_record
 from plateau_rule.fftcore.sealed import seal, unseal
