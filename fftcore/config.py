@@ -72,7 +72,8 @@ class Model(BaseModel):
         input_gate: gate what is filtered as well, by what stands at its position, not only what comes out.
         mixer_width: channels in which is mixed, between two linear maps; 0 mixes the model's own, without maps.
         feed_width: hidden channels of the feed-forward half; 0 is twice d_model, two thirds of that with "swiglu", in
-            thirty-twos, which is about as many parameters.
+            thirty-twos, which is about as many parameters. Of a SwiGLU of another width, bytes may have to be written
+            without drafts.
         kernel_init: "noise" begins with white noise behind the first tap, "decays" with noise that fades out within a
             few taps in the first kernel of a block and over half of them in the last.
         decay: let what the taps meet fade, in each channel, by decays that every position since has set from what

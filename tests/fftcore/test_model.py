@@ -36,7 +36,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "short_taps": 3,
         "input_gate": True,
         "mixer_width": 24,
-        "feed_width": 32,  # a SwiGLU of another may have other bits, read alone or behind others: it writes without drafts
+        "feed_width": 20,
         "kernel_init": "decays",
         "decay": True,
         "feed": "swiglu",
