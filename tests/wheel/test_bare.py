@@ -21,12 +21,21 @@ def test_every_command_is_used() -> None:
     assert user.USES.keys() == COMMANDS.keys()
 
 
-@pytest.mark.parametrize("command", [name for name in user.USES if name not in user.EXTRAS])
+@pytest.mark.parametrize("command", [name for name in user.USES if name not in (*user.EXTRAS, *user.RUN)])
 def test_bare_wheel(command: str, install: Install, tmp_path: Path) -> None:
     """Without any extra, every command that needs none does what it is for."""
     user.write(tmp_path)
     done = install().run("plateau", *user.USES[command].split(), cwd=tmp_path)
     assert (done.returncode, user.complaints(done.stderr)) == (0, ""), done.stdout
+
+
+@pytest.mark.parametrize("command", user.RUN)
+def test_without_a_run(command: str, install: Install, tmp_path: Path) -> None:
+    """What takes a run and no extra says that there is none, as it does where torch is installed."""
+    user.write(tmp_path)
+    done = install().run("plateau", *user.USES[command].split(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("run: there is no run to resume here."), done.stderr
 
 
 @pytest.mark.parametrize("command", user.EXTRAS)

@@ -47,7 +47,9 @@ def environment(install: Install) -> Environment:
     return install(*ALL_LIGHT, packages=("pytest", "httpx2"))
 
 
-@pytest.mark.parametrize("command", [name for name in user.USES if name not in ("lsp", "page", "train", *user.TRAINED)])
+@pytest.mark.parametrize(
+    "command", [name for name in user.USES if name not in ("lsp", "page", "train", *user.RUN, *user.TRAINED)]
+)
 @pytest.mark.parametrize("program", ["plateau", "python -m plateau_rule"], ids=["plateau", "python"])
 def test_every_command_beside_own_modules(command: str, program: str, environment: Environment, folder: Path) -> None:
     """Every command does what it is for in a folder with a controller.py, a sim/ and a curricula/."""
@@ -59,7 +61,7 @@ def test_every_command_beside_own_modules(command: str, program: str, environmen
 def test_train_beside_own_modules(install: Install, folder: Path) -> None:
     """`plateau train` trains there as well, and what was trained is used."""
     environment = install("plot", name="train", borrow_torch=True)
-    for command in ("train", *user.TRAINED):
+    for command in ("train", *user.RUN, *user.TRAINED):
         done = environment.run("python", "-m", "plateau_rule", *user.USES[command].split(), cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "run" / "metrics.jsonl").exists()

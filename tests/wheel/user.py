@@ -55,7 +55,8 @@ def train(curriculum, budget, seed):
     return [{"step": step, "score": size / step} for step in range(1, 80 // size + 1)]
 """,
 }
-TRAINED = ("branch", "generate", "evaluate", "export")  # these use what `train` has left
+RUN = ("branch",)  # these take a run that `train` has left, and no extra
+TRAINED = ("generate", "evaluate", "export")  # these take what it has trained
 # The extras that commands need; all others need none.
 EXTRAS = {
     "plot": "plot",
