@@ -196,7 +196,7 @@ def detect(source: Source, wanted: Wanted) -> Reader:
         return MetricFile(source)
     if delimiter(head) is not None:
         return TableReader(source)
-    if len(head.split(b"\n", 1)[0]) >= len(head) - 1 and is_heading(head):
+    if is_heading(head):
         raise LogError(source.name, "a heading and no row", remedy="Name the log of a run that has made some steps")
     return Printed(source, wanted.column or wanted.metric)
 

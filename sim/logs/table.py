@@ -148,10 +148,11 @@ def delimiter(head: bytes) -> str | None:
     return None
 
 
-def is_heading(line: bytes) -> bool:
-    """Whether a line has two names or more, no number, and a loss among them: what a CSV begins with."""
-    names = next(csv.reader(_lines(line)[:1]), [])
-    return len(names) > 1 and any(map(is_loss, names)) and not any(map(str.isdigit, line.decode("utf-8", "replace")))
+def is_heading(text: bytes) -> bool:
+    """Whether a text is one line of two names or more, no number, and a loss among them: what a CSV begins with."""
+    lines = _lines(text.strip())
+    names = next(csv.reader(lines), [])
+    return len(lines) == 1 and len(names) > 1 and any(map(is_loss, names)) and not any(map(str.isdigit, lines[0]))
 
 
 def _has_decimal_commas(head: bytes, mark: str) -> bool:
