@@ -298,7 +298,7 @@ CASES: dict[str, tuple[bytes, str | int]] = {
     "column without name": (b"step,loss,\n" + b"".join(b"%d,1,2\n" % i for i in range(9)), 9),
     "ragged": (b"step,loss,x\n1,2,3\n2,3\n3,4,5,6\n4,5,6,\n5\n\n6,7,8\n", 3),
     "no header": (b"".join(b"%d,%f\n" % (i, loss(i)) for i in range(30)), "no column is called a loss; there is"),
-    "header without rows": (b"step,loss,lr\n\n\n", "no column holds numbers"),
+    "header without rows": (b"step,loss,lr\n\n\n", "a heading and no row"),
     "endless quote": (b'step,loss\n1,2\n2,1\n"' + b"x,\n" * 100_000, 2),
     "table of words": (b"name,color\na,b\nc,d\n", "no column holds numbers"),
     "old Mac": (b"step,loss\r1,2\r2,1\r", 2),
