@@ -6,12 +6,15 @@ Sequences are time-major, `x_TBD`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plateau_rule.fftcore import decay, spectral
 from plateau_rule.fftcore.config import Model
+from plateau_rule.fftcore.memory import Memory
 from plateau_rule.fftcore.short import ShortFilter
 from plateau_rule.fftcore.stream import CONTEXT_BLOCK, MixerStream
 
@@ -223,13 +226,14 @@ class Block(nn.Module):
     Args:
         shape: the model's shape.
         dropout: share of each half's output that is dropped.
+        memory: mix by a memory in place of the convolution.
     """
 
-    def __init__(self, shape: Model, dropout: float) -> None:
+    def __init__(self, shape: Model, dropout: float, memory: bool = False) -> None:
         super().__init__()
         D = shape.d_model
         self.mix_norm = nn.LayerNorm(D)
-        self.mixer = Mixer(shape)
+        self.mixer: Mixer | Memory = Memory(shape) if memory else Mixer(shape)
         self.feed_norm = nn.LayerNorm(D)
         self.feed = feed_forward(shape)
         self.drop = nn.Dropout(dropout)
@@ -246,8 +250,12 @@ class Block(nn.Module):
         fed_TBD: Tensor = self.drop(self.feed(self.feed_norm(x_TBD)))
         return x_TBD + fed_TBD
 
-    def read(self, x_WBD: Tensor, stream: MixerStream, row: int) -> Tensor:
-        """Take the next positions of a stream through the block: (W, B, D) to (W, B, D)."""
+    def read(self, x_WBD: Tensor, stream: Any, row: int) -> Tensor:
+        """Take the next positions of a stream, one of its own mixer, through the block: (W, B, D) to (W, B, D)."""
         x_WBD = x_WBD + self.mixer.read(self.mix_norm(x_WBD), stream, row)
         fed_WBD: Tensor = self.feed(self.feed_norm(x_WBD))
         return x_WBD + fed_WBD
+
+    def close_block(self, stream: Any, row: int, position: int) -> None:
+        """Take note that a block of 64 bytes ends before a row, at this position of a stream of its own mixer."""
+        self.mixer.close_block(stream, row, position)

@@ -78,6 +78,8 @@ class Model(BaseModel):
             few taps in the first kernel of a block and over half of them in the last.
         decay: let what the taps meet fade, in each channel, by decays that every position since has set from what
             stands there.
+        memory: let every second block, from the second on, mix along time by a memory in place of the convolution: in
+            each channel a mean over the past whose weights are read from the text. It has neither cutoff nor taps.
         feed: the feed-forward half: "gelu" between two linear maps, or "swiglu", whose hidden channels are a linear map
             times the SiLU of another, without biases.
         draft_every: in training the chunk head drafts at every so many positions, a multiple of `chunk`; 0 is `chunk`.
@@ -101,6 +103,7 @@ class Model(BaseModel):
     feed_width: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     kernel_init: Literal["noise", "decays"] = "noise"
     decay: bool = False
+    memory: bool = False
     feed: Literal["gelu", "swiglu"] = "gelu"
     draft_every: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
 
@@ -131,8 +134,10 @@ class Model(BaseModel):
             )
         if self.published and self.kernel_groups != 1:
             raise ValueError(f"kernel_groups {self.kernel_groups}: the published model has one kernel a block")
-        if self.published and (self.short_taps or self.input_gate or self.mixer_width or self.decay):
-            raise ValueError("short_taps, input_gate, mixer_width and decay: the published model has none of them")
+        if self.published and (self.short_taps or self.input_gate or self.mixer_width or self.decay or self.memory):
+            raise ValueError(
+                "short_taps, input_gate, mixer_width, decay and memory: the published model has none of them"
+            )
         if self.published and self.feed != "gelu":
             raise ValueError(f'feed "{self.feed}": the published model has "gelu"')
         if self.zero_phase and not self.published:

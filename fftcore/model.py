@@ -64,8 +64,12 @@ class SpectralLM(nn.Module):
         self.shape = shape
         self.table = nn.Embedding(BYTES, shape.d_model)
         nn.init.normal_(self.table.weight, std=0.02)
-        kind = PublishedBlock if shape.published else Block
-        self.blocks = nn.ModuleList(kind(shape, dropout) for _ in range(shape.layers))
+        self.blocks = nn.ModuleList(
+            PublishedBlock(shape, dropout)
+            if shape.published
+            else Block(shape, dropout, memory=shape.memory and layer % 2 == 1)
+            for layer in range(shape.layers)
+        )
         self.norm = nn.LayerNorm(shape.d_model)
         nn.init.constant_(self.norm.weight, 8 / shape.d_model**0.5)  # first logits of std 0.16 at any width
         self.chunk_head = ChunkHead(shape.d_model, shape.chunk)
@@ -178,7 +182,7 @@ class SpectralLM(nn.Module):
         stream.row += count
         if closes:
             for block, mixer in zip(self.running(), stream.mixers, strict=True):
-                block.mixer.close_block(mixer, stream.row, stream.position)
+                block.close_block(mixer, stream.row, stream.position)
             stream.move()
 
     def step(self, bytes_B: Tensor, stream: ByteStream) -> Tensor:

@@ -100,6 +100,34 @@ class MixerStream:
 
 
 @dataclass
+class MemoryStream:
+    """What one memory remembers.
+
+    Args:
+        short_RBD: the last inputs of its short filter, and room for the next.
+        held_RBD: what it held, in the same rows.
+    """
+
+    short_RBD: Tensor
+    held_RBD: Tensor
+
+    def hold(self, share_WBD: Tensor, new_WBD: Tensor, row: int) -> Tensor:
+        """Put what is held into the rows from `row` on, and return it: (W, B, D).
+
+        One position at a time, so that the bits do not depend on how many are read at once.
+        """
+        W = len(new_WBD)
+        for i in range(W):
+            torch.lerp(self.held_RBD[row + i - 1], new_WBD[i], share_WBD[i], out=self.held_RBD[row + i])
+        return self.held_RBD[row : row + W]
+
+    def move(self, row: int, past: int) -> None:
+        """Move the `past` rows before a row to the front."""
+        for buffer_RBD in (self.short_RBD, self.held_RBD):
+            buffer_RBD[:past] = buffer_RBD[row - past : row].clone()
+
+
+@dataclass
 class ByteStream:
     """What a model remembers of `batch` streams side by side.
 
@@ -110,7 +138,7 @@ class ByteStream:
         position: bytes that count as past.
     """
 
-    mixers: list[MixerStream]
+    mixers: list[MixerStream | MemoryStream]
     past: int
     row: int
     position: int = 0

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from plateau_rule.fftcore import decay, spectral
-from plateau_rule.fftcore.block import Block
+from plateau_rule.fftcore.block import Block, Mixer
 from plateau_rule.fftcore.generate import same_bits
 from tests.fftcore.test_model import SMALL, made
 
@@ -98,6 +98,7 @@ def test_exact_under_autocast() -> None:
     block = made(WITH_DECAY).blocks[0]
     assert isinstance(block, Block)
     x_TBD, mixer = torch.randn(150, 2, 16), block.mixer
+    assert isinstance(mixer, Mixer)
     gain_NBD = mixer.context(x_TBD)
     mixer.context.forward = lambda x_TBD: gain_NBD  # type: ignore[method-assign]  # which is a product in bfloat16
     expected_TBD = mixer(x_TBD)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from plateau_rule.fftcore import spectral, toeplitz
-from plateau_rule.fftcore.block import Block
+from plateau_rule.fftcore.block import Block, Mixer
 from plateau_rule.fftcore.config import PRESETS, Model
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.model import SpectralLM
@@ -30,6 +30,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"mixer_width": 24, "feed_width": 20},
     {"kernel_init": "decays"},
     {"decay": True},
+    {"memory": True},
     {"draft_every": 32},
     {"feed": "swiglu"},
     {
@@ -41,6 +42,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "decay": True,
         "feed": "swiglu",
     },
+    {"memory": True, "feed": "swiglu", "draft_every": 16},
 )
 WITH_OPTIONS = [SMALL.model_copy(update=options) for options in OPTIONS]
 CUTOFFS = (128, 256, 512, 1025)
@@ -133,7 +135,7 @@ def test_stream(cutoff_bins: int, shape: Model) -> None:
     assert same == (not shape.zero_phase)
 
 
-@pytest.mark.parametrize("shape", [SMALL, WITH_OPTIONS[-1]])
+@pytest.mark.parametrize("shape", [SMALL, *WITH_OPTIONS[-2:]])
 @torch.no_grad()
 def test_stream_does_not_grow(shape: Model) -> None:
     """What a stream remembers is as large after 1000 bytes as at its beginning."""
@@ -141,7 +143,8 @@ def test_stream_does_not_grow(shape: Model) -> None:
     stream = model.stream(1)
 
     def remembered() -> int:
-        kept = [value for mixer in stream.mixers for value in (*vars(mixer).values(), *mixer.bands.values())]
+        kept = [value for mixer in stream.mixers for value in vars(mixer).values()]
+        kept += [band for bands in kept if isinstance(bands, dict) for band in bands.values()]
         return sum(value.numel() for value in kept if isinstance(value, Tensor))
 
     model.step(torch.tensor([1]), stream)
@@ -186,11 +189,12 @@ def test_first_loss_with_options(options: dict[str, Any]) -> None:
 def test_options_that_are_off_cost_nothing() -> None:
     """Without options a block has no parts of theirs, and mixes by the fused convolution alone, to the bit."""
     model, x_TBD = made(SMALL, cutoff_bins=256), torch.randn(150, 2, 16)
-    parts = ("short", "input_gate", "enter", "leave", "decay")
+    parts = ("short", "input_gate", "enter", "leave", "decay", "update", "candidate")
     assert not any(word in name for name in model.state_dict() for word in parts)
     for block in model.blocks:
         assert isinstance(block, Block)
         mixer = block.mixer
+        assert isinstance(mixer, Mixer)
         weights = (mixer.kernel(), mixer.content.weight_GWW, mixer.content.bias_G1W)
         expected_TBD = spectral.convolve_gated(x_TBD, *weights, mixer.context(x_TBD), 64)
         assert torch.equal(mixer(x_TBD), expected_TBD)
@@ -206,6 +210,7 @@ def test_options_that_are_neutral_change_nothing() -> None:
     for block in other.blocks:
         assert isinstance(block, Block)
         mixer = block.mixer
+        assert isinstance(mixer, Mixer)
         for name, value in mixer.named_parameters():
             if name in {"enter.weight", "leave.weight"}:
                 value.copy_(torch.eye(16))
@@ -291,7 +296,7 @@ def test_every_parameter_learns(shape: Model) -> None:
         assert parameter.grad.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("shape", [SMALL, WITH_OPTIONS[-1]])
+@pytest.mark.parametrize("shape", [SMALL, *WITH_OPTIONS[-2:]])
 def test_knobs_are_not_weights(shape: Model) -> None:
     """What is saved of a model does not depend on the knobs, so that a checkpoint never brings a cutoff with it."""
     one, other = made(shape, cutoff_bins=128, taps=16), made(shape)
@@ -302,8 +307,9 @@ def test_knobs_are_not_weights(shape: Model) -> None:
 # Decays have small gradients, sums that nearly cancel: what is before and after them is in bfloat16, they are not.
 IN_BFLOAT16 = [
     SMALL,
-    WITH_OPTIONS[-1].model_copy(update={"decay": False, "feed": "gelu"}),
+    WITH_OPTIONS[-2].model_copy(update={"decay": False, "feed": "gelu"}),
     SMALL.model_copy(update={"feed": "swiglu"}),
+    SMALL.model_copy(update={"memory": True}),
 ]
 
 
@@ -325,12 +331,13 @@ def test_bfloat16(device: str, shape: Model) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, while it traces
 @pytest.mark.parametrize(
-    ("shape", "together"), [(SMALL, True), (SMALL, False), (PUBLISHED, False), (WITH_OPTIONS[-1], False)]
+    ("shape", "together"),
+    [(SMALL, True), (SMALL, False), (PUBLISHED, False), *((shape, False) for shape in WITH_OPTIONS[-2:])],
 )
 def test_compiled(shape: Model, together: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled, the model is one graph with the same losses and gradients; knobs and phases compile nothing anew."""
     monkeypatch.setitem(toeplitz.TOGETHER, "cpu", together)
-    model = made(shape.model_copy(update={"layers": 1})).train()
+    model = made(shape.model_copy(update={"layers": 1 + shape.memory})).train()
     window_BW = random_bytes(2, 128 + 8)
 
     def graphs() -> int:
@@ -356,6 +363,7 @@ def test_gate_lags_behind() -> None:
     model = made(SMALL)
     block = model.blocks[0]
     assert isinstance(block, Block)
+    assert isinstance(block.mixer, Mixer)
     context = block.mixer.context
     x_TBD = torch.randn(200, 1, 16)
     for T, blocks in ((1, 1), (64, 1), (65, 2), (128, 2), (200, 4)):

@@ -39,6 +39,7 @@ def without_new_settings(said: dict[str, Any], knobs: bool = True) -> dict[str, 
         "feed_width",
         "kernel_init",
         "decay",
+        "memory",
         "draft_every",
         "feed",
     ):
@@ -121,6 +122,7 @@ def test_defaults_stay() -> None:
         "feed_width": 0,
         "kernel_init": "noise",
         "decay": False,
+        "memory": False,
         "feed": "gelu",
         "draft_every": 0,
     }
