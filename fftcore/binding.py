@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 Resume = bool | Literal["auto"]  # whether to go on with a run; "auto" where there is one
+FOLLOWING = {"d_model": "feed_width", "feed": "feed_width", "chunk": "draft_every"}  # what, at 0, follows another
 MOST_STEPS = 10**12 - 1  # as many as the name of a checkpoint can count
 
 
@@ -51,6 +52,12 @@ class Overrides:
     "Bytes that the chunk head drafts."
     objective: Literal["dense", "chunk-last"] | None = None
     "What is trained: the next byte at every position, or, as published, the chunk after the last one."
+    memory: bool | None = None
+    "Let every second block mix along time by a memory, in place of the convolution."
+    feed: Literal["gelu", "swiglu"] | None = None
+    "The feed-forward half of a block."
+    draft_every: int | None = None
+    "Positions from one at which the chunk head drafts in training to the next, a multiple of `chunk`."
     published: bool | None = None
     "The published architecture and objective, made causal, with dropout 0.1; what else is given replaces its values."
     batch_size: int | None = None
@@ -270,6 +277,8 @@ def override_config(config: Config, given: dict[str, Any]) -> Config:
         RunError: a value is out of range, or does not fit the others.
     """
     own = (config.as_published() if given.get("published") else config).model_dump()
+    for name in given.keys() & FOLLOWING.keys():  # the preset's other value was meant for its own
+        own["model"][FOLLOWING[name]] = 0
     for name, value in given.items():
         if name in own["model"]:
             own["model"][name] = value

@@ -78,7 +78,8 @@ def silent_states(machine: Machine) -> Iterator[str]:
         if gain_db < SILENT_DB:
             yield (
                 f'state "{state.name}": {taps} taps are too few for a cutoff of {cutoff_bins} bins: they are damped by '
-                f"{-gain_db:.0f} dB below the cutoff as well, so that hardly anything is mixed along time. Raise either"
+                f"{-gain_db:.0f} dB below the cutoff as well, so that convolutions mix hardly anything along time. "
+                "Raise either"
             )
 
 

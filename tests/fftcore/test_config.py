@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from plateau_rule.fftcore.binding import override_config
 from plateau_rule.fftcore.config import DEFAULT_PRESET, PRESETS, Model
 
 
@@ -20,7 +21,7 @@ def test_base_is_the_published_run() -> None:
 
 def test_default_preset() -> None:
     """What is trained without being asked for is made for a CPU."""
-    assert PRESETS[DEFAULT_PRESET].model.d_model <= 128
+    assert PRESETS[DEFAULT_PRESET].model.d_model <= 256
 
 
 def test_as_published() -> None:
@@ -61,3 +62,20 @@ def test_frozen() -> None:
     """A config cannot be changed once it is made."""
     with pytest.raises(ValidationError, match="frozen"):
         PRESETS["tiny"].batch_size = 3
+
+
+def test_what_follows_another_setting() -> None:
+    """Another width or another feed-forward takes that one's own hidden channels, and another chunk its own drafts."""
+    tiny = PRESETS["tiny"]
+    assert tiny.model.feed_width > 0 < tiny.model.draft_every
+    assert override_config(tiny, {"d_model": 64}).model.feed_width == 0
+    assert override_config(tiny, {"feed": "gelu"}).model.feed_width == 0
+    assert override_config(tiny, {"chunk": 12}).model.draft_every == 0
+    assert override_config(tiny, {"chunk": 12, "draft_every": 36}).model.draft_every == 36
+    assert override_config(tiny, {"layers": 4, "memory": False}).model.feed_width == tiny.model.feed_width
+
+
+def test_published_has_nothing_of_ours() -> None:
+    """A published model takes a preset's size, and none of what the preset adds."""
+    shape = PRESETS["tiny"].as_published().model
+    assert shape == Model(d_model=160, layers=2, seq_len=256, published=True, kernel_groups=1, objective="chunk-last")

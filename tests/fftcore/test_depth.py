@@ -16,7 +16,7 @@ from torch._dynamo.utils import counters
 
 from plateau_rule import loads
 from plateau_rule.controller.soundness import require_sound
-from plateau_rule.fftcore.binding import bind_to_trainer
+from plateau_rule.fftcore.binding import bind_to_trainer, override_config
 from plateau_rule.fftcore.checkpoint import read_commit
 from plateau_rule.fftcore.config import PRESETS, Config, Model
 from plateau_rule.fftcore.data import read_text
@@ -306,8 +306,9 @@ def test_exports_of_other_versions(tmp_path: Path, deepened: Path) -> None:
 
 
 def test_the_page_shows_a_ladder_that_is_sound() -> None:
-    """The curriculum in docs/model.md fits the preset `tiny`, is sound, and ends with all blocks."""
+    """The curriculum in docs/model.md fits the preset `tiny` with four blocks, is sound, and ends with all blocks."""
     (source,) = re.findall(r"^```toml\n(.*?)^```$", (ROOT / "docs" / "model.md").read_text(), re.MULTILINE | re.DOTALL)
-    controller = bind_to_trainer(loads(source), PRESETS["tiny"], None, None, None, 0)
+    config = override_config(PRESETS["tiny"], {"layers": 4})
+    controller = bind_to_trainer(loads(source), config, None, None, None, 0)
     require_sound(controller.machine, unless="")
     assert [state.knobs["depth"] for state in controller.machine.states] == [1, 2, 4]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from plateau_rule.controller.language.canonical import digest
-from plateau_rule.fftcore.config import Config, Model
+from plateau_rule.fftcore.config import PRESETS, Config, Model
 from plateau_rule.fftcore.errors import CheckpointError
 from plateau_rule.fftcore.sealed import seal, unseal
 from tests.faults.damages import repaired
@@ -24,6 +24,13 @@ COMPARED = ("metrics.jsonl", "decisions.jsonl", "summary.json", "checkpoints/ste
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the pictures out."""
     monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
+
+
+@pytest.fixture(autouse=True)
+def older_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin runs at the preset that an older version had, which said nothing that was new since."""
+    shape = Model(d_model=128, layers=4, seq_len=256, kernel_groups=4)
+    monkeypatch.setitem(PRESETS, "tiny", Config(model=shape, batch_size=8, peak=6e-3))
 
 
 def without_new_settings(said: dict[str, Any], knobs: bool = True) -> dict[str, Any]:

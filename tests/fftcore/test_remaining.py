@@ -88,8 +88,9 @@ def test_cheaper_rungs() -> None:
 def test_shallower_rungs() -> None:
     """Where fewer blocks may run that were never measured, it is at least their share of those that do."""
     source = LADDER.replace("%s", "depth").replace("64", "1").replace("128", "2").replace("256", "4")
+    deeper = PRESETS["tiny"].model_copy(update={"model": PRESETS["tiny"].model.model_copy(update={"layers": 4})})
     back = '[[transition]]\nfrom = "high"\nto = "low"\nregress = true\nguards = [{ min_epoch = 9 }]\n'
-    told = Remaining(bind(loads(source + back), limits(PRESETS["tiny"])), 100)
+    told = Remaining(bind(loads(source + back), limits(deeper)), 100)
     measured(told, "high", 4, 4.0, knob="depth")
     assert told.told(plan(39, "high", 4, "depth")) == "at least 60 s left"
     measured(told, "low", 1, 2.0, knob="depth")

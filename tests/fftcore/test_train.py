@@ -19,7 +19,7 @@ from plateau_rule.fftcore import data
 from plateau_rule.fftcore import run as run_module
 from plateau_rule.fftcore.binding import RunOptions, plan_run, read_same_text
 from plateau_rule.fftcore.checkpoint import Checkpoints, read_commit
-from plateau_rule.fftcore.config import METRICS, Config
+from plateau_rule.fftcore.config import METRICS, PRESETS, Config
 from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.errors import CheckpointError, RunError, StorageError, TextError
 from plateau_rule.fftcore.knobs import limits
@@ -105,7 +105,7 @@ def test_decisions(whole: Path) -> None:
     found = rows(whole / "decisions.jsonl")
     assert [(row["step"], row["from"], row["to"]) for row in found] == [(16, "low", "middle"), (24, "middle", "full")]
     assert [(row["knobs_before"]["cutoff"], row["knobs"]["cutoff"]) for row in found] == [(64, 256), (256, 1025)]
-    assert all(row["lr"] == 6e-3 > row["lr_before"] for row in found)
+    assert all(row["lr"] == PRESETS["tiny"].peak > row["lr_before"] for row in found)
     assert all("plateau" in " ".join(row["guards"]) and row["requests"] == ["checkpoint"] for row in found)
 
 

@@ -46,8 +46,8 @@ def test_a_new_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "micro.toml:" in told
     assert "The run would begin in runs/micro" in told
     assert "4 epochs of 8 steps are 32 steps, of 48 bytes (tokens): 1,536, 0.0853 times the training text" in told
-    assert "3,633 parameters" in told
-    assert re.search(r"memory: weights 14 KiB, gradients 14 KiB, optimizer \d+ KiB, activations \d+ KiB, which a", told)
+    assert "4,121 parameters" in told
+    assert re.search(r"memory: weights 16 KiB, gradients 16 KiB, optimizer \d+ KiB, activations \d+ KiB, which a", told)
     assert re.search(r"every state: [\d,]+ ms a step, [\d,]+ tokens/s", told)
     assert re.search(r"the run takes \d+ s on this machine", told)
 
@@ -110,7 +110,7 @@ def test_depths_that_differ(capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["4" if before == "--layers" else flag for before, flag in pairwise(("", *FLAGS))]
     told = rehearsed(capsys, "micro.toml", *flags)
     assert [f"depth {depth}: " in told for depth in (1, 2, 3)] == [True] * 3
-    assert "8,052 parameters, 6,579 of them trained" in told
+    assert "8,146 parameters, 7,114 of them trained" in told
 
 
 def test_activations_grow_with_the_batch(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +129,7 @@ def test_a_frozen_backbone(capsys: pytest.CaptureFixture[str]) -> None:
     """Where the backbone is frozen, it says how many of the parameters are trained."""
     assert plateau.main(["train", "micro.toml", *FLAGS]) == 0
     told = rehearsed(capsys, "micro.toml", *FLAGS[:4], "--out", "heads", "--freeze-backbone", "runs/micro")
-    assert re.search(r"3,633 parameters, \d+ of them trained", told)
+    assert re.search(r"4,121 parameters, \d+ of them trained", told)
 
 
 def test_from_a_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from plateau_rule.commands import app as plateau
+from plateau_rule.fftcore.config import PRESETS
 from plateau_rule.fftcore.record import read_record
 from plateau_rule.fftcore.sealed import seal, unseal
 from plateau_rule.sim.plots import draw_run
 from tests.fftcore.micro import CURRICULUM, contents, micro_text
 
+PEAK = PRESETS["tiny"].peak
 FLAGS = (
     *("--data", "text", "--device", "cpu", "--save-every", "5", "--log-every", "16"),
     *("--d-model", "8", "--layers", "1", "--seq-len", "24", "--kernel-len", "12", "--kernel-groups", "2"),
@@ -51,8 +53,8 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     """A run says what it trains, where it stands, what the guards say, its raises, its score, and where it all is."""
     assert plateau.main(["train", "micro.toml", *FLAGS]) == 0
     told = capsys.readouterr().out
-    assert '"micro" in runs/micro: 4 epochs of 8 steps of 48 bytes, peak rate 0.006, on cpu' in told
-    assert "step 16/32  epoch 2  middle  cutoff 256 bins (0.125 cycles/byte)  rate 0.006  loss" in told
+    assert f'"micro" in runs/micro: 4 epochs of 8 steps of 48 bytes, peak rate {PEAK}, on cpu' in told
+    assert f"step 16/32  epoch 2  middle  cutoff 256 bins (0.125 cycles/byte)  rate {PEAK}  loss" in told
     assert "min_epoch: 0 epochs complete, 2 needed -> false" in told
     assert "RAISE at step 24, epoch 3: middle → full   cutoff 256 bins (0.125 cycles/byte) → 1025 bins" in told
     assert re.search(r"^peak memory: \d+\.\d\d GiB$", told, re.MULTILINE)
@@ -71,7 +73,7 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("micro.toml --data short", "short: 300 bytes leave 15 for validation, and one window takes 272"),
         ("micro.toml --data text --epochs 0", "epochs"),
         ("micro.toml --data text --steps-per-epoch -1", "--steps-per-epoch -1; expected at least 1"),
-        ("micro.toml --data text --kernel-groups 3", "d_model 128 is not a multiple of kernel_groups 3"),
+        ("micro.toml --data text --kernel-groups 3", "d_model 160 is not a multiple of kernel_groups 3"),
         ("micro.toml --data text --dropout 1", "--dropout 1.0"),
         ("micro.toml --data text --published --kernel-groups 2", "the published model has one kernel a block"),
         ("micro.toml --data text --objective best", "--objective"),
@@ -113,7 +115,7 @@ def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         ("--layers 2", "--layers 2 contradicts the run, which was begun with 1"),
         ("--seed 4", "--seed 4 contradicts the run, which was begun with 3"),
-        ("--peak 1", "--peak 1.0 contradicts the run, which was begun with 0.006"),
+        ("--peak 1", f"--peak 1.0 contradicts the run, which was begun with {PEAK}"),
         ("--steps-per-epoch 9", "--steps-per-epoch 9 contradicts the run, which was begun with 8"),
         ("--epochs 3", "A longer run is fine"),
         ("--preset base", "checkpoints are of another model, of preset tiny"),
