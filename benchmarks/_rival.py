@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from benchmarks._hyena import Hyena
 from benchmarks._mingru import MinGRU
 from benchmarks._rotary import HEAD, Rotary
-from benchmarks._transformer import Transformer
 from plateau_rule.fftcore.config import Config
 from plateau_rule.fftcore.data import Text, Windows
 from plateau_rule.fftcore.learner import optimizer
@@ -34,7 +33,6 @@ MIXERS: dict[str, Callable[[int, int], nn.Module]] = {
     "minGRU, 3-tap convolution": lambda d_model, seq_len: MinGRU(d_model, short_taps=3),
     "Hyena-like": Hyena,
 }
-PLAIN = "plain transformer"  # the one of `_transformer.py`
 
 
 class Scores(Protocol):
@@ -139,13 +137,6 @@ def sized(mixer: str, parameters: int, layers: int, seq_len: int) -> tuple[int, 
             f"{mixer}: one channel more or less of {layers} blocks is above 2 % of {parameters:,} parameters"
         )
     return d_model, fitting[d_model]
-
-
-def made_rival(name: str, parameters: int, layers: int, seq_len: int) -> nn.Module:
-    """Return a rival by its name: a mixer of MIXERS, or the plain transformer."""
-    if name == PLAIN:
-        return Transformer(parameters, layers, seq_len)
-    return Rival(name, parameters, layers, seq_len)
 
 
 class RivalLearner:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 
-from benchmarks._rival import RivalLearner, made_rival
+from benchmarks._rival import Rival, RivalLearner
 from benchmarks._speed import take_turns
 from plateau_rule import Controller, load
 from plateau_rule.fftcore.binding import bind_to_trainer
@@ -93,7 +93,7 @@ def begun(entry: Entry, text: Text, seed: int) -> Learns:
         return Learner(entry.config, text, seed, CPU, heads_only=False)
     parameters, shape = size_of(entry.config), entry.config.model
     torch.manual_seed(seed)
-    rival = made_rival(entry.rival, parameters, entry.layers or shape.layers, shape.seq_len)
+    rival = Rival(entry.rival, parameters, entry.layers or shape.layers, shape.seq_len)
     return RivalLearner(rival, entry.config, text, seed)
 
 

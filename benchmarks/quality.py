@@ -1,10 +1,10 @@
 """Bits per byte at equal time: the first half of `make bench-quality`, at most 45 minutes on two cores.
 
 The CPU preset is trained on the embedded text and, where there is one, on WikiText-2's validation split: as published
-(made causal), with a loss at every position, with one kernel and with the preset's groups, under ladders of cutoff and
-of taps; and a transformer of as many parameters. Each run has the same processor time. What an optimizer step takes is
-measured first, two processes at once as in the runs; that gives every run its number of steps, and its learning rate a
-schedule. Where several peaks of the rate are tried, seed 0 on the validation split chooses.
+(made causal), with a loss at every position, as the preset without memories and with them, under ladders of cutoff and
+of taps. Each run has the same processor time. What an optimizer step takes is measured first, two processes at once as
+in the runs; that gives every run its number of steps, and its learning rate a schedule. Where several peaks of the rate
+are tried, seed 0 on the validation split chooses.
 
 Finished runs are kept in `--out`, and not run again unless `--fresh`. With `--ten-minutes` the preset alone is trained
 for 1000 steps and for ten minutes.
@@ -32,7 +32,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from benchmarks._rival import PLAIN
 from benchmarks._runs import Entry, Job, begun, carried_out, carry_out, step_seconds
 from benchmarks._speed import RESULTS, ROOT, write
 from benchmarks._table import rows, show
@@ -42,7 +41,7 @@ from plateau_rule.fftcore.storage import Disk
 
 PRESET = PRESETS["tiny"]
 PEAK = PRESET.peak or 0.0
-BASELINE, TRANSFORMER = "the preset", "transformer, the preset's optimizer"
+BASELINE = "the preset"
 SECONDS = 60.0  # of processor time, a run
 SEEDS = 3
 PROCESSES = 2
@@ -52,19 +51,15 @@ def entries(preset: Config = PRESET) -> dict[str, Entry]:
     """Return the lines of the table, by name."""
     peak, published = preset.peak or 0.0, preset.as_published()
     every_position = _of_shape(published, objective="dense").model_copy(update={"dropout": 0.0})
-    found = {
+    return {
         BASELINE: Entry(preset, "full", (peak,)),
         "tap ladder, 60 % of the run": Entry(preset, "taps", (peak,)),
         "cutoff ladder, 15 % of the run": Entry(preset, "cutoff-short", (peak,)),
         "cutoff ladder, 60 % of the run": Entry(preset, "cutoff-long", (peak,)),
-        "one kernel a block": Entry(_of_shape(preset, kernel_groups=1), "full", (peak,)),
-        TRANSFORMER: Entry(preset, "warmup", (8e-3, 1.6e-2, 3.2e-2), rival=PLAIN),
+        "convolutions alone": Entry(_of_shape(preset, memory=False), "full", (peak,)),
         "published, made causal": Entry(published, "full", (peak,)),
         "the same, a loss at every position": Entry(every_position, "full", (peak,)),
     }
-    if preset.model.kernel_groups != 8:
-        found["eight kernels a block"] = Entry(_of_shape(preset, kernel_groups=8), "full", (peak,))
-    return found
 
 
 def _of_shape(config: Config, **changes: object) -> Config:

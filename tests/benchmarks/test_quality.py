@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from benchmarks import _runs, quality
-from benchmarks._runs import Entry, begun, controller_of, knobs_used, step_seconds
+from benchmarks._runs import Entry, controller_of, knobs_used, step_seconds
 from benchmarks._table import show
 from plateau_rule.fftcore.config import Config, Model
-from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.evaluate import LEAK_BITS
 from plateau_rule.fftcore.spectral import BINS
 
@@ -84,7 +83,7 @@ def test_the_ladders_are_what_they_are_called(lines: dict[str, Entry]) -> None:
     assert shares("cutoff ladder, 15 % of the run", "cutoff") == {128: 50, 256: 50, 512: 50, BINS: 850}
     assert shares("cutoff ladder, 60 % of the run", "cutoff") == {128: 200, 256: 200, 512: 200, BINS: 400}
     assert shares("tap ladder, 60 % of the run", "kernel_taps") == {16: 200, 32: 200, 64: 200, 128: 400}
-    assert len(knobs_used(lines[quality.TRANSFORMER])) == 1
+    assert len(knobs_used(lines["convolutions alone"])) == 1
 
 
 def test_all_have_the_same_rate(lines: dict[str, Entry]) -> None:
@@ -102,17 +101,6 @@ def test_all_have_the_same_rate(lines: dict[str, Entry]) -> None:
     for name, entry in lines.items():
         if entry.curriculum != "warmup":
             assert rates(entry) == full, name
-
-
-def test_the_transformer_has_as_many_parameters(lines: dict[str, Entry]) -> None:
-    """The transformer of the table is of the preset's size, to one part in a hundred."""
-    text = read_text(None)
-    preset = quality.entries()
-    sizes = [
-        sum(value.numel() for value in begun(preset[name], text, 0).model.parameters())
-        for name in (quality.BASELINE, quality.TRANSFORMER)
-    ]
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
 
 def test_every_entry_is_timed(lines: dict[str, Entry]) -> None:
