@@ -194,9 +194,9 @@ def train(learner: Learns, controller: Controller, averaged_from: int | None = N
     return first, process_time() - began
 
 
-def carry_out(job: Job, threads: int = 1) -> dict[str, Any]:
+def carry_out(job: Job) -> dict[str, Any]:
     """Carry one run out, and return what came of it."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     text, config, began = read_text(job.path), job.entry.config, perf_counter()
     learner = begun(job.entry, text, job.seed)
     averaged_from = round(job.steps * (1 - job.entry.average)) if job.entry.average else None

@@ -6,8 +6,7 @@ of taps. Each run has the same processor time. What an optimizer step takes is m
 in the runs; that gives every run its number of steps, and its learning rate a schedule. Where several peaks of the rate
 are tried, seed 0 on the validation split chooses.
 
-Finished runs are kept in `--out`, and not run again unless `--fresh`. With `--ten-minutes` the preset alone is trained
-for 1000 steps and for ten minutes.
+Finished runs are kept in `--out`, and not run again unless `--fresh`.
 """
 
 from __future__ import annotations
@@ -18,11 +17,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean, median
-from time import perf_counter, process_time
+from statistics import mean
 from typing import Any
 
 if Path(sys.path[0]) == Path(__file__).resolve().parent:
@@ -30,13 +27,11 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 # Threads that wait sleep, so that processor time is work. Read when torch is loaded, which is below.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import torch
 
-from benchmarks._runs import Entry, Job, begun, carried_out, carry_out, step_seconds
+from benchmarks._runs import Entry, Job, carried_out, step_seconds
 from benchmarks._speed import RESULTS, ROOT, write
 from benchmarks._table import rows, show
 from plateau_rule.fftcore.config import PRESETS, Config
-from plateau_rule.fftcore.data import read_text
 from plateau_rule.fftcore.storage import Disk
 
 PRESET = PRESETS["tiny"]
@@ -148,53 +143,17 @@ def compare(given: argparse.Namespace) -> None:
     write(given.json, {"seconds": given.seconds, "preset": PRESET.model_dump(), "tables": tables, "runs": results})
 
 
-def preset_alone(given: argparse.Namespace) -> None:
-    """Train the preset for 1000 steps, and for ten minutes; print and write what it scores.
-
-    Ten minutes are of the clock with several threads, of processor time with one.
-    """
-    text, path = next(iter(texts().items()))
-    entry = entries()[BASELINE]
-    torch.set_num_threads(given.threads)
-    clock = process_time if given.threads == 1 else perf_counter
-    learner = begun(entry, read_text(path), 0)
-    learner.turn({})
-    times = [clock()]
-    for _ in range(60):
-        learner.step(0, 0.0)
-        times.append(clock())
-    a_step = median(later - earlier for earlier, later in pairwise(times))
-    figures = []
-    for steps in (1000, round(given.seconds / a_step)):
-        result = carry_out(Job(text, path, BASELINE, entry, 0, PEAK, steps), given.threads) | {"threads": given.threads}
-        print(
-            f"{text}, {steps:,} steps on {given.threads} threads, {result['seconds']:.0f} s of processor time in "
-            f"{result['wall_s']:.0f} s: validation {result['validation']['stream']:.4f} bits/byte byte by byte, "
-            f"test {result['test']['stream']:.4f}; first loss {result['first_bits']:.2f} bits",
-            flush=True,
-        )
-        figures.append(result)
-    write(given.json, {"runs": figures})
-
-
 def main() -> None:
     """Read the command line, and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--seconds", type=float, help=f"processor time of a run; {SECONDS:g}, or 600 with --ten-minutes"
-    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="processor time of a run")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--text", choices=tuple(texts()), help="this text alone")
     parser.add_argument("--turns", type=int, default=9, help="steps by which the time of a step is measured")
     parser.add_argument("--fresh", action="store_true", help="forget finished runs")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "quality", help="where finished runs are kept")
-    parser.add_argument("--ten-minutes", action="store_true")
-    parser.add_argument("--threads", type=int, default=2, help="with --ten-minutes")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    given.seconds = given.seconds or (600.0 if given.ten_minutes else SECONDS)
-    given.json = given.json or RESULTS / ("ten-minutes.json" if given.ten_minutes else "quality.json")
-    (preset_alone if given.ten_minutes else compare)(given)
+    parser.add_argument("--json", type=Path, default=RESULTS / "quality.json")
+    compare(parser.parse_args())
 
 
 if __name__ == "__main__":

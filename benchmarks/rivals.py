@@ -6,7 +6,7 @@ one part in a hundred; it stays as it is when the preset changes, and so does wh
 same text, windows, batch, optimizer and score, and the same cosine behind a warm-up over 5 % of the run.
 Each line is tuned by as many runs, six of a minute on the first text, seed 0, scored on its validation split: the
 preset has six rates, a rival three rates at two depths. The best is then trained for a minute and for three, on two
-texts with three seeds.
+texts with three seeds; the preset and the best rival once for ten minutes as well.
 
 A cell is one run. Those that are missing are carried out by time, seed and text, the lines in turn, so that what else
 the machine does meets them alike: some three hours of processor time, on two cores half as long by the clock. `--list`
@@ -41,6 +41,7 @@ from plateau_rule.fftcore.config import Config, Model
 REFERENCE = Config(model=Model(d_model=128, layers=4, seq_len=256, kernel_groups=4), batch_size=8, peak=6e-3)
 CLOCK = "the reference"  # in whose steps time is told
 SECONDS = (60.0, 180.0)  # of processor time, a run
+LONGEST = 600.0  # likewise, of two runs
 TUNED = SECONDS[0]
 SEEDS = 3
 DEPTHS = (2, 4)  # blocks of a rival
@@ -96,6 +97,11 @@ def comparison(best: Mapping[str, Cell], on: Sequence[str]) -> list[Cell]:
     ]
 
 
+def longest(best: Mapping[str, Cell], rival: str, text: str) -> list[Cell]:
+    """Return the two cells of ten minutes."""
+    return [best[line]._replace(text=text, seconds=LONGEST) for line in (BASELINE, rival)]
+
+
 class Bench:
     """All cells, and where their results are kept.
 
@@ -149,7 +155,13 @@ class Bench:
     def cells(self) -> list[Cell]:
         """Return all cells: those of the tuning, and once these are done, those of the table."""
         best = self.best()
-        return self.tuning + ([] if best is None else comparison(best, list(self.texts)))
+        return self.tuning + ([] if best is None else comparison(best, list(self.texts)) + self.longest(best))
+
+    def longest(self, best: Mapping[str, Cell]) -> list[Cell]:
+        """Return the cells of ten minutes: of the preset, and of the rival that was tuned to the least bits."""
+        scored = {line: self.result(cell) for line, cell in best.items() if line != BASELINE}
+        bits = {line: result["validation"]["stream"] for line, result in scored.items() if result is not None}
+        return longest(best, min(bits, key=lambda line: float(bits[line])), next(iter(self.texts)))
 
     def carry_out(self, cells: Sequence[Cell], pool: Executor) -> None:
         """Carry out those that are missing, and say what comes of each."""
@@ -164,18 +176,16 @@ class Bench:
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return a table for each text and time of which the preset's runs are there, by its title."""
-        best, tables = self.best(), {}
-        for text in self.texts if best else ():
-            for seconds in SECONDS:
-                taken: dict[str, dict[int, dict[str, Any]]] = {}
-                for cell in comparison(best or {}, [text]):
-                    if cell.seconds == seconds and (result := self.result(cell)) is not None:
-                        taken.setdefault(cell.line, {})[cell.seed] = result
-                if BASELINE in taken:
-                    of_cell = rows(taken, BASELINE)
-                    for row in of_cell:
-                        row["shape"] = taken[row["name"]][min(taken[row["name"]])]["name"]
-                    tables[f"{text}, {seconds:g} s"] = of_cell
+        best = self.best()
+        taken: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
+        for cell in comparison(best, list(self.texts)) + self.longest(best) if best else ():
+            if (result := self.result(cell)) is not None:
+                title = f"{cell.text}, {cell.seconds:g} s"
+                taken.setdefault(title, {}).setdefault(cell.line, {})[cell.seed] = result
+        tables = {title: rows(of_line, BASELINE) for title, of_line in taken.items() if BASELINE in of_line}
+        for title, of_cell in tables.items():
+            for row in of_cell:
+                row["shape"] = next(iter(taken[title][row["name"]].values()))["name"]
         return tables
 
 
@@ -227,8 +237,8 @@ def listed(bench: Bench) -> None:
     seconds = sum(cell.seconds + SCORING_S for cell, left in zip(cells, missing, strict=True) if left)
     if bench.best() is None:
         table = len(bench.lines) * SEEDS * len(bench.texts)
-        seconds += sum(table * (one + SCORING_S) for one in SECONDS)
-        print(f"and {table * len(SECONDS)} of the table, once all lines are tuned")
+        seconds += sum(table * (one + SCORING_S) for one in SECONDS) + 2 * (LONGEST + SCORING_S)
+        print(f"and {table * len(SECONDS) + 2} of the table, once all lines are tuned")
     print(f"left: {seconds / 3600:.1f} hours of processor time")
 
 
