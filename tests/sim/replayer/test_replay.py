@@ -80,6 +80,19 @@ def noisy(count: int, seed: int = 0) -> list[float]:
 # The run's own log
 
 
+def test_a_value_of_each_step_is_no_evaluation(tmp_path: Path) -> None:
+    """A metric that comes with each step, alone in a row, is no evaluation: neither for the run nor for its replay."""
+    source = (
+        'name = "a"\nrun = { epochs = 2, steps_per_epoch = 1 }\nlr = { peak = 1.0, length = "1 step" }\n'
+        'knob.k.ladder = [1]\nmetric.val_loss.at = "step"\nstate = [{ name = "a", set = { k = 1 } }]\n'
+        'transition = [{ from = "a", to = "a", at = "eval", at_most = 1, guards = [] }]\n'
+    )
+    rows, decisions, plan, controller = run_of(loads(source), [1.0, 1.0], {0: {"val_loss": 0.0}})
+    timeline = replay(loads(source), read(write_run(tmp_path, rows, controller)))
+    assert list(timeline.decisions) == decisions == []
+    assert timeline.final[:5] == plan[:5]
+
+
 @given(data=st.data())
 @settings(max_examples=60)
 def test_the_log_of_a_run_replays_to_the_transitions_that_the_run_made(data: st.DataObject) -> None:
