@@ -97,11 +97,6 @@ def comparison(best: Mapping[str, Cell], on: Sequence[str]) -> list[Cell]:
     ]
 
 
-def longest(best: Mapping[str, Cell], rival: str, text: str) -> list[Cell]:
-    """Return the two cells of ten minutes."""
-    return [best[line]._replace(text=text, seconds=LONGEST) for line in (BASELINE, rival)]
-
-
 class Bench:
     """All cells, and where their results are kept.
 
@@ -161,7 +156,8 @@ class Bench:
         """Return the cells of ten minutes: of the preset, and of the rival that was tuned to the least bits."""
         scored = {line: self.result(cell) for line, cell in best.items() if line != BASELINE}
         bits = {line: result["validation"]["stream"] for line, result in scored.items() if result is not None}
-        return longest(best, min(bits, key=lambda line: float(bits[line])), next(iter(self.texts)))
+        rival = min(bits, key=lambda line: float(bits[line]))
+        return [best[line]._replace(text=next(iter(self.texts)), seconds=LONGEST) for line in (BASELINE, rival)]
 
     def carry_out(self, cells: Sequence[Cell], pool: Executor) -> None:
         """Carry out those that are missing, and say what comes of each."""

@@ -38,9 +38,10 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         f'"{record.curriculum.name}" in {folder}: {run.epochs} epochs of {run.steps_per_epoch} steps of '
         f"{_bytes_of_step(run)}, peak rate {run.peak:g}, on {learner.device}"
     )
+    memories = ", every second one a memory, which no cutoff limits" if model.memory and model.layers > 1 else ""
     show.say(
-        f"{count:,} parameters: {model.layers} layers of {model.d_model} channels, {model.seq_len} bytes of context; "
-        f"text: {record.text.name}, {record.text.bytes:,} bytes"
+        f"{count:,} parameters: {model.layers} layers of {model.d_model} channels{memories}, "
+        f"{model.seq_len} bytes of context; text: {record.text.name}, {record.text.bytes:,} bytes"
     )
     checked = UNCHECKED if record.checked is None else open_in_words(record.checked)
     machine = controller.machine

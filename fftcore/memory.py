@@ -143,12 +143,12 @@ def _cut(x_TBD: Tensor) -> Tensor:
 
 @_hold.register_fake
 def _(share: Tensor, new: Tensor) -> Tensor:
-    return torch.empty_like(new)
+    return new.new_empty(new.shape)
 
 
 @_hold_backward.register_fake
 def _(dheld: Tensor, share: Tensor, new: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(share), torch.empty_like(new)
+    return share.new_empty(share.shape), new.new_empty(new.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -45,7 +45,7 @@ actions = ["lr_restart", "checkpoint"]
 """
 
 OVERRIDES = Overrides(
-    d_model=8, layers=1, seq_len=24, kernel_len=12, kernel_groups=2, chunk=4, batch_size=2, save_every="5"
+    feed="gelu", d_model=8, layers=1, seq_len=24, kernel_len=12, kernel_groups=2, chunk=4, batch_size=2, save_every="5"
 )
 
 

@@ -118,3 +118,11 @@ def test_no_shipped_curriculum_is_silent(path: Path) -> None:
     if any(knob not in limits(PRESETS["base"]) for knob in curriculum.knob):
         pytest.skip("turns knobs that this trainer has not")
     assert list(silent_states(bind(curriculum, limits(PRESETS["base"])))) == []
+
+
+def test_memories_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where blocks mix by a memory, a run says so: no cutoff limits those. Where there is none, nothing is said."""
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
+    for layers, told in ((2, True), (1, False)):
+        assert run(tmp_path / f"{layers}", overrides={"layers": layers}) == 0
+        assert ("every second one a memory, which no cutoff limits, 24 bytes" in capsys.readouterr().out) == told

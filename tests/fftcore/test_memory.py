@@ -48,6 +48,12 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(hold, (share_TBD, new_TBD))
 
 
+@pytest.mark.parametrize("T", [SPAN, SPAN + 3])
+def test_the_operation_keeps_its_word(T: int) -> None:
+    """To torch it is what it says: it changes no argument, and its shapes, strides and gradients are as registered."""
+    torch.library.opcheck(torch.ops.plateau_rule.hold.default, drawn(T))
+
+
 @torch.no_grad()
 def test_a_long_past() -> None:
     """What is held for 2,000 positions is still there, and what is let go at once is gone, in float32."""
