@@ -74,7 +74,7 @@ def train(
     dry_run: Flag = False,
     options: TrainOptions = PLAIN,
     saving: SavingOptions = SAVING,
-    overrides: Annotated[Overrides, Parameter(name="*")] = NOTHING,
+    overrides: Annotated[Overrides, Parameter(name="*", negative=None)] = NOTHING,
 ) -> int:
     """Train the byte-level language model under a curriculum, if `plateau check` calls nothing in it broken.
 

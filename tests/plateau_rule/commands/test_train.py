@@ -49,6 +49,13 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return told.err.strip()
 
 
+def help_of(capsys: pytest.CaptureFixture[str]) -> str:
+    """What `plateau train --help` prints."""
+    capsys.readouterr()
+    assert plateau.main(["train", "--help"]) == 0
+    return capsys.readouterr().out
+
+
 def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     """A run says what it trains, where it stands, what the guards say, its raises, its score, and where it all is."""
     assert plateau.main(["train", "micro.toml", *FLAGS]) == 0
@@ -106,6 +113,14 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], words: str, told: str) ->
     for name in ("a", "b"):
         (Path("full") / name).touch()
     assert told in refused(capsys, *words.split())
+
+
+@pytest.mark.parametrize(("word", "has"), [((), True), (("--memory",), True), (("--no-memory",), False)])
+def test_a_switch_of_the_preset_goes_both_ways(capsys: pytest.CaptureFixture[str], word: tuple[str], has: bool) -> None:
+    """What the preset switches on, `--no-…` switches off: of such switches both words are options."""
+    assert plateau.main(["train", "micro.toml", *FLAGS, *word]) == 0
+    assert read_record(Path("runs/micro")).config.model.memory is has
+    assert "--published --no-published" in " ".join(help_of(capsys).split())
 
 
 def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
