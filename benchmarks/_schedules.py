@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 from math import ceil
 
 from plateau_rule import Curriculum, UnsoundError, bind, loads, require_sound
@@ -17,7 +18,19 @@ SHAPES = {
     "cosine": 'shape = "cosine", floor = 0.05, length = "rest"',
 }
 EACH_RUNG, FALL = "each-rung", "0.2 run"  # the rate falls on each rung, in so much time; on the last one until the end
+WHEN_FLAT, SHORT_FALL = (
+    "when-flat",
+    "0.1 run",
+)  # it falls where the loss is flat, before a raise; on the last one likewise
+RATES = {
+    **SHAPES,
+    EACH_RUNG: f'shape = "cosine", floor = 0.1, length = "{FALL}"',
+    WHEN_FLAT: 'shape = "constant"',
+}
+LAST = {EACH_RUNG: 'floor = 0.05, length = "rest"', WHEN_FLAT: SHAPES["decay"]}  # on the last rung
+LOW = f'shape = "linear", floor = 0.1, length = "{SHORT_FALL}"'  # in a state in which the rate falls
 UNDER_COSINE, RESTARTED = ("fixed", "trend", "returns"), ("fixed", "trend")
+PATIENCE = 3  # evaluations at the last rung's setting without a new best
 TOTALS, WEIGHTS = (0.3, 0.6, 0.9), {"even": 1.0, "halving": 0.5}  # of the search for a fixed ladder
 
 
@@ -39,6 +52,7 @@ class Task:
         most: the last rung as a number.
         near: scores that differ by less than this are as good as one another: a share of the lower one, or an amount.
         thresholds: that triggers are chosen among: relative improvements in 100 steps.
+        target: the metric that the trainer brings as the score at the last rung.
     """
 
     name: str
@@ -54,6 +68,7 @@ class Task:
     most: int
     near: str
     thresholds: tuple[float, ...]
+    target: str
 
     @property
     def top(self) -> int:
@@ -71,11 +86,12 @@ class Schedule:
 
     Attributes:
         kind: what decides: "held", "uniform", "fixed", "probed", or a kind of trigger.
-        rungs: places of the rungs that it climbs.
+        rungs: places of the rungs that it climbs; one that comes twice has a state of its own in which the rate falls.
         guards: what lets it leave each of them but the last.
-        shape: of the rate, a key of SHAPES, or EACH_RUNG.
+        shape: of the rate, a key of SHAPES, EACH_RUNG or WHEN_FLAT.
         restart: whether the rate starts over with each raise.
         number: of a candidate of this kind, from 1; 0 where it is the chosen one.
+        metric: of evaluations, that the guards watch; where there is none, they watch the loss.
     """
 
     kind: str
@@ -84,6 +100,7 @@ class Schedule:
     shape: str = "decay"
     restart: bool = False
     number: int = 0
+    metric: str = ""
 
     @property
     def name(self) -> str:
@@ -97,28 +114,27 @@ class Schedule:
 
     def text(self, task: Task) -> str:
         """Its curriculum, as it is written."""
-        names = [f"rung-{rung + 1}" for rung in self.rungs]
-        settings = [json.dumps(task.ladder[rung]) for rung in self.rungs]
-        restart = ', actions = ["lr_restart"]' * self.restart
-        states = "".join(
-            f'[[state]]\nname = "{name}"\nset = {{ {task.knob} = {value} }}\n'
-            for name, value in zip(names, settings, strict=True)
-        )
-        rate = SHAPES.get(self.shape, f'shape = "cosine", floor = 0.1, length = "{FALL}"')
-        last = 'lr = { floor = 0.05, length = "rest" }' if self.shape == EACH_RUNG else ""
+        names = [f"rung-{rung + 1}{'-low' * (rung == last)}" for last, rung in pairwise((None, *self.rungs))]
+        looks = ', at = "eval"' * bool(self.metric) + ', actions = ["lr_restart"]' * self.restart
         raises = ",\n".join(
-            f'{{ from = "{old}", to = "{new}", guards = [{guard}]{restart} }}'
+            f'{{ from = "{old}", to = "{new}", guards = [{guard}]{looks} }}'
             for old, new, guard in zip(names, names[1:], self.guards, strict=False)
         )
         return f"""
 name = "{self.name}"
 run  = {{ steps_per_epoch = {task.steps_per_epoch} }}
-lr   = {{ peak = {task.peak}, {rate} }}
+lr   = {{ peak = {task.peak}, {RATES[self.shape]} }}
 knob = {{ {task.knob} = {{ ladder = {json.dumps(task.ladder)}, cost = {list(task.prices)} }} }}
+{f'metric = {{ {self.metric} = {{ at = "eval" }} }}' if self.metric else ""}
 {f"transition = [{raises}]" if self.guards else ""}
 {'check = { waive = { aligned = "what the rate is to be at a raise is a question here" } }' if self.guards else ""}
-{states}{last}
+{"".join(map(partial(self._state, task), names, self.rungs))}
 """
+
+    def _state(self, task: Task, name: str, rung: int) -> str:
+        rate = LOW if name.endswith("-low") else LAST.get(self.shape, "") if rung == self.rungs[-1] else ""
+        own = f"lr = {{ {rate} }}\n" if rate else ""
+        return f'[[state]]\nname = "{name}"\nset = {{ {task.knob} = {json.dumps(task.ladder[rung])} }}\n{own}'
 
 
 def held(rung: int, shape: str) -> Schedule:
@@ -184,10 +200,19 @@ def slow(threshold: float, steps: int) -> str:
 
 
 def knowing(task: Task, threshold: float) -> list[Schedule]:
-    """Triggers that know more than the loss: what a step costs, or where the rate is. Another is a line more here."""
+    """Triggers that know more than the loss: what a step costs, where the rate is, how the last rung would score."""
+    flat = slow(threshold, 100)
     per_cost = [slow(threshold, round(100 / price)) for price in task.prices[:-1]]
-    low_rate = climb(task, "low-rate", [f'{{ dwell = "{FALL}" }}, {slow(threshold, 100)}'])
-    return [climb(task, "per-cost", per_cost), replace(low_rate, shape=EACH_RUNG, restart=True)]
+    low_rate = climb(task, "low-rate", [f'{{ dwell = "{FALL}" }}, {flat}'])
+    twice = tuple(rung for rung in range(task.top) for _ in range(2))
+    falling = (flat, f'{{ dwell = "{SHORT_FALL}" }}, {flat}') * task.top
+    spent = f'{{ patience = {{ metric = "{task.target}", steps = {PATIENCE} }} }}'
+    return [
+        climb(task, "per-cost", per_cost),
+        replace(low_rate, shape=EACH_RUNG, restart=True),
+        Schedule("after-decay", (*twice, task.top), falling, WHEN_FLAT, restart=True),
+        replace(climb(task, "on-target", [spent]), metric=task.target),
+    ]
 
 
 def reported(task: Task, chosen: Mapping[str, Schedule], probed: Schedule | None) -> list[Schedule]:
@@ -225,6 +250,7 @@ TASKS = {
         most=512,
         near="2 %",
         thresholds=(0.12, 0.06, 0.03),
+        target="error",
     ),
     "bytes": Task(
         name="bytes",
@@ -241,5 +267,6 @@ TASKS = {
         most=4,
         near="0.01",
         thresholds=(0.04, 0.02, 0.01),
+        target="val_bpb_target",
     ),
 }

@@ -6,7 +6,8 @@ The operator learns what Burgers' equation makes of a wave (examples/burgers.py)
 but the sharpest shocks; the grid is refined when the loss has stopped falling. The same training on the full grid
 throughout gets the same processor time. Two minutes on two cores; the last line names a picture.
 
-A curriculum may turn `modes` as well, the lowest ones that are mixed. `train` is a trainer for `plateau probe`:
+A curriculum may turn `modes` as well, the lowest ones that are mixed, and may watch `error`, the error on the full grid
+that comes with each point of the curve. `train` is a trainer for `plateau probe`:
 plateau probe examples/grids.toml --trainer examples/fourier_operator.py:train --budget "10 s"
 """
 
@@ -116,6 +117,8 @@ def fit(model: nn.Module, waves: Pair, held: Pair, curriculum: Curriculum, on_gr
                 error = float(relative_error(model(held[0], modes), held[1]))
             point = {"step": step + 1, "score": error, "time_s": spent, "grid": grid, "loss": result.loss}
             curve.append(point | rule.controller.counted)
+            if rule.stop is None:
+                rule.evaluated(error=error)
     rule.end()
     return curve
 

@@ -75,6 +75,22 @@ def test_operator_trains_on_the_grid_that_is_asked_for(example: Any, two_grids: 
     assert burgers.draw({"ladder": curve}, tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_ladder_may_watch_the_error_on_the_full_grid(example: Any) -> None:
+    """`error` comes with each point of the curve: a guard on it that is true at once raises at the first."""
+    pytest.importorskip("torch")
+    watching = loads("""
+name = "watching"
+run  = { epochs = 1, steps_per_epoch = 40 }
+lr   = { peak = 2e-3, shape = "constant" }
+knob = { grid = { ladder = [64, 128] } }
+metric = { error = { at = "eval" } }
+state = [{ name = "coarse", set = { grid = 64 } }, { name = "fine", set = { grid = 128 } }]
+transition = [{ from = "coarse", to = "fine", at = "eval", guards = [{ below = { metric = "error", value = 100 } }] }]
+""")
+    curve = example("fourier_operator").train(watching, budget=None, seed=1)
+    assert [point["grid"] for point in curve[:3]] == [64, 128, 128]
+
+
 def test_modes_are_a_knob_and_steps_can_be_priced(example: Any, two_grids: Curriculum) -> None:
     """A run of a few epochs has points to price a step by; its score is by the modes in force."""
     pytest.importorskip("torch")

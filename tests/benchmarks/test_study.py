@@ -68,7 +68,7 @@ def test_every_schedule_is_sound_or_refused_with_a_reason(task: Task) -> None:
     rows = reported(task, chosen, None)
     every = [*rows, *(each for kind in candidates(task).values() for each in kind if each.number)]
     assert len({each.name for each in every}) == len(every)
-    assert len(rows) == 20
+    assert len(rows) == 22
     for row in rows:
         why = refusal(task, row, 1)
         if why is None and (row.restart or row.kind in ("held", "uniform", "fixed")):
@@ -124,7 +124,7 @@ def test_missing_seeds_conclude_nothing(tmp_path: Path) -> None:
     path = kept.path(TASK, 1)
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     told = "\n".join(at_budget(TaskProgress(TASK, kept), 1))
-    assert "**1 of 90 cells are missing.**" in told
+    assert "**1 of 95 cells are missing.**" in told
     assert "Nothing is concluded" in told
     assert "beats" not in told
 
