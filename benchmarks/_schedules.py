@@ -114,7 +114,7 @@ class Schedule:
 
     def text(self, task: Task) -> str:
         """Its curriculum, as it is written."""
-        names = [f"rung-{rung + 1}{'-low' * (rung == last)}" for last, rung in pairwise((None, *self.rungs))]
+        names = [f"rung-{rung + 1}{'-low' * (rung == last)}" for last, rung in pairwise((-1, *self.rungs))]
         looks = ', at = "eval"' * bool(self.metric) + ', actions = ["lr_restart"]' * self.restart
         raises = ",\n".join(
             f'{{ from = "{old}", to = "{new}", guards = [{guard}]{looks} }}'
