@@ -42,7 +42,7 @@ def described(task: Task, schedule: Schedule) -> str:
     """A schedule that was chosen, in words of the language."""
     if not schedule.guards:
         return f"`{schedule.name}`, {task.knob} = {task.ladder[schedule.rungs[0]]}"
-    return "; ".join(f"`{guard.strip('{} ')}`" for guard in dict.fromkeys(schedule.guards))
+    return "; ".join(f"`{guard.removeprefix('{ ').removesuffix(' }')}`" for guard in dict.fromkeys(schedule.guards))
 
 
 def at_budget(task: TaskProgress, times: int) -> list[str]:

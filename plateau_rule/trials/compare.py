@@ -136,6 +136,8 @@ def verdict(compared: Compared) -> str:
     name, first, found = compared.names[place], compared.names[0], compared.differences[place - 1]
     if not isfinite(found.mean):
         return f"no score of {name} can be held against {first}: some are not finite"
+    if all(one.last == other.last for one, other in zip(compared.curves[0], compared.curves[place], strict=True)):
+        return f"{name} has the scores of {first}, seed by seed: it may have trained the same steps"
     word = "better" if found.mean < 0 else "worse"
     lead = f"{name} is {word} than {first} by {abs(found.mean):.3g}"
     if compared.seeds == 1:

@@ -61,6 +61,7 @@ def test_chance_is_called_so_as_often_as_it_says() -> None:
         (([1.0, 1.1, 1.2], [1.1, 1.2, 1.29]), "b is worse than a by"),
         (([1.0, 1.1, 1.2], [1.1, 1.0, 1.2]), "no difference was found"),
         (([1.0, 1.1, 1.2], [0.9, 0.95, 1.19]), "may still be chance"),
+        (([1.0, 1.1, 1.2], [1.0, 1.1, 1.2]), "b has the scores of a, seed by seed"),
         (([1.0], [0.9]), "one seed, which has no spread"),
         (([1.0, 2.0], [float("inf"), 1.0]), "not finite"),
         (([1.0, 1.1, 1.2], [1.2, 1.3, 1.4], [0.8, 0.9, 1.01]), "c is better than a"),
