@@ -124,7 +124,7 @@ demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, 
 	@env -u OMP_NUM_THREADS $(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 20 --steps-per-epoch 80
 
 bench: setup     ## run the benchmarks, but for the next five
-	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/rivals.py benchmarks/ideas.py benchmarks/transitions.py benchmarks/page.py benchmarks/study.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
+	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/neuraloperator.py benchmarks/rivals.py benchmarks/ideas.py benchmarks/transitions.py benchmarks/page.py benchmarks/study.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
 
 bench-boundary: setup ## how often a loss at the stated rate is called flat in 100,000 steps, half an hour on two cores
 	$(BIN)/python -P benchmarks/boundary.py
