@@ -95,7 +95,9 @@ def write_curve(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
     Curve.of(points)
     known = ("score", *AXES[1:])
     rows = [
-        one_line({"step": int(row["step"]), **{name: float(row[name]) for name in known if row.get(name) is not None}})
+        one_line(
+            {"step": int(float(row["step"]))} | {name: float(row[name]) for name in known if row.get(name) is not None}
+        )
         for row in points
     ]
     beside = path.with_name(f".{path.name}.unfinished")
