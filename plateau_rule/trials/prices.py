@@ -212,11 +212,16 @@ def _prepared(
         prices = replace(prices, unit_s=_unit_s(curriculum, prices))
         curriculum = _with_prices(curriculum, settings, prices)
     if budget.unit == "s":
-        spends = TrainingBudget(Fraction(f"{float(budget.amount) / prices.unit_s:.6g}"), "cost")
+        spends = TrainingBudget(_cost(float(budget.amount) / prices.unit_s), "cost")
     most_steps = None
     if trainer.kind == "fftcore" and budget.unit != "steps":
         most_steps = _most_steps(curriculum, settings, spends, prices)
     return Prepared(curriculum, spends, prices, most_steps)
+
+
+def _cost(amount: float) -> Fraction:
+    """A cost as a file may say it: six figures, and no more than six decimals."""
+    return Fraction(f"{amount:.6g}") if amount >= 1 else max(Fraction(f"{amount:.6f}"), Fraction(1, 10**6))
 
 
 def _unit_s(curriculum: Curriculum, prices: Prices) -> float:

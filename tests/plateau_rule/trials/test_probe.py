@@ -102,18 +102,23 @@ def test_differences_are_paired() -> None:
         ("1.5hours", "5400 s"),
         ("2e6 tokens", "2000000 tokens"),
         ("1 step", "1 steps"),
+        ("1234567.5 cost", "1234567.5 cost"),
+        ("0.00001 cost", "0.00001 cost"),
+        ("1e15 cost", "1000000000000000 cost"),
     ],
 )
 def test_budgets(text: str, read: str) -> None:
-    """A budget is read with its unit, times in seconds."""
+    """A budget is read with its unit, times in seconds, and is read again from what is written of it."""
     assert str(TrainingBudget.read(text)) == read
+    assert TrainingBudget.read(read) == TrainingBudget.read(text)
 
 
 @pytest.mark.parametrize("text", ["", "90", "0 s", "-1 s", "1.5 steps", "3 parsecs", "1e99 s", "nan s"])
 def test_what_is_no_budget(text: str) -> None:
     """Anything else is refused, with an example."""
-    with pytest.raises(TrialError, match='such as "90 s"'):
+    with pytest.raises(TrialError, match='such as "90 s"') as error:
         TrainingBudget.read(text)
+    assert ("above 0" in str(error.value)) == (text in ("0 s", "1.5 steps", "1e99 s"))
 
 
 def test_each_rung_is_a_run_that_stays_there() -> None:
