@@ -18,7 +18,7 @@ from plateau_rule.trials.budget import TrialError
 
 Floats = NDArray[np.float64]
 LABELS = {"step": "steps", "tokens": "tokens", "cost": "cost", "time_s": "time (s)"}
-WILD = 1e30  # what is not finite, where curves are subtracted
+WILD, TAME = 1e30, 1e20  # what is not finite, where curves are subtracted; what is not so by its neighbours
 AXES = ("step", "tokens", "cost", "time_s")  # what scores are drawn and compared against
 ASKED = 'a curve of points such as {"step": 100, "score": 0.52, "time_s": 3.1}, the last of them at the end of the run'
 

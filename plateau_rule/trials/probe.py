@@ -15,7 +15,7 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.shards import Engine
 from plateau_rule.trials.budget import TrainingBudget, TrialError
 from plateau_rule.trials.cell import Cell
-from plateau_rule.trials.curve import Curve, Floats
+from plateau_rule.trials.curve import TAME, WILD, Curve, Floats
 from plateau_rule.trials.pool import Progress, train_cells
 from plateau_rule.trials.prices import Prepared, Prices, prepare
 from plateau_rule.trials.rungs import Setting, constant, ladder, moved, settings_of
@@ -210,10 +210,12 @@ def find_crossings(curves: Sequence[Sequence[Curve]], axis: str) -> tuple[int, t
     """The rung that is best at first, and where harder ones get ahead of the one before, to stay ahead.
 
     A rung gets ahead where, from there to the end, its mean over the seeds is better by more than the spread of the
-    paired differences. With one seed there is no spread, and any difference counts; what is said of it says so.
+    paired differences. With one seed there is no spread, and any difference counts; what is said of it says so. A rung
+    whose score is not finite on one seed is behind every one whose scores are.
     """
     places = places_of(curves, axis)
-    scores = np.array([[curve.at(axis, places) for curve in rung] for rung in curves])  # rung, seed, place
+    own = np.array([[curve.at(axis, places) for curve in rung] for rung in curves])  # rung, seed, place
+    scores = np.where((own > TAME).any(1, keepdims=True), WILD, own)
     start, climbed = 0, list[tuple[int, int]]()  # a rung, and the place where it is entered
     while True:
         now, begin = climbed[-1] if climbed else (start, 0)
@@ -230,8 +232,8 @@ def find_crossings(curves: Sequence[Sequence[Curve]], axis: str) -> tuple[int, t
             start = rung
     found, over = [], start
     for rung, place in climbed:
-        alone = [_ahead_from(one[None]) for one in scores[rung] - scores[over]]
-        by_seed = tuple(None if own is None else float(places[own]) for own in alone)
+        alone = [_ahead_from(one[None]) for one in own[rung] - own[over]]
+        by_seed = tuple(None if first is None else float(places[first]) for first in alone)
         found.append(Crossing(rung, over, float(places[place]), by_seed))
         over = rung
     return start, tuple(found)
@@ -267,11 +269,14 @@ def seed_spread(rung: Sequence[Curve]) -> float:
 def advice(probed: Probed) -> list[str]:
     """What a probe says: a sentence a line."""
     seeds = len(probed.curves[0])
+    wild = {place: sum(not isfinite(curve.last) for curve in rung) for place, rung in enumerate(probed.curves)}
     lines = [
-        f"{probed.named(place)} ended with a score that is not finite, and is never ahead"
-        for place, rung in enumerate(probed.curves)
-        if not all(isfinite(curve.last) for curve in rung)
+        f"{probed.named(place)} ended with a score that is not finite on {count} of {seeds} seeds, and is never ahead"
+        for place, count in wild.items()
+        if count
     ]
+    if all(wild.values()):
+        return [*lines, "No rung can be advised. Lower the rate, or see what the trainer gives"]
     for crossing in probed.crossings:
         own = [place for place in crossing.by_seed if place is not None]
         each = f"{probed.in_words(min(own))} to {probed.in_words(max(own))}" if own else "nowhere"
@@ -289,7 +294,7 @@ def advice(probed: Probed) -> list[str]:
 
 def _without_crossing(probed: Probed) -> str:
     best, start = probed.best, probed.start
-    if best > start:
+    if best != start:
         scores = [np.array([curve.last for curve in probed.curves[rung]]) for rung in (start, best)]
         lead = difference(*scores)
         return (

@@ -21,6 +21,8 @@ from plateau_rule.trials.statistics import PairedDifference
 def mean_and_spread(curves: Sequence[Curve]) -> str:
     """Scores at the end, over the seeds."""
     scores = np.array([curve.last for curve in curves])
+    if count := int((~np.isfinite(scores)).sum()):
+        return f"not finite on {count} of {len(scores)}"
     margin = seed_spread(curves)
     return f"{scores.mean():.4f}" + (f" ± {margin:.4f}" if isfinite(margin) else "")
 
@@ -74,6 +76,8 @@ def prices_as_toml(probed: Probed) -> str:
 
 
 def _margin(found: PairedDifference) -> str:
+    if not isfinite(found.mean):
+        return "-"
     return f"{found.mean:.4f}" + (f" ± {found.spread:.4f}" if isfinite(found.spread) else "")
 
 
@@ -139,7 +143,7 @@ def print_comparison(compared: Compared) -> None:
         print(line)
     print()
     print(comparison_verdict(compared))
-    if len(compared.differences) > 1:
+    if len(compared.differences) > 1 and any(isfinite(found.p) for found in compared.differences):
         print(f"p: paired t-tests, corrected for {len(compared.differences)} comparisons (Holm)")
 
 

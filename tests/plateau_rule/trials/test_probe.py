@@ -26,6 +26,9 @@ PAGE = ROOT / "docs" / "where-it-pays.md"
 TOY = Path(__file__).with_name("toy.py")
 
 
+CaptureText = pytest.CaptureFixture[str]
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a ladder, in which commands run."""
@@ -80,6 +83,42 @@ def test_a_run_that_diverges_is_never_ahead() -> None:
     """An infinite score is not better than any."""
     wild = Curve(np.full(100, np.inf), falling(0.1, 0.0).spent)
     assert find_crossings([[falling(0.1, 0.2)] * 2, [wild] * 2], "cost") == (0, ())
+
+
+def test_a_rung_that_diverges_on_one_seed_is_behind() -> None:
+    """A first rung that ends without a finite score on one of two seeds is left where that begins, or never taken."""
+    cheap, dear = falling(0.1, 0.2), falling(0.05, 0.3)
+    whole, late = np.full(100, np.inf), np.where(np.arange(100) < 50, cheap.score, np.inf)
+    assert find_crossings([[cheap, Curve(whole, cheap.spent)], [dear] * 2], "cost") == (1, ())
+    start, found = find_crossings([[cheap, Curve(late, cheap.spent)], [dear] * 2], "cost")
+    assert start == 0
+    assert [one.rung for one in found] == [1]
+    assert found[0].begin == pytest.approx(50.5, abs=0.6)
+    assert found[0].by_seed[0] is None
+
+
+@pytest.mark.parametrize(
+    ("rungs", "said"),
+    [
+        ([64], ["rung 2 (grid = 64) ended with a score that is not finite on 2 of 2 seeds", "use the cheap rung"]),
+        ([16], ["on 2 of 2 seeds, and is never ahead", "rung 2 (grid = 64) is ahead from the first score to the last"]),
+        ([16, 64], ["No rung can be advised. Lower the rate"]),
+    ],
+)
+def test_scores_that_are_not_finite(folder: Path, capfd: CaptureText, rungs: list[int], said: list[str]) -> None:
+    """What diverged is named and never advised; no warning of a library's is shown, and the picture has a gap."""
+    (folder / "mine.py").write_text(
+        f"import sys\n\nsys.path.insert(0, {str(TOY.parent)!r})\nimport toy\n\n\ndef train(curriculum, budget, seed):\n"
+        "    for point in toy.train(curriculum, budget, seed):\n"
+        f"        yield point | ({{'score': float('nan')}} if curriculum.state[0].set['grid'] in {rungs} else {{}})\n"
+    )
+    words = ["probe", "grid.toml", "--trainer", "mine.py:train", "--budget", "80 cost", "--seeds", "2", "-o", "a.svg"]
+    assert plateau.main(words) == 0
+    found = capfd.readouterr()
+    assert all(each in found.out for each in said)
+    assert "warning" not in found.err
+    assert "nan" not in found.out
+    assert "1e30" not in (folder / "a.svg").read_text()
 
 
 def test_holm_is_the_textbook_s() -> None:
