@@ -61,7 +61,7 @@ def probe(
     else:
         from plateau_rule.trials.tables import print_probe
 
-        print_probe(probed, written)
+        print_probe(probed, written, options.trainer)
     if plot is not None:
         from plateau_rule.trials.picture import draw_probe
 

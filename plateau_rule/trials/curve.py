@@ -62,6 +62,17 @@ class Curve:
         return np.interp(places, self.spent[axis], np.minimum(self.score, WILD), left=np.nan, right=np.nan)
 
 
+RISE = (
+    "Every curve ends higher than it begins, and of a score less is better. If of yours more is better, give it with "
+    "its sign turned"
+)
+
+
+def rise(curves: Iterable[Curve]) -> bool:
+    """Whether each of some curves ends higher than it begins."""
+    return all(curve.score[0] < curve.last < inf for curve in curves)
+
+
 def _point(point: Any) -> dict[str, float]:
     if not isinstance(point, Mapping) or not {"step", "score"} <= point.keys():
         raise TrialError(f"found {str(point)[:80]}; expected {ASKED}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -15,7 +15,7 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.shards import Engine
 from plateau_rule.trials.budget import TrainingBudget, TrialError
 from plateau_rule.trials.cell import Cell
-from plateau_rule.trials.curve import TAME, WILD, Curve, Floats
+from plateau_rule.trials.curve import RISE, TAME, WILD, Curve, Floats, rise
 from plateau_rule.trials.pool import Progress, train_cells
 from plateau_rule.trials.prices import Prepared, Prices, prepare
 from plateau_rule.trials.rungs import Setting, constant, ladder, moved, settings_of
@@ -24,6 +24,8 @@ from plateau_rule.trials.trainer import Trainer
 
 PLACES = 200  # at which curves are compared
 FEWEST = 4  # points of a curve, with which it is one
+ALIKE = 1.25  # by this factor may seconds of a unit of cost differ from rung to rung
+ENOUGH = 0.98  # of a budget, so that it counts as spent
 
 
 @dataclass(frozen=True)
@@ -192,11 +194,11 @@ def require_comparable(curves: Sequence[Sequence[Curve]], axis: str) -> None:
     """Raise TrialError where curves cannot be laid over one another."""
     every = [curve for rung in curves for curve in rung]
     if any(axis not in curve.spent for curve in every):
-        raise TrialError(f'the points of this trainer do not say its {axis}: give "{axis}" in each of them')
+        raise TrialError(f'the points of this trainer do not say the {axis} spent: give "{axis}" in each of them')
     if (fewest := min(len(curve.score) for curve in every)) < FEWEST:
         raise TrialError(
-            f"a curve has {fewest} points, and where it crosses another cannot be said of fewer than {FEWEST}: score "
-            "more often (a smaller --steps-per-epoch), or give a larger budget"
+            f"a curve has {fewest} point{'s' * (fewest > 1)}, and where curves cross cannot be said of fewer than "
+            f"{FEWEST}: score more often (a smaller --steps-per-epoch), or give a larger budget"
         )
 
 
@@ -289,7 +291,27 @@ def advice(probed: Probed) -> list[str]:
         lines.append(_without_crossing(probed))
     if seeds == 1:
         lines.append("One seed has no spread: whether this is more than chance cannot be said. Give --seeds 3 or more")
-    return lines
+    return [*lines, *_doubts(probed)]
+
+
+def _doubts(probed: Probed) -> Iterator[str]:
+    """What speaks against all that was said."""
+    spends = float(probed.rungs.prepared.spends.amount)
+    for place, rung in enumerate(probed.curves):
+        if (spent := min(float(curve.spent[probed.axis][-1]) for curve in rung)) < ENOUGH * spends:
+            yield (
+                f"The scores of {probed.named(place)} end at {probed.in_words(spent)} of {probed.in_words(spends)}: "
+                "curves are compared up to there only. Train until the plan says stop, and score at the end"
+            )
+    if rise([curve for rung in probed.curves for curve in rung]):
+        yield RISE
+    units_s = probed.prices.units_s[: len(probed.curves)] if probed.prices is not None else ()
+    if probed.axis == "cost" and units_s and max(units_s) > ALIKE * min(units_s):
+        each = ", ".join(f"{unit_s * 1000:.3g} ms on rung {place}" for place, unit_s in enumerate(units_s, 1))
+        yield (
+            f"The prices in the file do not fit what steps take here: a unit of cost is {each}. Take them out, and a "
+            "probe in seconds measures them"
+        )
 
 
 def _without_crossing(probed: Probed) -> str:
@@ -308,5 +330,5 @@ def _without_crossing(probed: Probed) -> str:
             "expected to pay"
         )
     return (
-        f"they don't cross within your budget: use the cheap rung, {probed.named(0)}; no ladder can be expected to pay"
+        f"They don't cross within your budget: use the cheap rung, {probed.named(0)}; no ladder can be expected to pay"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -214,6 +215,50 @@ def test_a_probe_from_end_to_end(folder: Path, capfd: pytest.CaptureFixture[str]
     assert [one["to"] for one in told["raises"]] == [2]
     assert told["prices"] == {"grid": [0.25, 1.0]}
     assert "raise to rung 2" in (folder / "probe.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("points[: len(points) // 2]", "The scores of rung 1 (grid = 16) end at 80 cost of 160 cost: curves"),
+        ("[{**each, 'score': -each['score']} for each in points]", "Every curve ends higher than it begins"),
+    ],
+)
+def test_what_speaks_against_a_verdict(folder: Path, capfd: CaptureText, body: str, said: str) -> None:
+    """Trainings that end before their budget, and scores of which more is better, are told of."""
+    (folder / "mine.py").write_text(
+        f"import sys\n\nsys.path.insert(0, {str(TOY.parent)!r})\nimport toy\n\n\ndef train(*given):\n"
+        f"    points = list(toy.train(*given))\n    return {body}\n"
+    )
+    words = ["probe", "grid.toml", "--trainer", "mine.py:train", "--budget", "160 cost", "--seeds", "2"]
+    assert plateau.main(words) == 0
+    assert said in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("cost", "fits"), [("[0.25, 1]", True), ("[0.9, 1]", False)])
+def test_prices_of_a_file_are_not_called_measured(folder: Path, capfd: CaptureText, cost: str, fits: bool) -> None:
+    """A budget in seconds is counted by the file's prices: they are not called measured, and a bad fit is said."""
+    (folder / "grid.toml").write_text(LADDER.replace("[0.25, 1]", cost))
+    words = [
+        "probe",
+        "grid.toml",
+        "--trainer",
+        f"{TOY}:train",
+        "--budget",
+        "1.6 s",
+        "--seeds",
+        "2",
+        "--out",
+        "my probe",
+    ]
+    assert plateau.main(words) == 0
+    out = capfd.readouterr().out
+    assert "as measured here" not in out
+    assert ("a unit of cost is 2.78 ms on rung 1, 10 ms on rung 2" in out) == (not fits)
+    if fits:
+        _, _, command = out.partition("a comparison says: ")
+        assert shlex.split(command)[2:4] == ["my probe/ladder.toml", "my probe/rung-1.toml"]
+        assert ["--trainer", f"{TOY}:train"] == shlex.split(command)[-4:-2]
 
 
 def test_a_cell_that_fails_is_said_and_the_others_are_kept(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
