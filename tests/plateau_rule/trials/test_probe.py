@@ -295,11 +295,16 @@ def test_a_command_line_trains(folder: Path, capfd: pytest.CaptureFixture[str]) 
         (["--trainer", f"{TOY}:train", "--budget", "4e4 tokens"], "tokens_per_step in [run]"),
         (["--trainer", f"{TOY}:train", "--knob", "gird"], 'no knob "gird"'),
         (["--trainer", f"{TOY}:train", "--budget", "2 cost"], "score more often"),
+        (["--trainer", f"{TOY}:train", "--knob", "batch"], 'the knob "batch" has one rung'),
+        (["--trainer", f"{TOY}:train", "--knob", "width"], 'the knob "width" has a range'),
     ],
 )
 def test_mistakes(folder: Path, capfd: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
     """What cannot be probed is refused in a sentence that says what to do."""
     budget = [] if "--budget" in words else ["--budget", "40 cost"]
+    others = '[knob.batch]\norder = "none"\nladder = [8]\n[knob.width]\norder = "none"\nrange = { min = 1, max = 8 }\n'
+    text = LADDER.replace("[[state]]", f"{others}[[state]]", 1).replace("set  = {", "set  = { batch = 8, width = 4,")
+    (folder / "grid.toml").write_text(text)
     assert plateau.main(["probe", "grid.toml", "--seeds", "1", *budget, *words]) == 2
     assert said in capfd.readouterr().err
 
@@ -308,6 +313,19 @@ def test_one_setting_has_no_rungs(folder: Path, capfd: pytest.CaptureFixture[str
     """A curriculum without a ladder has nothing to probe."""
     assert plateau.main(["probe", "full", "--trainer", f"{TOY}:train", "--budget", "40 cost"]) == 2
     assert "one setting alone" in capfd.readouterr().err
+
+
+def test_a_ladder_of_before_is_not_left(folder: Path, capfd: CaptureText) -> None:
+    """Where a later probe in the folder advises no ladder, none lies there; the curriculum is not written over."""
+    words = ["probe", "grid.toml", "--trainer", f"{TOY}:train", "--seeds", "1", "--out", "found", "--budget"]
+    assert plateau.main([*words, "160 cost"]) == 0
+    assert (folder / "found" / "ladder.toml").exists()
+    assert plateau.main([*words, "80 cost"]) == 0
+    assert not (folder / "found" / "ladder.toml").exists()
+    (folder / "ladder.toml").write_text(LADDER)
+    assert plateau.main(["probe", "ladder.toml", *words[2:-3], "--out", ".", "--budget", "80 cost"]) == 2
+    assert "ladder.toml: files of this name are written into ." in capfd.readouterr().err
+    assert (folder / "ladder.toml").read_text() == LADDER
 
 
 def test_a_cell_has_a_command(tmp_path: Path) -> None:
