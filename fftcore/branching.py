@@ -37,7 +37,7 @@ from plateau_rule.fftcore.record import (
 )
 from plateau_rule.fftcore.state import refuse_another_run, state_of
 from plateau_rule.fftcore.storage import Disk, locked, opened_file, unfinished
-from plateau_rule.sim.run_files import DECISIONS, METRICS
+from plateau_rule.sim.run_files import DECISIONS, METRICS, RECORD
 from plateau_rule.sim.run_folder import decision_row, one_line, plan_row
 
 
@@ -115,7 +115,8 @@ def branch(run: Path, curriculum: Curriculum, source: bytes, asked: BranchOption
         RunError: nothing is shared, nothing differs, or the run is not what its logs say.
         CheckpointError: no checkpoint is early enough and whole.
     """
-    read_record(run)  # where there is none, there may be no folder to lock
+    if not (run / RECORD).exists():  # and there may be no folder to lock
+        raise RunError(f"{run}: there is no run here to branch off. Name the folder of one, such as runs/sizes")
     refuse_used_folder(asked.out)
     with locked(run):
         found = find_branch(run, curriculum, source, asked)
@@ -242,9 +243,15 @@ def _difference(record: Record, old: Plan, new: Plan) -> str | None:
     if moved := [name for name in before if before[name] != after[name]]:
         return f"{moved[0]} {before[moved[0]]} and {after[moved[0]]}"
     if old.lr != new.lr:
-        return f"rate {old.lr:.3g} and {new.lr:.3g}"
+        return f"rate {_apart(old.lr, new.lr)}"
     asked = (" and ".join(map(str, plan.requests)) or "nothing" for plan in (old, new))
     return None if old.requests == new.requests else "the trainer is asked for {}, or for {}".format(*asked)
+
+
+def _apart(one: float, other: float) -> str:
+    """Two numbers that differ, with as many figures as show it."""
+    figures = next(n for n in (3, 6, 17) if f"{one:.{n}g}" != f"{other:.{n}g}")
+    return f"{one:.{figures}g} and {other:.{figures}g}"
 
 
 Late = deque[tuple[float, bool]]  # losses that are not observed yet, and whether their steps were skipped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from plateau_rule.commands.options import JsonFlag, Picture, bar, print_json, require_drawable
+from plateau_rule.commands.options import JsonFlag, Picture, UsageError, bar, print_json, require_drawable
 from plateau_rule.commands.trials import TRIALS, TrialOptions
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def probe(
     require_engine(options.engine)
     spends, trainer = TrainingBudget.read(budget), options.read_trainer()
     ladder, folder = options.load(curriculum), options.folder(f"probe-{Path(curriculum).stem}")
+    _refuse_own_folder(Path(curriculum), folder)
     with bar("training", "trainings") as progress:
         probed = probe_rungs(
             ladder, spends, options.seeds(seeds), trainer, folder, knob, options.workers, progress, options.engine
@@ -61,17 +63,26 @@ def probe(
     else:
         from plateau_rule.trials.tables import print_probe
 
-        print_probe(probed, written)
+        print_probe(probed, written, options.trainer)
     if plot is not None:
         from plateau_rule.trials.picture import draw_probe
 
         print(f"Drawn: {draw_probe(probed, plot)}", file=sys.stderr)
 
 
+def _refuse_own_folder(curriculum: Path, folder: Path) -> None:
+    """Refuse a folder in which the ladder, or a rung, would be written over the curriculum."""
+    if re.fullmatch(r"(ladder|rung-\d+)\.toml", curriculum.name) and curriculum.absolute().parent == folder.absolute():
+        raise UsageError(f"{curriculum}: files of this name are written into {folder}. Name another folder by --out")
+
+
 def _write_curricula(probed: Probed, folder: Path) -> list[Path]:
-    """Write the ladder and its rungs beside the cells, as they would be compared."""
+    """Write the ladder and its rungs beside the cells, as they would be compared; a ladder of before is removed."""
     from plateau_rule.controller.language.writing import dumps
 
+    before = folder / "ladder.toml"
+    if not probed.crossings and before.is_file() and '-probed"' in before.read_text(encoding="utf-8"):
+        before.unlink()
     curricula = {"ladder": probed.ladder()} if probed.crossings else {}
     for place in dict.fromkeys((*probed.climbed, probed.best)):
         curricula[f"rung-{place + 1}"] = probed.rungs.rung(place)

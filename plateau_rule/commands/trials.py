@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from plateau_rule.commands.options import OUT
 from plateau_rule.sim.shards import Engine
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class TrialOptions:
     """Trainings at a time, each in a process of its own; one per core by default."""
     engine: Engine = "processes"
     """What runs the trainings. `ray` needs the extra of that name, and a folder that all machines have."""
-    out: Annotated[Path | None, OUT] = None
+    out: Annotated[Path | None, Parameter(name="--out")] = None  # -o is the picture
     """The folder of the experiment; by default one below `trials/`."""
 
     def read_trainer(self) -> Trainer:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, Literal, TypeVar
 
-from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError, visible
 from plateau_rule.controller.language.amounts import RunLength
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.values import Table
@@ -18,7 +18,7 @@ from plateau_rule.controller.meters import KnobClock, meters_of, product_of
 AnyTable = TypeVar("AnyTable", bound=Table)
 Unit = Literal["steps", "tokens", "cost", "s"]
 SECONDS = {"s": 1, "second": 1, "seconds": 1, "minute": 60, "minutes": 60, "hour": 3600, "hours": 3600}
-_WRITTEN = re.compile(r"(\d{1,15}(?:\.\d{1,6})?(?:e\d{1,2})?) ?([a-z]+)\Z", re.ASCII)
+_WRITTEN = re.compile(r"(\d{1,16}(?:\.\d{1,6})?(?:e\d{1,2})?) ?([a-z]+)\Z", re.ASCII)
 
 
 class TrialError(PlateauError):
@@ -30,7 +30,7 @@ class TrainingBudget:
     """How much one training may spend.
 
     Attributes:
-        amount: above 0.
+        amount: above 0, with at most six decimals.
         unit: "steps", "tokens", "cost", or "s", seconds of training.
     """
 
@@ -54,15 +54,15 @@ class TrainingBudget:
         elif word in ("steps", "tokens", "cost"):
             unit = word  # type: ignore[assignment]  # mypy does not narrow a text by `in`
         if unit is None or not 0 < number <= 10**15 or (unit in ("steps", "tokens") and number.denominator != 1):
+            wrong = "" if unit is None else " above 0, at most 1e15, of steps and tokens a whole one,"
             raise TrialError(
-                f'budget "{text}"; expected a number and a unit, such as "90 s", "10 minutes", "500 cost", '
-                '"2e6 tokens" or "2000 steps"'
+                f'budget "{visible(text)}"; expected a number{wrong} and a unit, such as "90 s", "10 minutes", '
+                '"500 cost", "2e6 tokens" or "2000 steps"'
             )
         return cls(number, unit)
 
     def __str__(self) -> str:
-        number = self.amount.numerator if self.amount.denominator == 1 else f"{float(self.amount):.6g}"
-        return f"{number} {self.unit}"
+        return f"{f'{float(self.amount):.6f}'.rstrip('0').rstrip('.')} {self.unit}"
 
 
 def changed(table: AnyTable, **values: Any) -> AnyTable:

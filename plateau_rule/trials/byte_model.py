@@ -123,11 +123,13 @@ def _point(
 
 
 def _plateau_train(curriculum: Path, run: Path, *words: str) -> None:
+    from plateau_rule.trials.cell import ending
+
     command = [sys.executable, "-m", "plateau_rule", "train", str(curriculum), "--out", str(run), *words]
     sys.stdout.flush()
     code = subprocess.run(command, check=False).returncode
     if code:
-        raise TrialError(f"plateau train ended with {code}: its own words stand above")
+        raise TrialError(f"plateau train {ending(code)}")
 
 
 def _record(run: Path) -> Record:

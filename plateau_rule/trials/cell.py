@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -19,14 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plateau_rule.controller.errors import PlateauError
+from plateau_rule.controller.errors import PlateauError, visible
 from plateau_rule.controller.language.canonical import digest
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.language.reading import load
 from plateau_rule.controller.language.writing import dumps
 from plateau_rule.controller.meters import KnobClock
 from plateau_rule.trials.budget import TrainingBudget, TrialError, meters_in
-from plateau_rule.trials.curve import Curve, read_curve, write_curve
+from plateau_rule.trials.curve import ASKED, Curve, read_curve, write_curve
 from plateau_rule.trials.trainer import Trainer
 
 CELL, CURRICULUM, CURVE, LOG, RUN = "cell.json", "curriculum.toml", "curve.jsonl", "log.txt", "run"
@@ -119,8 +120,13 @@ def main(folder: Path, beside: Sequence[Path] | None = None) -> int:
     except PlateauError as error:
         print(error, file=sys.stderr)
         return 2
-    except Exception:  # a trainer of a user's: its own words, and last what went wrong
+    except SystemExit as error:
+        print(f"the trainer ended by sys.exit({error.code!r}), and gave no curve", file=sys.stderr)
+        return 1
+    except Exception as error:  # a trainer of a user's: its own words, and last what went wrong
         traceback.print_exc()
+        if len(lines := str(error).strip().splitlines()) > 1:
+            print(f"{type(error).__name__}: {lines[0]}", file=sys.stderr)
         return 1
     return 0
 
@@ -135,6 +141,7 @@ def train(cell: Cell, folder: Path, beside: Sequence[Path] | None = None) -> Non
         points = _listed(cell.trainer.function()(cell.curriculum, cell.budget, cell.seed))
     else:
         points = _run_command(cell, folder)
+    Curve.of(points)
     write_curve(folder / CURVE, list(_counted(cell.curriculum, points)))
 
 
@@ -154,16 +161,32 @@ def _run_command(cell: Cell, folder: Path) -> list[Mapping[str, Any]]:
     sys.stdout.flush()
     code = subprocess.run(words, check=False).returncode
     if code:
-        raise TrialError(f"the command ended with {code}")
+        raise TrialError(f"the command {ending(code)}")
     if not out.exists():
         raise TrialError(f"the command ended well and wrote no curve to {out}")
-    with out.open(encoding="utf-8") as lines:
-        try:
-            points = [json.loads(line) for line in lines if line.strip()]
-        except ValueError:
-            raise TrialError("what the command wrote is not in lines of JSON") from None
+    with out.open(encoding="utf-8", errors="replace") as lines:
+        points = [_point(line, number) for number, line in enumerate(lines, 1) if line.strip()]
     out.unlink()
     return points
+
+
+def _point(line: str, number: int) -> Mapping[str, Any]:
+    try:
+        return json.loads(line)  # type: ignore[no-any-return]  # what it is, the curve asks
+    except ValueError:
+        found = visible(line.strip()[:80])
+        raise TrialError(
+            f"line {number} of what the command wrote is no JSON: {found}; expected {ASKED}, each in a line of its own"
+        ) from None
+
+
+def ending(code: int) -> str:
+    """How a process ended that did not end well."""
+    if code >= 0:
+        return f"ended with {code}"
+    killed = " (a system that runs out of memory does that)" if -code == signal.SIGKILL else ""
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"was ended by {name}{killed}"
 
 
 def _counted(curriculum: Curriculum, points: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -172,7 +195,7 @@ def _counted(curriculum: Curriculum, points: list[Mapping[str, Any]]) -> Iterato
     if isinstance(curriculum.run.tokens_per_step, int):
         prices["tokens"] = curriculum.run.tokens_per_step
     for point in points:
-        yield {**{name: price * point["step"] for name, price in prices.items() if "step" in point}, **point}
+        yield {**{name: price * float(point["step"]) for name, price in prices.items()}, **point}
 
 
 def _constant_meters(curriculum: Curriculum) -> tuple[KnobClock, ...]:

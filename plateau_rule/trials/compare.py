@@ -135,9 +135,11 @@ def verdict(compared: Compared) -> str:
     place = 1 + int(np.argmin(means[1:]))
     name, first, found = compared.names[place], compared.names[0], compared.differences[place - 1]
     if not isfinite(found.mean):
-        return f"no score of {name} can be held against {first}: some are not finite"
-    if all(one.last == other.last for one, other in zip(compared.curves[0], compared.curves[place], strict=True)):
-        return f"{name} has the scores of {first}, seed by seed: it may have trained the same steps"
+        wild = {each: sum(not isfinite(c.last) for c in compared.curves[i]) for each, i in ((first, 0), (name, place))}
+        which = " and ".join(f"of {each} on {count} of {compared.seeds} seeds" for each, count in wild.items() if count)
+        return f"{name} cannot be held against {first}: the score at the end is not finite {which}"
+    if found.mean == 0 and not found.spread > 0:
+        return f"{name} and {first} end with the same score on every seed: no difference was found"
     word = "better" if found.mean < 0 else "worse"
     lead = f"{name} is {word} than {first} by {abs(found.mean):.3g}"
     if compared.seeds == 1:

@@ -18,7 +18,7 @@ from plateau_rule.trials.budget import TrialError
 
 Floats = NDArray[np.float64]
 LABELS = {"step": "steps", "tokens": "tokens", "cost": "cost", "time_s": "time (s)"}
-WILD = 1e30  # what is not finite, where curves are subtracted
+WILD, TAME = 1e30, 1e20  # what is not finite, where curves are subtracted; what is not so by its neighbours
 AXES = ("step", "tokens", "cost", "time_s")  # what scores are drawn and compared against
 ASKED = 'a curve of points such as {"step": 100, "score": 0.52, "time_s": 3.1}, the last of them at the end of the run'
 
@@ -62,6 +62,17 @@ class Curve:
         return np.interp(places, self.spent[axis], np.minimum(self.score, WILD), left=np.nan, right=np.nan)
 
 
+RISE = (
+    "Every curve ends higher than it begins, and of a score less is better. If of yours more is better, give it with "
+    "its sign turned"
+)
+
+
+def rise(curves: Iterable[Curve]) -> bool:
+    """Whether each of some curves ends higher than it begins."""
+    return all(curve.score[0] < curve.last < inf for curve in curves)
+
+
 def _point(point: Any) -> dict[str, float]:
     if not isinstance(point, Mapping) or not {"step", "score"} <= point.keys():
         raise TrialError(f"found {str(point)[:80]}; expected {ASKED}")
@@ -95,7 +106,9 @@ def write_curve(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
     Curve.of(points)
     known = ("score", *AXES[1:])
     rows = [
-        one_line({"step": int(row["step"]), **{name: float(row[name]) for name in known if row.get(name) is not None}})
+        one_line(
+            {"step": int(float(row["step"]))} | {name: float(row[name]) for name in known if row.get(name) is not None}
+        )
         for row in points
     ]
     beside = path.with_name(f".{path.name}.unfinished")

@@ -11,7 +11,7 @@ import numpy as np
 
 from plateau_rule.sim.plots.page import COLOURS, DASHES, INK, page
 from plateau_rule.trials.compare import Compared, verdict
-from plateau_rule.trials.curve import LABELS, Curve
+from plateau_rule.trials.curve import LABELS, TAME, Curve, Floats
 from plateau_rule.trials.probe import PLACES, Probed
 
 if TYPE_CHECKING:
@@ -65,14 +65,15 @@ def draw_comparison(compared: Compared, path: Path) -> Path:
         for panel in panels[len(axes) :]:
             panel.set_visible(False)
         panels[0].legend(frameon=False, fontsize=9)
-        figure.suptitle("\n".join(wrap(verdict(compared), 100)), fontsize=10, x=0.01, ha="left")
+        told = verdict(compared).replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+        figure.suptitle("\n".join(wrap(told, 100)), fontsize=10, x=0.01, ha="left")
     return path
 
 
 def _draw_mean(ax: Axes, curves: Sequence[Curve], axis: str, place: int, label: str, scale: float = 1.0) -> None:
     """A mean over the seeds, and a band of its spread."""
     x = np.linspace(max(c.spent[axis][0] for c in curves), min(c.spent[axis][-1] for c in curves), PLACES)
-    scores = np.array([curve.at(axis, x) for curve in curves])
+    scores = np.array([_tame(curve.at(axis, x)) for curve in curves])
     look: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "linestyle": DASHES[place % len(DASHES)]}
     ax.plot(x * scale, scores.mean(0), linewidth=1.8, label=label, **look)
     if len(curves) > 1:
@@ -81,12 +82,17 @@ def _draw_mean(ax: Axes, curves: Sequence[Curve], axis: str, place: int, label: 
         ax.fill_between(x * scale, low, high, color=look["color"], alpha=0.18, linewidth=0)
 
 
+def _tame(scores: Floats) -> Floats:
+    """Scores with a gap where they are not finite."""
+    return np.where(scores > TAME, np.nan, scores)
+
+
 def _draw_envelope(ax: Axes, probed: Probed, scale: float) -> None:
     """The best mean at each place, wide and pale below the curves."""
     every = [curve for rung in probed.curves for curve in rung]
     x = np.linspace(max(c.spent[probed.axis][0] for c in every), min(c.spent[probed.axis][-1] for c in every), PLACES)
-    means = [np.mean([curve.at(probed.axis, x) for curve in rung], axis=0) for rung in probed.curves]
-    ax.plot(x * scale, np.min(means, axis=0), color="#bbbbbb", linewidth=6, zorder=0, label="envelope", alpha=0.7)
+    means = [np.mean([_tame(curve.at(probed.axis, x)) for curve in rung], axis=0) for rung in probed.curves]
+    ax.plot(x * scale, np.fmin.reduce(means), color="#bbbbbb", linewidth=6, zorder=0, label="envelope", alpha=0.7)
 
 
 def _zoom(ax: Axes, curves: Sequence[Curve]) -> None:

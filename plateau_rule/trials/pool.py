@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from plateau_rule.controller.errors import visible
 from plateau_rule.sim.shards import Engine, cores, ray_cluster
 from plateau_rule.trials.budget import TrialError
 from plateau_rule.trials.byte_model import shares, thin
-from plateau_rule.trials.cell import LOG, RUN, Cell, command_of, curve_of
+from plateau_rule.trials.cell import CURVE, LOG, RUN, Cell, command_of, curve_of, ending
 from plateau_rule.trials.curve import Curve
 
 Progress = Callable[[int, int | None], None]
+FAILED = (1, 2)  # exit codes of a cell that has said why
+LONGEST = 300  # of a line that is shown
 
 
 def train_cells(
@@ -48,7 +51,7 @@ def train_cells(
     folders = [cell.write(folder / "cells") for cell in cells]
     chains = _chains(cells, folders, workers or cores(), share)
     workers = max(1, min(workers or cores(), len(chains)))
-    done, failed = len(folders) - len({each for chain in chains for each in chain.left}), []
+    done, failed = len(folders) - len({each for chain in chains for each in chain.left}), dict[Path, int]()
     if progress is not None:
         progress(done, len(folders))
     with (_by_ray if engine == "ray" else _by_processes)(workers) as begin:
@@ -57,14 +60,14 @@ def train_cells(
             for task in wait(tasks, return_when=FIRST_COMPLETED).done:
                 chain = tasks.pop(task)
                 done += 1
-                if task.result():
-                    failed.append(chain.left[0])
+                if (code := task.result()) or not (chain.left[0] / CURVE).exists():
+                    failed[chain.left[0]] = code
                 if progress is not None:
                     progress(done, len(folders))
                 if rest := chain.rest():
                     tasks[begin(rest)] = rest
     if failed:
-        raise TrialError(_why(sorted(failed), len(folders)))
+        raise TrialError(_why(failed, len(folders)))
     return [curve for each in folders if (curve := curve_of(each)) is not None]
 
 
@@ -166,13 +169,23 @@ def logged(words: Sequence[str], log: Path) -> int:
         ).returncode
 
 
-def _why(failed: Sequence[Path], cells: int) -> str:
-    """What to say of cells that failed."""
-    first = failed[0]
-    lines = (first / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    said = lines[-1] if lines else "no word of why"
+def _why(failed: Mapping[Path, int], cells: int) -> str:
+    """What to say of cells that failed; each has the exit code of its process."""
+    first = min(failed)
+    said = _last_words(first / LOG, failed[first])
     return (
         f"{len(failed)} of {cells} trainings failed; the first, {first.name}: {said}\n"
         f"All it printed: {first / LOG}. Alone, it is trained by: {shlex.join(command_of(first))}\n"
         "What is finished is kept: the same command goes on from there"
     )
+
+
+def _last_words(log: Path, code: int) -> str:
+    """The last line that a process printed; and how it ended, where that line does not say it."""
+    printed = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = [visible(line)[:LONGEST] for line in printed[-2:]]
+    if code not in FAILED:  # not by a word of ours
+        return f"its process {ending(code)}, without a curve" + (f"; its last words: {lines[-1]}" if lines else "")
+    if len(lines) > 1 and lines[-1].startswith(("the command ", "plateau train ")):  # what that said itself
+        return f"{lines[0]} ({lines[1]})"
+    return lines[-1] if lines else "no word of why"

@@ -39,6 +39,7 @@ class Prices:
         limits: the trainer's largest values, where it says them.
         tokens_per_step: of the trainer, where it says them.
         unit_s: seconds of a unit of cost.
+        units_s: the same by each of the settings, where the prices are those of the file; else there are none.
     """
 
     settings: tuple[Setting, ...]
@@ -47,6 +48,7 @@ class Prices:
     limits: Mapping[str, float] = field(default_factory=dict)
     tokens_per_step: Any = None
     unit_s: float = 1.0
+    units_s: tuple[float, ...] = ()
 
     def of(self, setting: Setting) -> float:
         """The price of a step under a setting, that of the dearest one being 1; at least a millionth."""
@@ -209,24 +211,29 @@ def _prepared(
     spends = budget
     curriculum = _with_tokens(curriculum, prices)
     if budget.unit in ("s", "cost"):
-        prices = replace(prices, unit_s=_unit_s(curriculum, prices))
+        units_s = _units_s(curriculum, prices) if has_prices(curriculum) else ()
+        prices = replace(prices, unit_s=median(units_s) if units_s else max(prices.step_s), units_s=units_s)
         curriculum = _with_prices(curriculum, settings, prices)
     if budget.unit == "s":
-        spends = TrainingBudget(Fraction(f"{float(budget.amount) / prices.unit_s:.6g}"), "cost")
+        spends = TrainingBudget(_cost(float(budget.amount) / prices.unit_s), "cost")
     most_steps = None
     if trainer.kind == "fftcore" and budget.unit != "steps":
         most_steps = _most_steps(curriculum, settings, spends, prices)
     return Prepared(curriculum, spends, prices, most_steps)
 
 
-def _unit_s(curriculum: Curriculum, prices: Prices) -> float:
-    """Seconds of a unit of cost: by the prices of the file where it has some, else a step under the dearest setting."""
-    if not has_prices(curriculum):
-        return max(prices.step_s)
+def _cost(amount: float) -> Fraction:
+    """A cost as a file may say it: six figures, and no more than six decimals."""
+    return Fraction(f"{amount:.6g}") if amount >= 1 else max(Fraction(f"{amount:.6f}"), Fraction(1, 10**6))
+
+
+def _units_s(curriculum: Curriculum, prices: Prices) -> tuple[float, ...]:
+    """Seconds of a unit of cost by each setting, with the prices of the file: alike where those are right."""
     meter = next(meter for meter in meters_in(curriculum, prices.limits or None) if meter.name == "cost")
     bound = prices.bound or prices.settings
-    each = [seconds * meter.scale / meter.price(knobs) for knobs, seconds in zip(bound, prices.step_s, strict=True)]
-    return median(each)
+    return tuple(
+        seconds * meter.scale / meter.price(knobs) for knobs, seconds in zip(bound, prices.step_s, strict=True)
+    )
 
 
 def _with_prices(curriculum: Curriculum, settings: Sequence[Setting], prices: Prices) -> Curriculum:

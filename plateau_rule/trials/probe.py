@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -15,7 +15,7 @@ from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.sim.shards import Engine
 from plateau_rule.trials.budget import TrainingBudget, TrialError
 from plateau_rule.trials.cell import Cell
-from plateau_rule.trials.curve import Curve, Floats
+from plateau_rule.trials.curve import RISE, TAME, WILD, Curve, Floats, rise
 from plateau_rule.trials.pool import Progress, train_cells
 from plateau_rule.trials.prices import Prepared, Prices, prepare
 from plateau_rule.trials.rungs import Setting, constant, ladder, moved, settings_of
@@ -24,6 +24,8 @@ from plateau_rule.trials.trainer import Trainer
 
 PLACES = 200  # at which curves are compared
 FEWEST = 4  # points of a curve, with which it is one
+ALIKE = 1.25  # by this factor may seconds of a unit of cost differ from rung to rung
+ENOUGH = 0.98  # of a budget, so that it counts as spent
 
 
 @dataclass(frozen=True)
@@ -192,11 +194,11 @@ def require_comparable(curves: Sequence[Sequence[Curve]], axis: str) -> None:
     """Raise TrialError where curves cannot be laid over one another."""
     every = [curve for rung in curves for curve in rung]
     if any(axis not in curve.spent for curve in every):
-        raise TrialError(f'the points of this trainer do not say its {axis}: give "{axis}" in each of them')
+        raise TrialError(f'the points of this trainer do not say the {axis} spent: give "{axis}" in each of them')
     if (fewest := min(len(curve.score) for curve in every)) < FEWEST:
         raise TrialError(
-            f"a curve has {fewest} points, and where it crosses another cannot be said of fewer than {FEWEST}: score "
-            "more often (a smaller --steps-per-epoch), or give a larger budget"
+            f"a curve has {fewest} point{'s' * (fewest > 1)}, and where curves cross cannot be said of fewer than "
+            f"{FEWEST}: score more often (a smaller --steps-per-epoch), or give a larger budget"
         )
 
 
@@ -210,10 +212,12 @@ def find_crossings(curves: Sequence[Sequence[Curve]], axis: str) -> tuple[int, t
     """The rung that is best at first, and where harder ones get ahead of the one before, to stay ahead.
 
     A rung gets ahead where, from there to the end, its mean over the seeds is better by more than the spread of the
-    paired differences. With one seed there is no spread, and any difference counts; what is said of it says so.
+    paired differences. With one seed there is no spread, and any difference counts; what is said of it says so. A rung
+    whose score is not finite on one seed is behind every one whose scores are.
     """
     places = places_of(curves, axis)
-    scores = np.array([[curve.at(axis, places) for curve in rung] for rung in curves])  # rung, seed, place
+    own = np.array([[curve.at(axis, places) for curve in rung] for rung in curves])  # rung, seed, place
+    scores = np.where((own > TAME).any(1, keepdims=True), WILD, own)
     start, climbed = 0, list[tuple[int, int]]()  # a rung, and the place where it is entered
     while True:
         now, begin = climbed[-1] if climbed else (start, 0)
@@ -230,8 +234,8 @@ def find_crossings(curves: Sequence[Sequence[Curve]], axis: str) -> tuple[int, t
             start = rung
     found, over = [], start
     for rung, place in climbed:
-        alone = [_ahead_from(one[None]) for one in scores[rung] - scores[over]]
-        by_seed = tuple(None if own is None else float(places[own]) for own in alone)
+        alone = [_ahead_from(one[None]) for one in own[rung] - own[over]]
+        by_seed = tuple(None if first is None else float(places[first]) for first in alone)
         found.append(Crossing(rung, over, float(places[place]), by_seed))
         over = rung
     return start, tuple(found)
@@ -267,11 +271,14 @@ def seed_spread(rung: Sequence[Curve]) -> float:
 def advice(probed: Probed) -> list[str]:
     """What a probe says: a sentence a line."""
     seeds = len(probed.curves[0])
+    wild = {place: sum(not isfinite(curve.last) for curve in rung) for place, rung in enumerate(probed.curves)}
     lines = [
-        f"{probed.named(place)} ended with a score that is not finite, and is never ahead"
-        for place, rung in enumerate(probed.curves)
-        if not all(isfinite(curve.last) for curve in rung)
+        f"{probed.named(place)} ended with a score that is not finite on {count} of {seeds} seeds, and is never ahead"
+        for place, count in wild.items()
+        if count
     ]
+    if all(wild.values()):
+        return [*lines, "No rung can be advised. Lower the rate, or see what the trainer gives"]
     for crossing in probed.crossings:
         own = [place for place in crossing.by_seed if place is not None]
         each = f"{probed.in_words(min(own))} to {probed.in_words(max(own))}" if own else "nowhere"
@@ -284,12 +291,32 @@ def advice(probed: Probed) -> list[str]:
         lines.append(_without_crossing(probed))
     if seeds == 1:
         lines.append("One seed has no spread: whether this is more than chance cannot be said. Give --seeds 3 or more")
-    return lines
+    return [*lines, *_doubts(probed)]
+
+
+def _doubts(probed: Probed) -> Iterator[str]:
+    """What speaks against all that was said."""
+    spends = float(probed.rungs.prepared.spends.amount)
+    for place, rung in enumerate(probed.curves):
+        if (spent := min(float(curve.spent[probed.axis][-1]) for curve in rung)) < ENOUGH * spends:
+            yield (
+                f"The scores of {probed.named(place)} end at {probed.in_words(spent)} of {probed.in_words(spends)}: "
+                "curves are compared up to there only. Train until the plan says stop, and score at the end"
+            )
+    if rise([curve for rung in probed.curves for curve in rung]):
+        yield RISE
+    units_s = probed.prices.units_s[: len(probed.curves)] if probed.prices is not None else ()
+    if probed.axis == "cost" and units_s and max(units_s) > ALIKE * min(units_s):
+        each = ", ".join(f"{unit_s * 1000:.3g} ms on rung {place}" for place, unit_s in enumerate(units_s, 1))
+        yield (
+            f"The prices in the file do not fit what steps take here: a unit of cost is {each}. Take them out, and a "
+            "probe in seconds measures them"
+        )
 
 
 def _without_crossing(probed: Probed) -> str:
     best, start = probed.best, probed.start
-    if best > start:
+    if best != start:
         scores = [np.array([curve.last for curve in probed.curves[rung]]) for rung in (start, best)]
         lead = difference(*scores)
         return (
@@ -303,5 +330,5 @@ def _without_crossing(probed: Probed) -> str:
             "expected to pay"
         )
     return (
-        f"they don't cross within your budget: use the cheap rung, {probed.named(0)}; no ladder can be expected to pay"
+        f"They don't cross within your budget: use the cheap rung, {probed.named(0)}; no ladder can be expected to pay"
     )

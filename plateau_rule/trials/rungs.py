@@ -32,14 +32,17 @@ def settings_of(curriculum: Curriculum, knob: str | None = None) -> list[Setting
     if knob is not None:
         if knob not in curriculum.knob:
             raise TrialError(f'{curriculum.name} has no knob "{knob}"; it has {", ".join(curriculum.knob) or "none"}')
-        found = [{**found[-1], knob: rung} for rung in curriculum.knob[knob].ladder or []]
+        rungs = curriculum.knob[knob].ladder
+        if rungs is None or len(rungs) < 2:
+            has = "a range" if rungs is None else "one rung"
+            raise TrialError(
+                f'{curriculum.name}: the knob "{knob}" has {has}, and rungs are compared: write a ladder of two or more'
+            )
+        found = [{**found[-1], knob: rung} for rung in rungs]
     if len(found) < 2:
-        what = f'the knob "{knob}"' if knob else "the states"
         laddered = [name for name, each in curriculum.knob.items() if len(each.ladder or []) > 1]
-        hint = f"; --knob {laddered[0]} probes the rungs of that ladder" if laddered and not knob else ""
-        raise TrialError(
-            f"{curriculum.name}: {what} of it have one setting alone, and there is nothing to compare{hint}"
-        )
+        hint = f"; --knob {laddered[0]} probes the rungs of that ladder" if laddered else ""
+        raise TrialError(f"{curriculum.name}: its states have one setting alone, and there is nothing to compare{hint}")
     return found
 
 

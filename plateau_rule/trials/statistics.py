@@ -33,9 +33,9 @@ class PairedDifference:
 
 def difference(one: Floats, other: Floats) -> PairedDifference:
     """What `one` has more than `other`, seed by seed."""
-    both = one - other
-    if not np.isfinite(both).all():
+    if not np.isfinite([*one, *other]).all():
         return PairedDifference(nan, nan)
+    both = one - other
     return PairedDifference(float(both.mean()), spread(both))
 
 
@@ -58,8 +58,8 @@ def tested(one: Floats, other: Floats) -> PairedDifference:
 
 
 def spread(values: Floats) -> float:
-    """The standard deviation of a sample; NaN of a single value."""
-    return float(values.std(ddof=1)) if len(values) > 1 else nan
+    """The standard deviation of a sample; NaN of a single value, or where one is not finite."""
+    return float(values.std(ddof=1)) if len(values) > 1 and np.isfinite(values).all() else nan
 
 
 def holm(ps: Sequence[float]) -> list[float]:

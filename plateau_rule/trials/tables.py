@@ -13,7 +13,7 @@ import numpy as np
 from plateau_rule.controller.language.writing import dumps
 from plateau_rule.trials.compare import Compared
 from plateau_rule.trials.compare import verdict as comparison_verdict
-from plateau_rule.trials.curve import AXES, LABELS, Curve
+from plateau_rule.trials.curve import AXES, LABELS, RISE, Curve, rise
 from plateau_rule.trials.probe import Probed, advice, seed_spread
 from plateau_rule.trials.statistics import PairedDifference
 
@@ -21,6 +21,8 @@ from plateau_rule.trials.statistics import PairedDifference
 def mean_and_spread(curves: Sequence[Curve]) -> str:
     """Scores at the end, over the seeds."""
     scores = np.array([curve.last for curve in curves])
+    if count := int((~np.isfinite(scores)).sum()):
+        return f"not finite on {count} of {len(scores)}"
     margin = seed_spread(curves)
     return f"{scores.mean():.4f}" + (f" ± {margin:.4f}" if isfinite(margin) else "")
 
@@ -37,8 +39,8 @@ def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def print_probe(probed: Probed, written: Sequence[Path]) -> None:
-    """Print what a probe has found."""
+def print_probe(probed: Probed, written: Sequence[Path], trainer: str) -> None:
+    """Print what a probe has found, by a trainer; its ladder and rungs were written into files."""
     name, seeds = probed.rungs.curriculum.name, len(probed.curves[0])
     print(f"{name}: {len(probed.curves)} rungs, each held for {probed.budget}, {seeds} seed{'s' * (seeds > 1)}")
     print()
@@ -53,14 +55,14 @@ def print_probe(probed: Probed, written: Sequence[Path]) -> None:
     print()
     for line in advice(probed):
         print(line)
-    if probed.prices is not None and probed.axis == "cost":
+    if probed.prices is not None and not probed.prices.units_s and probed.axis == "cost":
         print("\nPrices of a step, as measured here, to be pasted into the file:\n")
         print(prices_as_toml(probed), end="")
     if probed.crossings:
         print("\nThe ladder:\n")
         print(dumps(probed.ladder()), end="")
-        names, budget = " ".join(str(path) for path in written), shlex.quote(str(probed.budget))
-        print(f"\nWhether it pays, a comparison says: plateau compare {names} --budget {budget}")
+        words = ["plateau", "compare", *map(str, written), "--trainer", trainer, "--budget", str(probed.budget)]
+        print(f"\nWhether it pays, a comparison says: {shlex.join(words)}")
 
 
 def prices_as_toml(probed: Probed) -> str:
@@ -74,6 +76,8 @@ def prices_as_toml(probed: Probed) -> str:
 
 
 def _margin(found: PairedDifference) -> str:
+    if not isfinite(found.mean):
+        return "-"
     return f"{found.mean:.4f}" + (f" ± {found.spread:.4f}" if isfinite(found.spread) else "")
 
 
@@ -139,7 +143,9 @@ def print_comparison(compared: Compared) -> None:
         print(line)
     print()
     print(comparison_verdict(compared))
-    if len(compared.differences) > 1:
+    if rise(curve for curves in compared.curves for curve in curves):
+        print(RISE)
+    if len(compared.differences) > 1 and any(isfinite(found.p) for found in compared.differences):
         print(f"p: paired t-tests, corrected for {len(compared.differences)} comparisons (Holm)")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from math import nextafter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="the extra `train`")
 
 from plateau_rule.commands import app as plateau
+from plateau_rule.fftcore.branching import _apart
 from plateau_rule.fftcore.record import read_record
 from tests.fftcore import micro
 
@@ -128,6 +130,23 @@ def test_what_cannot_be_branched(
     assert plateau.main(["branch", "a", "new.toml", *out, *words]) == 2
     assert said in capfd.readouterr().err
     assert micro.contents(folder) == before
+
+
+def test_where_there_is_no_run(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A folder without a run is said to be none; no option that `plateau branch` does not have is advised."""
+    (folder / "empty").mkdir()
+    for name in ("empty", "nowhere"):
+        assert plateau.main(["branch", name, "other.toml", "--out", "b"]) == 2
+        said = capfd.readouterr().err
+        assert said.startswith(f"{name}: there is no run here to branch off")
+        assert "--resume" not in said
+
+
+def test_rates_that_differ_by_little_read_differently() -> None:
+    """Rates that are one to three figures are given with as many as tell them apart."""
+    assert _apart(0.006, 0.0055) == "0.006 and 0.0055"
+    assert _apart(0.006, 0.00599999) == "0.006 and 0.00599999"
+    assert _apart(0.1, nextafter(0.1, 1)) == "0.10000000000000001 and 0.10000000000000002"
 
 
 def test_a_log_that_was_changed_is_refused(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -61,9 +61,14 @@ def test_chance_is_called_so_as_often_as_it_says() -> None:
         (([1.0, 1.1, 1.2], [1.1, 1.2, 1.29]), "b is worse than a by"),
         (([1.0, 1.1, 1.2], [1.1, 1.0, 1.2]), "no difference was found"),
         (([1.0, 1.1, 1.2], [0.9, 0.95, 1.19]), "may still be chance"),
-        (([1.0, 1.1, 1.2], [1.0, 1.1, 1.2]), "b has the scores of a, seed by seed"),
         (([1.0], [0.9]), "one seed, which has no spread"),
-        (([1.0, 2.0], [float("inf"), 1.0]), "not finite"),
+        (
+            ([1.0, 2.0], [float("inf"), 1.0]),
+            "b cannot be held against a: the score at the end is not finite of b on 1 of 2",
+        ),
+        (([float("inf")] * 2, [float("inf"), 1.0]), "not finite of a on 2 of 2 seeds and of b on 1 of 2 seeds"),
+        (([1.0, 2.0], [1.0, 2.0]), "b and a end with the same score on every seed: no difference was found"),
+        (([1.0], [1.0]), "b and a end with the same score"),
         (([1.0, 1.1, 1.2], [1.2, 1.3, 1.4], [0.8, 0.9, 1.01]), "c is better than a"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from tests.plateau_rule.trials.toy import LADDER
 
 PAGE = ROOT / "docs" / "where-it-pays.md"
 TOY = Path(__file__).with_name("toy.py")
+
+
+CaptureText = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -82,6 +86,42 @@ def test_a_run_that_diverges_is_never_ahead() -> None:
     assert find_crossings([[falling(0.1, 0.2)] * 2, [wild] * 2], "cost") == (0, ())
 
 
+def test_a_rung_that_diverges_on_one_seed_is_behind() -> None:
+    """A first rung that ends without a finite score on one of two seeds is left where that begins, or never taken."""
+    cheap, dear = falling(0.1, 0.2), falling(0.05, 0.3)
+    whole, late = np.full(100, np.inf), np.where(np.arange(100) < 50, cheap.score, np.inf)
+    assert find_crossings([[cheap, Curve(whole, cheap.spent)], [dear] * 2], "cost") == (1, ())
+    start, found = find_crossings([[cheap, Curve(late, cheap.spent)], [dear] * 2], "cost")
+    assert start == 0
+    assert [one.rung for one in found] == [1]
+    assert found[0].begin == pytest.approx(50.5, abs=0.6)
+    assert found[0].by_seed[0] is None
+
+
+@pytest.mark.parametrize(
+    ("rungs", "said"),
+    [
+        ([64], ["rung 2 (grid = 64) ended with a score that is not finite on 2 of 2 seeds", "use the cheap rung"]),
+        ([16], ["on 2 of 2 seeds, and is never ahead", "rung 2 (grid = 64) is ahead from the first score to the last"]),
+        ([16, 64], ["No rung can be advised. Lower the rate"]),
+    ],
+)
+def test_scores_that_are_not_finite(folder: Path, capfd: CaptureText, rungs: list[int], said: list[str]) -> None:
+    """What diverged is named and never advised; no warning of a library's is shown, and the picture has a gap."""
+    (folder / "mine.py").write_text(
+        f"import sys\n\nsys.path.insert(0, {str(TOY.parent)!r})\nimport toy\n\n\ndef train(curriculum, budget, seed):\n"
+        "    for point in toy.train(curriculum, budget, seed):\n"
+        f"        yield point | ({{'score': float('nan')}} if curriculum.state[0].set['grid'] in {rungs} else {{}})\n"
+    )
+    words = ["probe", "grid.toml", "--trainer", "mine.py:train", "--budget", "80 cost", "--seeds", "2", "-o", "a.svg"]
+    assert plateau.main(words) == 0
+    found = capfd.readouterr()
+    assert all(each in found.out for each in said)
+    assert "warning" not in found.err
+    assert "nan" not in found.out
+    assert "1e30" not in (folder / "a.svg").read_text()
+
+
 def test_holm_is_the_textbook_s() -> None:
     """Holm's correction of four values, worked out by hand; it keeps their order, and never goes above 1."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
@@ -102,18 +142,23 @@ def test_differences_are_paired() -> None:
         ("1.5hours", "5400 s"),
         ("2e6 tokens", "2000000 tokens"),
         ("1 step", "1 steps"),
+        ("1234567.5 cost", "1234567.5 cost"),
+        ("0.00001 cost", "0.00001 cost"),
+        ("1e15 cost", "1000000000000000 cost"),
     ],
 )
 def test_budgets(text: str, read: str) -> None:
-    """A budget is read with its unit, times in seconds."""
+    """A budget is read with its unit, times in seconds, and is read again from what is written of it."""
     assert str(TrainingBudget.read(text)) == read
+    assert TrainingBudget.read(read) == TrainingBudget.read(text)
 
 
 @pytest.mark.parametrize("text", ["", "90", "0 s", "-1 s", "1.5 steps", "3 parsecs", "1e99 s", "nan s"])
 def test_what_is_no_budget(text: str) -> None:
     """Anything else is refused, with an example."""
-    with pytest.raises(TrialError, match='such as "90 s"'):
+    with pytest.raises(TrialError, match='such as "90 s"') as error:
         TrainingBudget.read(text)
+    assert ("above 0" in str(error.value)) == (text in ("0 s", "1.5 steps", "1e99 s"))
 
 
 def test_each_rung_is_a_run_that_stays_there() -> None:
@@ -172,6 +217,50 @@ def test_a_probe_from_end_to_end(folder: Path, capfd: pytest.CaptureFixture[str]
     assert "raise to rung 2" in (folder / "probe.svg").read_text()
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("points[: len(points) // 2]", "The scores of rung 1 (grid = 16) end at 80 cost of 160 cost: curves"),
+        ("[{**each, 'score': -each['score']} for each in points]", "Every curve ends higher than it begins"),
+    ],
+)
+def test_what_speaks_against_a_verdict(folder: Path, capfd: CaptureText, body: str, said: str) -> None:
+    """Trainings that end before their budget, and scores of which more is better, are told of."""
+    (folder / "mine.py").write_text(
+        f"import sys\n\nsys.path.insert(0, {str(TOY.parent)!r})\nimport toy\n\n\ndef train(*given):\n"
+        f"    points = list(toy.train(*given))\n    return {body}\n"
+    )
+    words = ["probe", "grid.toml", "--trainer", "mine.py:train", "--budget", "160 cost", "--seeds", "2"]
+    assert plateau.main(words) == 0
+    assert said in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("cost", "fits"), [("[0.25, 1]", True), ("[0.9, 1]", False)])
+def test_prices_of_a_file_are_not_called_measured(folder: Path, capfd: CaptureText, cost: str, fits: bool) -> None:
+    """A budget in seconds is counted by the file's prices: they are not called measured, and a bad fit is said."""
+    (folder / "grid.toml").write_text(LADDER.replace("[0.25, 1]", cost))
+    words = [
+        "probe",
+        "grid.toml",
+        "--trainer",
+        f"{TOY}:train",
+        "--budget",
+        "1.6 s",
+        "--seeds",
+        "2",
+        "--out",
+        "my probe",
+    ]
+    assert plateau.main(words) == 0
+    out = capfd.readouterr().out
+    assert "as measured here" not in out
+    assert ("a unit of cost is 2.78 ms on rung 1, 10 ms on rung 2" in out) == (not fits)
+    if fits:
+        _, _, command = out.partition("a comparison says: ")
+        assert shlex.split(command)[2:4] == ["my probe/ladder.toml", "my probe/rung-1.toml"]
+        assert ["--trainer", f"{TOY}:train"] == shlex.split(command)[-4:-2]
+
+
 def test_a_cell_that_fails_is_said_and_the_others_are_kept(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The last words of a trainer that failed are shown, with the command that trains this cell alone."""
     words = ["probe", "grid.toml", "--trainer", f"{TOY}:fail", "--budget", "40 cost", "--seeds", "2", "--out", "found"]
@@ -206,11 +295,16 @@ def test_a_command_line_trains(folder: Path, capfd: pytest.CaptureFixture[str]) 
         (["--trainer", f"{TOY}:train", "--budget", "4e4 tokens"], "tokens_per_step in [run]"),
         (["--trainer", f"{TOY}:train", "--knob", "gird"], 'no knob "gird"'),
         (["--trainer", f"{TOY}:train", "--budget", "2 cost"], "score more often"),
+        (["--trainer", f"{TOY}:train", "--knob", "batch"], 'the knob "batch" has one rung'),
+        (["--trainer", f"{TOY}:train", "--knob", "width"], 'the knob "width" has a range'),
     ],
 )
 def test_mistakes(folder: Path, capfd: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
     """What cannot be probed is refused in a sentence that says what to do."""
     budget = [] if "--budget" in words else ["--budget", "40 cost"]
+    others = '[knob.batch]\norder = "none"\nladder = [8]\n[knob.width]\norder = "none"\nrange = { min = 1, max = 8 }\n'
+    text = LADDER.replace("[[state]]", f"{others}[[state]]", 1).replace("set  = {", "set  = { batch = 8, width = 4,")
+    (folder / "grid.toml").write_text(text)
     assert plateau.main(["probe", "grid.toml", "--seeds", "1", *budget, *words]) == 2
     assert said in capfd.readouterr().err
 
@@ -219,6 +313,19 @@ def test_one_setting_has_no_rungs(folder: Path, capfd: pytest.CaptureFixture[str
     """A curriculum without a ladder has nothing to probe."""
     assert plateau.main(["probe", "full", "--trainer", f"{TOY}:train", "--budget", "40 cost"]) == 2
     assert "one setting alone" in capfd.readouterr().err
+
+
+def test_a_ladder_of_before_is_not_left(folder: Path, capfd: CaptureText) -> None:
+    """Where a later probe in the folder advises no ladder, none lies there; the curriculum is not written over."""
+    words = ["probe", "grid.toml", "--trainer", f"{TOY}:train", "--seeds", "1", "--out", "found", "--budget"]
+    assert plateau.main([*words, "160 cost"]) == 0
+    assert (folder / "found" / "ladder.toml").exists()
+    assert plateau.main([*words, "80 cost"]) == 0
+    assert not (folder / "found" / "ladder.toml").exists()
+    (folder / "ladder.toml").write_text(LADDER)
+    assert plateau.main(["probe", "ladder.toml", *words[2:-3], "--out", ".", "--budget", "80 cost"]) == 2
+    assert "ladder.toml: files of this name are written into ." in capfd.readouterr().err
+    assert (folder / "ladder.toml").read_text() == LADDER
 
 
 def test_a_cell_has_a_command(tmp_path: Path) -> None:
