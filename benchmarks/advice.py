@@ -6,9 +6,9 @@ Seven cases: the byte model with its depth at three budgets, the 1-D Fourier ope
 three, and the cubic of docs/where-it-pays.md with its points. Of each, every rung is held on three seeds, as a probe
 does. Then a small search trains, on the same seeds and for the same cost: from each rung to the next at half of the
 budget, from the first rung to the last at half and at three quarters, and all rungs for equal shares. *The best that
-was found* is the best mean of all of these and of the advised ladder. The advice is *right* where what is advised ends
-within 2 % of it (the byte model: or 0.01 bits per byte), and the difference is no larger than its spread, seed by seed.
-Where a probe has not decided between two rungs, the one that it calls the better guess is what it advises.
+was found* is the best mean of all of these and of the ladder that raises where curves cross. A probe advises the rung
+that ends best. That is *right* where it ends within 2 % of the best that was found (the byte model: or 0.01 bits per
+byte), and the difference is no larger than its spread, seed by seed.
 
 Prices are written here, measured once, so that a cell ends at the same step on every machine. What is finished in the
 folder is not trained again: stop it when you like. `--case` trains one case; figures of the others are kept.
@@ -88,11 +88,11 @@ def searched(rungs: int, budget: int) -> dict[str, tuple[list[int], list[float]]
 
 
 def scores_of(probed: Probed, trainer: Trainer, folder: Path, workers: int) -> dict[str, list[float]]:
-    """Scores at the end of every rung, every ladder of the search, and what is advised."""
+    """Scores at the end of every rung, every ladder of the search, and the one that the probe writes."""
     prepared, spends = probed.rungs.prepared, probed.rungs.prepared.spends
     ladders = {name: probed.rungs.climb(*way) for name, way in searched(len(probed.curves), int(spends.amount)).items()}
     if probed.crossings:
-        ladders["advised ladder"] = prepared.bounded(probed.ladder())
+        ladders["where curves cross"] = prepared.bounded(probed.ladder())
     cells = [
         Cell(curriculum, trainer, seed, spends, prepared.step_s) for curriculum in ladders.values() for seed in SEEDS
     ]
@@ -129,8 +129,8 @@ def carry_out(case: str, out: Path, workers: int) -> dict[str, Any]:
     spends = TrainingBudget.read(f"{budget} cost")
     probed = probe(curriculum_of(task, budget), spends, SEEDS, trainer, folder, workers=workers)
     scores = scores_of(probed, trainer, folder, workers)
-    advised = "advised ladder" if probed.crossings else f"rung {max(probed.start, probed.best) + 1}"
-    return {"task": task, "budget": budget, "says": advice(probed), **judge(scores, advised, task), "scores": scores}
+    judged = judge(scores, f"rung {probed.best + 1}", task)
+    return {"task": task, "budget": budget, "says": advice(probed), **judged, "scores": scores}
 
 
 def table(found: dict[str, dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw_probe(probed: Probed, path: Path) -> Path:
-    """Draw every rung's curve against what it cost, with the envelope and the raises that are advised."""
+    """Draw every rung's curve against what it cost, with the envelope and the raises of the ladder."""
     scale = probed.prices.unit_s if probed.prices is not None and probed.budget.unit == "s" else 1.0
     with page(path, (8.0, 4.6)) as figure:
         ax = figure.subplots()

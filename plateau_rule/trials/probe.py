@@ -103,12 +103,12 @@ class Probed:
 
     @property
     def climbed(self) -> tuple[int, ...]:
-        """The rungs of the ladder that is advised, by their places."""
+        """The rungs of the ladder that raises where curves cross, by their places."""
         return (self.start, *(crossing.rung for crossing in self.crossings))
 
     @property
     def best(self) -> int:
-        """The rung that is best at the end, by its mean."""
+        """The rung that is best at the end, by its mean: what is advised."""
         return int(np.argmin([np.mean([curve.last for curve in rung]) for rung in self.curves]))
 
     def knobs(self, rung: int) -> Setting:
@@ -127,7 +127,7 @@ class Probed:
         return f"{_figures(spent)} {self.axis}"
 
     def ladder(self) -> Curriculum:
-        """The ladder that is advised; a single rung where none gets ahead of the first."""
+        """The ladder that raises where curves cross; a single rung where none gets ahead of the first."""
         return self.rungs.climb(self.climbed, [crossing.begin for crossing in self.crossings])
 
 
@@ -285,10 +285,10 @@ def advice(probed: Probed) -> list[str]:
         but = f", on {seeds - len(own)} not at all" if len(own) < seeds else ""
         lines.append(
             f"{probed.named(crossing.rung)} is ahead of {probed.named(crossing.over)} from "
-            f"{probed.in_words(crossing.begin)} on: raise there" + (f" (seed by seed: {each}{but})" * (seeds > 1))
+            f"{probed.in_words(crossing.begin)} on: a ladder raises there"
+            + (f" (seed by seed: {each}{but})" * (seeds > 1))
         )
-    if not probed.crossings:
-        lines.append(_without_crossing(probed))
+    lines.append(_beside_the_ladder(probed) if probed.crossings else _without_crossing(probed))
     if seeds == 1:
         lines.append("One seed has no spread: whether this is more than chance cannot be said. Give --seeds 3 or more")
     return [*lines, *_doubts(probed)]
@@ -312,6 +312,14 @@ def _doubts(probed: Probed) -> Iterator[str]:
             f"The prices in the file do not fit what steps take here: a unit of cost is {each}. Take them out, and a "
             "probe in seconds measures them"
         )
+
+
+def _beside_the_ladder(probed: Probed) -> str:
+    # Where two curves cross, both have come equally far: the raise there leaves a ladder level with the harder rung.
+    return (
+        f"Use {probed.named(probed.best)} throughout, unless a comparison shows that the ladder does better: where "
+        "curves cross, both rungs have come equally far, and a ladder that raises there is level at best"
+    )
 
 
 def _without_crossing(probed: Probed) -> str:

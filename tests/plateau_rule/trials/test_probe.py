@@ -197,12 +197,14 @@ def test_prices_are_shares_of_the_dearest() -> None:
 
 
 def test_a_probe_from_end_to_end(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Prices are measured, the crossing is found where it is, the ladder is a file, and nothing is trained twice."""
+    """Prices are measured, the crossing is found, the best rung is advised, the ladder a file; nothing is trained twice."""
     (folder / "grid.toml").write_text(LADDER.replace("cost   = [0.25, 1]\n", ""))
     words = ["probe", "grid.toml", "--trainer", f"{TOY}:train", "--budget", "1.6 s", "--seeds", "2", "--out", "found"]
     assert plateau.main(words) == 0
     out = capfd.readouterr().out
     assert "rung 2 (grid = 64) is ahead of rung 1 (grid = 16) from " in out
+    assert "on: a ladder raises there (seed by seed: " in out
+    assert "Use rung 2 (grid = 64) throughout, unless a comparison shows that the ladder does better" in out
     assert "cost = [0.25, 1]" in out
     ladder = load(folder / "found" / "ladder.toml")
     assert [dict(state.set) for state in ladder.state] == [{"grid": 16}, {"grid": 64}]
@@ -213,6 +215,7 @@ def test_a_probe_from_end_to_end(folder: Path, capfd: pytest.CaptureFixture[str]
     told = json.loads(capfd.readouterr().out)
     assert {path: path.stat().st_mtime_ns for path in (folder / "found").rglob("curve.jsonl")} == curves
     assert [one["to"] for one in told["raises"]] == [2]
+    assert told["advised"] == 2
     assert told["prices"] == {"grid": [0.25, 1.0]}
     assert "raise to rung 2" in (folder / "probe.svg").read_text()
 
