@@ -197,7 +197,7 @@ def test_prices_are_shares_of_the_dearest() -> None:
 
 
 def test_a_probe_from_end_to_end(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Prices are measured, the crossing is found, the best rung is advised, the ladder a file; nothing is trained twice."""
+    """Prices are measured, the crossing found, the best rung advised, the ladder a file; nothing is trained twice."""
     (folder / "grid.toml").write_text(LADDER.replace("cost   = [0.25, 1]\n", ""))
     words = ["probe", "grid.toml", "--trainer", f"{TOY}:train", "--budget", "1.6 s", "--seeds", "2", "--out", "found"]
     assert plateau.main(words) == 0
