@@ -2,7 +2,7 @@
 
 Both sides have the preset's shape, dropout 0 and the same windows; the published model trains on the bytes after each
 window alone, by AdamW, and this one by the preset's optimizer. Muon's products are the same for any number of windows:
-with one forward pass in a step, where `base` has eight, they weigh eight times as much. *Trained bytes* are targets of
+with 4 windows in a step, where `base` has 32, they weigh eight times as much. *Trained bytes* are targets of
 the next-byte loss, and of the published objective. What a loss at every position costs is counted in flop.
 """
 

@@ -18,6 +18,7 @@ from plateau_rule.controller.errors import BindingWarning
 from plateau_rule.controller.language.curriculum import Curriculum
 from plateau_rule.controller.soundness import answers_of, require_sound
 from plateau_rule.fftcore.config import DEFAULT_PRESET, METRICS, PRESETS, TARGET, Config, read_save_every
+from plateau_rule.fftcore.contradictions import not_as_begun, refuse_another_backbone
 from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.knobs import limits
 from plateau_rule.fftcore.record import BoundRun, CurriculumRecord, Record, TextRecord, command_line, versions
@@ -128,7 +129,9 @@ def plan_run(
             say(f"passed over: {line}")
         backbone = commit.path
         config = config.model_copy(update={"model": config_of(commit).model})
-    config = override_config(config, asked.overrides.given())
+    shape, config = config.model, override_config(config, asked.overrides.given())
+    if backbone is not None:
+        refuse_another_backbone(asked, shape, config.model)
     refuse_zero_phase(config)
     text = read_text(asked.data)
     text.require(config.model.seq_len + config.model.chunk)
@@ -194,6 +197,7 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
     was: dict[str, object] = {
         **record.config.model_dump(exclude={"model", "peak"}),
         **record.config.model.model_dump(),
+        "draft_every": record.config.model.drafts_apart,
         "peak": record.bound.peak,
         "seed": record.seed,
         "steps-per-epoch": record.bound.steps_per_epoch,
@@ -201,9 +205,11 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
     given = {**asked.overrides.given(), "seed": asked.seed, "steps-per-epoch": asked.steps_per_epoch}
     if "save_every" in given:
         given["save_every"] = _save_every(given["save_every"])
+    if given.get("draft_every") == 0:
+        given["draft_every"] = record.config.model.chunk
     for name, value in given.items():
         if value is not None and value != was[name]:
-            raise RunError(_not_as_begun(asked, name, value, was[name]))
+            raise RunError(not_as_begun(asked, name, value, was[name]))
     if asked.preset is not None and asked.preset != record.preset:
         raise RunError(
             f"{asked.out}: its checkpoints are of another model, of preset {record.preset}. Leave --preset out to "
@@ -211,9 +217,9 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
         )
     if asked.freeze_backbone is not None and not _lies_in(record.backbone, asked.freeze_backbone):
         was_taken = record.backbone or "no frozen backbone"
-        raise RunError(_not_as_begun(asked, "freeze-backbone", asked.freeze_backbone, was_taken))
+        raise RunError(not_as_begun(asked, "freeze-backbone", asked.freeze_backbone, was_taken))
     if asked.epochs is not None and asked.epochs < record.bound.epochs:
-        raise RunError(_not_as_begun(asked, "epochs", asked.epochs, record.bound.epochs) + " A longer run is fine")
+        raise RunError(not_as_begun(asked, "epochs", asked.epochs, record.bound.epochs) + " A longer run is fine")
     changed: dict[str, Any] = {}
     if asked.epochs is not None:
         changed["bound"] = record.bound.model_copy(update={"epochs": asked.epochs})
@@ -243,15 +249,6 @@ def refuse_zero_phase(config: Config) -> None:
         )
 
 
-def _not_as_begun(asked: RunOptions, name: str, value: object, was: object) -> str:
-    flag = "--" + name.replace("_", "-")
-    leave = flag if asked.config is None else f"{flag}, or {flag[2:]} in {asked.config},"
-    return (
-        f"{asked.out}: {flag} {value} contradicts the run, which was begun with {was}. Leave {leave} out to resume, or "
-        "begin another run with another --out."
-    )
-
-
 def read_same_text(record: Record, asked: RunOptions) -> Text:
     """Read the text that the run was begun with, from where it was or from where it is now.
 
@@ -277,8 +274,9 @@ def override_config(config: Config, given: dict[str, Any]) -> Config:
         RunError: a value is out of range, or does not fit the others.
     """
     own = (config.as_published() if given.get("published") else config).model_dump()
-    for name in given.keys() & FOLLOWING.keys():  # the preset's other value was meant for its own
-        own["model"][FOLLOWING[name]] = 0
+    for name in given.keys() & FOLLOWING.keys():
+        if given[name] != own["model"][name]:  # what follows it in the preset was meant for the preset's value
+            own["model"][FOLLOWING[name]] = 0
     for name, value in given.items():
         if name in own["model"]:
             own["model"][name] = value

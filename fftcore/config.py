@@ -134,10 +134,9 @@ class Model(BaseModel):
             )
         if self.published and self.kernel_groups != 1:
             raise ValueError(f"kernel_groups {self.kernel_groups}: the published model has one kernel a block")
-        if self.published and (self.short_taps or self.input_gate or self.mixer_width or self.decay or self.memory):
-            raise ValueError(
-                "short_taps, input_gate, mixer_width, decay and memory: the published model has none of them"
-            )
+        for name in ("short_taps", "input_gate", "mixer_width", "decay", "memory") if self.published else ():
+            if getattr(self, name):
+                raise ValueError(f"{name}: the published model has none")
         if self.published and self.feed != "gelu":
             raise ValueError(f'feed "{self.feed}": the published model has "gelu"')
         if self.zero_phase and not self.published:

@@ -38,9 +38,9 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
         f'"{record.curriculum.name}" in {folder}: {run.epochs} epochs of {run.steps_per_epoch} steps of '
         f"{_bytes_of_step(run)}, peak rate {run.peak:g}, on {learner.device}"
     )
-    memories = ", every second one a memory, which no cutoff limits" if model.memory and model.layers > 1 else ""
+    memories = ", every second one a memory, which no cutoff limits" if model.layers > 1 else ", too few for a memory"
     show.say(
-        f"{count:,} parameters: {model.layers} layers of {model.d_model} channels{memories}, "
+        f"{count:,} parameters: {model.layers} layers of {model.d_model} channels{memories if model.memory else ''}, "
         f"{model.seq_len} bytes of context; text: {record.text.name}, {record.text.bytes:,} bytes"
     )
     checked = UNCHECKED if record.checked is None else open_in_words(record.checked)

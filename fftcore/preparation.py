@@ -81,9 +81,7 @@ def make_learner(
 
 
 def _take_backbone(learner: Learner, commit: Commit) -> None:
-    """Put the weights of a commit into a learner, but for its chunk head, which begins anew."""
+    """Put the weights of a commit into a learner, but for its chunk head, which begins anew, of whatever size."""
     from plateau_rule.fftcore.tensors import unpack_weights
 
-    own = {name: value.clone() for name, value in learner.model.chunk_head.state_dict().items()}
-    unpack_weights(commit, learner.model)
-    learner.model.chunk_head.load_state_dict(own)
+    unpack_weights(commit, learner.model, but="chunk_head.")

@@ -48,34 +48,35 @@ def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: _copy(value) for name, value in model.state_dict().items()}
 
 
-def unpack_weights(commit: Commit, model: nn.Module, only: str = "") -> None:
+def unpack_weights(commit: Commit, model: nn.Module, but: str | None = None) -> None:
     """Put a commit's weights into a model.
 
     Args:
         commit: as it was read.
         model: of the very shape that was saved.
-        only: the prefix of the names to put in; others are left as they are.
+        but: the prefix of names that are left as they are.
 
     Raises:
         CheckpointError: the weights are those of another model, or not finite.
     """
-    put_weights(commit.path, read_tensors(commit, WEIGHTS), model, only)
+    put_weights(commit.path, read_tensors(commit, WEIGHTS), model, but)
 
 
-def put_weights(path: Path, saved: Mapping[str, Tensor], model: nn.Module, only: str = "") -> None:
+def put_weights(path: Path, saved: Mapping[str, Tensor], model: nn.Module, but: str | None = None) -> None:
     """Put tensors into a model as its weights.
 
     Args:
         path: where they were read.
         saved: by their names.
         model: of the very shape that was saved.
-        only: the prefix of the names to put in; others are left as they are.
+        but: the prefix of names that are left as they are.
 
     Raises:
         CheckpointError: the weights are those of another model, or not finite.
     """
-    own = {name: value for name, value in model.state_dict().items() if name.startswith(only)}
-    saved = {name: value for name, value in saved.items() if name.startswith(only)}
+    kept = () if but is None else (but,)
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith(kept)}
+    saved = {name: value for name, value in saved.items() if not name.startswith(kept)}
     for name in sorted(saved.keys() | own.keys()):
         refuse_another(path, name, saved.get(name), own.get(name))
     with torch.no_grad():

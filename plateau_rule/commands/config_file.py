@@ -48,7 +48,8 @@ def take_options(arguments: ArgumentCollection) -> None:
     for key, value in written.items():
         option = options[key.replace("_", "-")]
         if not option.tokens:
-            option.append(_token(option, value, f"{places.of((key,))}: {key}", name))
+            for each in value if isinstance(value, list) else [value]:
+                option.append(_token(option, each, f"{places.of((key,))}: {key}", name))
 
 
 def _content(path: Path) -> bytes:
@@ -96,6 +97,8 @@ def _is_tables(value: object) -> bool:
 
 def _kinds(name: str, hint: Any) -> list[Any]:
     """The types of which an option's value may be."""
+    if get_origin(hint) is tuple:  # an option that may be repeated
+        return [str, list]
     literal = get_origin(hint) is Literal
     kinds = [hint] if literal or not get_args(hint) else [one for one in get_args(hint) if one is not NoneType]
     return [*kinds, int] if name in COUNTS else kinds
@@ -112,11 +115,20 @@ def _fits(value: object, kind: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if "\0" in str(value):  # no command line can hold one, nor can the name of a file
         return False
+    if isinstance(value, list):
+        return kind is list and all(isinstance(one, str) for one in value)
     return type(value) is (str if kind is Path else kind)
 
 
 def _in_words(kind: Any) -> str:
-    words = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path, as text", str: "text"}
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        Path: "a path, as text",
+        str: "text",
+        list: "a list of texts",
+    }
     return " or ".join(f'"{choice}"' for choice in _choices(kind)) or words.get(kind, "another value")
 
 

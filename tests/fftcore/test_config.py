@@ -76,6 +76,13 @@ def test_what_follows_another_setting() -> None:
     assert override_config(tiny, {"layers": 4, "memory": False}).model.feed_width == tiny.model.feed_width
 
 
+def test_what_the_preset_has_may_be_said() -> None:
+    """A value that is the preset's own changes nothing when it is given: what follows it stays as well."""
+    for preset in PRESETS.values():
+        for name, value in preset.model.model_dump().items():
+            assert override_config(preset, {name: value}) == preset, name
+
+
 def test_published_has_nothing_of_ours() -> None:
     """A published model takes a preset's size, and none of what the preset adds."""
     shape = PRESETS["tiny"].as_published().model

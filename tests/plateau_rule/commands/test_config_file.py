@@ -69,9 +69,29 @@ def test_resumed_by_the_same_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert train("--layers", "1") == 0
 
 
+def test_a_switch_that_is_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the file switches off is named by the word that does so, and found in the file under its own."""
+    assert train("--memory") == 0
+    Path("run.toml").write_text(FILE + "memory = false\n")
+    assert train() == 2
+    told = capsys.readouterr().err
+    assert "--no-memory contradicts the run, which was begun with --memory. Leave --no-memory, or memory in" in told
+    assert train("--memory") == 0
+
+
+def test_an_option_that_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of such an option the file has a list, and each of its values is taken."""
+    Path("run.toml").write_text(FILE + 'track = ["tensorboard:one", "abacus:two"]\n')
+    assert train() == 2
+    assert "'abacus' is no tracker" in capsys.readouterr().err
+    Path("run.toml").write_text(FILE + "track = []\n")
+    assert train() == 0
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
+        ("track = [1]", "run.toml:1:9: track: a list; expected text or a list of texts"),
         ("epoch = 5", 'run.toml:1:1: epoch: unknown key "epoch". Did you mean "epochs"? [unknown-key]'),
         ("config = 'x'", 'run.toml:1:1: config: unknown key "config".'),
         ("layers = 'two'", 'run.toml:1:10: layers: "two"; expected a whole number [wrong-type]'),

@@ -83,6 +83,7 @@ def test_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("micro.toml --data text --kernel-groups 3", "d_model 160 is not a multiple of kernel_groups 3"),
         ("micro.toml --data text --dropout 1", "--dropout 1.0"),
         ("micro.toml --data text --published --kernel-groups 2", "the published model has one kernel a block"),
+        ("micro.toml --data text --published --memory", "memory: the published model has none"),
         ("micro.toml --data text --objective best", "--objective"),
         ("micro.toml --data text --zero-phase", "--zero-phase"),
         ("micro.toml --data text --peak nan", "--peak nan"),
@@ -120,7 +121,24 @@ def test_a_switch_of_the_preset_goes_both_ways(capsys: pytest.CaptureFixture[str
     """What the preset switches on, `--no-…` switches off: of such switches both words are options."""
     assert plateau.main(["train", "micro.toml", *FLAGS, *word]) == 0
     assert read_record(Path("runs/micro")).config.model.memory is has
+    assert ("1 layers of 8 channels, too few for a memory, 24 bytes" in capsys.readouterr().out) is has
     assert "--published --no-published" in " ".join(help_of(capsys).split())
+
+
+def test_a_backbone_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that ask for another backbone are refused before anything is written; the new head may be of any size."""
+    assert plateau.main(["train", "micro.toml", *FLAGS]) == 0
+    heads = ("micro.toml", *FLAGS[:4], "--out", "heads", "--freeze-backbone", "runs/micro")
+    for words, told in (
+        ("--no-memory", "--no-memory contradicts the backbone, which was trained with --memory. Leave --no-memory out"),
+        ("--layers 2", "runs/micro: --layers 2 contradicts the backbone, which was trained with 1. Leave --layers out"),
+        ("--feed gelu", "--feed gelu contradicts the backbone, which was trained with swiglu"),
+        ("--published", "--published contradicts the backbone, which was trained with --no-published"),
+    ):
+        assert told in refused(capsys, *heads, *words.split())
+    assert plateau.main(["train", *heads, "--chunk", "8", "--d-model", "8", "--feed", "swiglu"]) == 0
+    assert read_record(Path("heads")).config.model.chunk == 8
+    assert plateau.main(["export", "heads", "--out", "model"]) == 0
 
 
 def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +148,9 @@ def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         ("--layers 2", "--layers 2 contradicts the run, which was begun with 1"),
         ("--seed 4", "--seed 4 contradicts the run, which was begun with 3"),
+        ("--no-memory", "--no-memory contradicts the run, which was begun with --memory. Leave --no-memory out"),
+        ("--published", "--published contradicts the run, which was begun with --no-published"),
+        ("--draft-every 8", "--draft-every 8 contradicts the run, which was begun with 4"),
         ("--peak 1", f"--peak 1.0 contradicts the run, which was begun with {PEAK}"),
         ("--steps-per-epoch 9", "--steps-per-epoch 9 contradicts the run, which was begun with 8"),
         ("--epochs 3", "A longer run is fine"),
@@ -141,7 +162,9 @@ def test_existing_run(capsys: pytest.CaptureFixture[str]) -> None:
         ("--data micro.toml", "micro.toml: is another text than the run in runs/micro was begun with"),
     ):
         assert told in refused(capsys, "micro.toml", "--resume", *words.split())
-    assert plateau.main(["train", "micro.toml", "--resume", "--preset", "tiny", "--seed", "3", "--layers", "1"]) == 0
+    same = ("--preset", "tiny", "--seed", "3", "--layers", "1", "--memory", "--draft-every")
+    for drafts in ("4", "0"):  # that many, or as many as the chunk has
+        assert plateau.main(["train", "micro.toml", "--resume", *same, drafts]) == 0
     capsys.readouterr()
     Path("text").rename("moved")
     assert "text: the text to train on does not exist" in refused(capsys, "micro.toml", "--resume")
