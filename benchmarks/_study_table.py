@@ -26,7 +26,7 @@ def written(tasks: Sequence[TaskProgress]) -> str:
 
 def of_task(task: TaskProgress) -> list[str]:
     """What is said of a task: what was chosen, a table and its sentences for each budget."""
-    lines = [f"## {task.task.name}: {task.task.score}", ""]
+    lines = [f"### {task.task.name}: {task.task.score}", ""]
     chosen = task.chosen()
     if chosen is None:
         left = [cell for cell in task.choosing() if task.curve(cell) is None]
@@ -50,7 +50,7 @@ def at_budget(task: TaskProgress, times: int) -> list[str]:
     cells = task.cells(times)
     missing = sum(task.curve(cell) is None for cell in cells)
     seconds, budget = times * task.task.seconds, task.task.budget(times)
-    lines = [f"### {task.task.name}, {times}×: {seconds:g} s, {budget.amount} steps on the last rung", ""]
+    lines = [f"#### {task.task.name}, {times}×: {seconds:g} s, {budget.amount} steps on the last rung", ""]
     if missing:
         lines += [f"**{missing} of {len(cells)} cells are missing.** Rows without all seeds are left out.", ""]
     whole, refused = {}, {}
