@@ -40,7 +40,8 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
     )
     memories = ", every second one a memory, which no cutoff limits" if model.layers > 1 else ", too few for a memory"
     show.say(
-        f"{count:,} parameters: {model.layers} layers of {model.d_model} channels{memories if model.memory else ''}, "
+        f"{count:,} parameters: {model.layers} layer{'s' * (model.layers > 1)} of {model.d_model} channels"
+        f"{memories if model.memory else ''}, "
         f"{model.seq_len} bytes of context; text: {record.text.name}, {record.text.bytes:,} bytes"
     )
     checked = UNCHECKED if record.checked is None else open_in_words(record.checked)

@@ -121,7 +121,7 @@ def test_a_switch_of_the_preset_goes_both_ways(capsys: pytest.CaptureFixture[str
     """What the preset switches on, `--no-…` switches off: of such switches both words are options."""
     assert plateau.main(["train", "micro.toml", *FLAGS, *word]) == 0
     assert read_record(Path("runs/micro")).config.model.memory is has
-    assert ("1 layers of 8 channels, too few for a memory, 24 bytes" in capsys.readouterr().out) is has
+    assert ("1 layer of 8 channels, too few for a memory, 24 bytes" in capsys.readouterr().out) is has
     assert "--published --no-published" in " ".join(help_of(capsys).split())
 
 
