@@ -11,7 +11,7 @@ import torch
 from plateau_rule.controller.controller import Controller
 from plateau_rule.controller.machine import BoundState, Machine
 from plateau_rule.controller.soundness import open_in_words
-from plateau_rule.fftcore.config import steps_between
+from plateau_rule.fftcore.config import PRESETS, steps_between
 from plateau_rule.fftcore.device import changes
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.progress import Progress
@@ -46,7 +46,8 @@ def introduce(record: Record, controller: Controller, learner: Learner, folder: 
     )
     checked = UNCHECKED if record.checked is None else open_in_words(record.checked)
     machine = controller.machine
-    for line in (checked, *machine.notes, *silent_states(machine), *_saved_by_the_clock(record, machine)):
+    said = (*machine.notes, *replaced_peak(record, machine), *silent_states(machine))
+    for line in (checked, *said, *_saved_by_the_clock(record, machine)):
         show.say(line)
     if learner.device.type == "cuda" and learner.product_type == torch.float32:
         show.say(f"{record.card or learner.device} does not compute in bfloat16: products are in float32, and slower")
@@ -69,6 +70,16 @@ def _saved_by_the_clock(record: Record, machine: Machine) -> Iterator[str]:
         yield (
             f"saved every {record.config.save_every}: a rollback goes to the newest checkpoint, whose step depends on "
             "the clock, so that no two runs go the same way from there. Give --save-every in steps if they must"
+        )
+
+
+def replaced_peak(record: Record, machine: Machine) -> Iterator[str]:
+    """Say that the preset's peak rate counts, where the file has another."""
+    own = machine.curriculum.lr.peak
+    if own != machine.peak and machine.peak == PRESETS[record.preset].peak:
+        yield (
+            f"the peak rate is {machine.peak:g}, that of the preset {record.preset}; the file's {own:g} is not taken: "
+            f"--peak {own:g} does that"
         )
 
 

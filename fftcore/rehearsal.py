@@ -22,7 +22,7 @@ from plateau_rule.controller.machine import Machine
 from plateau_rule.controller.plan import Plan
 from plateau_rule.controller.verifier.verify import verify
 from plateau_rule.fftcore.evaluate import evaluate
-from plateau_rule.fftcore.introduction import silent_states
+from plateau_rule.fftcore.introduction import replaced_peak, silent_states
 from plateau_rule.fftcore.learner import Learner
 from plateau_rule.fftcore.record import Record
 from plateau_rule.fftcore.remaining import SURE_STEPS, Price, Remaining, in_words
@@ -72,7 +72,8 @@ def rehearse(record: Record, controller: Controller, learner: Learner) -> Iterat
     remaining = Remaining(controller.machine, total_steps)
     prices = remaining.prices(plan)
     sizes = {price: _bytes(learner, price) for price in prices}
-    yield from (*controller.machine.notes, *silent_states(controller.machine))
+    machine = controller.machine
+    yield from (*machine.notes, *replaced_peak(record, machine), *silent_states(machine))
     if (ranks := learner.world.size) > 1:
         yield f"{ranks} ranks: the steps that are timed are taken by all of them; memory is that of one"
     yield _length(record, plan, sizes)

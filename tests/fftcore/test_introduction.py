@@ -126,3 +126,19 @@ def test_memories_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     for layers, told in ((2, True), (1, False)):
         assert run(tmp_path / f"{layers}", overrides={"layers": layers}) == 0
         assert ("every second one a memory, which no cutoff limits, 24 bytes" in capsys.readouterr().out) == told
+
+
+@pytest.mark.parametrize(("overrides", "told"), [({}, True), ({"peak": 3e-4}, False)])
+def test_the_peak_of_the_preset_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: dict[str, float],
+    told: bool,
+) -> None:
+    """Where the preset's peak rate is taken and not the file's, a run says so; one that was asked for needs no word."""
+    monkeypatch.setattr("plateau_rule.fftcore.finish.draw_run", lambda *given: None)
+    assert run(tmp_path / "run", overrides=overrides) == 0
+    own = loads(CURRICULUM).lr.peak
+    sentence = f"that of the preset tiny; the file's {own:g} is not taken: --peak {own:g} does that"
+    assert (sentence in capsys.readouterr().out) is told

@@ -47,6 +47,7 @@ def test_a_new_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "The run would begin in runs/micro" in told
     assert "4 epochs of 8 steps are 32 steps, of 48 bytes (tokens): 1,536, 0.0853 times the training text" in told
     assert "4,121 parameters" in told
+    assert "that of the preset tiny; the file's " in told
     assert re.search(r"memory: weights 16 KiB, gradients 16 KiB, optimizer \d+ KiB, activations \d+ KiB, which a", told)
     assert re.search(r"every state: [\d,]+ ms a step, [\d,]+ tokens/s", told)
     assert re.search(r"the run takes \d+ s on this machine", told)
