@@ -131,7 +131,7 @@ def plan_run(
         config = config.model_copy(update={"model": config_of(commit).model})
     shape, config = config.model, override_config(config, asked.overrides.given())
     if backbone is not None:
-        refuse_another_backbone(asked, shape, config.model)
+        refuse_another_backbone(asked.freeze_backbone, asked.config, asked.overrides.given(), shape, config.model)
     refuse_zero_phase(config)
     text = read_text(asked.data)
     text.require(config.model.seq_len + config.model.chunk)
@@ -209,7 +209,7 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
         given["draft_every"] = record.config.model.chunk
     for name, value in given.items():
         if value is not None and value != was[name]:
-            raise RunError(not_as_begun(asked, name, value, was[name]))
+            raise RunError(not_as_begun(asked.out, asked.config, name, value, was[name]))
     if asked.preset is not None and asked.preset != record.preset:
         raise RunError(
             f"{asked.out}: its checkpoints are of another model, of preset {record.preset}. Leave --preset out to "
@@ -217,9 +217,10 @@ def continue_run(record: Record, curriculum: Curriculum, source: bytes, asked: R
         )
     if asked.freeze_backbone is not None and not _lies_in(record.backbone, asked.freeze_backbone):
         was_taken = record.backbone or "no frozen backbone"
-        raise RunError(not_as_begun(asked, "freeze-backbone", asked.freeze_backbone, was_taken))
+        raise RunError(not_as_begun(asked.out, asked.config, "freeze-backbone", asked.freeze_backbone, was_taken))
     if asked.epochs is not None and asked.epochs < record.bound.epochs:
-        raise RunError(not_as_begun(asked, "epochs", asked.epochs, record.bound.epochs) + " A longer run is fine")
+        told = not_as_begun(asked.out, asked.config, "epochs", asked.epochs, record.bound.epochs)
+        raise RunError(f"{told} A longer run is fine")
     changed: dict[str, Any] = {}
     if asked.epochs is not None:
         changed["bound"] = record.bound.model_copy(update={"epochs": asked.epochs})

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 from plateau_rule.fftcore.config import Model
 from plateau_rule.fftcore.errors import RunError
 
-if TYPE_CHECKING:
-    from plateau_rule.fftcore.binding import RunOptions
-
 OF_HEADS = {"seq_len", "chunk", "objective", "draft_every"}  # settings of a shape that its backbone does not depend on
 
 
-def not_as_begun(asked: RunOptions, name: str, value: object, was: object) -> str:
+def not_as_begun(run: Path, options: Path | None, name: str, value: object, was: object) -> str:
     """Say that an option is not what a run was begun with.
 
     Args:
-        asked: what was asked for.
+        run: the run's folder.
+        options: the file of options, if one was given.
         name: of the option.
         value: that it has.
         was: the run's own.
     """
     return (
-        f"{asked.out}: {_option(name, value)} contradicts the run, which was begun with {_value(name, was)}. "
-        f"Leave {_where(asked, name, value)} out to resume, or begin another run with another --out."
+        f"{run}: {_option(name, value)} contradicts the run, which was begun with {_value(name, was)}. "
+        f"Leave {_where(options, name, value)} out to resume, or begin another run with another --out."
     )
 
 
-def refuse_another_backbone(asked: RunOptions, was: Model, now: Model) -> None:
+def refuse_another_backbone(
+    backbone: Path | None, options: Path | None, given: Mapping[str, object], was: Model, now: Model
+) -> None:
     """Refuse a new chunk head that asks for another backbone than the one that is to be kept.
 
     Args:
-        asked: what was asked for.
+        backbone: what was named as the one to keep.
+        options: the file of options, if one was given.
+        given: the settings that were asked for.
         was: the shape of the model that was trained.
         now: the shape that is asked for.
 
@@ -40,11 +43,11 @@ def refuse_another_backbone(asked: RunOptions, was: Model, now: Model) -> None:
         RunError: an option changes something else than the heads.
     """
     before, after = (shape.model_dump(exclude=OF_HEADS) for shape in (was, now))
-    for name, value in asked.overrides.given().items():
+    for name, value in given.items():
         if name in before and before[name] != after[name]:
             raise RunError(
-                f"{asked.freeze_backbone}: {_option(name, value)} contradicts the backbone, which was trained with "
-                f"{_value(name, before[name])}. Leave {_where(asked, name, value)} out: it is kept as it is"
+                f"{backbone}: {_option(name, value)} contradicts the backbone, which was trained with "
+                f"{_value(name, before[name])}. Leave {_where(options, name, value)} out: it is kept as it is"
             )
 
 
@@ -61,7 +64,7 @@ def _value(name: str, value: object) -> str:
     return _flag(name, value) if isinstance(value, bool) else f"{value}"
 
 
-def _where(asked: RunOptions, name: str, value: object) -> str:
+def _where(options: Path | None, name: str, value: object) -> str:
     """What is to be left out, on the command line or in the file of options."""
     flag = _flag(name, value)
-    return flag if asked.config is None else f"{flag}, or {name.replace('_', '-')} in {asked.config},"
+    return flag if options is None else f"{flag}, or {name.replace('_', '-')} in {options},"
