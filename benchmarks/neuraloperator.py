@@ -1,16 +1,16 @@
-"""neuraloperator's incremental trainer beside a ladder of ours: its model and trainer, Burgers' equation in 2-D.
+"""neuraloperator's incremental trainer beside constant settings: its model and trainer, Burgers' equation in 2-D.
 
-`pip install neuraloperator; python -P benchmarks/neuraloperator.py [--seeds 3] [--seconds 40]`
+`pip install neuraloperator; python -P benchmarks/neuraloperator.py [--seeds 3] [--seconds 30]`
 
 The task is that of examples/fourier_operator_2d.py; what is trained is neuraloperator's FNO with as many channels,
-modes and layers, by AdamW at a peak of 2e-3. All lines get the same processor time, counted while they train:
+modes and layers, by AdamW at a peak of 2e-3 along a cosine. All lines get the same processor time, counted while they
+train:
 
-- its Trainer on the full grid, and on each coarser one, the rate along a cosine;
+- its Trainer on the full grid, and on each coarser one: the rungs that `plateau probe` would hold;
 - its IncrementalFNOTrainer: the grid from 16 to 64 points a side in equal numbers of epochs, and modes that grow by the
   gap between losses or by the strength of weights. Release 2.0.0 sets the modes of the first layer alone; a line more
   sets those of every layer, as in its paper (George et al., "Incremental Spatial and Spectral Learning of Neural
-  Operators", TMLR 2024). In one dimension that release halves the modes at each epoch, so two are taken;
-- the same model in a loop of ours under the ladder of examples/grids-2d.toml, raised on a plateau of the loss.
+  Operators", TMLR 2024). In one dimension that release halves the modes at each epoch, so two are taken.
 
 Seed 100 says how many epochs a line has in that time, and which of three thresholds each incremental line uses; no
 other seed is looked at before. The score is the relative error on 64 points a side, of flows that were held out.
@@ -37,16 +37,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks._speed import RESULTS, ROOT, write
-from plateau_rule import Controller, load
-from plateau_rule.adapters.pytorch import PlateauRule
+from benchmarks._speed import RESULTS, write
 
 FULL, GRIDS = 64, (16, 32, 64)
 WIDTH, MODES, LAYERS, BATCH, PEAK = 16, 16, 3, 16, 2e-3
 FEW_MODES = 4  # at first
 GAPS = (1e-3, 1e-2, 1e-1)  # losses of two epochs that are no farther apart bring a mode more
 SHARES = (0.9, 0.99, 0.9999)  # a mode more where all but five of the modes hold less of the weights' strength
-TUNING, FIRST, OURS_FIRST = 100, 3, 16  # seed; epochs, in which our ladder can be climbed at least
+TUNING, FIRST = 100, 3  # seed, epochs
 HOW = "neuraloperator is not installed here: pip install neuraloperator"
 
 
@@ -54,13 +52,13 @@ class Line(NamedTuple):
     """One way to train.
 
     Attributes:
-        grids: trained on, each for as many epochs; none in a loop of ours.
+        grids: trained on, each for as many epochs.
         grows: the argument that says when modes grow; "" where they stay.
         every_layer: whether all layers get them.
         threshold: of what `grows` names.
     """
 
-    grids: tuple[int, ...] = ()
+    grids: tuple[int, ...]
     grows: str = ""
     every_layer: bool = False
     threshold: float = 0.0
@@ -72,7 +70,6 @@ LINES = {
     "IncrementalFNOTrainer, loss gap": Line(GRIDS, "loss"),
     "IncrementalFNOTrainer, loss gap, modes of every layer": Line(GRIDS, "loss", every_layer=True),
     "IncrementalFNOTrainer, strength of weights": Line(GRIDS, "grad"),
-    "Plateau Rule, trend": Line(),
 }
 
 
@@ -105,7 +102,7 @@ def error_of(model: nn.Module, held: Flows) -> float:
     return float(off.mean())
 
 
-def train_theirs(line: Line, model: nn.Module, flows: Flows, amount: int) -> None:
+def train_with(line: Line, model: nn.Module, flows: Flows, amount: int) -> None:
     """Train so many epochs by their trainer."""
     from neuralop.data.transforms.data_processors import IncrementalDataProcessor
     from neuralop.losses import LpLoss
@@ -137,31 +134,13 @@ def train_theirs(line: Line, model: nn.Module, flows: Flows, amount: int) -> Non
     trainer.train(loader, {}, optimizer, rate, training_loss=LpLoss(d=2))
 
 
-def train_ours(model: nn.Module, flows: Flows, amount: int) -> None:
-    """Train under the ladder of examples/grids-2d.toml, for so many epochs in its states together."""
-    ladder = load(ROOT / "examples" / "grids-2d.toml")
-    run = ladder.run.model_copy(update={"epochs": amount, "steps_per_epoch": len(flows) // BATCH})
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=1e-4)
-    rule = PlateauRule(optimizer, Controller(ladder.model_copy(update={"run": run})))
-    while rule.stop is None:
-        apart = FULL // int(rule.knobs["grid"])
-        rows = torch.randint(len(flows), (BATCH,))
-        before, after = (each[rows][..., ::apart, ::apart] for each in (flows.before, flows.after))
-        loss = ((model(before) - after).flatten(1).norm(dim=1) / after.flatten(1).norm(dim=1)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        rule.observe(loss)
-    rule.end()
-
-
 def carry_out(line: Line, seed: int, amount: int, flows: Flows, held: Flows) -> dict[str, Any]:
     """Train once, and score it."""
     torch.manual_seed(seed)
     model = model_of(line)
     began = process_time()
     with redirect_stdout(io.StringIO()):  # their classes print how they begin
-        train_theirs(line, model, flows, amount) if line.grids else train_ours(model, flows, amount)
+        train_with(line, model, flows, amount)
     seconds = process_time() - began
     modes = [conv.n_modes[0] for conv in model.fno_blocks.convs]  # type: ignore[union-attr]
     return {"seed": seed, "epochs": amount, "seconds": seconds, "error": error_of(model, held), "modes": modes}
@@ -169,12 +148,11 @@ def carry_out(line: Line, seed: int, amount: int, flows: Flows, held: Flows) -> 
 
 def tuned(line: Line, seconds: float, train: Callable[..., dict[str, Any]]) -> tuple[Line, int]:
     """The threshold of a line, and the epochs that it has in the time: by trainings on the seed of the tuning."""
-    amount, least = (FIRST, len(line.grids)) if line.grids else (OURS_FIRST, OURS_FIRST)
-    result = train(line, TUNING, amount)
-    amount = max(least, round(amount * seconds / result["seconds"]))
-    if len(line.grids) == 1:
+    least, result = len(line.grids), train(line, TUNING, FIRST)
+    amount = max(least, round(FIRST * seconds / result["seconds"]))
+    if not line.grows:
         return line, amount
-    tries = [line._replace(threshold=each) for each in THRESHOLDS.get(line.grows, (0.0,))]
+    tries = [line._replace(threshold=each) for each in THRESHOLDS[line.grows]]
     found = [(train(one, TUNING, amount), one) for one in tries]
     result, best = min(found, key=lambda one: float(one[0]["error"]))
     return best, max(least, round(amount * seconds / result["seconds"]))
@@ -194,7 +172,7 @@ def main() -> None:
     """Tune every line, train it on each seed, and write what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=40.0, help="processor time of a training")
+    parser.add_argument("--seconds", type=float, default=30.0, help="processor time of a training")
     parser.add_argument("--json", type=Path, default=RESULTS / "neuraloperator.json")
     given = parser.parse_args()
     try:
