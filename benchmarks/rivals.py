@@ -10,8 +10,8 @@ texts with three seeds; the preset and the best rival once for ten minutes as we
 over a dozen times.
 
 A cell is one run. Those that are missing are carried out by time, seed and text, the lines in turn, so that what else
-the machine does meets them alike: some four hours of processor time, on two cores half as long by the clock. `--list`
-numbers the cells and says what is left, `--cell N` carries out that one, `--table` prints what is there.
+the machine does meets them alike: three and a half hours of processor time, on two cores half as long by the clock.
+`--list` numbers the cells and says what is left, `--cell N` carries out that one, `--table` prints what is there.
 """
 
 from __future__ import annotations
