@@ -114,7 +114,8 @@ def train_with(line: Line, model: nn.Module, flows: Flows, amount: int) -> None:
 
         def incremental_update(self, loss: Any = None) -> None:
             super().incremental_update(loss)
-            self.model.n_modes = self.model.fno_blocks.convs[0].n_modes
+            first = self.model.fno_blocks.convs[0]
+            self.model.n_modes = (first.n_modes[0],) * first.order  # whose last one is kept halved, and halved when set
 
     grids = IncrementalDataProcessor(
         subsampling_rates=[FULL // points for points in line.grids],
