@@ -123,7 +123,7 @@ format: setup    ## put the code into the form that lint asks for
 demo: setup      ## train the tiny model on a CPU under curricula/plateau.toml, a few minutes
 	@env -u OMP_NUM_THREADS $(BIN)/python -m fftcore.run curricula/plateau.toml --preset tiny --out runs/demo --epochs 20 --steps-per-epoch 80
 
-bench: setup     ## run the benchmarks, but for the next five
+bench: setup     ## run the benchmarks, but for the next five and the peer's, benchmarks/neuraloperator.py
 	@for benchmark in $(filter-out benchmarks/boundary.py benchmarks/quality.py benchmarks/neuraloperator.py benchmarks/rivals.py benchmarks/ideas.py benchmarks/transitions.py benchmarks/page.py benchmarks/study.py,$(wildcard benchmarks/[a-z]*.py)); do echo "$$benchmark"; $(BIN)/python -P $$benchmark || exit; done
 
 bench-boundary: setup ## how often a loss at the stated rate is called flat in 100,000 steps, half an hour on two cores

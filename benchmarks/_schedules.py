@@ -18,10 +18,7 @@ SHAPES = {
     "cosine": 'shape = "cosine", floor = 0.05, length = "rest"',
 }
 EACH_RUNG, FALL = "each-rung", "0.2 run"  # the rate falls on each rung, in so much time; on the last one until the end
-WHEN_FLAT, SHORT_FALL = (
-    "when-flat",
-    "0.1 run",
-)  # it falls where the loss is flat, before a raise; on the last one likewise
+WHEN_FLAT, SHORT_FALL = "when-flat", "0.1 run"  # it falls where the loss is flat, before a raise; in the end likewise
 RATES = {
     **SHAPES,
     EACH_RUNG: f'shape = "cosine", floor = 0.1, length = "{FALL}"',

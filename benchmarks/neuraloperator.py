@@ -92,7 +92,10 @@ def model_of(line: Line) -> nn.Module:
     from neuralop.models import FNO
 
     begin, most = 2 * (FEW_MODES if line.grows else MODES,), 2 * (MODES,)
-    return FNO(begin, max_n_modes=most, in_channels=2, out_channels=2, hidden_channels=WIDTH, n_layers=LAYERS)  # type: ignore[no-any-return]
+    model: nn.Module = FNO(
+        begin, max_n_modes=most, in_channels=2, out_channels=2, hidden_channels=WIDTH, n_layers=LAYERS
+    )
+    return model
 
 
 def error_of(model: nn.Module, held: Flows) -> float:
@@ -143,7 +146,7 @@ def carry_out(line: Line, seed: int, amount: int, flows: Flows, held: Flows) -> 
     with redirect_stdout(io.StringIO()):  # their classes print how they begin
         train_with(line, model, flows, amount)
     seconds = process_time() - began
-    modes = [conv.n_modes[0] for conv in model.fno_blocks.convs]  # type: ignore[union-attr]
+    modes = [conv.n_modes[0] for conv in model.fno_blocks.convs]  # type: ignore[union-attr]  # theirs
     return {"seed": seed, "epochs": amount, "seconds": seconds, "error": error_of(model, held), "modes": modes}
 
 

@@ -108,8 +108,13 @@ class Probed:
 
     @property
     def best(self) -> int:
-        """The rung that is best at the end, by its mean: what is advised."""
+        """The rung that is best at the end, by its mean: what is advised, unless all of them diverged."""
         return int(np.argmin([np.mean([curve.last for curve in rung]) for rung in self.curves]))
+
+    @property
+    def diverged(self) -> bool:
+        """Whether every rung ended with a score that is not finite on some seed, so that none can be advised."""
+        return not all(isfinite(curve.last) for curve in self.curves[self.best])
 
     def knobs(self, rung: int) -> Setting:
         """The knobs that move from rung to rung, as they stand on one of them."""
@@ -277,7 +282,7 @@ def advice(probed: Probed) -> list[str]:
         for place, count in wild.items()
         if count
     ]
-    if all(wild.values()):
+    if probed.diverged:
         return [*lines, "No rung can be advised. Lower the rate, or see what the trainer gives"]
     for crossing in probed.crossings:
         own = [place for place in crossing.by_seed if place is not None]

@@ -121,7 +121,7 @@ def probe_as_data(probed: Probed) -> dict[str, Any]:
             }
             for crossing in probed.crossings
         ],
-        "advised": probed.best + 1,
+        "advised": None if probed.diverged else probed.best + 1,
         "advice": advice(probed),
         "prices": {name: knob.cost for name, knob in probed.rungs.curriculum.knob.items() if knob.cost is not None},
         "ladder": dumps(probed.ladder()) if probed.crossings else None,

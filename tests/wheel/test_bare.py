@@ -35,7 +35,8 @@ def test_without_a_run(command: str, install: Install, tmp_path: Path) -> None:
     user.write(tmp_path)
     done = install().run("plateau", *user.USES[command].split(), cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith("run: there is no run "), done.stderr
+    wanted = "here to branch off." if command == "branch" else "to resume here."
+    assert done.stderr.startswith(f"run: there is no run {wanted}"), done.stderr
 
 
 @pytest.mark.parametrize("command", user.EXTRAS)

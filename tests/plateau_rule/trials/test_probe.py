@@ -120,6 +120,9 @@ def test_scores_that_are_not_finite(folder: Path, capfd: CaptureText, rungs: lis
     assert "warning" not in found.err
     assert "nan" not in found.out
     assert "1e30" not in (folder / "a.svg").read_text()
+    assert plateau.main([*words, "--json"]) == 0
+    advised = json.loads(capfd.readouterr().out)["advised"]
+    assert advised == {"64": 1, "16": 2}.get(" ".join(map(str, rungs)))
 
 
 def test_holm_is_the_textbook_s() -> None:
