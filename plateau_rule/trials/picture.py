@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw_probe(probed: Probed, path: Path) -> Path:
-    """Draw every rung's curve against what it cost, with the envelope and the raises of the ladder."""
+    """Draw every rung's curve against what it cost, with the envelope, and where a harder rung gets ahead."""
     scale = probed.prices.unit_s if probed.prices is not None and probed.budget.unit == "s" else 1.0
     with page(path, (8.0, 4.6)) as figure:
         ax = figure.subplots()
@@ -30,7 +30,7 @@ def draw_probe(probed: Probed, path: Path) -> Path:
             x = crossing.begin * scale
             ax.axvline(x, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
             ax.annotate(
-                f"raise to rung {crossing.rung + 1}",
+                f"ahead from here: rung {crossing.rung + 1}",
                 (x, 0.97),
                 xycoords=("data", "axes fraction"),
                 xytext=(4, 0),

@@ -220,7 +220,7 @@ def test_a_probe_from_end_to_end(folder: Path, capfd: pytest.CaptureFixture[str]
     assert [one["to"] for one in told["raises"]] == [2]
     assert told["advised"] == 2
     assert told["prices"] == {"grid": [0.25, 1.0]}
-    assert "raise to rung 2" in (folder / "probe.svg").read_text()
+    assert "ahead from here: rung 2" in (folder / "probe.svg").read_text()
 
 
 @pytest.mark.parametrize(
