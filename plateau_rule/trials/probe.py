@@ -320,10 +320,10 @@ def _doubts(probed: Probed) -> Iterator[str]:
 
 
 def _beside_the_ladder(probed: Probed) -> str:
-    # Where two curves cross, both have come equally far: the raise there leaves a ladder level with the harder rung.
+    # Rungs that score alike are not alike: after the raise a ladder may be ahead of the harder rung, or behind.
     return (
-        f"Use {probed.named(probed.best)} throughout, unless a comparison shows that the ladder does better: where "
-        "curves cross, both rungs have come equally far, and a ladder that raises there is level at best"
+        f"Use {probed.named(probed.best)} throughout, unless a comparison shows that the ladder does better: a crossing "
+        "alone does not show it"
     )
 
 
