@@ -322,8 +322,8 @@ def _doubts(probed: Probed) -> Iterator[str]:
 def _beside_the_ladder(probed: Probed) -> str:
     # Rungs that score alike are not alike: after the raise a ladder may be ahead of the harder rung, or behind.
     return (
-        f"Use {probed.named(probed.best)} throughout, unless a comparison shows that the ladder does better: a crossing "
-        "alone does not show it"
+        f"Use {probed.named(probed.best)} throughout, unless a comparison shows that the ladder does better: a "
+        "crossing alone does not show it"
     )
 
 
