@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from torch import distributed
-
 from tests.conformance.cases import CASES, KILLED, MIDDLE, RANKS
 from tests.conformance.drivers import driver
+from tests.conformance.processes import end_process
 
 if __name__ == "__main__":
     name, wanted, folder, *resume = sys.argv[1:]
     (case,) = (case for case in (*CASES, KILLED, MIDDLE, RANKS) if case.name == wanted)
     driver(name)(case, Path(folder), bool(resume))
-    # A trainer leaves its group open, and gloo's threads may abort a process that exits with it.
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    end_process()

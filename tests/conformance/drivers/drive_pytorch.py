@@ -67,5 +67,3 @@ def run(case: Case, folder: Path, resume: bool = False) -> None:
             states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rule": rule.state_dict()}
             torch.save(states, checkpoint)
     rule.end()
-    if case.ranks > 1:
-        distributed.destroy_process_group()
