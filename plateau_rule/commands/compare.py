@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from plateau_rule.commands.options import JsonFlag, Picture, UsageError, bar, print_json, require_drawable
+from plateau_rule.commands.options import JsonFlag, Picture, UsageError, print_json, require_drawable
 from plateau_rule.commands.trials import TRIALS, TrialOptions
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def compare(
     require_engine(options.engine)
     spends, trainer, loaded = TrainingBudget.read(budget), options.read_trainer(), _loaded(curricula, options)
     folder = options.folder("compare")
-    with bar("training", "trainings") as progress:
+    with options.training(folder) as progress:
         compared = compare_curricula(
             loaded, spends, options.seeds(seeds), trainer, folder, options.workers, progress, options.engine
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from plateau_rule.commands.options import JsonFlag, Picture, UsageError, bar, print_json, require_drawable
+from plateau_rule.commands.options import JsonFlag, Picture, UsageError, print_json, require_drawable
 from plateau_rule.commands.trials import TRIALS, TrialOptions
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def probe(
     spends, trainer = TrainingBudget.read(budget), options.read_trainer()
     ladder, folder = options.load(curriculum), options.folder(f"probe-{Path(curriculum).stem}")
     _refuse_own_folder(Path(curriculum), folder)
-    with bar("training", "trainings") as progress:
+    with options.training(folder) as progress:
         probed = probe_rungs(
             ladder, spends, options.seeds(seeds), trainer, folder, knob, options.workers, progress, options.engine
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from plateau_rule.commands.options import bar
 from plateau_rule.sim.shards import Engine
 
 if TYPE_CHECKING:
     from plateau_rule.controller.language.curriculum import Curriculum
+    from plateau_rule.trials.pool import Progress
     from plateau_rule.trials.trainer import Trainer
 
 
@@ -58,6 +63,17 @@ class TrialOptions:
     def folder(self, name: str) -> Path:
         """The folder of the experiment, if none is named, below `trials/`."""
         return self.out if self.out is not None else Path("trials") / name
+
+    @contextmanager
+    def training(self, folder: Path) -> Iterator[Progress | None]:
+        """The bar of the trainings; who interrupts them is told what is kept."""
+        try:
+            with bar("training", "trainings") as progress:
+                yield progress
+        except KeyboardInterrupt:
+            told = f"Interrupted. What is finished is kept in {folder}: the same command goes on from there"
+            print(told, file=sys.stderr)
+            raise
 
 
 TRIALS = TrialOptions()

@@ -116,6 +116,7 @@ def main(folder: Path, beside: Sequence[Path] | None = None) -> int:
     try:
         with _locked(folder):
             if not (folder / CURVE).exists():
+                _begin_log(folder / LOG)
                 train(read_cell(folder), folder, beside)
     except PlateauError as error:
         print(error, file=sys.stderr)
@@ -129,6 +130,13 @@ def main(folder: Path, beside: Sequence[Path] | None = None) -> int:
             print(f"{type(error).__name__}: {lines[0]}", file=sys.stderr)
         return 1
     return 0
+
+
+def _begin_log(log: Path) -> None:
+    """Empty the log that this process prints into; one that only waited for another has left it to that one."""
+    sys.stdout.flush()
+    if log.exists() and os.path.samestat(log.stat(), os.fstat(1)):
+        os.ftruncate(1, 0)
 
 
 def train(cell: Cell, folder: Path, beside: Sequence[Path] | None = None) -> None:

@@ -157,8 +157,8 @@ def _train(chain: CellChain) -> int:
 
 
 def logged(words: Sequence[str], log: Path) -> int:
-    """Run a command whose words go into a file; its exit code."""
-    with log.open("wb") as out:
+    """Run a command whose words go behind what stands in a file; its exit code."""
+    with log.open("ab") as out:
         return subprocess.run(
             words,
             stdin=subprocess.DEVNULL,

@@ -66,23 +66,36 @@ def measure_prices(
     """
     if trainer.kind == "fftcore":
         return _of_the_byte_model(asked, trainer, folder)
-    return [_of_a_trainer(curriculum, settings, trainer, folder, progress) for curriculum, settings in asked]
+    return _of_a_trainer(asked, trainer, folder, progress)
 
 
-def _of_a_trainer(
-    curriculum: Curriculum, settings: Sequence[Setting], trainer: Trainer, folder: Path, progress: Progress | None
-) -> Prices:
+def _of_a_trainer(asked: Sequence[Asked], trainer: Trainer, folder: Path, progress: Progress | None) -> list[Prices]:
+    # A setting that several curricula have is timed once, and has one price: else noise would change their budgets.
+    cells: dict[str, Cell] = {}
+    for curriculum, settings in asked:
+        for place, setting in enumerate(settings, 1):
+            if (known := _known(setting)) not in cells:
+                cells[known] = _timing(curriculum, setting, place, trainer)
+    curves = train_cells(list(cells.values()), folder, 1, progress)
+    step_s = dict(zip(cells, map(_step_s, curves), strict=True))
+    return [
+        Prices(tuple(dict(each) for each in settings), tuple(step_s[_known(each)] for each in settings))
+        for _, settings in asked
+    ]
+
+
+def _known(setting: Setting) -> str:
+    """What tells a setting from another."""
+    return json.dumps(dict(setting), sort_keys=True)
+
+
+def _timing(curriculum: Curriculum, setting: Setting, place: int, trainer: Trainer) -> Cell:
+    """A few steps under one setting, the curriculum's `place`th."""
     run = Run(epochs=EPOCHS, steps_per_epoch=STEPS)
-    cells = []
-    for place, setting in enumerate(settings, 1):
-        still = constant(curriculum, setting, f"{curriculum.name}-price-{place}")
-        kept = {
-            key: value for key, value in vars(curriculum.run).items() if key in ("tokens_per_step", "cost_per_step")
-        }
-        still = changed(still, run=changed(run, **kept))
-        cells.append(Cell(still, trainer, 0, TrainingBudget.read(f"{EPOCHS * STEPS} steps")))
-    curves = train_cells(cells, folder, 1, progress)
-    return Prices(tuple(dict(each) for each in settings), tuple(map(_step_s, curves)))
+    still = constant(curriculum, setting, f"{curriculum.name}-price-{place}")
+    kept = {key: value for key, value in vars(curriculum.run).items() if key in ("tokens_per_step", "cost_per_step")}
+    still = changed(still, run=changed(run, **kept))
+    return Cell(still, trainer, 0, TrainingBudget.read(f"{EPOCHS * STEPS} steps"))
 
 
 def _step_s(curve: Curve) -> float:
@@ -104,6 +117,7 @@ def _of_the_byte_model(asked: Sequence[Asked], trainer: Trainer, folder: Path) -
     if missing := [place for place in dict.fromkeys(places) if not (place / "prices.json").exists()]:
         # In one process: a setting that several of them have is timed once, and has one price.
         log = missing[0] / LOG
+        log.unlink(missing_ok=True)
         if logged([sys.executable, "-m", f"{__package__}.byte_model", *map(str, missing)], log):
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             said = next((line for line in lines if "ended with" not in line), "no word of why")

@@ -114,6 +114,30 @@ def test_cost_without_prices_is_not_compared(
     assert plateau.main([*words, "--budget", "1 s"]) == 0
     curves = [row["curves"][0] for row in json.loads(capfd.readouterr().out)["curricula"]]
     assert all("cost" not in curve and abs(curve["time_s"][-1] - 1) < 0.02 for curve in curves)
+    timed = sorted(each.name.partition("-seed")[0] for each in (tmp_path / "trials/compare/cells").glob("*-price-*"))
+    assert timed == ["coarse-price-1", "grid-price-2"]  # what both have is timed once
+
+
+@pytest.mark.parametrize("command", ["compare", "probe"])
+def test_who_interrupts_is_told_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Ctrl-C ends a comparison or a probe with 130 and one sentence: what is kept, how to go on."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("grid", "other"):
+        (tmp_path / f"{name}.toml").write_text(LADDER.replace('name = "grid"', f'name = "{name}"'))
+    for module in ("compare", "probe"):
+        monkeypatch.setattr(f"plateau_rule.trials.{module}.train_cells", interrupted)
+    names = ["grid.toml", "other.toml"][: 2 if command == "compare" else 1]
+    words = [command, *names, "--trainer", f"{TOY}:train", "--budget", "160 cost", "--out", "kept"]
+    with pytest.raises(SystemExit, match="130"):
+        plateau.main(words)
+    said = capfd.readouterr().err
+    assert said == "Interrupted. What is finished is kept in kept: the same command goes on from there\n"
 
 
 @pytest.mark.parametrize(
