@@ -10,10 +10,12 @@ train:
 - its IncrementalFNOTrainer: the grid from 16 to 64 points a side in equal numbers of epochs, and modes that grow by the
   gap between losses or by the strength of weights. Release 2.0.0 sets the modes of the first layer alone; a line more
   sets those of every layer, as in its paper (George et al., "Incremental Spatial and Spectral Learning of Neural
-  Operators", TMLR 2024). In one dimension that release halves the modes at each epoch, so two are taken.
+  Operators", TMLR 2024). In one dimension that release halves the modes at each epoch, so two are taken;
+- a ladder of this project in a plain loop: the same grids and all modes, raised on a plateau, its steps priced by the
+  epochs that the constant lines have in the time, and its rate along the share of the cost.
 
-Seed 100 says how many epochs a line has in that time, and which of three thresholds each incremental line uses; no
-other seed is looked at before. The score is the relative error on 64 points a side, of flows that were held out.
+Seed 100 says how many epochs a line has in that time, or how much it may cost, and which of three thresholds it uses;
+no other seed is looked at before. The score is the relative error on 64 points a side, of flows that were held out.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
@@ -38,13 +40,47 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks._speed import RESULTS, write
+from plateau_rule import Controller, loads
 
 FULL, GRIDS = 64, (16, 32, 64)
 WIDTH, MODES, LAYERS, BATCH, PEAK = 16, 16, 3, 16, 2e-3
+FLOWS = 512
+STEPS = FLOWS // BATCH  # steps of an epoch
 FEW_MODES = 4  # at first
 GAPS = (1e-3, 1e-2, 1e-1)  # losses of two epochs that are no farther apart bring a mode more
 SHARES = (0.9, 0.99, 0.9999)  # a mode more where all but five of the modes hold less of the weights' strength
+SLOPES = (0.02, 0.05, 0.1)  # a raise where the loss surely improves by less in 100 steps
 TUNING, FIRST = 100, 3  # seed, epochs
+LADDER = """
+name = "grid"
+run  = {{ cost = {cost:g}, steps_per_epoch = {steps} }}
+lr   = {{ peak = {peak:g}, shape = "cosine", length = "rest" }}
+
+[knob.grid]
+unit   = "points a side"
+ladder = {grids}
+cost   = {prices}
+
+[[state]]
+name = "coarse"
+set  = {{ grid = 16 }}
+
+[[state]]
+name = "middle"
+set  = {{ grid = 32 }}
+
+[[state]]
+name = "fine"
+set  = {{ grid = 64 }}
+
+[[transition]]
+from   = "*"
+to     = "next"
+guards = [{{ plateau = {{ method = "trend", threshold = {threshold:g}, per = "100 steps" }} }}]
+
+[check]
+waive = {{ aligned = "one cosine for all of it" }}
+"""
 HOW = "neuraloperator is not installed here: pip install neuraloperator"
 
 
@@ -55,16 +91,19 @@ class Line(NamedTuple):
         grids: trained on, each for as many epochs.
         grows: the argument that says when modes grow; "" where they stay.
         every_layer: whether all layers get them.
-        threshold: of what `grows` names.
+        threshold: of what `grows` names, or of the ladder's plateau.
+        prices: of a step on each grid, where a ladder of ours decides when the grid grows.
     """
 
     grids: tuple[int, ...]
     grows: str = ""
     every_layer: bool = False
     threshold: float = 0.0
+    prices: tuple[float, ...] = ()
 
 
 THRESHOLDS = {"loss": GAPS, "grad": SHARES}
+OURS = "Plateau Rule, `trend`; grid 16 to 64"
 LINES = {
     **{f"Trainer, {points} points a side": Line((points,)) for points in reversed(GRIDS)},
     "IncrementalFNOTrainer, loss gap": Line(GRIDS, "loss"),
@@ -138,28 +177,65 @@ def train_with(line: Line, model: nn.Module, flows: Flows, amount: int) -> None:
     trainer.train(loader, {}, optimizer, rate, training_loss=LpLoss(d=2))
 
 
+def train_by_ladder(line: Line, model: nn.Module, flows: Flows, cost: int) -> None:
+    """Train in a loop of one's own, under a ladder, for so much cost; a step on the full grid costs 1."""
+    from neuralop.losses import LpLoss
+
+    ladder = LADDER.format(
+        cost=cost, steps=STEPS, peak=PEAK, grids=[*line.grids], prices=[*line.prices], threshold=line.threshold
+    )
+    controller, off = Controller(loads(ladder)), LpLoss(d=2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=1e-4)
+    while controller.plan.stop is None:
+        for batch in DataLoader(flows, BATCH, shuffle=True):
+            if (plan := controller.plan).stop is not None:
+                break
+            every = FULL // int(plan.knobs["grid"])
+            optimizer.param_groups[0]["lr"] = plan.lr
+            optimizer.zero_grad()
+            loss = off(model(batch["x"][..., ::every, ::every]), batch["y"][..., ::every, ::every])
+            loss.backward()
+            optimizer.step()
+            controller.observe(loss.item() / BATCH)
+
+
 def carry_out(line: Line, seed: int, amount: int, flows: Flows, held: Flows) -> dict[str, Any]:
-    """Train once, and score it."""
+    """Train once, for so many epochs, or a ladder for so much cost, and score it."""
     torch.manual_seed(seed)
     model = model_of(line)
     began = process_time()
     with redirect_stdout(io.StringIO()):  # their classes print how they begin
-        train_with(line, model, flows, amount)
+        (train_by_ladder if line.prices else train_with)(line, model, flows, amount)
     seconds = process_time() - began
     modes = [conv.n_modes[0] for conv in model.fno_blocks.convs]  # type: ignore[union-attr]  # theirs
-    return {"seed": seed, "epochs": amount, "seconds": seconds, "error": error_of(model, held), "modes": modes}
+    spent = {"cost": amount} if line.prices else {"epochs": amount}
+    return {"seed": seed, **spent, "seconds": seconds, "error": error_of(model, held), "modes": modes}
 
 
 def tuned(line: Line, seconds: float, train: Callable[..., dict[str, Any]]) -> tuple[Line, int]:
     """The threshold of a line, and the epochs that it has in the time: by trainings on the seed of the tuning."""
-    least, result = len(line.grids), train(line, TUNING, FIRST)
-    amount = max(least, round(FIRST * seconds / result["seconds"]))
+    result = train(line, TUNING, FIRST)
+    amount = max(len(line.grids), round(FIRST * seconds / result["seconds"]))
     if not line.grows:
         return line, amount
-    tries = [line._replace(threshold=each) for each in THRESHOLDS[line.grows]]
+    return best_of(line, THRESHOLDS[line.grows], amount, seconds, train)
+
+
+def best_of(
+    line: Line, thresholds: Sequence[float], amount: int, seconds: float, train: Callable[..., dict[str, Any]]
+) -> tuple[Line, int]:
+    """The line with the best of its thresholds, and its amount by the time that it took with it."""
+    tries = [line._replace(threshold=each) for each in thresholds]
     found = [(train(one, TUNING, amount), one) for one in tries]
     result, best = min(found, key=lambda one: float(one[0]["error"]))
-    return best, max(least, round(amount * seconds / result["seconds"]))
+    return best, max(len(line.grids), round(amount * seconds / result["seconds"]))
+
+
+def ladder(chosen: Mapping[str, tuple[Line, int]]) -> tuple[Line, int]:
+    """A ladder of ours, untuned, and what it may cost: by the epochs that the constant lines have."""
+    epochs = {line.grids[0]: amount for line, amount in chosen.values() if len(line.grids) == 1}
+    prices = tuple(round(epochs[FULL] / epochs[points], 4) for points in GRIDS)
+    return Line(GRIDS, prices=prices), epochs[FULL] * STEPS
 
 
 def show(found: Mapping[str, list[dict[str, Any]]]) -> None:
@@ -184,13 +260,15 @@ def main() -> None:
     except ImportError:
         sys.exit(HOW)
     torch.set_num_threads(1)
-    flows, held = Flows(512, 0), Flows(32, 1)
+    flows, held = Flows(FLOWS, 0), Flows(32, 1)
 
     def train(line: Line, seed: int, amount: int) -> dict[str, Any]:
         return carry_out(line, seed, amount, flows, held)
 
     chosen = {name: tuned(line, given.seconds, train) for name, line in LINES.items()}
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in LINES}
+    own, cost = ladder(chosen)
+    chosen[OURS] = best_of(own, SLOPES, cost, given.seconds, train)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in chosen}
     for seed in range(given.seeds):
         for name, (line, amount) in chosen.items():
             found[name].append(run := train(line, seed, amount))
@@ -198,7 +276,7 @@ def main() -> None:
                 f"seed {seed}, {name}: {run['error']:.4f} in {run['seconds']:.1f} s, modes {run['modes']}", flush=True
             )
     show(found)
-    thresholds = {name: line.threshold for name, (line, _) in chosen.items() if line.grows}
+    thresholds = {name: line.threshold for name, (line, _) in chosen.items() if line.threshold}
     write(
         given.json, {"release": neuralop.__version__, "seconds": given.seconds, "thresholds": thresholds, "runs": found}
     )
