@@ -34,7 +34,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from benchmarks._rival import MIXERS
 from benchmarks._runs import Entry, Job, carried_out, kept, step_times
 from benchmarks._speed import RESULTS, ROOT, write
-from benchmarks._table import rows, show
+from benchmarks._table import in_bits, rows, show
 from benchmarks.quality import BASELINE, PRESET, texts
 from plateau_rule.fftcore.config import Config, Model
 
@@ -194,9 +194,9 @@ def verdict(of_cell: Sequence[Mapping[str, Any]]) -> str:
     best = min(rivals, key=lambda row: float(row["test"][0]))
     ahead, spread = best["test_beside"]
     word = "ahead of" if ahead > spread else "behind" if ahead < -spread else "level with"
-    return (
-        f"The preset is {word} the best rival, {best['shape']}: {ahead:+.3f} ± {spread:.3f} bits/byte on the test split"
-    )
+    doubt = ", on one seed: nothing follows from it" if best["seeds"] == 1 else ""
+    bits = in_bits(best["test_beside"], best["seeds"], "+")
+    return f"The preset is {word} the best rival, {best['shape']}: {bits} bits/byte on the test split{doubt}"
 
 
 def at_the_edge(best: Mapping[str, Cell], lines: Mapping[str, Mapping[str, Entry]]) -> list[str]:

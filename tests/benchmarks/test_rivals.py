@@ -216,9 +216,12 @@ def test_the_cells(bench: rivals.Bench, tmp_path: Path, capsys: pytest.CaptureFi
 )
 def test_the_verdict(ahead: tuple[float, float], said: str) -> None:
     """The preset is ahead of the best rival where the mean difference is more than its spread."""
-    other = {"name": "r", "shape": "r, 2 blocks", "test": (2.0, 0.1), "test_beside": ahead}
-    base = {"name": BASELINE, "shape": BASELINE, "test": (1.0, 0.1), "test_beside": (0.0, 0.0)}
+    other: dict[str, Any] = {"name": "r", "shape": "r, 2 blocks", "test": (2.0, 0.1), "test_beside": ahead, "seeds": 3}
+    base = {"name": BASELINE, "shape": BASELINE, "test": (1.0, 0.1), "test_beside": (0.0, 0.0), "seeds": 3}
     assert f"The preset is {said} the best rival, r, 2 blocks" in rivals.verdict([base, other])
+    assert "nothing follows" not in rivals.verdict([base, other])
+    other |= {"seeds": 1, "test_beside": (ahead[0], 0.0)}
+    assert "bits/byte on the test split, on one seed: nothing follows from it" in rivals.verdict([base, other])
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
