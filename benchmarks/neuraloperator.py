@@ -8,9 +8,11 @@ train:
 
 - its Trainer on the full grid, and on each coarser one: the rungs that `plateau probe` would hold;
 - its IncrementalFNOTrainer: the grid from 16 to 64 points a side in equal numbers of epochs, and modes that grow by the
-  gap between losses or by the strength of weights. Release 2.0.0 sets the modes of the first layer alone; a line more
-  sets those of every layer, as in its paper (George et al., "Incremental Spatial and Spectral Learning of Neural
-  Operators", TMLR 2024). In one dimension that release halves the modes at each epoch, so two are taken;
+  gap between losses or by the strength of weights. Release 2.0.0 sets the modes of the first layer alone, and one more
+  at a time; where their number is odd, it lets each weight act on the wave beside its own. A line more sets those of
+  every layer and keeps their number even, a wave more each way, as in its paper (George et al., "Incremental Spatial
+  and Spectral Learning of Neural Operators", TMLR 2024). In one dimension that release halves the modes at each epoch,
+  so two are taken;
 - a ladder of this project in a plain loop: the same grids and all modes, raised on a plateau, its steps priced by the
   epochs that the constant lines have in the time, and its rate along the share of the cost.
 
@@ -152,12 +154,13 @@ def train_with(line: Line, model: nn.Module, flows: Flows, amount: int) -> None:
     from neuralop.training.incremental import IncrementalFNOTrainer
 
     class EveryLayer(IncrementalFNOTrainer):  # type: ignore[misc]  # their classes have no types
-        """As published: what the first layer has, every layer has."""
+        """As published: what the first layer has, every layer has, and it is even."""
 
         def incremental_update(self, loss: Any = None) -> None:
             super().incremental_update(loss)
             first = self.model.fno_blocks.convs[0]
-            self.model.n_modes = (first.n_modes[0],) * first.order  # whose last one is kept halved, and halved when set
+            even = first.n_modes[0] + first.n_modes[0] % 2
+            self.model.n_modes = (even,) * first.order  # whose last one is kept halved, and halved when set
 
     grids = IncrementalDataProcessor(
         subsampling_rates=[FULL // points for points in line.grids],
