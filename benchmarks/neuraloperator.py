@@ -146,8 +146,8 @@ def error_of(model: nn.Module, held: Flows) -> float:
     return float(off.mean())
 
 
-def train_with(line: Line, model: nn.Module, flows: Flows, amount: int) -> None:
-    """Train so many epochs by their trainer."""
+def train_with(line: Line, model: nn.Module, flows: Flows, amount: int) -> int:
+    """Train so many epochs by their trainer; the last grid."""
     from neuralop.data.transforms.data_processors import IncrementalDataProcessor
     from neuralop.losses import LpLoss
     from neuralop.training import Trainer
@@ -178,10 +178,11 @@ def train_with(line: Line, model: nn.Module, flows: Flows, amount: int) -> None:
     loader = DataLoader(flows, BATCH, shuffle=True)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=amount)
     trainer.train(loader, {}, optimizer, rate, training_loss=LpLoss(d=2))
+    return int(grids.current_res)
 
 
-def train_by_ladder(line: Line, model: nn.Module, flows: Flows, cost: int) -> None:
-    """Train in a loop of one's own, under a ladder, for so much cost; a step on the full grid costs 1."""
+def train_by_ladder(line: Line, model: nn.Module, flows: Flows, cost: int) -> int:
+    """Train in a loop of one's own, under a ladder, for so much cost, in steps on the full grid; the last grid."""
     from neuralop.losses import LpLoss
 
     ladder = LADDER.format(
@@ -189,17 +190,20 @@ def train_by_ladder(line: Line, model: nn.Module, flows: Flows, cost: int) -> No
     )
     controller, off = Controller(loads(ladder)), LpLoss(d=2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=1e-4)
+    points = line.grids[0]
     while controller.plan.stop is None:
         for batch in DataLoader(flows, BATCH, shuffle=True):
             if (plan := controller.plan).stop is not None:
                 break
-            every = FULL // int(plan.knobs["grid"])
+            points = int(plan.knobs["grid"])
+            every = FULL // points
             optimizer.param_groups[0]["lr"] = plan.lr
             optimizer.zero_grad()
             loss = off(model(batch["x"][..., ::every, ::every]), batch["y"][..., ::every, ::every])
             loss.backward()
             optimizer.step()
             controller.observe(loss.item() / BATCH)
+    return points
 
 
 def carry_out(line: Line, seed: int, amount: int, flows: Flows, held: Flows) -> dict[str, Any]:
@@ -208,11 +212,11 @@ def carry_out(line: Line, seed: int, amount: int, flows: Flows, held: Flows) -> 
     model = model_of(line)
     began = process_time()
     with redirect_stdout(io.StringIO()):  # their classes print how they begin
-        (train_by_ladder if line.prices else train_with)(line, model, flows, amount)
+        grid = (train_by_ladder if line.prices else train_with)(line, model, flows, amount)
     seconds = process_time() - began
     modes = [conv.n_modes[0] for conv in model.fno_blocks.convs]  # type: ignore[union-attr]  # theirs
     spent = {"cost": amount} if line.prices else {"epochs": amount}
-    return {"seed": seed, **spent, "seconds": seconds, "error": error_of(model, held), "modes": modes}
+    return {"seed": seed, **spent, "seconds": seconds, "error": error_of(model, held), "modes": modes, "grid": grid}
 
 
 def tuned(line: Line, seconds: float, train: Callable[..., dict[str, Any]]) -> tuple[Line, int]:
@@ -243,11 +247,11 @@ def ladder(chosen: Mapping[str, tuple[Line, int]]) -> tuple[Line, int]:
 
 def show(found: Mapping[str, list[dict[str, Any]]]) -> None:
     """Print a table."""
-    print("\n| line | error | processor time | modes at the end |\n|---|---|---|---|")
+    print("\n| line | error | processor time | modes and grid at the end |\n|---|---|---|---|")
     for name, runs in found.items():
         errors = [run["error"] for run in runs]
         spread = f" ± {stdev(errors):.4f}" if len(errors) > 1 else ""
-        modes = sorted({tuple(run["modes"]) for run in runs})
+        modes = sorted({(*run["modes"], run["grid"]) for run in runs})
         print(f"| {name} | {mean(errors):.4f}{spread} | {mean(run['seconds'] for run in runs):.1f} s | {modes} |")
 
 
