@@ -1,4 +1,4 @@
-"""neuraloperator's incremental trainer beside constant settings: its model and trainer, Burgers' equation in 2-D.
+"""neuraloperator's incremental trainer beside constant settings and a ladder of ours: Burgers' equation in 2-D.
 
 `pip install neuraloperator; python -P benchmarks/neuraloperator.py [--seeds 3] [--seconds 30]`
 
@@ -60,7 +60,7 @@ lr   = {{ peak = {peak:g}, shape = "cosine", length = "rest" }}
 
 [knob.grid]
 unit   = "points a side"
-ladder = {grids}
+ladder = [16, 32, 64]
 cost   = {prices}
 
 [[state]]
@@ -185,9 +185,7 @@ def train_by_ladder(line: Line, model: nn.Module, flows: Flows, cost: int) -> in
     """Train in a loop of one's own, under a ladder, for so much cost, in steps on the full grid; the last grid."""
     from neuralop.losses import LpLoss
 
-    ladder = LADDER.format(
-        cost=cost, steps=STEPS, peak=PEAK, grids=[*line.grids], prices=[*line.prices], threshold=line.threshold
-    )
+    ladder = LADDER.format(cost=cost, steps=STEPS, peak=PEAK, prices=[*line.prices], threshold=line.threshold)
     controller, off = Controller(loads(ladder)), LpLoss(d=2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=1e-4)
     points = line.grids[0]
@@ -214,7 +212,7 @@ def carry_out(line: Line, seed: int, amount: int, flows: Flows, held: Flows) -> 
     with redirect_stdout(io.StringIO()):  # their classes print how they begin
         grid = (train_by_ladder if line.prices else train_with)(line, model, flows, amount)
     seconds = process_time() - began
-    modes = [conv.n_modes[0] for conv in model.fno_blocks.convs]  # type: ignore[union-attr]  # theirs
+    modes = [conv.n_modes[0] for conv in model.fno_blocks.convs]  # type: ignore[union-attr]  # a Tensor or a Module, to mypy
     spent = {"cost": amount} if line.prices else {"epochs": amount}
     return {"seed": seed, **spent, "seconds": seconds, "error": error_of(model, held), "modes": modes, "grid": grid}
 

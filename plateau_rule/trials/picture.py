@@ -26,15 +26,17 @@ def draw_probe(probed: Probed, path: Path) -> Path:
         for place, curves in enumerate(probed.curves):
             _draw_mean(ax, curves, probed.axis, place, probed.named(place), scale)
         _draw_envelope(ax, probed, scale)
+        end = max(float(curve.spent[probed.axis][-1]) for rung in probed.curves for curve in rung)
         for crossing in probed.crossings:
-            x = crossing.begin * scale
+            x, late = crossing.begin * scale, crossing.begin > end / 2  # a late word has its room on the left
             ax.axvline(x, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
             ax.annotate(
                 f"ahead from here: rung {crossing.rung + 1}",
                 (x, 0.97),
                 xycoords=("data", "axes fraction"),
-                xytext=(4, 0),
+                xytext=(-4 if late else 4, 0),
                 textcoords="offset points",
+                ha="right" if late else "left",
                 va="top",
                 fontsize=9,
             )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tests.conformance.cases import CASES, KILLED, MIDDLE, RANKS
 from tests.conformance.drivers import driver
-from tests.conformance.processes import end_process
+from tests.conformance.processes import end_rank
 
 if __name__ == "__main__":
     name, wanted, folder, *resume = sys.argv[1:]
     (case,) = (case for case in (*CASES, KILLED, MIDDLE, RANKS) if case.name == wanted)
     driver(name)(case, Path(folder), bool(resume))
-    end_process()
+    end_rank()

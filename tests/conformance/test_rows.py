@@ -20,7 +20,7 @@ from plateau_rule.adapters.errors import WiringError, WiringWarning
 from plateau_rule.adapters.pytorch import PlateauRule
 from plateau_rule.adapters.rows import count_rows
 from tests.conformance.drivers import driver
-from tests.conformance.processes import end_process, in_processes
+from tests.conformance.processes import end_rank, in_processes
 
 # What the libraries warn of is their own; what an adapter warns of is an error.
 pytestmark = pytest.mark.filterwarnings("ignore", f"error::{WiringWarning.__module__}.{WiringWarning.__qualname__}")
@@ -319,4 +319,4 @@ if __name__ == "__main__":
         distributed.init_process_group("gloo")
     taken = RUN[name](Path(place), 2, 1, STEPS, False).rows
     (Path(place) / f"rows-{os.environ['RANK']}.json").write_text(json.dumps(taken))
-    end_process()
+    end_rank()

@@ -9,9 +9,9 @@ import pytest
 
 from plateau_rule import loads
 from plateau_rule.trials.budget import TrainingBudget, TrialError
-from plateau_rule.trials.cell import LOG, Cell, main
+from plateau_rule.trials.cell import LOG, Cell, command_of, main
 from plateau_rule.trials.curve import read_curve
-from plateau_rule.trials.pool import CellChain, _train, train_cells
+from plateau_rule.trials.pool import logged, train_cells
 from plateau_rule.trials.rungs import constant
 from plateau_rule.trials.trainer import Trainer
 from tests.plateau_rule.trials.toy import LADDER
@@ -99,10 +99,10 @@ def test_a_command_that_comes_second_leaves_the_log(tmp_path: Path) -> None:
     failing = function(tmp_path, "print('first'); raise RuntimeError('the device is lost')")
     folder = failing.write(tmp_path)
     for _ in range(2):
-        assert _train(CellChain((folder,))) == 1
+        assert logged(command_of(folder), folder / LOG) == 1
         assert (folder / LOG).read_text().count("first\n") == 1
     trained = function(tmp_path, f"print('whole'); return {FINE}")
     folder = trained.write(tmp_path)
     for _ in range(2):
-        assert _train(CellChain((folder,))) == 0
+        assert logged(command_of(folder), folder / LOG) == 0
         assert (folder / LOG).read_text() == "whole\n"
