@@ -163,7 +163,7 @@ def step_times(lines: Mapping[str, Entry], base: str, plan: Path, turns: int, pr
 def _fingerprint(entry: Entry) -> str:
     """Return what tells an entry whose steps may take another time from one of the same name."""
     # A setting that is added later, and stands at its default, makes no step slower.
-    config = entry.config.model_dump(mode="json", exclude={"peak"}, exclude_defaults=True)
+    config = entry.config.model_dump(mode="json", exclude={"peak", "weight_decay"}, exclude_defaults=True)
     of_time = [config, entry.curriculum, entry.rival, entry.layers]
     return hashlib.sha256(json.dumps(of_time, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -202,6 +202,7 @@ def carry_out(job: Job) -> dict[str, Any]:
     averaged_from = round(job.steps * (1 - job.entry.average)) if job.entry.average else None
     first, seconds = train(learner, controller_of(job.entry, job.steps, job.peak), averaged_from)
     found: dict[str, Any] = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak}
+    found["weight_decay"] = config.weight_decay
     found |= {"steps": job.steps, "seconds": seconds, "wall_s": perf_counter() - began, "first_bits": first}
     found["parameters"] = sum(value.numel() for value in learner.model.parameters())
     width = config.model.seq_len + config.model.chunk
@@ -222,7 +223,8 @@ def kept(job: Job, out: Path) -> tuple[Path, dict[str, Any]]:
     config = job.entry.config.model_dump(mode="json", exclude={"peak"}, exclude_defaults=True)
     identity |= {"curriculum": job.entry.curriculum, "config": config}
     identity |= {"rival": job.entry.rival, "layers": job.entry.layers, "average": job.entry.average}
-    words = "".join(letter if letter.isalnum() else "-" for letter in f"{job.text} {job.name} {job.peak:g} {job.seed}")
+    told = f"{job.text} {job.name} {job.peak:g} {job.entry.config.weight_decay:g} {job.seed}"
+    words = "".join(letter if letter.isalnum() else "-" for letter in told)
     return out / f"{words}.json", identity
 
 

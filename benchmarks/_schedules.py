@@ -252,7 +252,7 @@ TASKS = {
     "bytes": Task(
         name="bytes",
         trainer="fftcore --device cpu --d-model 64 --layers 4 --seq-len 128 --batch-size 8 --kernel-len 64 --peak 6e-3"
-        " --kernel-groups 4 --no-memory --feed gelu --draft-every 16",
+        " --kernel-groups 4 --no-memory --feed gelu --draft-every 16 --weight-decay 5e-4",
         knob="depth",
         ladder=(1, 2, "full"),
         prices=(0.37, 0.57, 1.0),

@@ -20,7 +20,7 @@ def rows(taken: Mapping[str, Mapping[int, Mapping[str, Any]]], baseline: str) ->
     for name, by_seed in taken.items():
         one = next(iter(by_seed.values()))
         row: dict[str, Any] = {"name": name, "seeds": len(by_seed)}
-        row |= {key: one[key] for key in ("peak", "steps", "parameters")}
+        row |= {key: one[key] for key in ("peak", "weight_decay", "steps", "parameters")}
         row["seconds"] = mean(run["seconds"] for run in by_seed.values())
         for split in SPLITS:
             row[split] = mean_and_deviation([run[split]["stream"] for run in by_seed.values()])
@@ -43,13 +43,15 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 def show(of_text: Sequence[Mapping[str, Any]], title: str, baseline: str) -> None:
     """Print a table."""
-    columns = ("bits/byte, validation", "test", "beside the preset", "seeds", "steps", "seconds", "parameters", "peak")
+    bits, run = ("bits/byte, validation", "test", "beside the preset"), ("seeds", "steps", "seconds", "parameters")
+    columns = (*bits, *run, "peak", "decay")
     print("\n| " + " | ".join((title, *columns)) + " |\n" + "| --- " * (len(columns) + 1) + "|")
     for row in of_text:
-        bits = [in_bits(row[key], row["seeds"]) for key in SPLITS]
+        scores = [in_bits(row[key], row["seeds"]) for key in SPLITS]
         beside = "" if row["name"] == baseline else in_bits(row["test_beside"], row["seeds"], "+")
         size = (f"{row['seeds']}", f"{row['steps']:,}", f"{row['seconds']:.0f}", f"{row['parameters']:,}")
-        print("| " + " | ".join((row["name"], *bits, beside, *size, f"{row['peak']:g}")) + " |")
+        rates = (f"{row['peak']:g}", f"{row['weight_decay']:g}")
+        print("| " + " | ".join((row["name"], *scores, beside, *size, *rates)) + " |")
 
 
 def in_bits(figure: tuple[float, float], seeds: int, sign: str = "") -> str:

@@ -41,7 +41,7 @@ SEEDS = range(3)
 POINTS = 8  # scores of the byte model on its hardest rung
 BYTE_MODEL = (  # of convolutions alone
     "--d-model 64 --layers 4 --seq-len 128 --batch-size 8 --peak 6e-3 --kernel-groups 4 --no-memory --feed gelu"
-    " --draft-every 16 --device cpu"
+    " --draft-every 16 --weight-decay 5e-4 --device cpu"
 )
 CHEAP = {  # ladder and prices of each task, and what trains
     "byte model": ("depth", [1, 2, 4], [0.36, 0.56, 1.0], BYTE_MODEL),

@@ -4,13 +4,14 @@ Two transformers (rotary positions, normalised queries and keys, SwiGLU, Muon), 
 convolution, a minGRU with one and a gated convolution after Hyena. All lines have the parameters of one reference, to
 one part in a hundred; it stays as it is when the preset changes, and so does what was run of the rivals. All have the
 same text, windows, batch, optimizer and score, and the same cosine behind a warm-up over 5 % of the run.
-Each line is tuned by as many runs, six of a minute on the first text, seed 0, scored on its validation split: the
-preset has six rates, a rival three rates at two depths. The best is then trained for a minute and for three, on two
-texts with three seeds; the preset and the best rival once for ten minutes as well, in which WikiText-2's text is read
-over a dozen times.
+Each line is tuned by as many runs, nine of a minute on the first text, seed 0, scored on its validation split. Six are
+for the rate, with hardly any decay of weights: the preset has six rates, a rival three rates at two depths. Three more
+give the best of these more decay. The best of all nine is then trained for a minute and for three, on two texts with
+three seeds; the preset and the best rival once for ten minutes as well, in which WikiText-2's text is read over a dozen
+times.
 
 A cell is one run. Those that are missing are carried out by time, seed and text, the lines in turn, so that what else
-the machine does meets them alike: three and a half hours of processor time, on two cores half as long by the clock.
+the machine does meets them alike: four hours of processor time, on two cores half as long by the clock.
 `--list` numbers the cells and says what is left, `--cell N` carries out that one, `--table` prints what is there.
 """
 
@@ -48,6 +49,7 @@ SEEDS = 3
 DEPTHS = (2, 4)  # blocks of a rival
 RATES = (6e-3, 1.2e-2, 2.4e-2)  # peaks of a rival
 OWN_RATES = (4.2e-3, 6e-3, 8.4e-3, 1.2e-2, 1.68e-2, 2.4e-2)  # peaks of the preset
+DECAYS = (5e-4, 0.1, 0.3, 1.0)  # of weights; the rates are tried with the first
 SCORING_S = 12.0  # processor time for the score of a run, about
 
 
@@ -65,7 +67,7 @@ class Cell(NamedTuple):
 
 def candidates(preset: Config = PRESET) -> dict[str, dict[str, Entry]]:
     """Return what each line of the table can be, by the line's name and the shape's, an entry with all its rates."""
-    found = {BASELINE: {BASELINE: Entry(preset, "warmup", OWN_RATES)}}
+    found = {BASELINE: {BASELINE: Entry(_decaying(preset, DECAYS[0]), "warmup", OWN_RATES)}}
     for mixer in MIXERS:
         found[mixer] = {}
         for layers in DEPTHS:
@@ -74,8 +76,12 @@ def candidates(preset: Config = PRESET) -> dict[str, dict[str, Entry]]:
     return found
 
 
-def tuning(lines: Mapping[str, Mapping[str, Entry]], text: str) -> list[Cell]:
-    """Return the runs by which the lines are tuned, the lines in turn: as many of each."""
+def _decaying(config: Config, decay: float) -> Config:
+    return config.model_copy(update={"weight_decay": decay})
+
+
+def of_rate(lines: Mapping[str, Mapping[str, Entry]], text: str) -> list[Cell]:
+    """Return the runs by which the lines' rates are tuned, the lines in turn: as many of each."""
     of_line = [
         [
             Cell(line, shape, entry._replace(peaks=(peak,)), text, 0, TUNED)
@@ -85,6 +91,15 @@ def tuning(lines: Mapping[str, Mapping[str, Entry]], text: str) -> list[Cell]:
         for line, shapes in lines.items()
     ]
     return [cell for turn in zip(*of_line, strict=True) for cell in turn]
+
+
+def of_decay(best: Mapping[str, Cell]) -> list[Cell]:
+    """Return the runs by which the decay of weights is tuned at the best rate of each line, the lines in turn."""
+    return [
+        cell._replace(entry=cell.entry._replace(config=_decaying(cell.entry.config, decay)))
+        for decay in DECAYS[1:]
+        for cell in best.values()
+    ]
 
 
 def comparison(best: Mapping[str, Cell], on: Sequence[str]) -> list[Cell]:
@@ -112,7 +127,7 @@ class Bench:
         self.out, self.turns, self.processes, self.scale = out, turns, processes, scale
         self.out.mkdir(parents=True, exist_ok=True)
         self.lines, self.texts = candidates(), texts()
-        self.tuning = tuning(self.lines, next(iter(self.texts)))
+        self.of_rate = of_rate(self.lines, next(iter(self.texts)))
 
     def steps(self) -> dict[str, float]:
         """Return what a step of each shape takes, measured at once where it is not known."""
@@ -135,9 +150,18 @@ class Bench:
         result: dict[str, Any] = found["result"]
         return result
 
+    def tuning(self) -> list[Cell]:
+        """Return the cells of the tuning: of the rates, and once these are done, of the decays as well."""
+        best = self.best_of(self.of_rate)
+        return self.of_rate + ([] if best is None else of_decay(best))
+
     def best(self) -> dict[str, Cell] | None:
-        """Return the best cell of each line's tuning, by the validation split; None where one is missing."""
-        scored = [(cell, self.result(cell)) for cell in self.tuning]
+        """Return the best cell of each line's tuning; None where one is missing."""
+        return None if (best := self.best_of(self.of_rate)) is None else self.best_of(self.of_rate + of_decay(best))
+
+    def best_of(self, cells: Sequence[Cell]) -> dict[str, Cell] | None:
+        """Return each line's best of some cells, by the validation split; None where one is missing."""
+        scored = [(cell, self.result(cell)) for cell in cells]
         if any(result is None for _, result in scored):
             return None
         best: dict[str, tuple[float, Cell]] = {}
@@ -151,7 +175,7 @@ class Bench:
     def cells(self) -> list[Cell]:
         """Return all cells: those of the tuning, and once these are done, those of the table."""
         best = self.best()
-        return self.tuning + ([] if best is None else comparison(best, list(self.texts)) + self.longest(best))
+        return self.tuning() + ([] if best is None else comparison(best, list(self.texts)) + self.longest(best))
 
     def longest(self, best: Mapping[str, Cell]) -> list[Cell]:
         """Return the cells of ten minutes: of the preset, and of the rival that was tuned to the least bits."""
@@ -168,7 +192,8 @@ class Bench:
         jobs, folders = [job for job, _ in missing], [folder for _, folder in missing]
         for one in pool.map(carried_out, jobs, folders):
             bits = f"{one['validation']['stream']:.4f} bits/byte, test {one['test']['stream']:.4f}"
-            what = f"{one['text']}, {one['name']}, seed {one['seed']}, peak {one['peak']:g}"
+            rates = f"peak {one['peak']:g}, decay {one['weight_decay']:g}"
+            what = f"{one['text']}, {one['name']}, seed {one['seed']}, {rates}"
             print(f"{what}: {bits}; {one['steps']} steps, {one['seconds']:.0f} s", flush=True)
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
@@ -200,9 +225,15 @@ def verdict(of_cell: Sequence[Mapping[str, Any]]) -> str:
 
 
 def at_the_edge(best: Mapping[str, Cell], lines: Mapping[str, Mapping[str, Entry]]) -> list[str]:
-    """Name the lines whose best rate is the smallest or the largest that was tried."""
-    edges = {line: lines[line][cell.shape].peaks for line, cell in best.items()}
-    return [line for line, cell in best.items() if cell.entry.peaks[0] in (edges[line][0], edges[line][-1])]
+    """Name the lines whose best rate is the smallest or the largest that was tried, or whose decay is the largest."""
+    found = []
+    for line, cell in best.items():
+        peaks, (peak,) = lines[line][cell.shape].peaks, cell.entry.peaks
+        if peak in (peaks[0], peaks[-1]):
+            found.append(f"{line}, peak {peak:g}")
+        if (decay := cell.entry.config.weight_decay) == DECAYS[-1]:
+            found.append(f"{line}, decay {decay:g}")
+    return found
 
 
 def told(bench: Bench, json_path: Path) -> None:
@@ -212,16 +243,23 @@ def told(bench: Bench, json_path: Path) -> None:
         print("the lines are not tuned yet: --list says what is left")
         return
     for line, cell in best.items():
-        print(f"{line}: {cell.shape}, peak {cell.entry.peaks[0]:g}")
+        print(f"{line}: {cell.shape}, {_rates(cell)}")
     if edge := at_the_edge(best, bench.lines):
-        print(f"at the edge of the rates that were tried: {'; '.join(edge)}")
+        print(f"at the edge of what was tried: {'; '.join(edge)}")
     tables = bench.tables()
     for title, of_cell in tables.items():
         show(of_cell, title, BASELINE)
         print("\n" + verdict(of_cell))
     results = [result for cell in bench.cells() if (result := bench.result(cell)) is not None]
-    chosen = {line: {"shape": cell.shape, "peak": cell.entry.peaks[0]} for line, cell in best.items()}
+    chosen = {
+        line: {"shape": cell.shape, "peak": cell.entry.peaks[0], "weight_decay": cell.entry.config.weight_decay}
+        for line, cell in best.items()
+    }
     write(json_path, {"preset": PRESET.model_dump(), "chosen": chosen, "tables": tables, "runs": results})
+
+
+def _rates(cell: Cell) -> str:
+    return f"peak {cell.entry.peaks[0]:g}, decay {cell.entry.config.weight_decay:g}"
 
 
 def listed(bench: Bench) -> None:
@@ -229,11 +267,13 @@ def listed(bench: Bench) -> None:
     cells = bench.cells()
     missing = [bench.result(cell) is None for cell in cells]
     for number, (cell, left) in enumerate(zip(cells, missing, strict=True)):
-        what = f"{cell.text}, {cell.shape}, seed {cell.seed}, peak {cell.entry.peaks[0]:g}, {cell.seconds:g} s"
+        what = f"{cell.text}, {cell.shape}, seed {cell.seed}, {_rates(cell)}, {cell.seconds:g} s"
         print(f"{number:3d} {'missing' if left else 'done   '} {what}")
     seconds = sum(cell.seconds + SCORING_S for cell, left in zip(cells, missing, strict=True) if left)
     if bench.best() is None:
         table = len(bench.lines) * SEEDS * len(bench.texts)
+        if len(cells) == len(bench.of_rate):  # the decays are not known yet either
+            seconds += (len(DECAYS) - 1) * len(bench.lines) * (TUNED + SCORING_S)
         seconds += sum(table * (one + SCORING_S) for one in SECONDS) + 2 * len(bench.texts) * (LONGEST + SCORING_S)
         print(f"and {table * len(SECONDS) + 2 * len(bench.texts)} of the table, once all lines are tuned")
     print(f"left: {seconds / 3600:.1f} hours of processor time")
@@ -264,7 +304,8 @@ def main() -> None:
         if given.cell is not None:
             bench.carry_out(bench.cells()[given.cell : given.cell + 1], pool)
             return
-        bench.carry_out(bench.tuning, pool)
+        bench.carry_out(bench.of_rate, pool)
+        bench.carry_out(bench.tuning(), pool)
         if given.tune:
             return
         bench.carry_out(bench.cells(), pool)

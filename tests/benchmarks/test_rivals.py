@@ -158,11 +158,17 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> rivals.Bench:
 
 
 def pretended(job: Job, out: Path) -> dict[str, Any]:
-    """A run whose score is known: rivals are best at 4 blocks and the smallest peak, the minGRU is ahead of them."""
-    bits = 2 + job.peak + 0.01 * job.seed - 0.01 * job.entry.layers + (0.2 if "minGRU" in job.name else 0.3)
-    if not job.entry.rival:
-        bits = 2 + abs(job.peak - 6e-3) + 0.01 * job.seed
+    """A run whose score is known: rivals are best at 4 blocks and the smallest peak, all at a decay of 0.1.
+
+    The minGRU is ahead of the other rivals.
+    """
+    bits = 2 + 0.01 * job.seed + abs(job.entry.config.weight_decay - 0.1) / 100
+    if job.entry.rival:
+        bits += job.peak - 0.01 * job.entry.layers + (0.2 if "minGRU" in job.name else 0.3)
+    else:
+        bits += abs(job.peak - 6e-3)
     result: dict[str, Any] = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak}
+    result["weight_decay"] = job.entry.config.weight_decay
     result |= {"steps": job.steps, "seconds": 1.0, "parameters": 9}
     result |= {split: {"stream": bits} for split in ("validation", "test")}
     path, identity = kept(job, out)
@@ -172,22 +178,29 @@ def pretended(job: Job, out: Path) -> dict[str, Any]:
 
 def test_the_cells(bench: rivals.Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All lines are tuned by as many runs; the best of each is compared at both times, and what is done stays done."""
-    by_line = Counter(cell.line for cell in bench.tuning)
+    by_line = Counter(cell.line for cell in bench.of_rate)
     assert set(by_line.values()) == {6}
     assert by_line.keys() == {BASELINE, *MIXERS}
-    assert bench.cells() == bench.tuning
+    assert {cell.entry.config.weight_decay for cell in bench.of_rate} == {5e-4}
+    assert bench.cells() == bench.tuning() == bench.of_rate
     assert bench.best() is None
     rivals.listed(bench)
-    assert "left: 3.5 hours of processor time" in capsys.readouterr().out
+    assert "left: 3.8 hours of processor time" in capsys.readouterr().out
     rivals.told(bench, tmp_path / "rivals.json")
     assert "the lines are not tuned yet" in capsys.readouterr().out
-    bench.carry_out(bench.tuning, Inline())
+    bench.carry_out(bench.of_rate, Inline())
+    assert bench.best() is None
+    rivals.listed(bench)
+    assert "decay 1, 60 s" in (listed := capsys.readouterr().out)
+    assert listed.count("missing") == 15  # three decays of each line
+    bench.carry_out(bench.tuning(), Inline())
     best = bench.best()
     assert best is not None
     assert {(cell.entry.layers, cell.entry.peaks[0]) for line, cell in best.items() if line in MIXERS} == {(4, 6e-3)}
     assert best[BASELINE].entry.peaks == (6e-3,)
-    assert rivals.at_the_edge(best, bench.lines) == list(MIXERS)
-    table, long = bench.cells()[30:-4], bench.cells()[-4:]
+    assert {cell.entry.config.weight_decay for cell in best.values()} == {0.1}
+    assert rivals.at_the_edge(best, bench.lines) == [f"{line}, peak 0.006" for line in MIXERS]
+    table, long = bench.cells()[45:-4], bench.cells()[-4:]
     assert [(cell.line, cell.text, cell.seed, cell.seconds) for cell in long] == [
         (line, text, 0, 600.0) for text in bench.texts for line in (BASELINE, "minGRU, 3-tap convolution")
     ]

@@ -25,13 +25,15 @@ def test_default_preset() -> None:
     assert sum(value.numel() for value in SpectralLM(PRESETS[DEFAULT_PRESET].model).parameters()) < 500_000
 
 
-def test_as_published() -> None:
-    """A published model has the preset's size, one kernel a block, the chunk at the window's end, and dropout 0.1."""
-    published = PRESETS["base"].as_published()
+@pytest.mark.parametrize("preset", PRESETS)
+def test_as_published(preset: str) -> None:
+    """A published model has the preset's size, one kernel a block, the chunk at the window's end; and its training."""
+    published = PRESETS[preset].as_published()
     assert Model.model_validate(published.model.model_dump()) == published.model
     assert (published.model.published, published.model.kernel_groups) == (True, 1)
-    assert (published.model.objective, published.dropout) == ("chunk-last", 0.1)
-    assert published.model.d_model == PRESETS["base"].model.d_model
+    assert published.model.objective == "chunk-last"
+    assert (published.optimizer, published.weight_decay, published.dropout) == ("adamw", 5e-4, 0.1)
+    assert published.model.d_model == PRESETS[preset].model.d_model
 
 
 @pytest.mark.parametrize(
