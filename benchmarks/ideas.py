@@ -1,6 +1,6 @@
 """Try an idea on the model: `python -P benchmarks/ideas.py short_taps=4 input_gate=true`.
 
-An idea is what it changes: settings of the model's shape and of its training by their names, and
+An idea is what it changes, as `plateau train` does: settings of the model's shape and training by their names, and
 
     curriculum=NAME        a curriculum that is shipped, or one of benchmarks/curricula
     average=0.2            score the mean of the weights over the last fifth of the run
@@ -32,13 +32,13 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
 # Threads that wait sleep, so that processor time is work. Read when torch is loaded, which is below.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from pydantic import ValidationError
-
 from benchmarks._runs import Entry, Job, carried_out, kept, size_of, step_times
 from benchmarks._speed import ROOT
 from benchmarks._table import differences
 from benchmarks.quality import BASELINE, PRESET, texts
+from plateau_rule.fftcore.binding import override_config
 from plateau_rule.fftcore.config import Config, Model
+from plateau_rule.fftcore.errors import RunError
 from plateau_rule.fftcore.storage import Disk
 
 LOG = ROOT / "docs" / "model-log.md"
@@ -61,7 +61,8 @@ def read_idea(words: Sequence[str], preset: Config = PRESET) -> Entry:
     """Read what an idea changes.
 
     Raises:
-        ValueError: a word cannot be read, or the model that they make cannot be.
+        ValueError: a word cannot be read.
+        RunError: the model that they make cannot be.
     """
     settings: dict[str, dict[str, Any]] = {"model": {}, "training": {}, "run": {"curriculum": "full", "average": 0.0}}
     fit = ""
@@ -82,8 +83,7 @@ def read_idea(words: Sequence[str], preset: Config = PRESET) -> Entry:
         raise ValueError(f"average={average}: expected a share of the run, such as 0.2")
 
     def changed(**fitted: int) -> Config:
-        model = preset.model.model_dump() | settings["model"] | fitted
-        return Config.model_validate(preset.model_dump() | settings["training"] | {"model": model})
+        return override_config(preset, settings["training"] | settings["model"] | fitted)
 
     config = changed(**{fit: fitting(fit, changed, size_of(preset))}) if fit else changed()
     return Entry(config, str(settings["run"]["curriculum"]), (config.peak or 0.0,), average=average)
@@ -218,7 +218,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         trial = Trial(given.words, given.text, given.seconds, given.out, given.turns)
-    except (ValidationError, ValueError) as error:
+    except (RunError, ValueError) as error:
         parser.error(str(error))
     trial.carry_out(range(SEEDS) if given.seed is None else [given.seed])
     row = row_of(trial)

@@ -58,7 +58,7 @@ class Cell:
             "trainer": self.trainer.text,
             "seed": self.seed,
             "budget": str(self.budget),
-            "files": self.trainer.files,
+            **self.trainer.inputs,
         }
 
     @property

@@ -26,6 +26,7 @@ from plateau_rule.trials.trainer import Trainer
 
 Asked = tuple[Curriculum, Sequence[Setting]]  # a curriculum, and the settings of its knobs
 EPOCHS, STEPS = 4, 5  # of a run that is timed; its fastest epoch counts, for a busy machine only makes steps slower
+LONGER = 4  # times as many epochs, where the first points come later: else the price has the first steps' warming up
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,10 @@ def _of_a_trainer(asked: Sequence[Asked], trainer: Trainer, folder: Path, progre
         for place, setting in enumerate(settings, 1):
             if (known := _known(setting)) not in cells:
                 cells[known] = _timing(curriculum, setting, place, trainer)
-    curves = train_cells(list(cells.values()), folder, 1, progress)
-    step_s = dict(zip(cells, map(_step_s, curves), strict=True))
+    curves = dict(zip(cells, train_cells(list(cells.values()), folder, 1, progress), strict=True))
+    seldom = {known: _longer(cell) for known, cell in cells.items() if len(curves[known].score) == 1}
+    longer = dict(zip(seldom, train_cells(list(seldom.values()), folder, 1, progress), strict=True))
+    step_s = {known: _step_s([each[known] for each in (curves, longer) if known in each]) for known in cells}
     return [
         Prices(tuple(dict(each) for each in settings), tuple(step_s[_known(each)] for each in settings))
         for _, settings in asked
@@ -98,18 +101,33 @@ def _timing(curriculum: Curriculum, setting: Setting, place: int, trainer: Train
     return Cell(still, trainer, 0, TrainingBudget.read(f"{EPOCHS * STEPS} steps"))
 
 
-def _step_s(curve: Curve) -> float:
-    """Seconds of a step, by the fastest of the stretches between two points."""
-    if "time_s" not in curve.spent:
+def _longer(cell: Cell) -> Cell:
+    """The same for longer."""
+    epochs, name = LONGER * EPOCHS, f"{cell.curriculum.name}-longer"
+    still = changed(cell.curriculum, name=name, run=changed(cell.curriculum.run, epochs=epochs))
+    return replace(cell, curriculum=still, budget=TrainingBudget.read(f"{epochs * STEPS} steps"))
+
+
+def _step_s(curves: Sequence[Curve]) -> float:
+    """Seconds of a step, by the fastest of the stretches between two points.
+
+    Args:
+        curves: of a few steps; and of more, where the first has one point alone.
+    """
+    if any("time_s" not in curve.spent for curve in curves):
         raise TrialError(
             'the points of this trainer have no "time_s", the seconds of training until then, so that a step has no '
             "price. Give them, or write prices into the file, [knob.NAME] cost = [ … ], or give a budget in tokens"
         )
-    steps, time_s = (np.concatenate(([0.0], curve.spent[axis])) for axis in ("step", "time_s"))
-    fastest = float((np.diff(time_s) / np.diff(steps)).min())
-    if fastest <= 0:
+    stretches = [[np.diff(curve.spent[axis], prepend=0.0) for axis in ("step", "time_s")] for curve in curves]
+    found = [float((time_s / step).min()) for step, time_s in stretches]
+    if all(len(curve.score) == 1 for curve in curves) and len(curves) > 1:  # what lies between their ends
+        (less, less_s), (more, more_s) = stretches
+        if more[0] > less[0] and more_s[0] > less_s[0]:
+            found.append(float((more_s[0] - less_s[0]) / (more[0] - less[0])))
+    if min(found) <= 0:
         raise TrialError('steps took no time by the "time_s" of this trainer: its clock is too coarse, or stands still')
-    return fastest
+    return min(found)
 
 
 def _of_the_byte_model(asked: Sequence[Asked], trainer: Trainer, folder: Path) -> list[Prices]:
@@ -127,7 +145,7 @@ def _of_the_byte_model(asked: Sequence[Asked], trainer: Trainer, folder: Path) -
 
 def _place(curriculum: Curriculum, settings: Sequence[Setting], trainer: Trainer, folder: Path) -> Path:
     """The folder of a curriculum's prices, in which stands what is asked for."""
-    trained = {"words": trainer.words, "files": trainer.files}
+    trained = {"words": trainer.words, **trainer.inputs}
     asked = {"words": trainer.words, "settings": [dict(each) for each in settings]}
     place = folder / "prices" / digest({**asked, **trained, "curriculum": dumps(curriculum)})[:10]
     place.mkdir(parents=True, exist_ok=True)

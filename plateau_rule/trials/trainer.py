@@ -9,13 +9,16 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from plateau_rule.controller.errors import nearest, visible
+from plateau_rule.controller.language.canonical import digest
 from plateau_rule.controller.language.curriculum import Curriculum
+from plateau_rule.fftcore.config import DEFAULT_PRESET, PRESETS
 from plateau_rule.trials.budget import TrainingBudget, TrialError
 
 Train = Callable[[Curriculum, TrainingBudget, int], Iterable[Mapping[str, Any]]]
@@ -65,10 +68,14 @@ class Trainer:
         raise TrialError(f"trainer {visible(text)}; {ASKED}")
 
     @property
-    def files(self) -> dict[str, str]:
-        """The SHA-256 of every file that the words name: what was trained with other files is another cell."""
+    def inputs(self) -> dict[str, Any]:
+        """What the words stand for, in SHA-256: what was trained with another file or preset is another cell.
+
+        These are the files that they name and, of the byte model, the preset, which a release may change.
+        """
         paths = {Path(word.partition("=")[2] or word) for word in self.words}
-        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths) if path.is_file()}
+        files = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(paths) if path.is_file()}
+        return {"files": files} | ({"preset": _preset(self.words)} if self.kind == "fftcore" else {})
 
     def function(self) -> Train:
         """Import the function.
@@ -97,6 +104,14 @@ class Trainer:
         """The words of the command for one cell."""
         values = {"curriculum": str(curriculum), "seed": str(seed), "budget": str(budget), "out": str(out)}
         return [_PLACE.sub(lambda match: values[match[1]], word) for word in self.words]
+
+
+def _preset(words: Sequence[str]) -> str:
+    """The SHA-256 of the preset that options of `plateau train` ask for, or of the default one."""
+    parts = [part for word in words for part in word.split("=", 1)]
+    asked = dict(pairwise(parts)).get("--preset", DEFAULT_PRESET)
+    # A setting that a release adds stands at its default, and trains no other model.
+    return digest(PRESETS[asked].model_dump(mode="json", exclude_defaults=True)) if asked in PRESETS else asked
 
 
 def _checked_command(text: str, words: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ from benchmarks.ideas import HEADING, Trial, note, outcome, read_idea, row_of
 from benchmarks.quality import BASELINE
 from plateau_rule import Controller
 from plateau_rule.controller.plan import Plan
+from plateau_rule.fftcore.binding import override_config
 from plateau_rule.fftcore.config import PRESETS, Config, Model
 from plateau_rule.fftcore.data import read_text
+from plateau_rule.fftcore.errors import RunError
 
 TINY = PRESETS["tiny"]
 PLAIN = TINY.model_copy(update={"model": Model(d_model=128, layers=4, seq_len=256, kernel_groups=4)})
@@ -52,13 +54,20 @@ def test_a_size_can_be_fit(words: list[str]) -> None:
         ("heads=4", "heads=4: expected NAME=VALUE"),
         ("layers=fit", "layers=fit: one of d_model and feed_width can be fit"),
         ("average=2", "average=2: expected a share of the run"),
-        ("short_taps=-1", "greater than or equal to 0"),
+        ("short_taps=-1", "--short-taps -1; expected a number greater than or equal to 0"),
     ],
 )
 def test_what_cannot_be_read(word: str, said: str) -> None:
     """A word that says nothing is refused in a sentence, and so is a model that cannot be."""
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, RunError), match=said):
         read_idea([word])
+
+
+def test_what_follows_another_setting() -> None:
+    """Another feed-forward or width takes that one's own hidden channels, as `plateau train` does."""
+    assert read_idea(["feed=gelu"]).config == override_config(TINY, {"feed": "gelu"})
+    assert read_idea(["feed=gelu"]).config.model.feed_width == 0
+    assert read_idea(["feed=gelu", "feed_width=200"]).config.model.feed_width == 200
 
 
 def test_a_size_that_cannot_be_fit() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from plateau_rule import loads
+from plateau_rule.fftcore.config import PRESETS
 from plateau_rule.trials.budget import TrainingBudget, TrialError
 from plateau_rule.trials.cell import LOG, Cell, command_of, main
 from plateau_rule.trials.curve import read_curve
@@ -106,3 +107,14 @@ def test_a_command_that_comes_second_leaves_the_log(tmp_path: Path) -> None:
     for _ in range(2):
         assert logged(command_of(folder), folder / LOG) == 0
         assert (folder / LOG).read_text() == "whole\n"
+
+
+@pytest.mark.parametrize(("words", "preset"), [("", "tiny"), ("--preset base", "base"), ("--preset=base", "base")])
+def test_a_release_with_another_preset_trains_anew(monkeypatch: pytest.MonkeyPatch, words: str, preset: str) -> None:
+    """A cell of the byte model is another one where its preset is, and the same where only the others have changed."""
+    trainer = f"fftcore {words}".strip()
+    before, other = cell(trainer).name, "base" if preset == "tiny" else "tiny"
+    monkeypatch.setitem(PRESETS, other, PRESETS[other].model_copy(update={"weight_decay": 0.2}))
+    assert cell(trainer).name == before
+    monkeypatch.setitem(PRESETS, preset, PRESETS[preset].model_copy(update={"weight_decay": 0.2}))
+    assert cell(trainer).name != before

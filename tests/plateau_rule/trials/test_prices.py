@@ -1,0 +1,49 @@
+"""What a step is said to take: without what first steps take, however seldom a trainer gives points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plateau_rule import loads
+from plateau_rule.trials.prices import measure_prices
+from plateau_rule.trials.trainer import Trainer
+from tests.plateau_rule.trials.toy import LADDER
+
+# A step takes 4 or 16 hundredths of a second, and the first one 5 seconds more: a clock of the trainer's own.
+TRAINER = """
+from plateau_rule import Controller
+
+
+def train(curriculum, budget, seed):
+    controller, time_s, step = Controller(curriculum), 5.0, 0
+    while (plan := controller.plan).stop is None:
+        controller.observe(1.0)
+        time_s, step = time_s + {step_s}, step + 1
+        if step % {every} == 0 or controller.plan.stop is not None:
+            yield {{"step": step, "score": 1.0, "time_s": time_s}}
+"""
+
+
+def priced(folder: Path, every: int, step_s: str = 'plan.knobs["grid"] / 400') -> tuple[tuple[float, ...], list[str]]:
+    """The seconds of a step on either grid, and the names of what was trained for it."""
+    (folder / "mine.py").write_text(TRAINER.format(every=every, step_s=step_s))
+    ladder, trainer = loads(LADDER), Trainer.read(f"{folder / 'mine.py'}:train")
+    (prices,) = measure_prices([(ladder, [{"grid": 16}, {"grid": 64}])], trainer, folder)
+    return prices.step_s, sorted(place.name.partition("-seed")[0] for place in (folder / "cells").iterdir())
+
+
+@pytest.mark.parametrize("every", [5, 50, 1000])
+def test_the_first_step_is_not_in_the_price(tmp_path: Path, every: int) -> None:
+    """A step has one price where points come often, seldom, or at the end alone; then longer runs are timed too."""
+    step_s, trained = priced(tmp_path, every)
+    assert step_s == pytest.approx((0.04, 0.16))
+    rungs = ["grid-price-1", "grid-price-2"]
+    assert trained == (rungs if every == 5 else sorted([*rungs, *(f"{rung}-longer" for rung in rungs)]))
+
+
+def test_a_busy_machine_makes_no_step_free(tmp_path: Path) -> None:
+    """Where the longer run took less time than the short one, the mean of its steps is the price."""
+    step_s, _ = priced(tmp_path, 1000, "(0.04 if curriculum.name.endswith('longer') else 1)")
+    assert step_s == pytest.approx(((5 + 80 * 0.04) / 80,) * 2)
