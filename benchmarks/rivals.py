@@ -8,7 +8,8 @@ Each line is tuned by as many runs, nine of a minute on the first text, seed 0, 
 for the rate, with hardly any decay of weights: the preset has six rates, a rival three rates at two depths. Three more
 give the best of these more decay. The best of all nine is then trained for a minute and for three, on two texts with
 three seeds; the preset and the best rival once for ten minutes as well, in which WikiText-2's text is read over a dozen
-times.
+times. A decay that is best for a minute may be too much for more: beyond it a line has that or hardly any, whichever is
+better at three minutes on the first text, seed 0, on the validation split.
 
 A cell is one run. Those that are missing are carried out by time, seed and text, the lines in turn, so that what else
 the machine does meets them alike: four hours of processor time, on two cores half as long by the clock.
@@ -102,11 +103,20 @@ def of_decay(best: Mapping[str, Cell]) -> list[Cell]:
     ]
 
 
-def comparison(best: Mapping[str, Cell], on: Sequence[str]) -> list[Cell]:
-    """Return the cells of the table, the lines in turn."""
+def of_length(best: Mapping[str, Cell]) -> list[Cell]:
+    """Return the longer runs by which each line has its decay of a minute or hardly any, the lines in turn."""
+    hardly = {
+        line: cell._replace(entry=cell.entry._replace(config=_decaying(cell.entry.config, DECAYS[0])))
+        for line, cell in best.items()
+    }
+    cells = [cell._replace(seconds=SECONDS[-1]) for of_line in (best, hardly) for cell in of_line.values()]
+    return list(dict.fromkeys(cells))
+
+
+def comparison(best: Mapping[str, Cell], on: Sequence[str], seconds: float) -> list[Cell]:
+    """Return the cells of a time, the lines in turn."""
     return [
         cell._replace(text=text, seed=seed, seconds=seconds)
-        for seconds in SECONDS
         for seed in range(SEEDS)
         for text in on
         for cell in best.values()
@@ -159,6 +169,10 @@ class Bench:
         """Return the best cell of each line's tuning; None where one is missing."""
         return None if (best := self.best_of(self.of_rate)) is None else self.best_of(self.of_rate + of_decay(best))
 
+    def longer(self) -> dict[str, Cell] | None:
+        """Return the cell of each line that runs of more than a minute have; None where a run is missing."""
+        return None if (best := self.best()) is None else self.best_of(of_length(best))
+
     def best_of(self, cells: Sequence[Cell]) -> dict[str, Cell] | None:
         """Return each line's best of some cells, by the validation split; None where one is missing."""
         scored = [(cell, self.result(cell)) for cell in cells]
@@ -174,15 +188,24 @@ class Bench:
 
     def cells(self) -> list[Cell]:
         """Return all cells: those of the tuning, and once these are done, those of the table."""
-        best = self.best()
-        return self.tuning() + ([] if best is None else comparison(best, list(self.texts)) + self.longest(best))
+        best, longer = self.best(), self.longer()
+        if best is None:
+            return self.tuning()
+        return self.tuning() + of_length(best) + self.table(best, longer or {})
 
-    def longest(self, best: Mapping[str, Cell]) -> list[Cell]:
-        """Return the cells of ten minutes: of the preset, and of the rival that was tuned to the least bits."""
+    def table(self, best: Mapping[str, Cell], longer: Mapping[str, Cell]) -> list[Cell]:
+        """Return the cells of the table, and those of ten minutes: of the preset, and of the best rival of a minute."""
+        cells = [
+            cell
+            for seconds in SECONDS
+            for cell in comparison(best if seconds == TUNED else longer, list(self.texts), seconds)
+        ]
+        if not longer:
+            return cells
         scored = {line: self.result(cell) for line, cell in best.items() if line != BASELINE}
         bits = {line: result["validation"]["stream"] for line, result in scored.items() if result is not None}
-        rival = min(bits, key=lambda line: float(bits[line]))
-        return [best[line]._replace(text=text, seconds=LONGEST) for text in self.texts for line in (BASELINE, rival)]
+        lines = BASELINE, min(bits, key=lambda line: float(bits[line]))
+        return cells + [longer[line]._replace(text=text, seconds=LONGEST) for text in self.texts for line in lines]
 
     def carry_out(self, cells: Sequence[Cell], pool: Executor) -> None:
         """Carry out those that are missing, and say what comes of each."""
@@ -198,9 +221,9 @@ class Bench:
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return a table for each text and time of which the preset's runs are there, by its title."""
-        best = self.best()
+        best, longer = self.best(), self.longer()
         taken: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
-        for cell in comparison(best, list(self.texts)) + self.longest(best) if best else ():
+        for cell in self.table(best, longer or {}) if best else ():
             if (result := self.result(cell)) is not None:
                 title = f"{cell.text}, {cell.seconds:g} s"
                 taken.setdefault(title, {}).setdefault(cell.line, {})[cell.seed] = result
@@ -242,17 +265,20 @@ def told(bench: Bench, json_path: Path) -> None:
     if best is None:
         print("the lines are not tuned yet: --list says what is left")
         return
+    longer = bench.longer() or {}
     for line, cell in best.items():
-        print(f"{line}: {cell.shape}, {_rates(cell)}")
+        own, of_longer = _rates(cell), _rates(longer.get(line, cell))
+        print(f"{line}: {cell.shape}, {own}" + (f"; {of_longer} beyond a minute" if own != of_longer else ""))
     if edge := at_the_edge(best, bench.lines):
         print(f"at the edge of what was tried: {'; '.join(edge)}")
     tables = bench.tables()
     for title, of_cell in tables.items():
         show(of_cell, title, BASELINE)
         print("\n" + verdict(of_cell))
-    results = [result for cell in bench.cells() if (result := bench.result(cell)) is not None]
+    results = [result for cell in dict.fromkeys(bench.cells()) if (result := bench.result(cell)) is not None]
     chosen = {
         line: {"shape": cell.shape, "peak": cell.entry.peaks[0], "weight_decay": cell.entry.config.weight_decay}
+        | ({"weight_decay_longer": longer[line].entry.config.weight_decay} if longer else {})
         for line, cell in best.items()
     }
     write(json_path, {"preset": PRESET.model_dump(), "chosen": chosen, "tables": tables, "runs": results})
@@ -260,6 +286,19 @@ def told(bench: Bench, json_path: Path) -> None:
 
 def _rates(cell: Cell) -> str:
     return f"peak {cell.entry.peaks[0]:g}, decay {cell.entry.config.weight_decay:g}"
+
+
+def _not_listed(bench: Bench) -> list[float]:
+    """Return the seconds of the runs that are known only when others are done."""
+    lines, table = len(bench.lines), len(bench.lines) * SEEDS * len(bench.texts)
+    seconds: list[float] = []
+    if bench.best_of(bench.of_rate) is None:
+        seconds += [TUNED] * (len(DECAYS) - 1) * lines
+    if bench.best() is None:
+        seconds += [TUNED] * (table - lines) + [SECONDS[-1]] * 2 * lines
+    if bench.longer() is None:
+        seconds += [SECONDS[-1]] * (table - lines) + [LONGEST] * 2 * len(bench.texts)
+    return seconds
 
 
 def listed(bench: Bench) -> None:
@@ -270,12 +309,10 @@ def listed(bench: Bench) -> None:
         what = f"{cell.text}, {cell.shape}, seed {cell.seed}, {_rates(cell)}, {cell.seconds:g} s"
         print(f"{number:3d} {'missing' if left else 'done   '} {what}")
     seconds = sum(cell.seconds + SCORING_S for cell, left in zip(cells, missing, strict=True) if left)
-    if bench.best() is None:
-        table = len(bench.lines) * SEEDS * len(bench.texts)
-        if len(cells) == len(bench.of_rate):  # the decays are not known yet either
-            seconds += (len(DECAYS) - 1) * len(bench.lines) * (TUNED + SCORING_S)
-        seconds += sum(table * (one + SCORING_S) for one in SECONDS) + 2 * len(bench.texts) * (LONGEST + SCORING_S)
-        print(f"and {table * len(SECONDS) + 2 * len(bench.texts)} of the table, once all lines are tuned")
+    unknown = _not_listed(bench)
+    if unknown:
+        print(f"and {len(unknown)} more, once these have said which")
+    seconds += sum(one + SCORING_S for one in unknown)
     print(f"left: {seconds / 3600:.1f} hours of processor time")
 
 
@@ -308,6 +345,7 @@ def main() -> None:
         bench.carry_out(bench.tuning(), pool)
         if given.tune:
             return
+        bench.carry_out(bench.cells(), pool)  # without the longer runs, until it is known which decay these have
         bench.carry_out(bench.cells(), pool)
     told(bench, given.json)
 

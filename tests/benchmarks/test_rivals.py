@@ -160,13 +160,15 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> rivals.Bench:
 def pretended(job: Job, out: Path) -> dict[str, Any]:
     """A run whose score is known: rivals are best at 4 blocks and the smallest peak, all at a decay of 0.1.
 
-    The minGRU is ahead of the other rivals.
+    The minGRU is ahead of the other rivals. In more than a minute, a Hyena is better with hardly any decay.
     """
     bits = 2 + 0.01 * job.seed + abs(job.entry.config.weight_decay - 0.1) / 100
     if job.entry.rival:
         bits += job.peak - 0.01 * job.entry.layers + (0.2 if "minGRU" in job.name else 0.3)
     else:
         bits += abs(job.peak - 6e-3)
+    if "Hyena" in job.name and job.steps > 600:
+        bits += job.entry.config.weight_decay
     result: dict[str, Any] = {"text": job.text, "name": job.name, "seed": job.seed, "peak": job.peak}
     result["weight_decay"] = job.entry.config.weight_decay
     result |= {"steps": job.steps, "seconds": 1.0, "parameters": 9}
@@ -185,7 +187,7 @@ def test_the_cells(bench: rivals.Bench, tmp_path: Path, capsys: pytest.CaptureFi
     assert bench.cells() == bench.tuning() == bench.of_rate
     assert bench.best() is None
     rivals.listed(bench)
-    assert "left: 3.8 hours of processor time" in capsys.readouterr().out
+    assert "left: 3.9 hours of processor time" in capsys.readouterr().out
     rivals.told(bench, tmp_path / "rivals.json")
     assert "the lines are not tuned yet" in capsys.readouterr().out
     bench.carry_out(bench.of_rate, Inline())
@@ -200,20 +202,14 @@ def test_the_cells(bench: rivals.Bench, tmp_path: Path, capsys: pytest.CaptureFi
     assert best[BASELINE].entry.peaks == (6e-3,)
     assert {cell.entry.config.weight_decay for cell in best.values()} == {0.1}
     assert rivals.at_the_edge(best, bench.lines) == [f"{line}, peak 0.006" for line in MIXERS]
-    table, long = bench.cells()[45:-4], bench.cells()[-4:]
-    assert [(cell.line, cell.text, cell.seed, cell.seconds) for cell in long] == [
-        (line, text, 0, 600.0) for text in bench.texts for line in (BASELINE, "minGRU, 3-tap convolution")
-    ]
-    assert Counter((cell.line, cell.text, cell.seconds) for cell in table) == dict.fromkeys(
-        ((line, text, seconds) for line in by_line for text in bench.texts for seconds in (60.0, 180.0)), 3
-    )
-    assert len({cell.line for cell in table[:5]}) == 5  # the lines in turn
-    assert {bench.job(cell)[0].steps for cell in table} == {600, 1800}
-    bench.carry_out([*table[:31], *long], Inline())
-    assert [bench.result(cell) is not None for cell in table] == [True] * 31 + [False] * 29
+    check_the_table(bench, best)
     rivals.told(bench, tmp_path / "rivals.json")
     printed = capsys.readouterr().out
     assert "The preset is ahead of the best rival, minGRU, 3-tap convolution, 4 blocks: +0.166 ± 0.000" in printed
+    assert (
+        "Hyena-like: Hyena-like, 4 blocks, peak 0.006, decay 0.1; peak 0.006, decay 0.0005 beyond a minute" in printed
+    )
+    assert printed.count("beyond a minute") == 1
     assert printed.count("| the preset |") == 5  # of the third minute on the first text alone
     assert json.loads((tmp_path / "rivals.json").read_text())["tables"].keys() == {
         "one, 60 s",
@@ -222,6 +218,32 @@ def test_the_cells(bench: rivals.Bench, tmp_path: Path, capsys: pytest.CaptureFi
         "other, 60 s",
         "other, 600 s",
     }
+
+
+def check_the_table(bench: rivals.Bench, best: dict[str, rivals.Cell]) -> None:
+    """Ten longer runs say which decay each line has beyond a minute; then all cells of the table are known."""
+    assert len(bench.cells()) == 45 + 10 + 30
+    assert bench.longer() is None
+    bench.carry_out(bench.cells()[45:55], Inline())
+    longer = bench.longer()
+    assert longer is not None
+    assert {line: cell.entry.config.weight_decay for line, cell in longer.items()} == dict.fromkeys(best, 0.1) | {
+        "Hyena-like": 5e-4
+    }
+    table, long = bench.cells()[55:-4], bench.cells()[-4:]
+    assert [(cell.line, cell.text, cell.seed, cell.seconds) for cell in long] == [
+        (line, text, 0, 600.0) for text in bench.texts for line in (BASELINE, "minGRU, 3-tap convolution")
+    ]
+    assert Counter((cell.line, cell.text, cell.seconds) for cell in table) == dict.fromkeys(
+        ((line, text, seconds) for line in best for text in bench.texts for seconds in (60.0, 180.0)), 3
+    )
+    for cell in table:
+        assert cell.entry == (best if cell.seconds == 60 else longer)[cell.line].entry
+    assert len({cell.line for cell in table[:5]}) == 5  # the lines in turn
+    assert {bench.job(cell)[0].steps for cell in table} == {600, 1800}
+    bench.carry_out([*table[:31], *long], Inline())
+    done = [bench.result(cell) is not None for cell in table]
+    assert done == [True] * 35 + [False] * 25  # five of three minutes were there, and one more
 
 
 @pytest.mark.parametrize(
