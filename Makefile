@@ -129,7 +129,7 @@ bench: setup     ## run the benchmarks, but for the next five and the peer's, be
 bench-boundary: setup ## how often a loss at the stated rate is called flat in 100,000 steps, half an hour on two cores
 	$(BIN)/python -P benchmarks/boundary.py
 
-bench-quality: setup  ## train the models that docs/model.md compares and the rivals, four hours of processor time; goes on where it was cut off
+bench-quality: setup  ## train the models that docs/model.md compares and the rivals, five hours of processor time; goes on where it was cut off
 	$(BIN)/python -P benchmarks/quality.py
 	$(BIN)/python -P benchmarks/rivals.py
 
