@@ -60,7 +60,7 @@ class Overrides:
     draft_every: int | None = None
     "Positions from one at which the chunk head drafts in training to the next, a multiple of `chunk`."
     published: bool | None = None
-    "The published architecture and objective, made causal, with dropout 0.1; what else is given replaces its values."
+    "The published model, made causal: AdamW, dropout 0.1, weight decay 5e-4; what else is given replaces its values."
     batch_size: int | None = None
     "Windows in one forward pass."
     accumulation: int | None = None
