@@ -191,9 +191,9 @@ class Bench:
         best, longer = self.best(), self.longer()
         if best is None:
             return self.tuning()
-        return self.tuning() + of_length(best) + self.table(best, longer or {})
+        return self.tuning() + of_length(best) + self.compared(best, longer or {})
 
-    def table(self, best: Mapping[str, Cell], longer: Mapping[str, Cell]) -> list[Cell]:
+    def compared(self, best: Mapping[str, Cell], longer: Mapping[str, Cell]) -> list[Cell]:
         """Return the cells of the table, and those of ten minutes: of the preset, and of the best rival of a minute."""
         cells = [
             cell
@@ -223,7 +223,7 @@ class Bench:
         """Return a table for each text and time of which the preset's runs are there, by its title."""
         best, longer = self.best(), self.longer()
         taken: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
-        for cell in self.table(best, longer or {}) if best else ():
+        for cell in self.compared(best, longer or {}) if best else ():
             if (result := self.result(cell)) is not None:
                 title = f"{cell.text}, {cell.seconds:g} s"
                 taken.setdefault(title, {}).setdefault(cell.line, {})[cell.seed] = result

@@ -189,8 +189,8 @@ class Config(BaseModel):
 
 DEFAULT_PRESET = "tiny"
 PRESETS = {
-    # A few minutes on two CPU cores: one block that convolves, and one that remembers. Small texts are read many times,
-    # which decay of weights makes worth it (docs/model-log.md).
+    # A few minutes on two CPU cores: one block that convolves, and one that remembers. Small texts are read many
+    # times, and weights that decay learn more from that (docs/model-log.md).
     "tiny": Config(
         model=Model(
             d_model=160,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -77,10 +77,15 @@ def _of_a_trainer(asked: Sequence[Asked], trainer: Trainer, folder: Path, progre
         for place, setting in enumerate(settings, 1):
             if (known := _known(setting)) not in cells:
                 cells[known] = _timing(curriculum, setting, place, trainer)
-    curves = dict(zip(cells, train_cells(list(cells.values()), folder, 1, progress), strict=True))
-    seldom = {known: _longer(cell) for known, cell in cells.items() if len(curves[known].score) == 1}
-    longer = dict(zip(seldom, train_cells(list(seldom.values()), folder, 1, progress), strict=True))
-    step_s = {known: _step_s([each[known] for each in (curves, longer) if known in each]) for known in cells}
+    curves = {
+        known: [curve]
+        for known, curve in zip(cells, train_cells(list(cells.values()), folder, 1, progress), strict=True)
+    }
+    if seldom := [known for known, (curve,) in curves.items() if len(curve.score) == 1 and "time_s" in curve.spent]:
+        more = iter(train_cells([each for known in seldom for each in _more(cells[known])], folder, 1, progress))
+        for known in seldom:
+            curves[known] += [next(more), next(more)]
+    step_s = {known: _step_s(each) for known, each in curves.items()}
     return [
         Prices(tuple(dict(each) for each in settings), tuple(step_s[_known(each)] for each in settings))
         for _, settings in asked
@@ -101,30 +106,37 @@ def _timing(curriculum: Curriculum, setting: Setting, place: int, trainer: Train
     return Cell(still, trainer, 0, TrainingBudget.read(f"{EPOCHS * STEPS} steps"))
 
 
-def _longer(cell: Cell) -> Cell:
-    """The same for longer."""
-    epochs, name = LONGER * EPOCHS, f"{cell.curriculum.name}-longer"
-    still = changed(cell.curriculum, name=name, run=changed(cell.curriculum.run, epochs=epochs))
-    return replace(cell, curriculum=still, budget=TrainingBudget.read(f"{epochs * STEPS} steps"))
+def _more(cell: Cell) -> tuple[Cell, Cell]:
+    """The same for longer, and once more: what was read from the disk for the first time had to be waited for."""
+    still, epochs = cell.curriculum, LONGER * EPOCHS
+    longer = changed(still, name=f"{still.name}-longer", run=changed(still.run, epochs=epochs))
+    again = changed(still, name=f"{still.name}-again")
+    return (
+        replace(cell, curriculum=longer, budget=TrainingBudget.read(f"{epochs * STEPS} steps")),
+        replace(cell, curriculum=again),
+    )
 
 
 def _step_s(curves: Sequence[Curve]) -> float:
     """Seconds of a step, by the fastest of the stretches between two points.
 
     Args:
-        curves: of a few steps; and of more, where the first has one point alone.
+        curves: of a few steps; where that has one point alone, of more steps and of the few once more as well.
     """
     if any("time_s" not in curve.spent for curve in curves):
         raise TrialError(
             'the points of this trainer have no "time_s", the seconds of training until then, so that a step has no '
             "price. Give them, or write prices into the file, [knob.NAME] cost = [ … ], or give a budget in tokens"
         )
-    stretches = [[np.diff(curve.spent[axis], prepend=0.0) for axis in ("step", "time_s")] for curve in curves]
-    found = [float((time_s / step).min()) for step, time_s in stretches]
-    if all(len(curve.score) == 1 for curve in curves) and len(curves) > 1:  # what lies between their ends
-        (less, less_s), (more, more_s) = stretches
-        if more[0] > less[0] and more_s[0] > less_s[0]:
-            found.append(float((more_s[0] - less_s[0]) / (more[0] - less[0])))
+    found, ends = [], dict[float, float]()  # the fastest run, by its number of steps
+    for curve in curves:
+        step, time_s = (np.diff(curve.spent[axis], prepend=0.0) for axis in ("step", "time_s"))
+        found.append(float((time_s / step).min()))
+        ends[step.sum()] = min(time_s.sum(), ends.get(step.sum(), inf))
+    if all(len(curve.score) == 1 for curve in curves) and len(ends) == 2:
+        (few, few_s), (many, many_s) = sorted(ends.items())
+        if many_s > few_s:
+            found.append((many_s - few_s) / (many - few))
     if min(found) <= 0:
         raise TrialError('steps took no time by the "time_s" of this trainer: its clock is too coarse, or stands still')
     return min(found)

@@ -213,7 +213,7 @@ def test_a_probe_from_end_to_end(folder: Path, capfd: pytest.CaptureFixture[str]
     assert [dict(state.set) for state in ladder.state] == [{"grid": 16}, {"grid": 64}]
     assert verify(bind(ladder)).exit_code(strict=False) == 0
     curves = {path: path.stat().st_mtime_ns for path in (folder / "found").rglob("curve.jsonl")}
-    assert len(curves) == 2 * 2 + 4  # each rung timed, twice; and trained on two seeds
+    assert len(curves) == 2 * 3 + 4  # each rung timed by three runs, and trained on two seeds
     assert plateau.main([*words, "--json", "--plot", "probe.svg"]) == 0
     told = json.loads(capfd.readouterr().out)
     assert {path: path.stat().st_mtime_ns for path in (folder / "found").rglob("curve.jsonl")} == curves
